@@ -1,0 +1,52 @@
+# Everything a fresh machine with Python 3.11+ and make needs. No Docker, no root.
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+# The machine's own uv where there is one; else one of this folder's.
+UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
+RUN := $(UV) run --frozen --no-sync
+
+.PHONY: help install demo test check unit format pin build clean
+
+help: ## list these commands
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+
+.tools/bin/uv:
+	@echo "uv is not installed: fetching it into .tools/"
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "dagcall needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1). Name another one: make PYTHON=python3.12 …"; exit 1; }
+	@$(PYTHON) -m venv .tools
+	@.tools/bin/python -m pip install --quiet --disable-pip-version-check uv
+
+.venv/.ready: pyproject.toml uv.lock | $(filter .tools/bin/uv,$(UV))
+	@$(UV) sync --frozen --quiet
+	@touch $@
+
+install: .venv/.ready ## make .venv, ready for work
+
+demo: .venv/.ready ## a real Airflow with example dags, and dagcall in front of it (Ctrl-C stops both)
+	@$(RUN) dagcall demo $(ARGS)
+
+test: check ## every test, real Airflow included (under 15 minutes on 2 cores)
+	@$(RUN) pytest tests/contract tests/e2e $(ARGS)
+
+check: .venv/.ready ## format, lint, types, unit tests (under a minute)
+	@$(UV) lock --check --quiet
+	@$(RUN) ruff format --check --quiet
+	@$(RUN) ruff check --quiet
+	@$(RUN) mypy
+	@$(RUN) coverage run -m pytest tests/unit -q
+	@$(RUN) coverage report
+
+format: .venv/.ready ## format the code and mend what ruff can mend
+	@$(RUN) ruff format
+	@$(RUN) ruff check --fix
+
+build: .venv/.ready ## wheel and sdist in dist/
+	@rm -rf dist
+	@$(UV) build --quiet
+	@ls dist
+
+clean: ## remove what these commands made here
+	rm -rf .venv .tools dist .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis

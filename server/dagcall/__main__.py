@@ -1,0 +1,5 @@
+"""`python -m dagcall`."""
+
+from dagcall.cli import main
+
+main()

@@ -1,0 +1,313 @@
+"""Airflow's REST API (3.1 to 3.3): one method for each question that dagcall asks.
+
+Knows paths, bodies and the differences between versions; how a request travels is `rest`'s business. Knows nothing of
+tools or MCP, and keeps no state but the version.
+
+* `result` is never sent to `/wait` below 3.3, where each use leaks a database connection and mixes up mapped tasks.
+* Lists are paged; a limit above 100 is silently cut to 100, except in the batch endpoints (`…/list`).
+"""
+
+import json
+import re
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, TypeVar
+from urllib.parse import quote
+
+from dagcall.errors import AirflowAnswerUnusable, AirflowNotFound, AirflowUnreachable
+from dagcall.gate import Purpose
+from dagcall.model import Dag, DagSummary, Json, LogEvent, Run, RunState, Task, TaskInstance
+from dagcall.rest import PARSE_ERRORS, READ_SECONDS, AirflowRest
+
+PAGE = 100
+BATCH_PAGE = 1000
+OLDEST_VERSION = (3, 1)
+RESULTS_THROUGH_WAIT = (3, 3)
+"""From here on `/wait` returns results in map-index order and leaks nothing."""
+
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class DagQuery:
+    """Which dags to list: with one of these tags, or with this text in the id. Both empty: all."""
+
+    tag: str | None = None
+    dag_id_like: str | None = None
+    """Matched by Airflow as SQL's ILIKE `%…%`: a wide net, to be filtered again."""
+
+
+class AirflowApi:
+    """One Airflow.
+
+    Args:
+        rest: how requests travel.
+        ui_url: what links for people start with, where that is not the address of the API.
+    """
+
+    def __init__(self, rest: AirflowRest, *, ui_url: str | None = None) -> None:
+        self._rest = rest
+        self._ui_url = ui_url or rest.url
+        self._version: tuple[int, ...] | None = None
+
+    @property
+    def url(self) -> str:
+        """Where Airflow's UI is."""
+        return self._rest.url
+
+    @property
+    def rest(self) -> AirflowRest:
+        """How requests travel; the waiter asks its gate for places for streams."""
+        return self._rest
+
+    async def version(self) -> tuple[int, ...]:
+        """Return Airflow's version, e.g. `(3, 3, 2)`, as last fetched."""
+        return self._version or await self.fetch_version()
+
+    async def fetch_version(self) -> tuple[int, ...]:
+        """Ask for Airflow's version.
+
+        Raises:
+            AirflowAnswerUnusable: it is below 3.1, or not Airflow.
+        """
+        try:
+            answer = await self._rest.get("version", purpose=Purpose.DISCOVERY, is_anonymous=True)
+            text = str(answer["version"])
+        except (AirflowNotFound, *PARSE_ERRORS) as error:
+            raise AirflowAnswerUnusable(
+                f"{self.url} does not answer as Airflow 3.1 or newer does (no /api/v2/version); "
+                "check the URL and Airflow's version"
+            ) from error
+        version = tuple(int(part) for part in re.findall(r"\d+", text)[:3])
+        if version < OLDEST_VERSION:
+            raise AirflowAnswerUnusable(f"{self.url} is Airflow {text}; dagcall needs 3.1 or newer")
+        self._version = version
+        return version
+
+    # Dags
+
+    async def fetch_dags(self, query: DagQuery) -> tuple[DagSummary, ...]:
+        """Return the dags that fit, stale ones left out, sorted by id; as many pages as it takes."""
+        asked: dict[str, Any] = {"limit": PAGE, "order_by": "dag_id", "exclude_stale": True}
+        if query.tag is not None:
+            asked["tags"] = query.tag
+        if query.dag_id_like is not None:
+            asked["dag_id_pattern"] = query.dag_id_like
+        return await self._pages("dags", asked, "dags", DagSummary.from_json, purpose=Purpose.DISCOVERY)
+
+    async def fetch_summary(self, dag_id: str) -> DagSummary:
+        """Return what is true of a dag right now.
+
+        Raises:
+            AirflowNotFound: there is no such dag, or the account may not see it.
+        """
+        path = f"dags/{_segment(dag_id)}"
+        return self._rest.parsed(DagSummary.from_json, await self._rest.get(path, purpose=Purpose.TRIGGER), path)
+
+    async def fetch_dag(self, dag_id: str) -> Dag:
+        """Return a dag with its params and texts.
+
+        Raises:
+            AirflowNotFound: there is no such dag, or the account may not see it.
+        """
+        path = f"dags/{_segment(dag_id)}/details"
+        return self._rest.parsed(Dag.from_json, await self._rest.get(path, purpose=Purpose.DISCOVERY), path)
+
+    async def fetch_tasks(self, dag_id: str) -> tuple[Task, ...]:
+        """Return the tasks of the dag's newest version."""
+        path = f"dags/{_segment(dag_id)}/tasks"
+        answer = await self._rest.get(path, purpose=Purpose.RESULT)
+        return self._rest.parsed(lambda data: tuple(Task.from_json(task) for task in data["tasks"]), answer, path)
+
+    # Runs
+
+    async def trigger(
+        self, dag_id: str, *, run_id: str, conf: Mapping[str, Json], logical_date: datetime | None, note: str
+    ) -> Run:
+        """Start a run. Asked once: whoever calls this decides what a lost answer means.
+
+        Raises:
+            AirflowConflict: a run with this id, or with this logical date, exists.
+            AirflowNotFound: there is no such dag.
+            AirflowRejected: the conf does not fit the params, or the dag cannot be triggered.
+            AirflowUnreachable: no answer; `is_effect_possible` says whether the run may exist.
+        """
+        path = f"dags/{_segment(dag_id)}/dagRuns"
+        body = {
+            "dag_run_id": run_id,
+            "logical_date": None if logical_date is None else logical_date.isoformat(),
+            "conf": dict(conf),
+            "note": note,
+        }
+        answer = await self._rest.post(path, purpose=Purpose.TRIGGER, body=body)
+        return self._rest.parsed(Run.from_json, answer, path)
+
+    async def fetch_run(self, dag_id: str, run_id: str) -> Run:
+        """Return a run as it is now.
+
+        Raises:
+            AirflowNotFound: there is no such run.
+        """
+        path = _run_path(dag_id, run_id)
+        return self._rest.parsed(Run.from_json, await self._rest.get(path, purpose=Purpose.RESULT), path)
+
+    async def fetch_finished_runs(self, dag_ids: list[str], *, since: datetime) -> tuple[Run, ...]:
+        """Return the runs of these dags that ended at `since` or later, the oldest end first; one question for all.
+
+        The batch endpoint's `page_limit` is not cut to 100 in any version (measured: 1,000 accepted), and it does not
+        load the dag as `GET /dags/{dag_id}/dagRuns` does.
+        """
+        path = "dags/~/dagRuns/list"
+        runs: list[Run] = []
+        while True:
+            body = {
+                "dag_ids": dag_ids,
+                "states": [RunState.SUCCESS, RunState.FAILED],
+                "end_date_gte": since.isoformat(),
+                "order_by": "end_date",
+                "page_limit": BATCH_PAGE,
+                "page_offset": len(runs),
+            }
+            answer = await self._rest.post(path, purpose=Purpose.RESULT, body=body)
+            page = self._rest.parsed(lambda data: [Run.from_json(run) for run in data["dag_runs"]], answer, path)
+            runs += page
+            if len(page) < BATCH_PAGE:
+                return tuple(runs)
+
+    @asynccontextmanager
+    async def stream_states(
+        self, dag_id: str, run_id: str, *, interval_seconds: float
+    ) -> AsyncIterator[AsyncIterator[RunState]]:
+        """Stream a run's state, one each interval, the first at once, the last when it is final.
+
+        The stream may end without a final state (the run was deleted, Airflow restarted): that means "unknown, ask".
+        The caller holds a place in the gate (`Purpose.STREAM`).
+
+        Raises:
+            AirflowUnreachable, AirflowNotFound, AirflowRefused: as everywhere; also while streaming.
+        """
+        path = f"{_run_path(dag_id, run_id)}/wait"
+        async with self._rest.stream_lines(
+            path, query={"interval": interval_seconds}, silence_seconds=interval_seconds + READ_SECONDS
+        ) as lines:
+            yield self._states(lines, path)
+
+    async def _states(self, lines: AsyncIterator[str], path: str) -> AsyncIterator[RunState]:
+        async for line in lines:
+            yield self._rest.parsed(lambda text: RunState(json.loads(text)["state"]), line, path)
+
+    # Results
+
+    async def fetch_results(self, dag_id: str, run_id: str, task_ids: tuple[str, ...] | None) -> dict[str, Json]:
+        """Return the stored `return_value` XComs of a finished run, Airflow 3.3 or newer.
+
+        Args:
+            dag_id: the run's dag.
+            run_id: the run, which has ended: `/wait` then answers at once.
+            task_ids: whose XComs; None for those that the dag's author declared as the dag's result.
+
+        Returns:
+            `{task_id: value}`; a mapped task's value is the list of what was stored. Tasks that stored nothing are
+            missing, so an empty answer may also mean that the dag declares no result.
+        """
+        path = f"{_run_path(dag_id, run_id)}/wait"
+        query: dict[str, Any] = {"interval": 1}
+        if task_ids is not None:
+            query["result"] = list(task_ids)
+        lines = await self._rest.get(path, purpose=Purpose.RESULT, query=query, parse=str.splitlines)
+        last = self._rest.parsed(json.loads, lines[-1] if lines else "", path)
+        if not isinstance(last, dict) or not RunState(last.get("state", "queued")).is_final:
+            raise AirflowUnreachable(
+                f"Airflow did not hand out the results of run {run_id} of {dag_id}; the run has ended, calling "
+                "again returns them",
+                is_effect_possible=False,
+            )
+        return dict(last.get("results") or {})
+
+    async def fetch_xcom(self, dag_id: str, run_id: str, task_id: str, map_index: int) -> Json:
+        """Return one `return_value` XCom as stored; None where there is none. Any version."""
+        path = f"{_run_path(dag_id, run_id)}/taskInstances/{_segment(task_id)}/xcomEntries/return_value"
+        try:
+            answer = await self._rest.get(path, purpose=Purpose.RESULT, query={"map_index": map_index})
+        except AirflowNotFound:
+            return None
+        return self._rest.parsed(lambda data: data["value"], answer, path)
+
+    async def fetch_stored_map_indexes(self, dag_id: str, run_id: str, task_id: str) -> list[int]:
+        """Return for which map indexes of a task a `return_value` is stored, in order."""
+        path = f"{_run_path(dag_id, run_id)}/taskInstances/{_segment(task_id)}/xcomEntries"
+        indexes = await self._pages(
+            path, {"limit": PAGE, "xcom_key": "return_value"}, "xcom_entries", lambda data: int(data["map_index"])
+        )
+        return sorted(indexes)
+
+    async def fetch_task_instances(
+        self, dag_id: str, run_id: str, *, task_ids: tuple[str, ...] | None = None
+    ) -> tuple[TaskInstance, ...]:
+        """Return the task instances of a run, or those of the named tasks."""
+        path = "dags/~/dagRuns/~/taskInstances/list"
+        found: list[TaskInstance] = []
+        while True:
+            body: dict[str, Any] = {
+                "dag_ids": [dag_id],
+                "dag_run_ids": [run_id],
+                "page_limit": BATCH_PAGE,
+                "page_offset": len(found),
+            }
+            if task_ids is not None:
+                body["task_ids"] = list(task_ids)
+            answer = await self._rest.post(path, purpose=Purpose.RESULT, body=body)
+            page = self._rest.parsed(
+                lambda data: [TaskInstance.from_json(instance) for instance in data["task_instances"]], answer, path
+            )
+            found += page
+            if len(page) < BATCH_PAGE:
+                return tuple(found)
+
+    async def fetch_log(self, dag_id: str, run_id: str, instance: TaskInstance) -> tuple[LogEvent, ...]:
+        """Return the log of a task instance's latest try.
+
+        Raises:
+            AirflowNotFound, AirflowRefused: there is none, or the account may not read it.
+        """
+        path = f"{_run_path(dag_id, run_id)}/taskInstances/{_segment(instance.task_id)}/logs/{instance.try_number}"
+        answer = await self._rest.get(
+            path, purpose=Purpose.RESULT, query={"map_index": instance.map_index, "full_content": True}
+        )
+        return self._rest.parsed(
+            lambda data: tuple(LogEvent.from_json(event) for event in data["content"]), answer, path
+        )
+
+    def run_url(self, dag_id: str, run_id: str) -> str:
+        """Return the address of a run in Airflow's UI."""
+        return f"{self._ui_url}/dags/{_segment(dag_id)}/runs/{_segment(run_id)}"
+
+    async def _pages(
+        self,
+        path: str,
+        query: dict[str, Any],
+        key: str,
+        parse: Callable[[Any], _T],
+        *,
+        purpose: Purpose = Purpose.RESULT,
+    ) -> tuple[_T, ...]:
+        found: list[_T] = []
+        while True:
+            answer = await self._rest.get(path, purpose=purpose, query=query | {"offset": len(found)})
+            page, total = self._rest.parsed(
+                lambda data: ([parse(item) for item in data[key]], int(data["total_entries"])), answer, path
+            )
+            found += page
+            if not page or len(found) >= total:
+                return tuple(found)
+
+
+def _segment(name: str) -> str:
+    """Return a name as one segment of a path, whatever it holds."""
+    return quote(name, safe="")
+
+
+def _run_path(dag_id: str, run_id: str) -> str:
+    return f"dags/{_segment(dag_id)}/dagRuns/{_segment(run_id)}"

@@ -1,0 +1,268 @@
+"""The tools published now: the allow-list, matched with what Airflow has, matched with what was pinned.
+
+Served from memory and refreshed in the background. One bad dag hides no other: each that was selected and is not
+published is kept with its reason. When Airflow does not answer, the last known tools stay.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from mcp_types import Tool as WireTool
+
+from dagcall.airflow import AirflowApi, DagQuery
+from dagcall.errors import AirflowError, AirflowNotFound, ToolUnpublishable, UnknownTool
+from dagcall.model import DagSummary
+from dagcall.pins import difference
+from dagcall.policy import ToolPolicy
+from dagcall.tools import Tool, tool_from_dag, wire_json
+from dagcall.wording import did_you_mean
+
+logger = logging.getLogger(__name__)
+
+REFRESH_SHARE = 0.1
+"""Reading the dags may take this share of the time: the more dags there are, the more seldom they are read."""
+
+
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """Something that was selected and is not published."""
+
+    what: str
+    """A dag id, or the selector of an entry that selects nothing."""
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """What one refresh found."""
+
+    tools: Mapping[str, Tool] = field(default_factory=dict)
+    """By name, sorted."""
+    withheld: tuple[Withheld, ...] = ()
+    problem: str | None = None
+    """Why Airflow could not be asked; the tools are then those of the last time."""
+
+
+class Catalog:
+    """Knows the tools.
+
+    Args:
+        api: Airflow.
+        policies: the allow-list.
+        pins: tool name -> pinned tool; None to publish without pins.
+        on_change: told when the published tools differ from before.
+    """
+
+    def __init__(
+        self,
+        api: AirflowApi,
+        policies: tuple[ToolPolicy, ...],
+        *,
+        pins: Mapping[str, dict[str, Any]] | None = None,
+        on_change: Callable[[], Awaitable[None]] | None = None,
+    ) -> None:
+        self._api = api
+        self._policies = policies
+        self._pins = pins
+        self.on_change = on_change
+        self.snapshot = Snapshot()
+        self._first = asyncio.Event()
+        self._wanted = asyncio.Event()
+
+    def tool(self, name: str) -> Tool:
+        """Return a published tool.
+
+        Raises:
+            UnknownTool: with the reason, as far as one is known.
+        """
+        if tool := self.snapshot.tools.get(name):
+            return tool
+        if self.snapshot.problem:
+            raise UnknownTool(f"there is no tool {name!r} now: {self.snapshot.problem}")
+        raise UnknownTool(f"there is no tool {name!r}{did_you_mean(name, self.snapshot.tools)}")
+
+    async def wait_until_read(self, seconds: float) -> None:
+        """Wait until Airflow has been asked once, with or without success, but no longer than this."""
+        try:
+            async with asyncio.timeout(seconds):
+                await self._first.wait()
+        except TimeoutError:
+            return
+
+    @property
+    def is_read(self) -> bool:
+        """Whether the tools are known, from this refresh or an earlier one."""
+        return self._first.is_set() and (self.snapshot.problem is None or bool(self.snapshot.tools))
+
+    def refresh_soon(self) -> None:
+        """Ask for a refresh ahead of time: a call has just found that a definition no longer holds."""
+        self._wanted.set()
+
+    async def keep_fresh(self, every_seconds: float) -> None:
+        """Refresh for ever."""
+        loop = asyncio.get_running_loop()
+        while True:
+            started = loop.time()
+            await self.refresh()
+            took = loop.time() - started
+            try:
+                async with asyncio.timeout(max(every_seconds, took / REFRESH_SHARE)):
+                    await self._wanted.wait()
+            except TimeoutError:
+                continue
+            self._wanted.clear()
+
+    async def refresh(self) -> Snapshot:
+        """Read the dags and replace the snapshot. Never raises for what Airflow does or does not say."""
+        before = self.snapshot
+        try:
+            await self._api.fetch_version()
+            found = await self._find()
+        except AirflowError as error:
+            found = Snapshot(before.tools, before.withheld, problem=str(error))
+            if before.problem != found.problem:
+                logger.warning("%s; the tools stay as they were (%d)", error, len(before.tools))
+        if before.problem and not found.problem:
+            logger.warning("Airflow at %s answers again", self._api.url)
+        self.snapshot = found
+        self._first.set()
+        self._tell_operator(before, found)
+        if self.on_change and _wire(before) != _wire(found):
+            await self.on_change()
+        return found
+
+    async def _find(self) -> Snapshot:
+        selected, withheld = await self._select()
+        outcomes = await asyncio.gather(*(self._publish(summary, policy) for summary, policy in selected))
+        tools: dict[str, Tool] = {}
+        for outcome in outcomes:
+            if isinstance(outcome, Withheld):
+                withheld.append(outcome)
+            elif outcome.name in tools:
+                other = tools[outcome.name].dag_id
+                withheld.append(
+                    Withheld(
+                        outcome.dag_id, f"its tool name {outcome.name!r} is taken by dag {other!r}; give it a name"
+                    )
+                )
+            else:
+                tools[outcome.name] = outcome
+        if self._pins is not None:
+            withheld += _withhold_unpinned(tools, self._pins)
+        return Snapshot(dict(sorted(tools.items())), tuple(sorted(withheld, key=lambda item: item.what)))
+
+    async def _select(self) -> tuple[list[tuple[DagSummary, ToolPolicy]], list[Withheld]]:
+        """Return each selected dag with the entry that holds for it, and the entries that select nothing.
+
+        An entry that names a dag outdoes one with a pattern or a tag; among those, the first one listed counts.
+        """
+        selected: list[tuple[DagSummary, ToolPolicy]] = []
+        withheld: list[Withheld] = []
+        named = {policy.dag for policy in self._policies if policy.dag is not None}
+        taken: set[str] = set(filter(None, named))
+        for policy in self._policies:
+            try:
+                dags = await self._selected_by(policy)
+            except AirflowNotFound:
+                withheld.append(
+                    Withheld(str(policy.dag), "there is no such dag in Airflow, or dagcall's account may not see it")
+                )
+                continue
+            if not dags:
+                withheld.append(Withheld(policy.selector, "selects no dag that dagcall's account can see"))
+            for dag in dags:
+                if policy.dag is not None or dag.dag_id not in taken:
+                    taken.add(dag.dag_id)
+                    selected.append((dag, policy))
+        return selected, withheld
+
+    async def _selected_by(self, policy: ToolPolicy) -> tuple[DagSummary, ...]:
+        if policy.dag is not None:
+            return (await self._api.fetch_summary(policy.dag),)
+        dags = await self._api.fetch_dags(DagQuery(tag=policy.tag, dag_id_like=_as_like(policy.dags)))
+        return tuple(dag for dag in dags if policy.selects(dag))
+
+    async def _publish(self, dag: DagSummary, policy: ToolPolicy) -> Tool | Withheld:
+        if reason := reason_not_to_run(dag):
+            return Withheld(dag.dag_id, reason)
+        known = self._last_known(dag.dag_id, policy)
+        try:
+            read = await self._api.fetch_dag(dag.dag_id)
+            # A tool is made anew only when its dag has changed: compiling its schemas takes milliseconds.
+            tool = known if known and known.dag == read else tool_from_dag(read, policy)
+            if policy.results is not None:
+                await self._require_result_tasks(dag.dag_id, policy.results)
+        except ToolUnpublishable as error:
+            return Withheld(dag.dag_id, str(error))
+        except AirflowNotFound:
+            return Withheld(dag.dag_id, "it disappeared from Airflow while it was read")
+        except AirflowError as error:
+            return known or Withheld(dag.dag_id, f"it could not be read: {error}")
+        except Exception:
+            logger.exception("dag %s could not be made into a tool", dag.dag_id)
+            return Withheld(dag.dag_id, "dagcall could not make a tool of it; its log says more")
+        return tool
+
+    async def _require_result_tasks(self, dag_id: str, task_ids: tuple[str, ...]) -> None:
+        known = {task.task_id for task in await self._api.fetch_tasks(dag_id)}
+        for task_id in task_ids:
+            if task_id not in known:
+                raise ToolUnpublishable(
+                    f"results names task {task_id!r}, which the dag does not have; there are {', '.join(sorted(known))}"
+                )
+
+    def _last_known(self, dag_id: str, policy: ToolPolicy) -> Tool | None:
+        """Return the tool of the last refresh. It stays where its dag cannot be read: a hiccup changes nothing."""
+        tools = self.snapshot.tools.values()
+        return next((tool for tool in tools if tool.dag_id == dag_id and tool.policy == policy), None)
+
+    def _tell_operator(self, before: Snapshot, now: Snapshot) -> None:
+        for item in now.withheld:
+            if item not in before.withheld:
+                logger.warning("not published: %s: %s", item.what, item.reason)
+        if before.tools.keys() != now.tools.keys():
+            logger.info("published: %s", ", ".join(now.tools) or "nothing")
+
+
+def reason_not_to_run(dag: DagSummary) -> str | None:
+    """Return why a dag cannot be run now, as a clause; None if it can."""
+    if dag.is_stale:
+        return "it is no longer in Airflow's dag folders"
+    if dag.has_import_errors:
+        return "its file has import errors in Airflow"
+    if dag.is_paused:
+        return "it is paused in Airflow; unpause it there to publish it"
+    if dag.allowed_run_types is not None and "manual" not in dag.allowed_run_types:
+        return "its author does not allow manual runs (allowed_run_types)"
+    return None
+
+
+def _withhold_unpinned(tools: dict[str, Tool], pins: Mapping[str, dict[str, Any]]) -> list[Withheld]:
+    """Take out of `tools` what is not as pinned."""
+    withheld = []
+    for name, tool in list(tools.items()):
+        published = wire_json(tool.wire)
+        if name not in pins:
+            withheld.append(Withheld(tool.dag_id, f"tool {name} is not pinned; review it and run: dagcall pin {name}"))
+        elif pins[name] != published:
+            text = difference(pins[name], published)
+            withheld.append(Withheld(tool.dag_id, f"tool {name} differs from its pin:\n{text}"))
+        else:
+            continue
+        del tools[name]
+    return withheld
+
+
+def _as_like(pattern: str | None) -> str | None:
+    """Return an ILIKE pattern that catches at least what the pattern of dag ids does."""
+    if pattern is None:
+        return None
+    literal = pattern.split("[", 1)[0]
+    return literal.replace("*", "%").replace("?", "_") or None
+
+
+def _wire(snapshot: Snapshot) -> dict[str, WireTool]:
+    return {name: tool.wire for name, tool in snapshot.tools.items()}

@@ -1,0 +1,309 @@
+"""The settings: `dagcall.toml` and `DAGCALL_*` variables, read once and checked whole.
+
+The one reader of the environment beside the demo. A variable outdoes the file; an unknown key or variable is an error
+with a suggestion; contradictions are refused, one sentence each. Secrets are masked wherever settings are shown.
+"""
+
+import os
+import ssl
+import tomllib
+from collections.abc import Iterator, Mapping
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Annotated, Any, Self
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from dagcall.errors import ConfigError
+from dagcall.gate import DEFAULT_LIMIT
+from dagcall.policy import ToolPolicy, policy_from_text
+from dagcall.wording import did_you_mean
+
+PREFIX = "DAGCALL_"
+CONFIG_VARIABLE = "DAGCALL_CONFIG"
+FILE_NAME = "dagcall.toml"
+_OTHER_VARIABLES = frozenset({CONFIG_VARIABLE})
+_PATH_KEYS = {"airflow": ("password_file", "token_file", "ca_file"), "": ("pins",)}
+
+
+class AirflowSettings(BaseModel):
+    """`[airflow]`: where Airflow is and how to log in."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    url: str = "http://127.0.0.1:8080"
+    """Where Airflow's UI answers, without /api/v2."""
+    ui_url: str | None = None
+    """What links in answers start with, where people reach Airflow under another address. Else url."""
+    username: str | None = None
+    """Logs in at /auth/token, with password or password_file."""
+    password: SecretStr | None = None
+    password_file: Path | None = None
+    """A file that holds the password and nothing else."""
+    token: SecretStr | None = None
+    """A bearer token, in place of a user name."""
+    token_file: Path | None = None
+    """A file that holds the token; read anew when Airflow refuses the old one."""
+    token_command: str | None = None
+    """A command that prints a token, for example gcloud auth print-access-token; run anew when the token runs out."""
+    ca_file: Path | None = None
+    """Certificates to trust, in place of the system's."""
+    max_in_flight: Annotated[int, Field(ge=1, le=64)] = DEFAULT_LIMIT
+    """Requests to Airflow at the same time. A stock api-server stops answering at 30 to 40."""
+
+    @field_validator("url", "ui_url")
+    @classmethod
+    def _require_http_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError(f"{value!r} is not an address such as http://127.0.0.1:8080")
+        if parts.username or parts.password:
+            raise ValueError("holds a user name or password; give them as username and password_file")
+        if parts.query or parts.fragment:
+            raise ValueError(f"{value!r} holds more than an address")
+        return value.rstrip("/").removesuffix("/api/v2")
+
+    @model_validator(mode="after")
+    def _require_one_way_to_log_in(self) -> Self:
+        ways = [key for key in ("username", "token", "token_file", "token_command") if getattr(self, key) is not None]
+        if len(ways) > 1:
+            raise ValueError(f"{' and '.join(ways)} contradict each other; give one way to log in")
+        passwords = [key for key in ("password", "password_file") if getattr(self, key) is not None]
+        if len(passwords) > 1:
+            raise ValueError("password and password_file contradict each other; give one of them")
+        if self.username is not None and not passwords:
+            raise ValueError("username needs password_file (or DAGCALL_AIRFLOW_PASSWORD)")
+        if passwords and self.username is None:
+            raise ValueError(f"{passwords[0]} needs username")
+        return self
+
+    def secrets(self) -> Iterator[str]:
+        """Yield every secret that the settings hold themselves."""
+        yield from (secret.get_secret_value() for secret in (self.password, self.token) if secret is not None)
+
+    def tls(self) -> ssl.SSLContext | bool:
+        """Return how to verify Airflow's certificate.
+
+        Raises:
+            ConfigError: the file cannot be used.
+        """
+        if self.ca_file is None:
+            return True
+        try:
+            return ssl.create_default_context(cafile=str(self.ca_file))
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigError(f"airflow.ca_file: {self.ca_file} cannot be used: {error}") from error
+
+
+class ServerSettings(BaseModel):
+    """`[server]`: how callers reach dagcall over HTTP."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    host: str = "127.0.0.1"
+    """The address to listen on: of this machine only, for dagcall does not yet ask callers who they are."""
+    port: Annotated[int, Field(ge=1, le=65_535)] = 8000
+    drain_seconds: Annotated[float, Field(ge=0, le=3600)] = 20.0
+    """How long calls may go on after a request to stop, before each is answered with its handle."""
+
+    @field_validator("host")
+    @classmethod
+    def _require_loopback(cls, value: str) -> str:
+        try:
+            is_loopback = value == "localhost" or ip_address(value).is_loopback
+        except ValueError:
+            is_loopback = False
+        if not is_loopback:
+            raise ValueError(
+                f"{value!r} is not an address of this machine only (127.0.0.1, ::1, localhost), and dagcall cannot yet "
+                "tell callers apart; put a proxy that can in front of it"
+            )
+        return value
+
+
+class Settings(BaseSettings):
+    """Everything that an operator can set."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter="_",
+        env_nested_max_split=1,
+        extra="forbid",
+        frozen=True,
+        env_parse_none_str=None,
+    )
+
+    airflow: AirflowSettings = AirflowSettings()
+    server: ServerSettings = ServerSettings()
+    tools: tuple[ToolPolicy, ...] = ()
+    """The allow-list, `[[tools]]` in the file. Empty: nothing is published."""
+    dags: Annotated[tuple[str, ...], NoDecode] = ()
+    """More for the allow-list, for those who have no file: DAGCALL_DAGS=summarize_text,ml_*,tag:mcp."""
+    refresh_seconds: Annotated[float, Field(ge=1, le=86_400)] = 30.0
+    """How often the dags are read anew."""
+    pins: Path | None = None
+    """The folder of pinned tool schemas; with --pinned, only tools that equal their file are published."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the signature is pydantic's
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Let a variable outdo the file, whose content comes in as arguments."""
+        return env_settings, init_settings
+
+    @field_validator("dags", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _require_no_contradiction(self) -> Self:
+        by_name: dict[str, ToolPolicy] = {}
+        unnamed: set[str] = set()
+        for policy in self.tools:
+            if policy.name is not None:
+                if policy.name in by_name:
+                    raise ValueError(
+                        f"two tools are named {policy.name!r}: dag {by_name[policy.name].dag!r} and dag {policy.dag!r}"
+                    )
+                by_name[policy.name] = policy
+            elif policy.dag is not None:
+                if policy.dag in unnamed:
+                    raise ValueError(f"dag {policy.dag!r} is listed twice; give each entry a name of its own")
+                unnamed.add(policy.dag)
+        return self
+
+    @property
+    def policies(self) -> tuple[ToolPolicy, ...]:
+        """The whole allow-list: the file's entries, then those of `dags` that it does not have."""
+        extra = (policy_from_text(text) for text in dict.fromkeys(self.dags))
+        listed = {policy.selector for policy in self.tools}
+        return self.tools + tuple(policy for policy in extra if policy.selector not in listed)
+
+
+def load_settings(
+    path: Path | None, *, server: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None
+) -> Settings:
+    """Read the settings.
+
+    Args:
+        path: the file; None for none.
+        server: what the command line says of `[server]`; it outdoes everything.
+        environ: in place of `os.environ`, to look for unknown variables in.
+
+    Raises:
+        ConfigError: one sentence for each mistake.
+    """
+    source = path.name if path else "the environment"
+    _require_known_variables(os.environ if environ is None else environ)  # noqa: TID251 - the one place
+    data = {} if path is None else _file_content(path)
+    try:
+        settings = Settings(**data)
+        chosen = ServerSettings(**(settings.server.model_dump() | dict(server or {})))
+    except ValidationError as error:
+        raise ConfigError(
+            "\n".join(f"{source}: {_sentence(item)}" for item in error.errors(include_url=False))
+        ) from error
+    except ValueError as error:  # pydantic-settings: a variable that is no JSON where JSON is needed
+        raise ConfigError(f"the environment: {error}") from error
+    return settings.model_copy(update={"server": chosen})
+
+
+def find_config(given: Path | None) -> Path | None:
+    """Return the file to read: the one given, `DAGCALL_CONFIG`, or `dagcall.toml` in the current folder.
+
+    Raises:
+        ConfigError: a file was named and is not there.
+    """
+    named = given or (Path(text) if (text := os.environ.get(CONFIG_VARIABLE)) else None)  # noqa: TID251 - the one place
+    if named is not None:
+        if not named.is_file():
+            where = "" if given else f" (from {CONFIG_VARIABLE})"
+            raise ConfigError(f"there is no settings file {named}{where}")
+        return named.resolve()
+    here = Path(FILE_NAME)
+    return here.resolve() if here.is_file() else None
+
+
+def is_configured_by_environment() -> bool:
+    """Say whether a variable says where Airflow is or what to publish."""
+    return bool({"DAGCALL_AIRFLOW_URL", "DAGCALL_DAGS"} & os.environ.keys())  # noqa: TID251 - the one place
+
+
+def read_secret(path: Path, setting: str) -> str:
+    """Return the content of a file that holds one secret.
+
+    Raises:
+        ConfigError: it cannot be read, or is empty.
+    """
+    try:
+        secret = path.read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise ConfigError(f"{setting}: {path} cannot be read: {reason}") from error
+    if not secret:
+        raise ConfigError(f"{setting}: {path} is empty")
+    return secret
+
+
+def variable_names() -> dict[str, str]:
+    """Return every `DAGCALL_*` variable and the setting it stands for."""
+    names = {CONFIG_VARIABLE: "the settings file"}
+    for name, field in Settings.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            for key in field.annotation.model_fields:
+                names[f"{PREFIX}{name}_{key}".upper()] = f"{name}.{key}"
+        elif name != "tools":
+            names[f"{PREFIX}{name}".upper()] = name
+    return names
+
+
+def _require_known_variables(environ: Mapping[str, str]) -> None:
+    known = variable_names()
+    for name in sorted(environ):
+        if name.startswith(PREFIX) and name not in known:
+            raise ConfigError(f"the environment: {name} is no setting of dagcall{did_you_mean(name, known)}")
+
+
+def _file_content(path: Path) -> dict[str, Any]:
+    try:
+        with path.open("rb") as file:
+            data = tomllib.load(file)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+    for section, keys in _PATH_KEYS.items():
+        table = data.get(section) if section else data
+        for key in keys:
+            if isinstance(table, dict) and isinstance(table.get(key), str):
+                table[key] = str(path.parent / Path(table[key]).expanduser())
+    return data
+
+
+def _sentence(error: Any) -> str:
+    """Turn one of pydantic's findings into a sentence that names the setting."""
+    location = [part for part in error["loc"] if part != "function-after"]
+    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
+    message = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        return f"{where} is no setting of dagcall{did_you_mean(str(location[-1]), _siblings(location))}"
+    return f"{where}: {message}" if where else str(message)
+
+
+def _siblings(location: list[Any]) -> list[str]:
+    """Return the settings that stand where an unknown one was found."""
+    models: dict[Any, type[BaseModel]] = {"airflow": AirflowSettings, "server": ServerSettings, "tools": ToolPolicy}
+    model = models.get(location[0], Settings) if len(location) > 1 else Settings
+    if "annotations" in location[:-1]:
+        model = ToolPolicy.model_fields["annotations"].default.__class__
+    return [name for name in model.model_fields if not (model is Settings and name == "dags")]

@@ -1,0 +1,116 @@
+"""The token for Airflow: fetched when first needed, renewed before it runs out and once when Airflow refuses it.
+
+Knows where a token comes from, not how it is sent. Tokens stay in memory and in no repr.
+"""
+
+import asyncio
+import base64
+import binascii
+import json
+import shlex
+from collections.abc import Awaitable, Callable
+
+from dagcall.errors import AirflowRefused
+
+RENEW_AT = 0.8
+"""The share of a token's life after which it is renewed."""
+COMMAND_SECONDS = 30.0
+
+FetchToken = Callable[[], Awaitable[str]]
+
+
+class Credentials:
+    """What to send as a bearer token.
+
+    Args:
+        fetch: gets a new token; None for an Airflow that lets everybody in.
+        now: seconds since the epoch, as `time.time`.
+    """
+
+    def __init__(self, fetch: FetchToken | None, *, now: Callable[[], float]) -> None:
+        self._fetch = fetch
+        self._now = now
+        self._token: str | None = None
+        self._renew_at = float("inf")
+        self._lock = asyncio.Lock()
+
+    async def token(self) -> str | None:
+        """Return a token that is good for now, or None if none is needed."""
+        if self._fetch is None:
+            return None
+        async with self._lock:
+            if self._token is None or self._now() >= self._renew_at:
+                fetched_at = self._now()
+                self._token = (await self._fetch()).strip()
+                expires_at = expiry_of(self._token)
+                self._renew_at = (
+                    float("inf") if expires_at is None else fetched_at + RENEW_AT * (expires_at - fetched_at)
+                )
+            return self._token
+
+    def can_renew_after(self, refused: str | None) -> bool:
+        """Forget a token that Airflow refused; say whether trying again with another one makes sense."""
+        if self._fetch is None or refused is None:
+            return False
+        if self._token == refused:
+            self._token = None
+        return True
+
+
+def expiry_of(token: str) -> float | None:
+    """Return when a JWT expires, in seconds since the epoch; None for a token that does not say.
+
+    The token is ours to send, not to trust: nothing is verified here.
+    """
+    try:
+        payload = token.split(".")[1]
+        claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        return float(claims["exp"])
+    except (IndexError, KeyError, TypeError, ValueError, binascii.Error):
+        return None
+
+
+def static_token(token: str) -> FetchToken:
+    """Return the same token each time."""
+
+    async def fetch() -> str:
+        return token
+
+    return fetch
+
+
+def token_command(command: str) -> FetchToken:
+    """Run a command that prints a token, e.g. `gcloud auth print-access-token`. No shell is involved."""
+
+    async def fetch() -> str:
+        words = shlex.split(command)
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *words,
+                stdin=asyncio.subprocess.DEVNULL,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+            )
+        except OSError as error:
+            raise AirflowRefused(f"the token command {words[0]!r} could not be started: {error.strerror}") from error
+        try:
+            async with asyncio.timeout(COMMAND_SECONDS):
+                printed, complaint = await process.communicate()
+        except TimeoutError as error:
+            raise AirflowRefused(
+                f"the token command {words[0]!r} did not finish within {COMMAND_SECONDS:.0f} s"
+            ) from error
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        token = printed.decode(errors="replace").strip()
+        if process.returncode or not token:
+            said = complaint.decode(errors="replace").strip().splitlines()
+            raise AirflowRefused(
+                f"the token command {words[0]!r} printed no token (exit code {process.returncode})"
+                + (f": {said[-1][:200]}" if said else "")
+            )
+        return token
+
+    return fetch

@@ -1,0 +1,132 @@
+"""What can go wrong, sorted by who can mend it.
+
+    DagcallError
+    ├─ CallerError             the agent can mend its call; nothing was started
+    │  ├─ UnknownTool            -> JSON-RPC invalid params
+    │  ├─ InvalidArguments       -> tool error naming every bad argument
+    │  ├─ UnknownRun             -> tool error: no such run, or not the caller's
+    │  └─ TriggerRefused         -> tool error: Airflow's own reason (400, 422), or the dag cannot run now
+    ├─ RunError                the dag run did not deliver
+    │  ├─ RunFailed              -> tool error: the failed task and its exception
+    │  ├─ RunDeleted             -> tool error: somebody deleted the run
+    │  └─ RunOutOfSight          -> tool error: the run exists, but Airflow does not show what became of it
+    ├─ AirflowError            Airflow did not answer as needed
+    │  ├─ AirflowUnreachable     -> tool error: calling again may help
+    │  ├─ AirflowRefused         -> tool error: the operator must mend credentials or permissions (401, 403)
+    │  ├─ AirflowNotFound        404, turned into something better by whoever asked
+    │  ├─ AirflowConflict        409, likewise
+    │  ├─ AirflowRejected        400 and 422, likewise
+    │  └─ AirflowAnswerUnusable  -> tool error: not an Airflow 3.1+, or not Airflow at all
+    └─ OperatorError           found before serving; never reaches an agent
+       ├─ ConfigError            -> one sentence on stderr, exit code 2
+       └─ ToolUnpublishable      -> this dag is left out, with the reason; the others go on
+
+Every message is a sentence that can be shown as it is: what happened, to which dag and run, what to do next.
+None holds a token, a password or Airflow's HTML.
+"""
+
+
+class DagcallError(Exception):
+    """Something dagcall foresaw."""
+
+
+class CallerError(DagcallError):
+    """The call cannot be made as it is; nothing was started."""
+
+
+class UnknownTool(CallerError):
+    """No tool of this name is published."""
+
+
+class InvalidArguments(CallerError):
+    """The arguments do not fit the tool's input schema.
+
+    Attributes:
+        problems: one sentence per bad argument, e.g. `("max_sentences: 0 is less than the minimum of 1",)`.
+    """
+
+    def __init__(self, tool: str, problems: tuple[str, ...]) -> None:
+        self.problems = problems
+        lines = "".join(f"\n- {problem}" for problem in problems)
+        super().__init__(f"Nothing was started: the arguments of {tool} need mending.{lines}")
+
+
+class UnknownRun(CallerError):
+    """There is no such run for this caller."""
+
+
+class TriggerRefused(CallerError):
+    """The dag cannot be run now; nothing was started."""
+
+
+class RunError(DagcallError):
+    """The dag run did not deliver."""
+
+
+class RunFailed(RunError):
+    """The dag run ended as failed."""
+
+
+class RunDeleted(RunError):
+    """The dag run was deleted in Airflow while it was waited for."""
+
+
+class RunOutOfSight(RunError):
+    """The dag run was started, but Airflow does not show what became of it."""
+
+
+class AirflowError(DagcallError):
+    """Airflow did not answer as needed."""
+
+
+class AirflowUnreachable(AirflowError):
+    """No answer, or an answer that says "later" (429, 5xx).
+
+    Attributes:
+        is_effect_possible: whether the request may have reached Airflow and taken effect.
+    """
+
+    def __init__(self, message: str, *, is_effect_possible: bool) -> None:
+        self.is_effect_possible = is_effect_possible
+        super().__init__(message)
+
+
+class AirflowRefused(AirflowError):
+    """Airflow does not accept the credentials, or the account may not do this (401, 403)."""
+
+
+class AirflowNotFound(AirflowError):
+    """Airflow has no such thing (404)."""
+
+
+class AirflowConflict(AirflowError):
+    """Something like it exists already (409)."""
+
+
+class AirflowRejected(AirflowError):
+    """Airflow found fault with the request (400, 422).
+
+    Attributes:
+        reason: the first line of Airflow's own reason, e.g. `Invalid input for param n: 0 is less
+            than the minimum of 1`.
+    """
+
+    def __init__(self, message: str, *, reason: str) -> None:
+        self.reason = reason
+        super().__init__(message)
+
+
+class AirflowAnswerUnusable(AirflowError):
+    """What answered is not an Airflow that dagcall can work with."""
+
+
+class OperatorError(DagcallError):
+    """The operator has to change something before dagcall can serve."""
+
+
+class ConfigError(OperatorError):
+    """The configuration has a mistake."""
+
+
+class ToolUnpublishable(OperatorError):
+    """The dag cannot be published as a tool as it is, or as it is configured."""

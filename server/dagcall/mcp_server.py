@@ -1,0 +1,251 @@
+"""The MCP surface: what is listed, what a call answers, and how our errors read on the wire.
+
+Knows MCP's messages, through the SDK's low-level server: tools are data found at run time, and their schemas go over
+the wire as they are. Nothing escapes uncaught: on a handshake-era connection the SDK would send the text of an unknown
+exception to the client.
+"""
+
+import asyncio
+import json
+import logging
+from collections.abc import Mapping
+from importlib.metadata import version
+from typing import Any
+
+from mcp import MCPError
+from mcp.server import CacheHint, ServerRequestContext
+from mcp.server.lowlevel import Server
+from mcp.server.session import ServerSession
+from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler, ToolsListChanged
+from mcp_types import (
+    INVALID_PARAMS,
+    CallToolRequestParams,
+    CallToolResult,
+    ListToolsResult,
+    NotificationParams,
+    PaginatedRequestParams,
+    TextContent,
+)
+from mcp_types import Tool as WireTool
+
+from dagcall.catalog import Catalog
+from dagcall.errors import DagcallError, InvalidArguments, UnknownTool
+from dagcall.model import Json, RunState
+from dagcall.runs import Answer, Runs
+from dagcall.tools import WAIT_TOOL_NAME, Tool, visible, wait_tool
+
+logger = logging.getLogger(__name__)
+
+FIRST_LIST_SECONDS = 8.0
+"""How long the first `tools/list` waits for Airflow. claude.ai wants its first answers within 10 s."""
+PROGRESS_SECONDS = 2.0
+PROGRESS_LONGEST_SECONDS = 10.0
+"""A progress message at least this often: proxies and clients cut off what is silent for 30 to 60 s."""
+MAX_RESULT_BYTES = 400_000
+"""JSON travels twice, as text and as structured content, and Python clients break off an answer above 1 MiB."""
+MAX_CLIENT_NAME = 100
+
+INSTRUCTIONS = (
+    "Each tool runs one Airflow dag and waits for its result. A result with state 'running' is no failure: the run "
+    f"goes on, and {WAIT_TOOL_NAME} with its dag_run_id returns the rest. Calling a tool twice runs its dag twice."
+)
+
+Context = ServerRequestContext[Any, Any]
+
+
+class McpServer:
+    """The MCP server of one catalog.
+
+    Args:
+        catalog: what is published.
+        runs: what makes the calls.
+        wait_seconds: how long a call waits where its tool does not say.
+        cache_seconds: how long a client may keep the list.
+    """
+
+    def __init__(self, catalog: Catalog, runs: Runs, *, wait_seconds: float, cache_seconds: float) -> None:
+        self._catalog = catalog
+        self._runs = runs
+        self._wait_seconds = wait_seconds
+        self._wait_tool = wait_tool()
+        self._bus = InMemorySubscriptionBus()
+        self._listeners = ListenHandler(self._bus)
+        self._session: ServerSession | None = None
+        self.calls_in_progress = 0
+        self.idle = asyncio.Event()
+        """Set while no call is in progress."""
+        self.idle.set()
+        self.sdk: Server[Any] = Server(
+            "dagcall",
+            version=version("dagcall"),
+            title="Airflow dags",
+            instructions=INSTRUCTIONS,
+            on_list_tools=self._list_tools,
+            on_call_tool=self._call_tool,
+            on_subscriptions_listen=self._listeners,
+            cache_hints={"tools/list": CacheHint(ttl_ms=int(cache_seconds * 1000), scope="private")},
+            get_tool_input_schema=self._input_schema,
+        )
+        self.sdk.add_notification_handler("notifications/initialized", NotificationParams, self._remember_session)
+        catalog.on_change = self._announce_change
+
+    def end_subscriptions(self) -> None:
+        """End the streams on which changes are announced; a client opens one again where it reconnects."""
+        self._listeners.close()
+
+    # Listing
+
+    def _wire_tools(self) -> list[WireTool]:
+        """Return every tool, the dags' first: sorted, on one page, for some clients read no second one."""
+        tools = [tool.wire for tool in self._catalog.snapshot.tools.values()]
+        return [*tools, self._wait_tool] if tools else []
+
+    async def _list_tools(self, _ctx: Context, _params: PaginatedRequestParams | None) -> ListToolsResult:
+        await self._catalog.wait_until_read(FIRST_LIST_SECONDS)
+        return ListToolsResult(tools=self._wire_tools())
+
+    def _input_schema(self, name: str) -> Mapping[str, Any] | None:
+        """Give the SDK a tool's schema, or it would list all tools on every call."""
+        if name == WAIT_TOOL_NAME:
+            return self._wait_tool.input_schema
+        tool = self._catalog.snapshot.tools.get(name)
+        return tool.wire.input_schema if tool else None
+
+    async def _remember_session(self, ctx: Context, _params: NotificationParams) -> None:
+        """Keep the session of a handshake-era client, to tell it of changes: on stdio there is exactly one."""
+        self._session = ctx.session
+
+    async def _announce_change(self) -> None:
+        await self._bus.publish(ToolsListChanged())
+        if self._session is not None:
+            await self._session.send_tool_list_changed()
+
+    # Calling
+
+    async def _call_tool(self, ctx: Context, params: CallToolRequestParams) -> CallToolResult:
+        self.calls_in_progress += 1
+        self.idle.clear()
+        try:
+            return await self._answer(ctx, params.name, params.arguments or {})
+        except UnknownTool as error:
+            raise MCPError(code=INVALID_PARAMS, message=str(error)) from error
+        except DagcallError as error:
+            return _error(str(error))
+        except Exception:
+            logger.exception("a call of %s failed inside dagcall", params.name)
+            return _error(
+                f"dagcall itself failed while it worked on this call of {params.name}; its log says how. "
+                "Whether a run was started can be seen in Airflow."
+            )
+        finally:
+            self.calls_in_progress -= 1
+            if not self.calls_in_progress:
+                self.idle.set()
+
+    async def _answer(self, ctx: Context, name: str, arguments: Mapping[str, Json]) -> CallToolResult:
+        await self._catalog.wait_until_read(FIRST_LIST_SECONDS)
+        progress = _Progress(ctx)
+        async with progress:
+            if name == WAIT_TOOL_NAME:
+                tool, run_id = self._run_to_wait_for(arguments)
+                answer = await self._runs.resume(tool, run_id, budget_seconds=self._budget(tool), on_state=progress.saw)
+            else:
+                tool = self._catalog.tool(name)
+                answer = await self._runs.call(
+                    tool,
+                    arguments,
+                    budget_seconds=self._budget(tool),
+                    note=_note(ctx, name),
+                    on_state=progress.saw,
+                )
+        return _result(tool, answer)
+
+    def _budget(self, tool: Tool) -> float:
+        return tool.policy.wait_seconds or self._wait_seconds
+
+    def _run_to_wait_for(self, arguments: Mapping[str, Json]) -> tuple[Tool, str]:
+        known = self._wait_tool.input_schema["properties"]
+        problems = [f"{name}: there is no such argument" for name in arguments if name not in known]
+        problems += [
+            f"{name}: required, and text" for name in sorted(known) if not isinstance(arguments.get(name), str)
+        ]
+        if problems:
+            raise InvalidArguments(WAIT_TOOL_NAME, tuple(problems))
+        try:
+            return self._catalog.tool(arguments["tool"]), arguments["dag_run_id"]
+        except UnknownTool as error:
+            raise InvalidArguments(WAIT_TOOL_NAME, (f"tool: {error}",)) from error
+
+
+class _Progress:
+    """Tells a caller who asked for it how its run is doing, every few seconds and at every change."""
+
+    def __init__(self, ctx: Context) -> None:
+        self._session = ctx.session
+        self._is_wanted = bool(ctx.meta and ctx.meta.get("progress_token") is not None)
+        self._state: RunState | None = None
+        self._changed = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def saw(self, state: RunState) -> None:
+        """Take note of the run's state."""
+        self._state = state
+        self._changed.set()
+
+    async def __aenter__(self) -> None:
+        if self._is_wanted:
+            self._task = asyncio.create_task(self._report())
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _report(self) -> None:
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        pause = PROGRESS_SECONDS
+        while True:
+            try:
+                async with asyncio.timeout(pause):
+                    await self._changed.wait()
+                self._changed.clear()
+            except TimeoutError:
+                pause = min(pause * 1.5, PROGRESS_LONGEST_SECONDS)
+            seconds = loop.time() - started  # strictly increasing, as the protocol demands
+            what = self._state.value if self._state else "starting"
+            await self._session.report_progress(seconds, None, f"{what}, {seconds:.0f} s since the call")
+
+
+def _result(tool: Tool, answer: Answer) -> CallToolResult:
+    content: dict[str, Json] = {"state": answer.state.value, "dag_run_id": answer.run_id}
+    if answer.results is None:
+        content["state"] = "running"
+        content["message"] = (
+            f"The run goes on ({answer.state.value}). Call {WAIT_TOOL_NAME} with tool {tool.name!r} and this "
+            "dag_run_id for its result."
+        )
+    else:
+        content["results"] = dict(answer.results)
+    content["url"] = answer.url
+    text = json.dumps(content, ensure_ascii=False, allow_nan=False)
+    size = len(text.encode())
+    if size > MAX_RESULT_BYTES:
+        del content["results"]
+        content["message"] = (
+            f"The dag succeeded, but its results are {size:,} bytes of JSON and at most {MAX_RESULT_BYTES:,} can be "
+            "handed over. They can be read in Airflow at the url; let the dag return less, or name other result tasks."
+        )
+        text = json.dumps(content, ensure_ascii=False, allow_nan=False)
+    return CallToolResult(content=[TextContent(type="text", text=text)], structured_content=content)
+
+
+def _error(text: str) -> CallToolResult:
+    return CallToolResult(is_error=True, content=[TextContent(type="text", text=text)])
+
+
+def _note(ctx: Context, tool: str) -> str:
+    """Return what an Airflow administrator reads on the run: who asked."""
+    client = ctx.session.client_params.client_info if ctx.session.client_params else None
+    name = visible(f"{client.name} {client.version}")[:MAX_CLIENT_NAME] if client else "a client that gave no name"
+    return f"Called through MCP (dagcall) as tool {tool} by {name}"

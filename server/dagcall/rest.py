@@ -1,0 +1,298 @@
+"""One request to Airflow: credentials, the gate, retries, and every way in which it can fail.
+
+The only module that imports httpx. Knows status codes and JSON, not what a dag is.
+
+What it takes care of, so that nobody else has to (measured on Airflow 3.1.8, 3.2.2 and 3.3.2):
+
+* 401 and 403 "Invalid JWT token" both mean "log in again", once.
+* No redirect is followed: it would carry the token to another host.
+* `Accept-Encoding: identity` on streams: an older Airflow's gzip holds every line back until the run has ended.
+* httpx's exceptions become ours here and nowhere else.
+"""
+
+import json
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+import httpx
+import stamina
+
+from dagcall.credentials import Credentials
+from dagcall.errors import (
+    AirflowAnswerUnusable,
+    AirflowConflict,
+    AirflowNotFound,
+    AirflowRefused,
+    AirflowRejected,
+    AirflowUnreachable,
+)
+from dagcall.gate import Gate, Purpose
+
+CONNECT_SECONDS = 3.0
+READ_SECONDS = 15.0
+"""An Airflow at rest answers within 40 ms; one that is starved of database connections takes 30 s to say 500."""
+READ_ATTEMPTS = 3
+
+_T = TypeVar("_T")
+PARSE_ERRORS = (KeyError, TypeError, ValueError, AttributeError)
+
+
+class AirflowRest:
+    """Sends requests to `<url>/api/v2/…`.
+
+    Args:
+        url: where Airflow's UI is, e.g. `http://127.0.0.1:8080` or `https://example.com/airflow`.
+        credentials: what to send as a bearer token.
+        gate: what every request passes.
+        transport: in place of the network, for tests.
+        verify: TLS verification, as httpx takes it: True, or an `ssl.SSLContext`.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        credentials: Credentials,
+        *,
+        gate: Gate,
+        transport: httpx.AsyncBaseTransport | None = None,
+        verify: Any = True,
+    ) -> None:
+        self.url = url.rstrip("/")
+        self.gate = gate
+        self._credentials = credentials
+        self._http = httpx.AsyncClient(
+            base_url=f"{self.url}/api/v2/",
+            transport=transport,
+            verify=verify,
+            follow_redirects=False,
+            timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS, pool=None),
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=gate.limit),
+            headers={"Accept": "application/json"},
+        )
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def get(
+        self,
+        path: str,
+        *,
+        purpose: Purpose,
+        query: Mapping[str, Any] | None = None,
+        is_anonymous: bool = False,
+        parse: Callable[[str], Any] = json.loads,
+    ) -> Any:
+        """Ask a question that changes nothing, and ask again where there was no answer.
+
+        Raises:
+            AirflowError: as the module says; `AirflowUnreachable` only after `READ_ATTEMPTS` tries.
+        """
+        async for attempt in stamina.retry_context(
+            on=AirflowUnreachable, attempts=READ_ATTEMPTS, wait_initial=0.1, wait_max=2.0, timeout=None
+        ):
+            with attempt:
+                return await self._request(
+                    "GET", path, purpose=purpose, query=query, is_anonymous=is_anonymous, parse=parse
+                )
+        raise AssertionError  # pragma: no cover - retry_context ends by returning or raising
+
+    async def post(self, path: str, *, purpose: Purpose, body: Mapping[str, Any]) -> Any:
+        """Send a request once: whoever sends it knows what a lost answer means."""
+        return await self._request("POST", path, purpose=purpose, body=body)
+
+    @asynccontextmanager
+    async def stream_lines(
+        self, path: str, *, query: Mapping[str, Any], silence_seconds: float
+    ) -> AsyncIterator[AsyncIterator[str]]:
+        """Read an answer line by line as it comes. The caller holds a place in the gate (`Purpose.STREAM`).
+
+        Args:
+            path: below `/api/v2/`.
+            query: as everywhere.
+            silence_seconds: how long no line at all is still normal.
+        """
+        request = self._http.build_request(
+            "GET",
+            path,
+            params=query,
+            headers={"Accept-Encoding": "identity", "Accept": "application/x-ndjson"} | await self._authorization(),
+            timeout=httpx.Timeout(silence_seconds, connect=CONNECT_SECONDS, pool=None),
+        )
+        with _translated(self.url, is_effect_possible=False):
+            response = await self._http.send(request, stream=True)
+        try:
+            if not response.is_success:
+                with _translated(self.url, is_effect_possible=False):
+                    await response.aread()
+                self._require_ok(response, path, is_effect_possible=False)
+            yield self._lines(response)
+        finally:
+            await response.aclose()
+
+    async def _lines(self, response: httpx.Response) -> AsyncIterator[str]:
+        with _translated(self.url, is_effect_possible=False):
+            async for line in response.aiter_lines():
+                if line.strip():
+                    yield line
+
+    def parsed(self, parse: Callable[[Any], _T], data: Any, path: str) -> _T:
+        """Read an answer.
+
+        Raises:
+            AirflowAnswerUnusable: it is not of the form that Airflow sends.
+        """
+        try:
+            return parse(data)
+        except (*PARSE_ERRORS, RecursionError) as error:
+            raise AirflowAnswerUnusable(
+                f"{self.url} answered /api/v2/{path} with something that Airflow 3.1 to 3.3 does not send "
+                f"({type(error).__name__}: {str(error)[:100]}); check the URL and what is in front of Airflow"
+            ) from error
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        purpose: Purpose,
+        query: Mapping[str, Any] | None = None,
+        body: Mapping[str, Any] | None = None,
+        is_anonymous: bool = False,
+        parse: Callable[[str], Any] = json.loads,
+    ) -> Any:
+        """Send one request through the gate, logging in again once if Airflow no longer takes the token."""
+        headers = {} if is_anonymous else await self._authorization()
+        request = self._http.build_request(method, path, params=query, json=body)
+        request.headers.update(headers)
+        response = await self._send(request, purpose)
+        if _says_log_in_again(response) and self._credentials.can_renew_after(_token_in(headers)):
+            renewed = await self._authorization()
+            if renewed != headers:
+                request.headers.update(renewed)
+                response = await self._send(request, purpose)
+        self._require_ok(response, path, is_effect_possible=method != "GET")
+        return self.parsed(parse, response.text, path)
+
+    async def _send(self, request: httpx.Request, purpose: Purpose) -> httpx.Response:
+        async with self.gate.place(purpose):
+            with _translated(self.url, is_effect_possible=request.method != "GET"):
+                return await self._http.send(request)
+
+    async def _authorization(self) -> dict[str, str]:
+        token = await self._credentials.token()
+        return {} if token is None else {"Authorization": f"Bearer {token}"}
+
+    def _require_ok(self, response: httpx.Response, path: str, *, is_effect_possible: bool) -> None:
+        """Turn a status that is no success into the error that it means."""
+        status = response.status_code
+        if response.is_success:
+            return
+        detail = _detail(response)
+        if status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
+            raise AirflowRefused(
+                f"Airflow at {self.url} refused /api/v2/{path} ({status}: {detail}); "
+                + (
+                    "check the credentials in dagcall's settings"
+                    if status == httpx.codes.UNAUTHORIZED or "JWT" in detail
+                    else "the account that dagcall uses may not do this"
+                )
+            )
+        if status == httpx.codes.NOT_FOUND:
+            raise AirflowNotFound(f"Airflow at {self.url} has no {path} ({detail})")
+        if status == httpx.codes.CONFLICT:
+            raise AirflowConflict(f"Airflow at {self.url} says that {path} exists already")
+        if status in {httpx.codes.BAD_REQUEST, httpx.codes.UNPROCESSABLE_ENTITY}:
+            raise AirflowRejected(f"Airflow refused {path}: {detail}", reason=detail)
+        if status == httpx.codes.TOO_MANY_REQUESTS or response.is_server_error:
+            raise AirflowUnreachable(
+                f"Airflow at {self.url} cannot answer now ({status}); try again in a moment",
+                is_effect_possible=is_effect_possible and status != httpx.codes.TOO_MANY_REQUESTS,
+            )
+        raise AirflowAnswerUnusable(
+            f"{self.url} answered {path} with status {status}, which Airflow never does there; check the URL"
+            + (f" (it points to {response.headers['location']})" if "location" in response.headers else "")
+        )
+
+
+async def log_in(url: str, username: str, password: str, *, transport: Any = None, verify: Any = True) -> str:
+    """Get a token from `POST /auth/token` (the Simple and FAB auth managers).
+
+    Raises:
+        AirflowRefused: wrong user name or password, or this Airflow has no password log-in.
+        AirflowUnreachable: no answer.
+    """
+    async with httpx.AsyncClient(transport=transport, verify=verify, follow_redirects=False, timeout=30) as http:
+        with _translated(url, is_effect_possible=False):
+            response = await http.post(
+                f"{url.rstrip('/')}/auth/token", json={"username": username, "password": password}
+            )
+    if response.is_server_error:
+        raise AirflowUnreachable(
+            f"Airflow at {url} cannot log anybody in now ({response.status_code})", is_effect_possible=False
+        )
+    try:
+        return str(response.json()["access_token"])
+    except (*PARSE_ERRORS, json.JSONDecodeError) as error:
+        reason = {401: "wrong user name or password", 404: "it has no /auth/token; check the URL"}.get(
+            response.status_code, f"status {response.status_code}"
+        )
+        raise AirflowRefused(f"Airflow at {url} did not log in user {username!r}: {reason}") from error
+
+
+class _translated:  # noqa: N801 - reads as a statement: `with _translated(…)`
+    """Turns what the transport raises into ours, once, here."""
+
+    def __init__(self, url: str, *, is_effect_possible: bool) -> None:
+        self._url = url
+        self._is_effect_possible = is_effect_possible
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
+        match error:
+            case httpx.ConnectError() | httpx.ConnectTimeout():
+                raise AirflowUnreachable(
+                    f"Airflow at {self._url} cannot be reached ({_reason(error)})", is_effect_possible=False
+                ) from error
+            case httpx.TimeoutException():
+                raise AirflowUnreachable(
+                    f"Airflow at {self._url} did not answer in time", is_effect_possible=self._is_effect_possible
+                ) from error
+            case httpx.TransportError() | httpx.StreamError() | httpx.DecodingError():
+                raise AirflowUnreachable(
+                    f"the connection to Airflow at {self._url} broke ({_reason(error)})",
+                    is_effect_possible=self._is_effect_possible,
+                ) from error
+            case httpx.InvalidURL():
+                raise AirflowAnswerUnusable(f"{self._url} is not a URL that can be asked: {error}") from error
+
+
+def _reason(error: BaseException) -> str:
+    return str(error) or type(error).__name__
+
+
+def _says_log_in_again(response: httpx.Response) -> bool:
+    return response.status_code == httpx.codes.UNAUTHORIZED or (
+        response.status_code == httpx.codes.FORBIDDEN and "Invalid JWT token" in response.text
+    )
+
+
+def _token_in(headers: Mapping[str, str]) -> str | None:
+    return headers.get("Authorization", "").removeprefix("Bearer ") or None
+
+
+def _detail(response: httpx.Response) -> str:
+    """Return the first line of Airflow's own reason, without HTML and of a length that fits a sentence."""
+    try:
+        detail = response.json()["detail"]
+    except PARSE_ERRORS:
+        return response.reason_phrase or "no reason given"
+    if isinstance(detail, list):  # FastAPI's 422: [{"loc": ["body", "conf"], "msg": "…"}]
+        detail = "; ".join(f"{'.'.join(map(str, item.get('loc', ())))}: {item.get('msg', '')}" for item in detail)
+    elif isinstance(detail, dict):
+        detail = detail.get("reason", "")
+    lines = str(detail).strip().splitlines()
+    return lines[0][:300] if lines else "no reason given"

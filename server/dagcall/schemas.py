@@ -1,0 +1,375 @@
+"""A dag's params -> the tool's input schema; a call's arguments -> the run's conf.
+
+Pure. Knows JSON Schema, what Airflow makes of a param, and what MCP clients accept; knows nothing of HTTP or MCP's
+messages.
+
+Facts it relies on (Airflow 3.1.8, 3.2.2 and 3.3.2):
+
+* Airflow checks each param by itself with `jsonschema.validate(value, schema, format_checker=FormatChecker())`: 2020-12
+  unless the schema names another `$schema`; strings are not coerced; keys that are no params are accepted silently.
+* A default of null in the REST API stands for "none given", "the default is null" and (3.2+) "the default is invalid".
+  If null does not fit the schema, leaving the param out is refused: it is required. If null fits, sending an explicit
+  null is right in every case. 3.1 shows an invalid default as it is, and refuses it likewise.
+* A plain default (`params={"n": 3}`) has the schema `{}`: Airflow takes anything. We say and check the type that the
+  default has, as Airflow's own form does, since a string for a number only fails later, inside a task.
+
+And what clients refuse, taking the whole list of tools with it: a root that is not an object, missing `properties`,
+`$schema` with an old draft, odd property names, arrays without `items`, references to other documents.
+"""
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Self, cast
+
+from jsonschema import Draft202012Validator, FormatChecker
+from jsonschema.exceptions import SchemaError, ValidationError
+from jsonschema.protocols import Validator
+from jsonschema.validators import validator_for
+from referencing import Registry
+from referencing.exceptions import Unresolvable
+from referencing.jsonschema import DRAFT202012
+
+from dagcall.arguments import transport_problems
+from dagcall.errors import InvalidArguments, ToolUnpublishable
+from dagcall.model import Json, Param
+from dagcall.naming import property_name_from_param
+from dagcall.wording import did_you_mean, shortened
+
+JsonObject = dict[str, Json]
+
+MAX_SCHEMA_BYTES = 65_536
+MAX_SCHEMA_DEPTH = 40
+MAX_PROBLEMS = 20
+"""How many bad arguments one answer names."""
+
+_AIRFLOW_FORM_KEYS = frozenset(
+    {"section", "values_display", "description_md", "custom_html_form", "custom_html_form_md"}
+)
+_DROPPED_KEYS = _AIRFLOW_FORM_KEYS | {"$schema", "x-mcp-header"}
+_UNSUPPORTED_KEYS = frozenset({"$anchor", "$dynamicRef", "$dynamicAnchor", "$recursiveRef", "$recursiveAnchor"})
+_SCHEMA_KEYS = frozenset(
+    {"items", "contains", "additionalProperties", "propertyNames", "not", "if", "then", "else"}
+    | {"unevaluatedItems", "unevaluatedProperties"}
+)
+_SCHEMA_LIST_KEYS = frozenset({"allOf", "anyOf", "oneOf", "prefixItems"})
+_SCHEMA_MAP_KEYS = frozenset({"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"})
+_TYPE_SAYING_KEYS = frozenset({"type", "enum", "const", "$ref", "anyOf", "oneOf", "allOf", "not", "if"})
+
+# The formats that a plain installation of Airflow checks: named one by one, so that what happens to be installed
+# beside dagcall changes no verdict.
+_FORMAT_CHECKER = FormatChecker(("date", "email", "idn-email", "idn-hostname", "ipv4", "ipv6", "regex", "time", "uuid"))
+_NO_DOCUMENTS: Registry[Any] = Registry()
+"""Knows no document but the schema itself: a reference elsewhere is never fetched."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Property:
+    """One param as the caller sees it."""
+
+    param: str
+    is_required: bool
+    sends_null: bool
+    """Leaving it out sends an explicit null."""
+    airflow: Validator
+    """Airflow's own verdict: the param's schema, untouched."""
+
+
+@dataclass(frozen=True, slots=True)
+class InputSchema:
+    """What a tool takes, and how that becomes a run's conf. Compiled once per definition of the dag."""
+
+    wire: JsonObject
+    """The input schema on the wire."""
+    properties: Mapping[str, _Property]
+    fixed: Mapping[str, Json]
+    """Params that the operator sets: param name -> value."""
+    validator: Validator
+
+    @property
+    def optional(self) -> tuple[str, ...]:
+        """The properties that may be left out, in the dag's order."""
+        return tuple(name for name, prop in self.properties.items() if not prop.is_required)
+
+    @classmethod
+    def from_params(
+        cls,
+        params: tuple[Param, ...],
+        *,
+        fixed: Mapping[str, Json] | None = None,
+        hidden: frozenset[str] = frozenset(),
+    ) -> Self:
+        """Make the input schema of a dag.
+
+        Args:
+            params: the dag's params, in the order in which callers see them.
+            fixed: param name -> value, set by the operator; callers do not see these.
+            hidden: params that callers do not see and that keep their defaults.
+
+        Raises:
+            ToolUnpublishable: a schema that cannot be published or checked, or a configuration that does not fit.
+        """
+        fixed = fixed or {}
+        _require_known(params, fixed, hidden)
+        properties: dict[str, _Property] = {}
+        wire_properties: JsonObject = {}
+        references: list[str] = []
+        for param in params:
+            airflow = _airflow_validator(param)
+            if param.name in fixed:
+                if error := _first_error(airflow, fixed[param.name]):
+                    raise ToolUnpublishable(f"the fixed value of param {param.name!r} does not fit: {error}")
+                continue
+            is_required = _is_required(param, airflow)
+            if param.name in hidden:
+                if is_required:
+                    raise ToolUnpublishable(
+                        f"param {param.name!r} is hidden but has no default that Airflow accepts; fix it to a value"
+                    )
+                continue
+            name = property_name_from_param(param.name)
+            wire_properties[name] = _wire_property(param, name, references, has_default=not is_required)
+            properties[name] = _Property(
+                param=param.name,
+                is_required=is_required,
+                sends_null=param.value is None and not is_required,
+                airflow=airflow,
+            )
+        wire: JsonObject = {
+            "type": "object",
+            "properties": wire_properties,
+            "required": sorted(name for name, prop in properties.items() if prop.is_required),
+            "additionalProperties": False,
+        }
+        return cls(wire, properties, dict(fixed), _wire_validator(wire, references))
+
+    def conf_from_arguments(self, arguments: Mapping[str, Json], *, tool: str) -> JsonObject:
+        """Return the conf to trigger the dag with.
+
+        Defaults are left to Airflow; fixed params are added.
+
+        Raises:
+            InvalidArguments: with one sentence for each bad argument. Nothing was started.
+        """
+        problems = tuple(transport_problems(arguments)) or tuple(self._problems(arguments))
+        if problems:
+            raise InvalidArguments(tool, problems[:MAX_PROBLEMS])
+        conf = {prop.param: arguments[name] for name, prop in self.properties.items() if name in arguments}
+        nulls = {
+            prop.param: None for name, prop in self.properties.items() if prop.sends_null and name not in arguments
+        }
+        return {**conf, **nulls, **self.fixed}
+
+    def _problems(self, arguments: Mapping[str, Json]) -> Iterator[str]:
+        for name in arguments:
+            if name not in self.properties:
+                yield f"{name}: there is no such argument{did_you_mean(name, self.properties, nothing='it takes none')}"
+        for name, prop in self.properties.items():
+            if name in arguments:
+                yield from self._property_problems(name, prop, arguments[name])
+            elif prop.is_required:
+                yield f"{name}: required, but not given"
+
+    def _property_problems(self, name: str, prop: _Property, value: Json) -> Iterator[str]:
+        ours = self.validator.evolve(schema=self.wire["properties"][name])
+        try:
+            errors = list(ours.iter_errors(value)) or list(prop.airflow.iter_errors(value))
+        except (RecursionError, Unresolvable):
+            yield f"{name}: cannot be checked against its schema; make it simpler"
+            return
+        for error in errors:
+            yield f"{name}{_path_text(error)}: {shortened(error.message)}"
+        if not errors and self.wire["properties"][name].get("format") == "date-time" and not _is_datetime(value):
+            yield f"{name}: {shortened(repr(value))} is not a date and time such as 2026-01-31T12:00:00+00:00"
+
+
+def _require_known(params: tuple[Param, ...], fixed: Mapping[str, Json], hidden: frozenset[str]) -> None:
+    known = [param.name for param in params]
+    for name in [*fixed, *sorted(hidden)]:
+        if name not in known:
+            raise ToolUnpublishable(f"the dag has no param {name!r} to fix or hide{did_you_mean(name, known)}")
+    if both := sorted(hidden & fixed.keys()):
+        raise ToolUnpublishable(f"param {both[0]!r} is both fixed and hidden; a fixed param is hidden anyway")
+
+
+def _airflow_validator(param: Param) -> Validator:
+    """Compile the param's schema as Airflow does, but with no way to fetch other documents."""
+    cls = validator_for(param.schema, default=Draft202012Validator)
+    try:
+        cls.check_schema(dict(param.schema))
+    except SchemaError as error:
+        raise ToolUnpublishable(
+            f"the schema of param {param.name!r} is not valid JSON Schema: {shortened(error.message)}"
+        ) from error
+    return cls(dict(param.schema), format_checker=_FORMAT_CHECKER, registry=_NO_DOCUMENTS)
+
+
+def _first_error(validator: Validator, value: Json) -> str | None:
+    try:
+        error = next(validator.iter_errors(value), None)
+    except (RecursionError, Unresolvable) as unusable:
+        raise ToolUnpublishable(f"a param's schema cannot be used for checking: {unusable}") from unusable
+    return None if error is None else shortened(error.message)
+
+
+def _is_required(param: Param, airflow: Validator) -> bool:
+    """Say whether Airflow refuses a run without this param: its default, null included, does not fit the schema."""
+    return _first_error(airflow, param.value) is not None
+
+
+def _wire_property(param: Param, name: str, references: list[str], *, has_default: bool) -> JsonObject:
+    if len(json.dumps(param.schema)) > MAX_SCHEMA_BYTES:
+        raise ToolUnpublishable(f"the schema of param {param.name!r} is larger than {MAX_SCHEMA_BYTES:,} bytes")
+    moved = _Move(param.name, f"#/properties/{name}", references)
+    cleaned = moved.cleaned(param.schema, depth=0)
+    cleaned.pop("$id", None)
+    if not _TYPE_SAYING_KEYS & cleaned.keys():
+        cleaned |= _inferred_type(param.value)
+    if name != param.name:
+        cleaned.setdefault("title", param.name)
+    if description := _description(param):
+        cleaned["description"] = description
+    else:
+        cleaned.pop("description", None)
+    if has_default and param.value is not None:
+        cleaned["default"] = param.value
+    return cleaned
+
+
+def _inferred_type(default: Json) -> JsonObject:
+    """Return the type that a plain default stands for. A whole number may become any number, as in Airflow's form."""
+    match default:
+        case bool():
+            return {"type": "boolean"}
+        case int() | float():
+            return {"type": "number"}
+        case str():
+            return {"type": "string"}
+        case list():
+            return {"type": "array", "items": {}}
+        case dict():
+            return {"type": "object"}
+        case _:
+            return {}
+
+
+def _description(param: Param) -> str:
+    """Return what the model reads of a param: its description, then the readable names of its values."""
+    schema = param.schema
+    text = param.description or schema.get("description") or schema.get("description_md") or ""
+    parts = [" ".join(str(text).split())]
+    display = schema.get("values_display")
+    if isinstance(display, Mapping) and display:
+        named = ", ".join(f"{value} ({label})" for value, label in display.items() if str(label) != str(value))
+        parts.append(f"Values: {named}." if named else "")
+    return " ".join(part for part in parts if part)
+
+
+@dataclass(frozen=True, slots=True)
+class _Move:
+    """A param's schema on its way to where it stands in the tool's input schema."""
+
+    param: str
+    pointer: str
+    references: list[str]
+    """Collects every reference met, as it reads in the new place."""
+
+    def cleaned(self, schema: Mapping[str, Json], *, depth: int) -> JsonObject:
+        """Return the schema as every client takes it: 2020-12, no keys of Airflow's form, references that hold."""
+        self._require_publishable(schema, depth)
+
+        def clean(value: Json) -> Json:
+            return self.cleaned(value, depth=depth + 1) if isinstance(value, Mapping) else value
+
+        cleaned: JsonObject = {}
+        for key, value in _as_2020_12(schema).items():
+            if key == "$ref":
+                cleaned[key] = self._moved_reference(value)
+            elif key in _SCHEMA_KEYS:
+                cleaned[key] = clean(value)
+            elif key in _SCHEMA_LIST_KEYS:
+                cleaned[key] = [clean(item) for item in value]
+            elif key in _SCHEMA_MAP_KEYS:
+                cleaned[key] = {name: clean(item) for name, item in value.items()}
+            elif key not in _DROPPED_KEYS:
+                cleaned[key] = value
+        if cleaned.get("type") == "array" and "prefixItems" not in cleaned:
+            cleaned.setdefault("items", {})
+        return cleaned
+
+    def _require_publishable(self, schema: Mapping[str, Json], depth: int) -> None:
+        if depth > MAX_SCHEMA_DEPTH:
+            raise ToolUnpublishable(
+                f"the schema of param {self.param!r} is nested more than {MAX_SCHEMA_DEPTH} levels deep"
+            )
+        unsupported = sorted(_UNSUPPORTED_KEYS & schema.keys()) or (["$id"] if depth and "$id" in schema else [])
+        if unsupported:
+            raise ToolUnpublishable(
+                f"the schema of param {self.param!r} uses {unsupported[0]}, which MCP clients do not follow"
+            )
+
+    def _moved_reference(self, reference: Json) -> str:
+        if reference != "#" and not (isinstance(reference, str) and reference.startswith("#/")):
+            raise ToolUnpublishable(
+                f"the schema of param {self.param!r} refers to {shortened(str(reference))}; "
+                "only references within it can be published"
+            )
+        moved = self.pointer + str(reference)[1:]
+        self.references.append(moved)
+        return moved
+
+
+def _as_2020_12(schema: Mapping[str, Json]) -> JsonObject:
+    """Translate the keywords that older drafts spell otherwise, and drop what only Airflow's form understands."""
+    translated = dict(schema)
+    if isinstance(translated.get("items"), list):
+        translated["prefixItems"] = translated.pop("items")
+        if "additionalItems" in translated:
+            translated["items"] = translated.pop("additionalItems")
+    for exclusive, inclusive in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
+        if isinstance(flag := translated.get(exclusive), bool):  # draft 4
+            del translated[exclusive]
+            if flag and inclusive in translated:
+                translated[exclusive] = translated.pop(inclusive)
+    if translated.get("format") == "multiline":
+        del translated["format"]
+    if not isinstance(translated.get("examples", []), list):
+        del translated["examples"]
+    if not isinstance(translated.get("title", ""), str):
+        del translated["title"]
+    return translated
+
+
+def _wire_validator(wire: JsonObject, references: list[str]) -> Validator:
+    try:
+        Draft202012Validator.check_schema(wire)
+    except SchemaError as error:
+        raise ToolUnpublishable(f"the input schema is not valid 2020-12: {shortened(error.message)}") from error
+    _require_resolvable(references, wire)
+    return cast("Validator", Draft202012Validator(wire, format_checker=_FORMAT_CHECKER, registry=_NO_DOCUMENTS))
+
+
+def _require_resolvable(references: list[str], wire: JsonObject) -> None:
+    """Follow each reference once, so that a broken one is found now and not in the middle of a call."""
+    resolver = _NO_DOCUMENTS.resolver_with_root(DRAFT202012.create_resource(wire))
+    for reference in references:
+        try:
+            resolver.lookup(reference)
+        except Unresolvable as error:
+            raise ToolUnpublishable(f"the input schema refers to {reference}, which is not there") from error
+
+
+def _path_text(error: ValidationError) -> str:
+    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path)
+
+
+def _is_datetime(value: Json) -> bool:
+    """Check what a plain Airflow does not: a text that is no date and time would only fail inside a task."""
+    if not isinstance(value, str):
+        return True
+    try:
+        datetime.fromisoformat(value)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,39 @@
+"""How long until the next look at a run.
+
+Pure: ages and intervals in seconds, no clock. The interval is a share of the run's age, so that the delay it adds stays
+a small share of the run, whether that takes half a second or half a day, and a long run costs Airflow next to nothing.
+"""
+
+from typing import NamedTuple
+
+SHARE_OF_AGE = 0.05
+"""On average half of it is added to a run: 2.5 %."""
+SHORTEST_SECONDS = 0.05
+"""A one-task dag takes 0.4 to 0.5 s on a tuned Airflow; the mean delay added to it is half of this."""
+LONGEST_SECONDS = 5.0
+POLL_SHORTEST_SECONDS = 0.25
+"""One query for all waiting runs takes Airflow 20 to 40 ms of CPU: at most a tenth of a core."""
+
+
+class Stream(NamedTuple):
+    """How to watch one run for a while: with this interval, for so long; then ask anew, for the run is older."""
+
+    interval_seconds: float
+    lasts_seconds: float
+
+
+def interval_seconds(age_seconds: float, *, shortest: float = SHORTEST_SECONDS) -> float:
+    """Return how long to wait before looking again at a run of this age."""
+    return min(max(age_seconds * SHARE_OF_AGE, shortest), LONGEST_SECONDS)
+
+
+def next_stream(age_seconds: float) -> Stream:
+    """Return how to stream the states of a run of this age.
+
+    Airflow keeps the interval it was given when the stream was opened. The stream is opened anew when the interval
+    would have doubled: seven times in the first hundred seconds, and not again once it is the longest.
+    """
+    interval = interval_seconds(age_seconds)
+    if interval >= LONGEST_SECONDS:
+        return Stream(LONGEST_SECONDS, 3600.0)
+    return Stream(interval, max(2 * interval / SHARE_OF_AGE - age_seconds, interval))
