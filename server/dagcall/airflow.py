@@ -19,7 +19,7 @@ from urllib.parse import quote
 from dagcall.errors import AirflowAnswerUnusable, AirflowNotFound, AirflowUnreachable
 from dagcall.gate import Purpose
 from dagcall.model import Dag, DagSummary, Json, LogEvent, Run, RunState, Task, TaskInstance
-from dagcall.rest import PARSE_ERRORS, READ_SECONDS, AirflowRest
+from dagcall.rest import PARSE_ERRORS, READ_ATTEMPTS, READ_SECONDS, AirflowRest
 
 PAGE = 100
 BATCH_PAGE = 1000
@@ -144,14 +144,15 @@ class AirflowApi:
         answer = await self._rest.post(path, purpose=Purpose.TRIGGER, body=body)
         return self._rest.parsed(Run.from_json, answer, path)
 
-    async def fetch_run(self, dag_id: str, run_id: str) -> Run:
+    async def fetch_run(self, dag_id: str, run_id: str, *, attempts: int = READ_ATTEMPTS) -> Run:
         """Return a run as it is now.
 
         Raises:
             AirflowNotFound: there is no such run.
         """
         path = _run_path(dag_id, run_id)
-        return self._rest.parsed(Run.from_json, await self._rest.get(path, purpose=Purpose.RESULT), path)
+        answer = await self._rest.get(path, purpose=Purpose.RESULT, attempts=attempts)
+        return self._rest.parsed(Run.from_json, answer, path)
 
     async def fetch_finished_runs(self, dag_ids: list[str], *, since: datetime) -> tuple[Run, ...]:
         """Return the runs of these dags that ended at `since` or later, the oldest end first; one question for all.

@@ -211,7 +211,7 @@ class Catalog:
         for task_id in task_ids:
             if task_id not in known:
                 raise ToolUnpublishable(
-                    f"results names task {task_id!r}, which the dag does not have; there are {', '.join(sorted(known))}"
+                    f"results names task {task_id!r}, which the dag does not have{did_you_mean(task_id, sorted(known))}"
                 )
 
     def _last_known(self, dag_id: str, policy: ToolPolicy) -> Tool | None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import typer
-from mcp_types import CallToolResult
+from mcp_types import CallToolResult, TextContent
 from mcp_types import Tool as WireTool
 from rich.console import Console
 from rich.table import Table
@@ -268,6 +268,12 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(work)
     except KeyboardInterrupt:
         raise SystemExit(130) from None
+    except ExceptionGroup as group:  # the SDK's client runs in a task group, which wraps whatever leaves it
+        raise _first_leaf(group) from group
+
+
+def _first_leaf(error: Exception) -> Exception:
+    return _first_leaf(error.exceptions[0]) if isinstance(error, ExceptionGroup) else error
 
 
 async def _snapshot(settings: Settings) -> Snapshot:
@@ -299,18 +305,26 @@ async def _call(
 
         async def call_with(client: Client) -> CallToolResult:
             wires = {wire.name: wire for wire in (await client.list_tools()).tools}
-            return await client.call_tool(tool, arguments_for(wires.get(tool)), progress_callback=on_progress)
+            arguments = arguments_for(wires.get(tool))
+            try:
+                return await client.call_tool(tool, arguments, progress_callback=on_progress)
+            except MCPError as error:  # caught here: outside the client it would come in an ExceptionGroup
+                return CallToolResult(is_error=True, content=[TextContent(type="text", text=error.message)])
 
-        try:
-            if isinstance(target, str):
+        if isinstance(target, str):
+            try:
                 async with Client(target) as client:
                     return await call_with(client)
-            async with assembled(target, wait_seconds=wait) as dagcall:
-                await dagcall.catalog.refresh()
-                async with Client(dagcall.mcp.sdk) as client:
-                    return await call_with(client)
-        except MCPError as error:
-            raise DagcallError(error.message) from error
+            except ExceptionGroup as group:
+                if isinstance(leaf := _first_leaf(group), DagcallError):
+                    raise
+                raise DagcallError(
+                    f"no MCP server can be called at {target}: {str(leaf) or type(leaf).__name__}"
+                ) from group
+        async with assembled(target, wait_seconds=wait) as dagcall:
+            await dagcall.catalog.refresh()
+            async with Client(dagcall.mcp.sdk) as client:
+                return await call_with(client)
 
 
 def _arguments(wire: WireTool | None, words: list[str], text: str | None) -> dict[str, Any]:

@@ -178,11 +178,10 @@ class McpServer:
 
 
 class _Progress:
-    """Tells a caller who asked for it how its run is doing, every few seconds and at every change."""
+    """Tells a caller how its run is doing, every few seconds and at every change; the SDK drops what none asked for."""
 
     def __init__(self, ctx: Context) -> None:
         self._session = ctx.session
-        self._is_wanted = bool(ctx.meta and ctx.meta.get("progress_token") is not None)
         self._state: RunState | None = None
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -193,8 +192,7 @@ class _Progress:
         self._changed.set()
 
     async def __aenter__(self) -> None:
-        if self._is_wanted:
-            self._task = asyncio.create_task(self._report())
+        self._task = asyncio.create_task(self._report())
 
     async def __aexit__(self, *_: object) -> None:
         if self._task is not None:

@@ -83,14 +83,17 @@ class AirflowRest:
         query: Mapping[str, Any] | None = None,
         is_anonymous: bool = False,
         parse: Callable[[str], Any] = json.loads,
+        attempts: int = READ_ATTEMPTS,
     ) -> Any:
         """Ask a question that changes nothing, and ask again where there was no answer.
 
+        Whoever asks within a loop of its own says `attempts=1`: a retry inside a retry multiplies.
+
         Raises:
-            AirflowError: as the module says; `AirflowUnreachable` only after `READ_ATTEMPTS` tries.
+            AirflowError: as the module says; `AirflowUnreachable` only after that many tries.
         """
         async for attempt in stamina.retry_context(
-            on=AirflowUnreachable, attempts=READ_ATTEMPTS, wait_initial=0.1, wait_max=2.0, timeout=None
+            on=AirflowUnreachable, attempts=attempts, wait_initial=0.1, wait_max=2.0, timeout=None
         ):
             with attempt:
                 return await self._request(

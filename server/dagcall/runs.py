@@ -189,7 +189,7 @@ class Runs:
 
     async def _find(self, dag_id: str, run_id: str) -> Run | None:
         try:
-            return await self._api.fetch_run(dag_id, run_id)
+            return await self._api.fetch_run(dag_id, run_id, attempts=1)
         except AirflowNotFound:
             return None
 

@@ -336,8 +336,6 @@ def _as_2020_12(schema: Mapping[str, Json]) -> JsonObject:
         del translated["format"]
     if not isinstance(translated.get("examples", []), list):
         del translated["examples"]
-    if not isinstance(translated.get("title", ""), str):
-        del translated["title"]
     return translated
 
 

@@ -57,7 +57,11 @@ class Dagcall:
 
 @asynccontextmanager
 async def assembled(
-    settings: Settings, *, wait_seconds: float, pins: Mapping[str, dict[str, Any]] | None = None
+    settings: Settings,
+    *,
+    wait_seconds: float,
+    pins: Mapping[str, dict[str, Any]] | None = None,
+    transport: Any = None,
 ) -> AsyncIterator[Dagcall]:
     """Wire dagcall together. Nothing is asked of Airflow yet.
 
@@ -65,10 +69,11 @@ async def assembled(
         settings: what the operator set.
         wait_seconds: how long a call waits where its tool does not say.
         pins: tool name -> pinned tool; None to publish without pins.
+        transport: in place of the network, for tests; as httpx takes it.
     """
-    credentials = Credentials(fetch_token(settings.airflow), now=time.time)
+    credentials = Credentials(fetch_token(settings.airflow, transport=transport), now=time.time)
     gate = Gate(settings.airflow.max_in_flight)
-    rest = AirflowRest(settings.airflow.url, credentials, gate=gate, verify=settings.airflow.tls())
+    rest = AirflowRest(settings.airflow.url, credentials, gate=gate, verify=settings.airflow.tls(), transport=transport)
     api = AirflowApi(rest, ui_url=settings.airflow.ui_url)
     catalog = Catalog(api, settings.policies, pins=pins)
     waiter = Waiter(api)
@@ -81,14 +86,14 @@ async def assembled(
         await rest.aclose()
 
 
-def fetch_token(airflow: AirflowSettings) -> FetchToken | None:
+def fetch_token(airflow: AirflowSettings, *, transport: Any = None) -> FetchToken | None:
     """Return how to get a token; None for an Airflow that lets everybody in.
 
     Raises:
         ConfigError: a file that should hold a secret does not.
     """
     if airflow.username is not None:
-        return _password_log_in(airflow, airflow.username)
+        return _password_log_in(airflow, airflow.username, transport)
     if airflow.token is not None:
         return static_token(airflow.token.get_secret_value())
     if airflow.token_command is not None:
@@ -104,7 +109,7 @@ def fetch_token(airflow: AirflowSettings) -> FetchToken | None:
     return None
 
 
-def _password_log_in(airflow: AirflowSettings, username: str) -> FetchToken:
+def _password_log_in(airflow: AirflowSettings, username: str, transport: Any) -> FetchToken:
     if airflow.password is not None:
         password = airflow.password.get_secret_value()
     elif airflow.password_file is not None:
@@ -114,7 +119,7 @@ def _password_log_in(airflow: AirflowSettings, username: str) -> FetchToken:
     verify = airflow.tls()
 
     async def fetch() -> str:
-        return await log_in(airflow.url, username, password, verify=verify)
+        return await log_in(airflow.url, username, password, verify=verify, transport=transport)
 
     return fetch
 

@@ -235,7 +235,7 @@ class Waiter:
     async def _ask(self, watch: _Watch) -> None:
         watch.asked = self._now()
         try:
-            run = await self._api.fetch_run(*watch.key)
+            run = await self._api.fetch_run(*watch.key, attempts=1)
         except AirflowNotFound:
             dag_id, run_id = watch.key
             self._fail(

@@ -1,0 +1,147 @@
+"""Airflow's own virtual environment: made once by `uv` from a requirement file with hashes, then shared.
+
+dagcall's environment and Airflow's never mix. An environment lives in the user's cache folder under a name that
+follows from the requirements and the Python version, so a new requirement file makes a new one.
+"""
+
+import asyncio
+import contextlib
+import fcntl
+import hashlib
+import os
+import platform
+import shutil
+import sys
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
+
+from dagcall.demo.processes import CHILD
+
+AIRFLOW_VERSION = "3.3.2"
+REQUIREMENTS = Path(__file__).parent / f"airflow-{AIRFLOW_VERSION}.txt"
+#: Seconds between two looks at a lock that another start holds.
+LOCK_INTERVAL = 0.25
+
+
+class InstallationError(Exception):
+    """Airflow could not be installed."""
+
+
+def cache_folder(environ: Mapping[str, str]) -> Path:
+    """Return the folder for environments: `$XDG_CACHE_HOME/dagcall` or `~/.cache/dagcall`."""
+    return Path(environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dagcall"
+
+
+def environment_folder(name: str, requirements: Path, cache: Path) -> Path:
+    """Return the folder of the environment that these requirements make for this Python."""
+    content = requirements.read_bytes() + platform.python_version().encode() + platform.machine().encode()
+    return cache / f"{name}-{hashlib.sha256(content).hexdigest()[:10]}"
+
+
+async def make_environment(
+    name: str,
+    requirements: Path,
+    *,
+    environ: Mapping[str, str],
+    report: Callable[[str], None] = lambda _: None,
+) -> Path:
+    """Return the Python interpreter of an environment with exactly `requirements`; make it unless it is there.
+
+    Args:
+        name: begins the folder's name, such as `airflow-3.3.2`.
+        requirements: a file of `uv pip compile --generate-hashes`.
+        environ: the caller's environment; index and proxy settings in it hold for the installation.
+        report: told what goes on, in a few words, many times.
+
+    Raises:
+        InstallationError: with uv's own last words.
+    """
+    cache = cache_folder(environ)
+    folder = environment_folder(name, requirements, cache)
+    ready, python = folder / ".ready", folder / "bin" / "python"
+    if ready.exists() and python.exists():
+        return python
+    cache.mkdir(parents=True, exist_ok=True)
+    settings = {key: value for key, value in environ.items() if not key.startswith("PYTHON") and key != "VIRTUAL_ENV"}
+    async with exclusively(folder.with_name(f"{folder.name}.lock"), report):
+        if ready.exists() and python.exists():
+            return python
+        shutil.rmtree(folder, ignore_errors=True)
+        uv = find_uv(environ) or await install_uv(cache, settings, report)
+        await run([uv, "venv", "--quiet", "--python", sys.executable, str(folder)], cache, settings, report)
+        install = ["pip", "install", "--python", str(python), "--require-hashes", "--compile-bytecode"]
+        await run([uv, *install, "-r", str(requirements)], cache, settings, report)
+        ready.touch()
+    return python
+
+
+def find_uv(environ: Mapping[str, str]) -> str | None:
+    """Return the path of `uv`: the one that runs us, on PATH, beside our interpreter, or where `make` puts it."""
+    candidates = [
+        environ.get("UV"),
+        shutil.which("uv", path=environ.get("PATH")),
+        Path(sys.executable).parent / "uv",
+        Path.cwd() / ".tools" / "bin" / "uv",
+    ]
+    return next((str(Path(path).absolute()) for path in candidates if path and os.access(path, os.X_OK)), None)
+
+
+async def install_uv(cache: Path, environ: Mapping[str, str], report: Callable[[str], None]) -> str:
+    """Fetch `uv` into a virtual environment of its own in the cache folder; return its path."""
+    folder = cache / "uv"
+    uv = folder / "bin" / "uv"
+    if not os.access(uv, os.X_OK):
+        report("fetching uv")
+        await run([sys.executable, "-m", "venv", "--clear", str(folder)], cache, environ, report)
+        pip = [str(folder / "bin" / "python"), "-m", "pip", "--quiet", "--disable-pip-version-check"]
+        await run([*pip, "install", "uv"], cache, environ, report)
+    return str(uv)
+
+
+async def run(command: list[str], folder: Path, environ: Mapping[str, str], report: Callable[[str], None]) -> None:
+    """Run one installing command in `folder`, passing on every line that it prints.
+
+    Raises:
+        InstallationError: it failed.
+    """
+    tie = [sys.executable, "-I", str(CHILD), str(os.getpid()), "SIGTERM"]
+    process = await asyncio.create_subprocess_exec(
+        *tie,
+        *command,
+        cwd=folder,  # not the caller's: a project's uv settings there are not ours
+        env=environ,
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+        start_new_session=True,  # so that Ctrl-C reaches it through us, once
+    )
+    lines: list[str] = []
+    try:
+        assert process.stdout is not None  # noqa: S101 # PIPE above
+        async for line in process.stdout:
+            lines.append(line.decode(errors="replace").strip())
+            report(lines[-1])
+        code = await process.wait()
+    except BaseException:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, 15)
+        await process.wait()
+        raise
+    if code:
+        said = "\n".join(f"  {line}" for line in lines[-12:])
+        raise InstallationError(f"`{Path(command[0]).name} {' '.join(command[1:3])} …` failed:\n{said}")
+
+
+@contextlib.asynccontextmanager
+async def exclusively(path: Path, report: Callable[[str], None]) -> AsyncIterator[None]:
+    """Hold the lock file `path`; the kernel lets go of it when the process ends, however it ends."""
+    with path.open("a") as file:
+        while True:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                report("another start is installing the same; waiting for it")
+                await asyncio.sleep(LOCK_INTERVAL)
+            else:
+                break
+        yield

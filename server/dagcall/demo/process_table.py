@@ -1,0 +1,91 @@
+"""Which processes run on this machine, and which of them belong together.
+
+Airflow starts processes that start processes; a task even leaves the process group of its parent. What stays is the
+session, and the line of parents. Linux is read from `/proc`, for small images have no `ps`; elsewhere `ps` is asked.
+"""
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+# Of /proc/<pid>/stat after the name, which may itself hold spaces and parentheses; see man 5 proc.
+STATE, PARENT, GROUP, SESSION, STARTED = 0, 1, 2, 3, 19
+
+
+@dataclass(frozen=True)
+class ProcessRow:
+    """One process of this machine, zombies left out."""
+
+    pid: int
+    parent: int
+    group: int
+    session: int
+    started: str
+    """In the system's own notation; together with the pid it names a process for good."""
+
+
+def process_table() -> list[ProcessRow]:
+    """Return all processes that run now."""
+    return linux_table() if sys.platform == "linux" else ps_table()
+
+
+def linux_table(proc: Path = Path("/proc")) -> list[ProcessRow]:
+    """Read the table from `/proc`."""
+    rows = []
+    for folder in proc.iterdir():
+        if not folder.name.isdigit():
+            continue
+        with contextlib.suppress(OSError):  # it ended just now
+            row = row_from_stat((folder / "stat").read_text(errors="replace"))
+            rows += [row] if row else []
+    return rows
+
+
+def row_from_stat(text: str) -> ProcessRow | None:
+    """Return the process of a `/proc/<pid>/stat`; None for one that has ended."""
+    pid, _, _ = text.partition(" ")
+    fields = text.rpartition(")")[2].split()
+    if fields[STATE] in "ZX":
+        return None
+    return ProcessRow(int(pid), int(fields[PARENT]), int(fields[GROUP]), int(fields[SESSION]), fields[STARTED])
+
+
+def ps_table() -> list[ProcessRow]:
+    """Ask `ps`, in the words that macOS and the BSDs share."""
+    columns = "pid=,ppid=,pgid=,stat=,lstart="
+    ps = ["ps", "-A", "-o", columns]
+    text = subprocess.run(ps, capture_output=True, text=True, check=True).stdout  # noqa: S603
+    rows = []
+    for line in text.splitlines():
+        pid, parent, group, state, started = line.split(maxsplit=4)
+        with contextlib.suppress(OSError):
+            if not state.startswith("Z"):
+                rows.append(ProcessRow(int(pid), int(parent), int(group), os.getsid(int(pid)), started.strip()))
+    return rows
+
+
+def family(table: Iterable[ProcessRow], leader: int) -> list[ProcessRow]:
+    """Return the processes of the session that `leader` leads or led, and all that descend from them."""
+    rows = list(table)
+    found = {row.pid: row for row in rows if leader in (row.pid, row.session)}
+    while grown := [row for row in rows if row.parent in found and row.pid not in found]:
+        found |= {row.pid: row for row in grown}
+    return list(found.values())
+
+
+def still_running(rows: Iterable[ProcessRow]) -> list[ProcessRow]:
+    """Return those of `rows` that run on, not fooled by a pid that was given to another process since."""
+    now = {(row.pid, row.started) for row in process_table()}
+    return [row for row in rows if (row.pid, row.started) in now]
+
+
+def send(rows: Iterable[ProcessRow], number: signal.Signals) -> None:
+    """Send a signal to each of `rows` that still runs."""
+    for row in still_running(rows):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(row.pid, number)

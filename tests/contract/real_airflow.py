@@ -1,0 +1,260 @@
+"""A real Airflow: its REST API in a child process, on SQLite, without a scheduler.
+
+Nothing runs here, so tests set by hand, in the database, what a scheduler and workers would have written: states of
+runs and tasks, XComs, log files. What has a REST endpoint goes through that, in the tests themselves.
+"""
+
+import asyncio
+import base64
+import contextlib
+import hashlib
+import hmac
+import json
+import os
+import shutil
+import signal
+import socket
+import sqlite3
+import subprocess
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from dagcall.demo.installation import REQUIREMENTS, make_environment
+from dagcall.demo.processes import CHILD
+from tests.fake_airflow import Version
+
+DAGS = Path(__file__).parent / "dags"
+JWT_SECRET = "0123456789abcdef" * 4
+START_SECONDS = 120
+"""Three to eight when the machine is idle."""
+STOP_SECONDS = 20
+
+
+def requirements_of(version: Version) -> Path:
+    """Return the pinned requirements of an Airflow; the newest one's are the demo's."""
+    if REQUIREMENTS.name == f"airflow-{version}.txt":
+        return REQUIREMENTS
+    return Path(__file__).parent / "requirements" / f"airflow-{version}.txt"
+
+
+@dataclass(frozen=True)
+class RealAirflow:
+    """A running api-server, and the back door to its database."""
+
+    version: Version
+    url: str
+    home: Path
+    transport: None = None
+
+    def token(self, user: str = "admin", *, seconds: float = 3600) -> str:
+        """Make a token as the server does, valid for `seconds`; a negative number makes one of the past."""
+        now = int(time.time())
+        claims = {
+            "sub": user,
+            "role": user,
+            "teams": [],
+            "jti": uuid.uuid4().hex,
+            "aud": "apache-airflow",
+            "nbf": now - 7200,
+            "iat": now - 7200,
+            "exp": int(now + seconds),
+        }
+        header = {"alg": "HS512", "kid": "not-used", "typ": "JWT"}
+        head = ".".join(_base64url(json.dumps(part).encode()) for part in (header, claims))
+        return f"{head}.{_base64url(hmac.new(JWT_SECRET.encode(), head.encode(), hashlib.sha512).digest())}"
+
+    def start(self, dag_id: str, run_id: str) -> None:
+        """Do what a scheduler does first: the run is running, its first tasks not yet."""
+        self._execute(
+            "UPDATE dag_run SET state = 'running', start_date = ? WHERE dag_id = ? AND run_id = ?",
+            (_now(), dag_id, run_id),
+        )
+
+    def finish(self, dag_id: str, run_id: str, state: str) -> None:
+        """End the run by hand, as a person does."""
+        path = f"{self.url}/api/v2/dags/{dag_id}/dagRuns/{run_id}"
+        headers = {"Authorization": f"Bearer {self.token()}"}
+        httpx.patch(path, json={"state": state}, headers=headers, trust_env=False).raise_for_status()
+
+    def set_task(
+        self, dag_id: str, run_id: str, task_id: str, state: str, *, log: Sequence[Mapping[str, Any]] = ()
+    ) -> None:
+        """Set the state of an unmapped task that was tried once, with the log of that try."""
+        self._execute(
+            "UPDATE task_instance SET state = ?, try_number = 1, start_date = ?, end_date = ?, duration = 0 "
+            "WHERE dag_id = ? AND run_id = ? AND task_id = ?",
+            (state, _now(), _now(), dag_id, run_id, task_id),
+        )
+        folder = self.home / "logs" / f"dag_id={dag_id}" / f"run_id={run_id}" / f"task_id={task_id}"
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "attempt=1.log").write_text("".join(json.dumps(event) + "\n" for event in log))
+
+    def set_xcom(
+        self, dag_id: str, run_id: str, task_id: str, value: Any, *, map_index: int = -1, is_result: bool = False
+    ) -> None:
+        """Store a return value as a worker does. `POST …/xcomEntries` would not do: 3.1 encodes a value twice."""
+        result_column, result_value = (", dag_result", (is_result,)) if self.version >= "3.3" else ("", ())
+        marks = ", ".join("?" * (6 + len(result_value)))
+        self._execute(
+            "INSERT INTO xcom (dag_id, run_id, task_id, map_index, value, timestamp"  # noqa: S608 - no outside input
+            f"{result_column}, \"key\", dag_run_id) SELECT {marks}, 'return_value', id FROM dag_run "
+            "WHERE dag_id = ? AND run_id = ?",
+            (dag_id, run_id, task_id, map_index, json.dumps(value), _now(), *result_value, dag_id, run_id),
+        )
+
+    def delete(self, dag_id: str, run_id: str) -> None:
+        """Remove a run, whatever its state."""
+        for table in ("xcom", "task_instance", "dag_run"):
+            self._execute(f"DELETE FROM {table} WHERE dag_id = ? AND run_id = ?", (dag_id, run_id))  # noqa: S608
+
+    def _execute(self, statement: str, parameters: Sequence[Any]) -> None:
+        with contextlib.closing(sqlite3.connect(self.home / "airflow.db", timeout=30)) as database, database:
+            database.execute(statement, parameters)
+
+
+def _now() -> str:
+    return datetime.fromtimestamp(time.time(), UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
+
+
+def _base64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+@contextmanager
+def real_airflow(
+    version: Version, *, cache: Path, home: Path, tell: Callable[[str], None], all_admins: bool = False
+) -> Iterator[RealAirflow]:
+    """Run an Airflow of one version in `home`.
+
+    Args:
+        version: one of those with committed requirements.
+        cache: keeps the database, with the dags read into it, from one session to the next.
+        home: an empty folder.
+        tell: gets a line whenever something takes long.
+        all_admins: let everybody in without a password.
+    """
+    environ = dict(os.environ)  # noqa: TID251 - a child process begins with the environment of its parent
+    python = _python(version, environ, tell)
+    shutil.copy(_database(version, python, cache, environ, tell), home / "airflow.db")
+    port = _free_port()
+    settings = environ | _settings(home, all_admins=all_admins)
+    command = [str(python.parent / "airflow"), "api-server", "--apps", "core", "--port", str(port)]
+    log = home / "api-server.log"
+    with log.open("wb") as output:
+        process = subprocess.Popen(  # noqa: S603 - our own command
+            # CHILD makes the server end with this process, even when that is killed.
+            [python, "-I", CHILD, str(os.getpid()), "SIGTERM", *command],
+            env=settings,
+            cwd=home,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+    try:
+        airflow = RealAirflow(version, f"http://127.0.0.1:{port}", home)
+        _wait_until_it_answers(airflow, process, log)
+        yield airflow
+    finally:
+        _stop(process)
+
+
+def _python(version: Version, environ: dict[str, str], tell: Callable[[str], None]) -> Path:
+    """Return the interpreter that has this Airflow; the first time this installs it."""
+    told = False
+
+    def report(_line: str) -> None:
+        nonlocal told
+        if not told:
+            tell(f"installing Airflow {version} for the contract tests; this happens once and takes a minute")
+            told = True
+
+    environment = make_environment(f"airflow-{version}", requirements_of(version), environ=environ, report=report)
+    return asyncio.run(environment)
+
+
+def _database(
+    version: Version, python: Path, cache: Path, environ: dict[str, str], tell: Callable[[str], None]
+) -> Path:
+    """Return a database with the dags in it, made anew when the dags or the environment have changed."""
+    content = b"".join(path.read_bytes() for path in sorted(DAGS.glob("*.py"))) + bytes(python)
+    database = cache / f"{version}-{hashlib.sha256(content).hexdigest()[:12]}.db"
+    if not database.exists():
+        tell(f"making a database for Airflow {version}; this happens once for each change of the dags")
+        home = cache / f"{version}-{uuid.uuid4().hex}"
+        home.mkdir()
+        settings = environ | _settings(home, all_admins=False)
+        for command in (["db", "migrate"], ["dags", "reserialize"]):
+            done = subprocess.run(  # noqa: S603 - our own command
+                [python.parent / "airflow", *command],
+                env=settings,
+                cwd=home,
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            if done.returncode:
+                raise RuntimeError(f"airflow {' '.join(command)} failed:\n{done.stdout}{done.stderr}")
+        (home / "airflow.db").rename(database)
+        shutil.rmtree(home)
+        for outdated in cache.glob(f"{version}-*.db"):
+            if outdated != database:
+                outdated.unlink()
+    return database
+
+
+def _settings(home: Path, *, all_admins: bool) -> dict[str, str]:
+    passwords = home / "passwords.json"
+    passwords.write_text(json.dumps({"admin": "admin", "viewer": "viewer"}))
+    return {
+        "AIRFLOW_HOME": str(home),
+        "AIRFLOW__API__HOST": "127.0.0.1",
+        "AIRFLOW__API__SECRET_KEY": "secret",
+        "AIRFLOW__API__WORKERS": "1",
+        "AIRFLOW__API_AUTH__JWT_SECRET": JWT_SECRET,
+        "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
+        "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
+        "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": str(all_admins),
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
+        "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,viewer:viewer",
+        "AIRFLOW__LOGGING__LOGGING_LEVEL": "WARNING",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "PYTHONWARNINGS": "ignore",
+    }
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _wait_until_it_answers(airflow: RealAirflow, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while True:
+        with contextlib.suppress(httpx.TransportError):
+            if httpx.get(f"{airflow.url}/api/v2/version", trust_env=False).is_success:
+                return
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"Airflow {airflow.version} did not start:\n{log.read_text(errors='replace')[-3000:]}")
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            process.wait(0.1)
+
+
+def _stop(process: subprocess.Popen[bytes]) -> None:
+    """Stop the server and the processes that it started; they are a session of their own."""
+    process.terminate()
+    with contextlib.suppress(subprocess.TimeoutExpired):
+        process.wait(STOP_SECONDS)
+    with contextlib.suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()

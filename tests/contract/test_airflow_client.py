@@ -1,0 +1,252 @@
+"""Every method of `dagcall.airflow` against the fake and the real Airflow."""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from dagcall.airflow import AirflowApi, DagQuery
+from dagcall.credentials import Credentials, static_token
+from dagcall.errors import (
+    AirflowConflict,
+    AirflowNotFound,
+    AirflowRefused,
+    AirflowRejected,
+    AirflowUnreachable,
+)
+from dagcall.gate import Gate
+from dagcall.model import DagSummary, LogEvent, Param, RunState, Task, TaskInstance
+from dagcall.rest import AirflowRest, log_in
+from tests.contract.fake_side import ContractAirflow
+
+REQUIRED = Param("n", None, {"type": "integer", "minimum": 1}, None)
+
+
+def rest_of(airflow: ContractAirflow, credentials: Credentials) -> AirflowRest:
+    return AirflowRest(airflow.url, credentials, gate=Gate(), transport=airflow.transport)
+
+
+@pytest.fixture
+async def api(airflow: ContractAirflow) -> AsyncIterator[AirflowApi]:
+    rest = rest_of(airflow, Credentials(static_token(airflow.token()), now=time.time))
+    yield AirflowApi(rest)
+    await rest.aclose()
+
+
+async def trigger(api: AirflowApi, dag_id: str, run_id: str, **conf: object) -> None:
+    await api.trigger(dag_id, run_id=run_id, conf=conf, logical_date=None, note="")
+
+
+async def test_version(airflow: ContractAirflow, api: AirflowApi) -> None:
+    assert await api.version() == tuple(map(int, airflow.version.split(".")))
+
+
+async def test_dags_by_tag_by_id_and_all(api: AirflowApi) -> None:
+    assert [dag.dag_id for dag in await api.fetch_dags(DagQuery(tag="mcp"))] == ["one_task", "paused"]
+    assert [dag.dag_id for dag in await api.fetch_dags(DagQuery(dag_id_like="ONE_T"))] == ["one_task"]
+    many = await api.fetch_dags(DagQuery(tag="many"))
+    assert [dag.dag_id for dag in many] == [f"many_{number:03}" for number in range(120)]
+    assert len(await api.fetch_dags(DagQuery())) > 120
+    assert await api.fetch_dags(DagQuery(tag="no such tag")) == ()
+
+
+async def test_summary(api: AirflowApi) -> None:
+    paused = await api.fetch_summary("paused")
+    assert paused == DagSummary(
+        "paused",
+        tags=frozenset({"shapes", "mcp"}),
+        is_paused=True,
+        is_stale=False,
+        has_import_errors=False,
+        allowed_run_types=None,
+    )
+    with pytest.raises(AirflowNotFound):
+        await api.fetch_summary("nosuch")
+
+
+@pytest.mark.parametrize("dag_id", ["team.north.report-v1.2", "long_" + "x" * 195])
+async def test_unusual_dag_ids(api: AirflowApi, run_id: str, dag_id: str) -> None:
+    assert (await api.fetch_dag(dag_id)).dag_id == dag_id
+    await trigger(api, dag_id, run_id)
+    assert (await api.fetch_run(dag_id, run_id)).dag_id == dag_id
+
+
+async def test_dag(api: AirflowApi) -> None:
+    dag = await api.fetch_dag("one_task")
+    assert (dag.display_name, dag.description) == ("Add one", "Adds one.")
+    assert dag.doc_md == "Add one to `x`.\n\nThe second paragraph."
+    assert dag.params == (Param("x", 1, {}, None),)
+    assert (await api.fetch_dag("required_param")).params == (REQUIRED, Param("s", "x", {"type": "string"}, None))
+    assert [param.name for param in (await api.fetch_dag("odd_param_names")).params] == [
+        "a b",
+        "ü",
+        "x-mcp-header",
+        "$ref",
+        "",
+        "class",
+    ]
+
+
+async def test_tasks(api: AirflowApi) -> None:
+    assert await api.fetch_tasks("grouped") == (
+        Task("group.first", frozenset({"group.inner", "group.other"}), "all_success"),
+        Task("group.inner", frozenset(), "all_success"),
+        Task("group.other", frozenset(), "all_success"),
+    )
+
+
+async def test_trigger(api: AirflowApi, run_id: str) -> None:
+    date = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(microseconds=time.time_ns() // 1000 % 10**12)
+    run = await api.trigger("one_task", run_id=run_id, conf={"x": 2}, logical_date=date, note="a note")
+    assert (run.run_id, run.state, run.conf, run.end_date) == (run_id, RunState.QUEUED, {"x": 2}, None)
+    assert await api.fetch_run("one_task", run_id) == run
+    with pytest.raises(AirflowConflict):
+        await trigger(api, "one_task", run_id)
+    with pytest.raises(AirflowConflict):
+        await api.trigger("one_task", run_id=f"{run_id}.2", conf={}, logical_date=date, note="")
+    with pytest.raises(AirflowNotFound):
+        await api.fetch_run("one_task", f"{run_id}.2")
+
+
+async def test_trigger_refused(api: AirflowApi, run_id: str) -> None:
+    with pytest.raises(AirflowRejected) as rejected:
+        await trigger(api, "required_param", run_id, n=0)
+    assert rejected.value.reason == "Invalid input for param n: 0 is less than the minimum of 1"
+    with pytest.raises(AirflowRejected):
+        await trigger(api, "one_task", "a b")
+    with pytest.raises(AirflowNotFound):
+        await trigger(api, "nosuch", run_id)
+
+
+async def test_run_ids_that_need_quoting(api: AirflowApi) -> None:
+    run_id = f"manual__{datetime.fromtimestamp(time.time(), UTC).isoformat()}~x"
+    await trigger(api, "one_task", run_id)
+    assert (await api.fetch_run("one_task", run_id)).run_id == run_id
+
+
+async def test_finished_runs(airflow: ContractAirflow, api: AirflowApi, run_id: str) -> None:
+    for dag_id in ("declared_result", "no_tasks"):
+        await trigger(api, dag_id, run_id)
+        airflow.finish(dag_id, run_id, "success")
+    await trigger(api, "no_tasks", f"{run_id}.2")
+    first = await api.fetch_run("declared_result", run_id)
+    assert first.end_date is not None
+    found = await api.fetch_finished_runs(["declared_result", "no_tasks"], since=first.end_date)
+    assert [(run.dag_id, run.run_id) for run in found] == [("declared_result", run_id), ("no_tasks", run_id)]
+
+
+async def test_states_are_streamed_until_the_end(airflow: ContractAirflow, api: AirflowApi, run_id: str) -> None:
+    await trigger(api, "one_task", run_id)
+    airflow.start("one_task", run_id)
+    async with asyncio.timeout(20), api.stream_states("one_task", run_id, interval_seconds=0.1) as states:
+        assert await anext(states) == RunState.RUNNING
+        airflow.finish("one_task", run_id, "failed")
+        rest = [state async for state in states]
+    assert rest[-1] == RunState.FAILED
+    assert set(rest[:-1]) <= {RunState.RUNNING}
+
+
+async def test_a_stream_of_a_run_that_is_deleted(airflow: ContractAirflow, api: AirflowApi, run_id: str) -> None:
+    await trigger(api, "one_task", run_id)
+    seen = []
+    async with asyncio.timeout(20), api.stream_states("one_task", run_id, interval_seconds=0.1) as states:
+        seen.append(await anext(states))
+        airflow.delete("one_task", run_id)
+        try:
+            seen += [state async for state in states]
+        except AirflowUnreachable as error:  # some versions cut the connection instead
+            assert not error.is_effect_possible  # noqa: PT017 - both ways are right
+    assert set(seen) == {RunState.QUEUED}
+    with pytest.raises(AirflowNotFound):
+        await api.fetch_run("one_task", run_id)
+
+
+async def test_a_stream_of_no_run(api: AirflowApi) -> None:
+    with pytest.raises(AirflowNotFound):
+        async with api.stream_states("one_task", "nosuch", interval_seconds=1):
+            pytest.fail("there is no such run")
+
+
+async def test_results(airflow: ContractAirflow, api: AirflowApi, run_id: str) -> None:
+    await trigger(api, "declared_result", run_id)
+    airflow.set_xcom("declared_result", run_id, "answer", 42, is_result=True)
+    airflow.set_xcom("declared_result", run_id, "afterwards", {"a": [None]})
+    airflow.finish("declared_result", run_id, "success")
+    assert await api.fetch_xcom("declared_result", run_id, "answer", -1) == 42
+    assert await api.fetch_xcom("declared_result", run_id, "answer", 0) is None
+    assert await api.fetch_stored_map_indexes("declared_result", run_id, "afterwards") == [-1]
+    if airflow.version >= "3.3":
+        assert await api.fetch_results("declared_result", run_id, None) == {"answer": 42}
+        assert await api.fetch_results("declared_result", run_id, ("afterwards",)) == {"afterwards": {"a": [None]}}
+        assert await api.fetch_results("declared_result", run_id, ("nosuch",)) == {}
+
+
+async def test_results_of_a_mapped_task(airflow: ContractAirflow, api: AirflowApi, run_id: str) -> None:
+    await trigger(api, "mapped_leaf", run_id)
+    for index in (2, 0):
+        airflow.set_xcom("mapped_leaf", run_id, "double", 10 * index, map_index=index)
+    airflow.finish("mapped_leaf", run_id, "success")
+    assert await api.fetch_stored_map_indexes("mapped_leaf", run_id, "double") == [0, 2]
+    assert await api.fetch_xcom("mapped_leaf", run_id, "double", 2) == 20
+    if airflow.version >= "3.3":
+        assert await api.fetch_results("mapped_leaf", run_id, ("double",)) == {"double": [0, 20]}
+
+
+async def test_task_instances_and_logs(airflow: ContractAirflow, api: AirflowApi, run_id: str) -> None:
+    log: list[dict[str, Any]] = [
+        {"timestamp": "2026-01-01T00:00:00Z", "event": "hello", "level": "info"},
+        {
+            "timestamp": "2026-01-01T00:00:01Z",
+            "event": "Task failed with exception",
+            "level": "error",
+            "error_detail": [{"exc_type": "ValueError", "exc_value": "no"}],
+        },
+    ]
+    await trigger(api, "grouped", run_id)
+    airflow.set_task("grouped", run_id, "group.first", "failed", log=log)
+    failed = TaskInstance("group.first", -1, "failed", 1, 0)
+    others = [TaskInstance(task_id, -1, None, 0, 0) for task_id in ("group.inner", "group.other")]
+    assert sorted(await api.fetch_task_instances("grouped", run_id), key=lambda i: i.task_id) == [failed, *others]
+    assert await api.fetch_task_instances("grouped", run_id, task_ids=("group.first",)) == (failed,)
+    events = await api.fetch_log("grouped", run_id, failed)
+    assert events[-2:] == (
+        LogEvent("info", "hello"),
+        LogEvent("error", "Task failed with exception", (("ValueError", "no"),)),
+    )
+    with pytest.raises(AirflowNotFound):
+        await api.fetch_log("grouped", run_id, replace(failed, try_number=2))
+
+
+async def test_a_password_is_enough(airflow: ContractAirflow) -> None:
+    async def fetch() -> str:
+        return await log_in(airflow.url, "admin", "admin", transport=airflow.transport)
+
+    rest = rest_of(airflow, Credentials(fetch, now=time.time))
+    assert (await AirflowApi(rest).fetch_summary("one_task")).dag_id == "one_task"
+    await rest.aclose()
+    with pytest.raises(AirflowRefused, match="wrong user name or password"):
+        await log_in(airflow.url, "admin", "wrong", transport=airflow.transport)
+
+
+@pytest.mark.parametrize("old", ["expired", "bad"])
+async def test_a_token_that_is_no_longer_taken_is_replaced_once(airflow: ContractAirflow, old: str) -> None:
+    tokens = [airflow.token(seconds=-60) if old == "expired" else "a.b.c", airflow.token()]
+
+    async def fetch() -> str:
+        return tokens.pop(0)
+
+    rest = rest_of(airflow, Credentials(fetch, now=lambda: 0))
+    assert (await AirflowApi(rest).fetch_summary("one_task")).dag_id == "one_task"
+    assert tokens == []
+    await rest.aclose()
+
+
+async def test_a_viewer_may_not_trigger(airflow: ContractAirflow, run_id: str) -> None:
+    rest = rest_of(airflow, Credentials(static_token(airflow.token("viewer")), now=time.time))
+    with pytest.raises(AirflowRefused):
+        await trigger(AirflowApi(rest), "one_task", run_id)
+    await rest.aclose()

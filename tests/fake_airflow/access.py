@@ -1,0 +1,114 @@
+"""Users and tokens, as Airflow's SimpleAuthManager keeps them."""
+
+import base64
+import hashlib
+import hmac
+import json
+import re
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any, Literal
+
+import httpx
+
+from tests.fake_airflow.runs import Clock
+from tests.fake_airflow.wire import Refusal
+
+
+@dataclass(frozen=True)
+class FakeUser:
+    name: str
+    password: str
+    role: Literal["admin", "viewer"] = "admin"
+    readable: frozenset[str] | None = None
+    """The dags that it may read; None: all of them."""
+
+    def may_read(self, dag_id: str) -> bool:
+        return dag_id == "~" or self.readable is None or dag_id in self.readable
+
+
+JWT_LEEWAY_SECONDS = 10
+"""Airflow's `[api_auth] jwt_leeway`."""
+USERS = (FakeUser("admin", "admin"), FakeUser("viewer", "viewer", "viewer"))
+ANONYMOUS = FakeUser("Anonymous", "")
+
+
+class FakeAccess:
+    """Who may ask. `all_admins` is `[core] simple_auth_manager_all_admins`: everybody is an admin, token or not."""
+
+    def __init__(self, clock: Clock, users: Sequence[FakeUser] = USERS, *, all_admins: bool = False) -> None:
+        self.clock = clock
+        self.users = {user.name: user for user in users}
+        self.all_admins = all_admins
+        self.token_seconds: float = 86400
+        """`[api_auth] jwt_expiration_time`."""
+        self.logins = 0
+        """How many tokens were handed out over HTTP."""
+        self._secret = b"0"
+
+    def token(self, name: str = "admin", *, seconds: float | None = None) -> str:
+        """Make a token, valid for `seconds` by the fake's clock (default: `token_seconds`)."""
+        now = self.clock.now()
+        lifetime = timedelta(seconds=self.token_seconds if seconds is None else seconds)
+        claims = {
+            "sub": name,
+            "jti": uuid.uuid4().hex,
+            "aud": "apache-airflow",
+            "iat": int(now.timestamp()),
+            "nbf": int(now.timestamp()),
+            "exp": int((now + lifetime).timestamp()),
+        }
+        head = ".".join(_base64url(json.dumps(part).encode()) for part in ({"alg": "HS512", "typ": "JWT"}, claims))
+        return f"{head}.{self._signature(head)}"
+
+    def revoke_tokens(self) -> None:
+        """Make every token bad: 403 "Invalid JWT token"."""
+        self._secret += b"0"
+
+    def log_in(self, request: httpx.Request) -> str:
+        """Answer `POST /auth/token`."""
+        body = json.loads(request.content)
+        missing = [name for name in ("username", "password") if name not in body]
+        if missing:
+            raise Refusal(422, f"{len(missing)} validation error for LoginBody\n{missing[0]}\n  Field required")
+        user = self.users.get(body["username"])
+        if user is None or user.password != body["password"]:
+            raise Refusal(401, "Invalid credentials")
+        self.logins += 1
+        return self.token(user.name)
+
+    def log_in_anonymously(self) -> str:
+        """Answer `GET /auth/token`."""
+        if not self.all_admins:
+            raise Refusal(403, "This method is only allowed if ``[core] simple_auth_manager_all_admins`` is True")
+        self.logins += 1
+        return self.token(ANONYMOUS.name)
+
+    def user(self, request: httpx.Request) -> FakeUser:
+        """Return who asks; 401 without a token or with one of the past, 403 with a bad one."""
+        match = re.fullmatch(r"bearer (.+)", request.headers.get("authorization", ""), re.IGNORECASE)
+        if match is None:
+            if self.all_admins:
+                return ANONYMOUS
+            raise Refusal(401, "Not authenticated")
+        claims = self._claims(match[1])
+        if claims["exp"] + JWT_LEEWAY_SECONDS <= self.clock.now().timestamp():
+            raise Refusal(401, "Token Expired")
+        return self.users.get(claims["sub"], ANONYMOUS)
+
+    def _claims(self, token: str) -> dict[str, Any]:
+        head, _, signature = token.rpartition(".")
+        if not hmac.compare_digest(signature.encode(), self._signature(head).encode()):
+            raise Refusal(403, "Invalid JWT token")
+        payload = head.split(".")[1]
+        claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+        return claims
+
+    def _signature(self, head: str) -> str:
+        return _base64url(hmac.new(self._secret, head.encode(), hashlib.sha512).digest())
+
+
+def _base64url(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()

@@ -1,0 +1,289 @@
+"""Objects to JSON, with the keys that each version of Airflow has."""
+
+import itertools
+import uuid
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from jsonschema import FormatChecker, ValidationError, validate
+
+from tests.fake_airflow.dags import NOTSET, FakeDag, FakeParam, FakeTask, as_params
+from tests.fake_airflow.questions import Version
+from tests.fake_airflow.runs import FakeRun, FakeTaskInstance, FakeXCom
+
+PARSED_AT = datetime(2029, 12, 31, tzinfo=UTC)
+BUNDLE = "dags-folder"
+
+
+def timestamp(time: datetime | None) -> str | None:
+    """Write a time as pydantic does: microseconds only if there are any, `Z` for UTC."""
+    return None if time is None else time.astimezone(UTC).isoformat().replace("+00:00", "Z")
+
+
+def cursors(version: Version) -> dict[str, None]:
+    """Return the keys that lists of runs and of task instances have beside their elements."""
+    if version < "3.2":
+        return {}
+    keys = ("next_cursor", "previous_cursor")
+    return dict.fromkeys(keys if version < "3.3" else ("total_entries_limit", *keys))
+
+
+def dag_body(dag: FakeDag, version: Version) -> dict[str, Any]:
+    name = dag.display_name or dag.dag_id
+    body: dict[str, Any] = {
+        "dag_id": dag.dag_id,
+        "dag_display_name": name,
+        "is_paused": dag.is_paused,
+        "is_stale": dag.is_stale,
+        "last_parsed_time": timestamp(PARSED_AT),
+        "last_parse_duration": None,
+        "last_expired": None,
+        "bundle_name": BUNDLE,
+        "bundle_version": None,
+        "relative_fileloc": dag.relative_fileloc,
+        "fileloc": f"/dags/{dag.relative_fileloc}",
+        "description": dag.description,
+        "timetable_summary": None,
+        "timetable_description": "Never, external triggers only",
+        "tags": [{"name": tag, "dag_id": dag.dag_id, "dag_display_name": name} for tag in sorted(dag.tags)],
+        "max_active_tasks": 16,
+        "max_active_runs": dag.max_active_runs,
+        "max_consecutive_failed_dag_runs": 0,
+        "has_task_concurrency_limits": False,
+        "has_import_errors": dag.has_import_errors,
+        "next_dagrun_logical_date": None,
+        "next_dagrun_data_interval_start": None,
+        "next_dagrun_data_interval_end": None,
+        "next_dagrun_run_after": None,
+        "owners": list(dag.owners),
+        "file_token": "eyJidW5kbGVfbmFtZSI6Im",
+    }
+    if version >= "3.2":
+        body |= {"timetable_partitioned": False, "allowed_run_types": dag.allowed_run_types}
+    if version >= "3.3":
+        body |= {"timetable_periodic": False, "is_backfillable": False}
+    return body
+
+
+def dag_details_body(dag: FakeDag, active_runs: int, version: Version) -> dict[str, Any]:
+    body = dag_body(dag, version) | {
+        "catchup": False,
+        "dag_run_timeout": None,
+        "asset_expression": None,
+        "doc_md": dag.doc_md,
+        "start_date": None,
+        "end_date": None,
+        "is_paused_upon_creation": dag.is_paused_upon_creation,
+        "params": {name: _param_body(param, version) for name, param in as_params(dag.params).items()},
+        "render_template_as_native_obj": False,
+        "template_search_path": None,
+        "timezone": "UTC",
+        "last_parsed": timestamp(PARSED_AT),
+        "default_args": {},
+        "owner_links": {},
+        "is_favorite": False,
+        "concurrency": 16,
+        "latest_dag_version": _dag_version_body(dag),
+    }
+    if version >= "3.2":
+        body["active_runs_count"] = active_runs
+    if version >= "3.3":
+        body["rerun_with_latest_version"] = None
+    return body
+
+
+def _param_body(param: FakeParam, version: Version, source: str | None = None) -> dict[str, Any]:
+    """Show a param: 3.1 its raw default, later versions null for a default that breaks the schema."""
+    value = None if param.default is NOTSET else param.default
+    body = {"value": value, "schema": param.schema, "description": param.description}
+    if version < "3.2":
+        return body | {"__class": "airflow.sdk.definitions.param.Param"}
+    try:
+        validate(value, param.schema, format_checker=FormatChecker())
+    except ValidationError:
+        body["value"] = None
+    return body | {"source": source}
+
+
+def _dag_version_body(dag: FakeDag) -> dict[str, Any]:
+    return {
+        "id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"{dag.dag_id}/{dag.version_number}")),
+        "version_number": dag.version_number,
+        "dag_id": dag.dag_id,
+        "bundle_name": BUNDLE,
+        "bundle_version": None,
+        "created_at": timestamp(PARSED_AT),
+        "dag_display_name": dag.display_name or dag.dag_id,
+        "bundle_url": None,
+    }
+
+
+def task_body(dag: FakeDag, task: FakeTask, version: Version) -> dict[str, Any]:
+    params = {name: _param_body(param, version, "dag") for name, param in as_params(dag.params).items()}
+    params |= {name: _param_body(param, version, "task") for name, param in as_params(task.params).items()}
+    return {
+        "task_id": task.task_id,
+        "task_display_name": task.task_id,
+        "owner": dag.owners[0],
+        "start_date": None,
+        "end_date": None,
+        "trigger_rule": task.trigger_rule,
+        "depends_on_past": False,
+        "wait_for_downstream": False,
+        "retries": float(task.retries),
+        "queue": "default",
+        "pool": task.pool,
+        "pool_slots": 1.0,
+        "execution_timeout": None,
+        "retry_delay": {"__type": "TimeDelta", "days": 0, "seconds": 300, "microseconds": 0},
+        "retry_exponential_backoff": 0.0 if version >= "3.2" else False,
+        "priority_weight": 1.0,
+        "weight_rule": "downstream",
+        "ui_color": "#ffefeb",
+        "ui_fgcolor": "#000",
+        "template_fields": ["templates_dict", "op_args", "op_kwargs"],
+        "downstream_task_ids": sorted(task.downstream),
+        "doc_md": task.doc_md,
+        "operator_name": "@task",
+        "params": params,
+        "class_ref": {
+            "module_path": "airflow.providers.standard.decorators.python",
+            "class_name": "_PythonDecoratedOperator",
+        },
+        "is_mapped": task.mapped is not False,
+        "extra_links": [],
+    }
+
+
+def run_body(run: FakeRun, version: Version) -> dict[str, Any]:
+    started, ended = run.start_date, run.end_date
+    interval = run.data_interval or (None, None)
+    body: dict[str, Any] = {
+        "dag_run_id": run.run_id,
+        "dag_id": run.dag_id,
+        "logical_date": timestamp(run.logical_date),
+        "queued_at": timestamp(run.queued_at),
+        "start_date": timestamp(started),
+        "end_date": timestamp(ended),
+        "duration": (ended - started).total_seconds() if started and ended else None,
+        "data_interval_start": timestamp(interval[0]),
+        "data_interval_end": timestamp(interval[1]),
+        "run_after": timestamp(run.run_after),
+        "last_scheduling_decision": None,
+        "run_type": "manual",
+        "state": run.state,
+        "triggered_by": run.triggered_by,
+        "triggering_user_name": run.triggering_user_name,
+        "conf": run.conf,
+        "note": run.note,
+        "dag_versions": [_dag_version_body(run.dag)] if run.task_instances else [],
+        "bundle_version": None,
+        "dag_display_name": run.dag.display_name or run.dag_id,
+    }
+    if version >= "3.2":
+        body["partition_key"] = None
+    if version >= "3.3":
+        body["partition_date"] = None
+    return body
+
+
+def _priority_weight(dag: FakeDag, task: FakeTask) -> int:
+    seen, waiting = set[str](), [task.task_id]
+    while waiting:
+        task_id = waiting.pop()
+        if task_id not in seen:
+            seen.add(task_id)
+            waiting += dag.task(task_id).downstream
+    return len(seen)
+
+
+def task_instance_body(run: FakeRun, instance: FakeTaskInstance) -> dict[str, Any]:
+    started, ended = instance.start_date, instance.end_date
+    return {
+        "id": str(instance.id),
+        "task_id": instance.task_id,
+        "dag_id": run.dag_id,
+        "dag_run_id": run.run_id,
+        "map_index": instance.map_index,
+        "logical_date": timestamp(run.logical_date),
+        "run_after": timestamp(run.run_after),
+        "start_date": timestamp(started),
+        "end_date": timestamp(ended),
+        "duration": (ended - started).total_seconds() if started and ended else None,
+        "state": instance.state,
+        "try_number": instance.try_number,
+        "max_tries": instance.task.retries,
+        "task_display_name": instance.task_id,
+        "dag_display_name": run.dag.display_name or run.dag_id,
+        "hostname": "",
+        "unixname": "airflow",
+        "pool": instance.task.pool,
+        "pool_slots": 1,
+        "queue": "default",
+        "priority_weight": _priority_weight(run.dag, instance.task),
+        "operator": "_PythonDecoratedOperator",
+        "operator_name": "@task",
+        "queued_when": None,
+        "scheduled_when": None,
+        "pid": None,
+        "executor": None,
+        "executor_config": "{}",
+        "note": None,
+        "rendered_map_index": None if instance.map_index < 0 else str(instance.map_index),
+        "rendered_fields": {},
+        "trigger": None,
+        "triggerer_job": None,
+        "dag_version": _dag_version_body(run.dag),
+    }
+
+
+def log_content(run: FakeRun, instance: FakeTaskInstance, try_number: int, version: Version) -> list[dict[str, Any]]:
+    """Return a try's log as `GET …/logs/{try_number}` shows it: a heading that names the file, then the events."""
+    index = f"/map_index={instance.map_index}" if instance.map_index >= 0 else ""
+    path = f"/logs/dag_id={run.dag_id}/run_id={run.run_id}/task_id={instance.task_id}{index}/attempt={try_number}.log"
+    begin: dict[str, Any] = {"event": "::group::Log message source details"}
+    heading = [begin | {"sources": [path]}] if version < "3.2" else [begin, {"event": path}]
+    return [*heading, {"event": "::endgroup::"}, *instance.logs.get(try_number, ())]
+
+
+def xcom_body(run: FakeRun, xcom: FakeXCom) -> dict[str, Any]:
+    return {
+        "key": xcom.key,
+        "timestamp": timestamp(xcom.timestamp),
+        "logical_date": timestamp(run.logical_date),
+        "map_index": xcom.map_index,
+        "task_id": xcom.task.task_id,
+        "dag_id": run.dag_id,
+        "run_id": run.run_id,
+        "dag_display_name": run.dag.display_name or run.dag_id,
+        "task_display_name": xcom.task.task_id,
+        "run_after": timestamp(run.run_after),
+    }
+
+
+def wait_results(run: FakeRun, task_ids: Sequence[str], version: Version) -> dict[str, Any]:
+    """Return what `/wait` puts into its last line beside the state.
+
+    Below 3.3 the XComs come newest first and are grouped as they lie, so that a mapped task whose XComs interleave in
+    time with another's loses values; from 3.3 on they are sorted, and without `result` the dag's own results come.
+    """
+    xcoms = [xcom for xcom in run.xcoms if xcom.key == "return_value"]
+    if version >= "3.3":
+        xcoms = [x for x in xcoms if (x.task.task_id in task_ids if task_ids else x.dag_result)]
+        results = _grouped(sorted(xcoms, key=lambda xcom: (xcom.task.task_id, xcom.map_index)))
+        return {"results": results} if results else {}
+    if not task_ids:
+        return {}
+    wanted = [xcom for xcom in xcoms if xcom.task.task_id in task_ids]
+    newest_first = sorted(wanted, key=lambda xcom: xcom.timestamp, reverse=True)
+    return {"results": _grouped(newest_first)}
+
+
+def _grouped(xcoms: Iterable[FakeXCom]) -> dict[str, Any]:
+    results: dict[str, Any] = {}
+    for task_id, group in itertools.groupby(xcoms, key=lambda xcom: xcom.task.task_id):
+        entries = list(group)
+        single = len(entries) == 1 and entries[0].map_index < 0
+        results[task_id] = entries[0].value if single else [entry.value for entry in entries]
+    return results

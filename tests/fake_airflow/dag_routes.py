@@ -1,0 +1,115 @@
+"""What is asked about Airflow itself, and about dags."""
+
+from typing import TYPE_CHECKING
+
+import httpx
+
+from tests.fake_airflow import bodies, questions
+from tests.fake_airflow.dags import FakeDag
+from tests.fake_airflow.questions import read_body, read_query
+from tests.fake_airflow.routing import Answer, in_order, is_like, known_dag, reader, route, writer
+
+if TYPE_CHECKING:
+    from tests.fake_airflow.server import FakeAirflow
+
+
+@route("version", "GET", "/api/v2/version")
+def _version(airflow: "FakeAirflow", _request: httpx.Request) -> Answer:
+    return 200, {"version": airflow.version, "git_version": ".release:0000000000000000000000000000000000000000"}
+
+
+@route("health", "GET", "/api/v2/monitor/health")
+def _health(airflow: "FakeAirflow", _request: httpx.Request) -> Answer:
+    beat = bodies.timestamp(airflow.clock.now())
+    return 200, {
+        "metadatabase": {"status": "healthy"},
+        "scheduler": {"status": "healthy", "latest_scheduler_heartbeat": beat},
+        "triggerer": {"status": "healthy", "latest_triggerer_heartbeat": beat},
+        "dag_processor": {"status": "healthy", "latest_dag_processor_heartbeat": beat},
+    }
+
+
+@route("log_in", "POST", "/auth/token")
+def _log_in(airflow: "FakeAirflow", request: httpx.Request) -> Answer:
+    return 201, {"access_token": airflow.access.log_in(request)}
+
+
+@route("log_in_anonymously", "GET", "/auth/token")
+def _log_in_anonymously(airflow: "FakeAirflow", _request: httpx.Request) -> Answer:
+    return 201, {"access_token": airflow.access.log_in_anonymously()}
+
+
+@route("dags", "GET", "/api/v2/dags")
+def _dags(airflow: "FakeAirflow", request: httpx.Request) -> Answer:
+    user = reader(airflow, request)
+    query = read_query(questions.DagsQuery, request)
+    found = [dag for dag in airflow.dags.values() if user.may_read(dag.dag_id) and _is_asked_for(dag, query, airflow)]
+    sort_keys = {"dag_id": lambda dag: dag.dag_id, "dag_display_name": lambda dag: dag.display_name or dag.dag_id}
+    found = in_order(found, query.order_by or ["dag_id"], sort_keys)
+    page = found[query.offset :][: query.page_limit]
+    return 200, {"dags": [bodies.dag_body(dag, airflow.version) for dag in page], "total_entries": len(found)}
+
+
+def _is_asked_for(dag: FakeDag, query: questions.DagsQuery, airflow: "FakeAirflow") -> bool:
+    tags = set(query.tags)
+    has_tags = tags <= set(dag.tags) if query.tags_match_mode == "all" else bool(tags & set(dag.tags))
+    return (
+        (not tags or has_tags)
+        and not (query.exclude_stale and dag.is_stale)
+        and query.paused in {None, dag.is_paused}
+        and query.has_import_errors in {None, dag.has_import_errors}
+        and is_like(dag.dag_id, query.dag_id_pattern, airflow.version)
+    )
+
+
+@route("dag", "GET", "/api/v2/dags/{dag_id}")
+def _get_dag(airflow: "FakeAirflow", request: httpx.Request, *, dag_id: str) -> Answer:
+    reader(airflow, request, dag_id)
+    return 200, bodies.dag_body(known_dag(airflow, dag_id), airflow.version)
+
+
+@route("patch_dag", "PATCH", "/api/v2/dags/{dag_id}")
+def _patch_dag(airflow: "FakeAirflow", request: httpx.Request, *, dag_id: str) -> Answer:
+    writer(airflow, request, dag_id)
+    body = read_body(questions.PatchDagBody, request)
+    dag = known_dag(airflow, dag_id)
+    dag.is_paused = body.is_paused
+    return 200, bodies.dag_body(dag, airflow.version)
+
+
+@route("dag_details", "GET", "/api/v2/dags/{dag_id}/details")
+def _dag_details(airflow: "FakeAirflow", request: httpx.Request, *, dag_id: str) -> Answer:
+    reader(airflow, request, dag_id)
+    dag = known_dag(airflow, dag_id)
+    active_states = {"running"} if airflow.version >= "3.3" else {"queued", "running"}
+    active = sum(run.dag is dag and run.state in active_states for run in airflow.runs)
+    return 200, bodies.dag_details_body(dag, active, airflow.version)
+
+
+@route("tasks", "GET", "/api/v2/dags/{dag_id}/tasks")
+def _tasks(airflow: "FakeAirflow", request: httpx.Request, *, dag_id: str) -> Answer:
+    reader(airflow, request, dag_id)
+    dag = known_dag(airflow, dag_id)
+    order_by = request.url.params.get("order_by", "task_id")
+    tasks = in_order(dag.tasks, [order_by], {"task_id": lambda task: task.task_id})
+    return 200, {
+        "tasks": [bodies.task_body(dag, task, airflow.version) for task in tasks],
+        "total_entries": len(tasks),
+    }
+
+
+@route("import_errors", "GET", "/api/v2/importErrors")
+def _import_errors(airflow: "FakeAirflow", request: httpx.Request) -> Answer:
+    reader(airflow, request)
+    query = read_query(questions.PageQuery, request)
+    found = [
+        {
+            "import_error_id": number,
+            "timestamp": bodies.timestamp(bodies.PARSED_AT),
+            "filename": error.filename,
+            "bundle_name": bodies.BUNDLE,
+            "stack_trace": error.stack_trace,
+        }
+        for number, error in enumerate(airflow.import_errors, 1)
+    ]
+    return 200, {"import_errors": found[query.offset :][: query.page_limit], "total_entries": len(found)}

@@ -1,0 +1,122 @@
+"""What passes over the wire: requests seen, answers refused, faults put in."""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+import httpx
+
+Route: TypeAlias = Literal[
+    "version",
+    "health",
+    "log_in",
+    "log_in_anonymously",
+    "dags",
+    "dag",
+    "dag_details",
+    "patch_dag",
+    "tasks",
+    "import_errors",
+    "trigger",
+    "run",
+    "patch_run",
+    "delete_run",
+    "wait",
+    "list_runs",
+    "runs",
+    "task_instances",
+    "list_task_instances",
+    "xcoms",
+    "xcom",
+    "log",
+    "unknown",
+]
+
+
+class Refusal(Exception):
+    """Airflow says no: a status and a `detail`."""
+
+    def __init__(self, status: int, detail: Any, *, body: Any = None) -> None:
+        super().__init__(status, detail)
+        self.status = status
+        self.body = {"detail": detail} if body is None else body
+
+
+@dataclass(eq=False)
+class SeenRequest:
+    """One request as it came in, and what became of it."""
+
+    route: Route
+    method: str
+    path: str
+    query: httpx.QueryParams
+    headers: httpx.Headers
+    content: bytes
+    json: Any
+    """The body read as JSON; None without one, or when it is none."""
+    status: int | None = None
+    """None as long as it is not answered, and for good when a fault broke the connection."""
+
+
+class Hold:
+    """Requests stop here until released: `await hold.arrived()`, then `hold.release()`."""
+
+    def __init__(self) -> None:
+        self._arrivals = asyncio.Semaphore(0)
+        self._released = asyncio.Event()
+
+    async def arrived(self, count: int = 1) -> None:
+        """Wait for so many more requests to come."""
+        for _ in range(count):
+            await self._arrivals.acquire()
+
+    def release(self) -> None:
+        self._released.set()
+
+    async def pass_through(self) -> None:
+        self._arrivals.release()
+        await self._released.wait()
+
+
+@dataclass(eq=False, kw_only=True)
+class Fault:
+    """Something goes wrong with the next `times` requests of a route.
+
+    In this order: the request is held (`hold`); unless `after_effect`, Airflow never sees it; then `error` is raised
+    (a lost connection), or `status` and `body` are answered instead. A fault with neither lets the request through.
+    """
+
+    route: Route | None = None
+    """None: any route."""
+    status: int | None = None
+    body: Any = None
+    """A string is sent as HTML, as a proxy would; anything else as JSON."""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    error: type[httpx.TransportError] | None = None
+    after_effect: bool = False
+    """Airflow does what it was asked; only the answer is lost."""
+    hold: Hold | None = None
+    times: int | None = 1
+    """None: until `FakeAirflow.clear_faults`."""
+    when: Callable[[SeenRequest], bool] = lambda _: True
+    cut_after_lines: int | None = None
+    """For `wait`: the stream ends after so many lines, with `error` if that is given, else as if it were complete."""
+    swallow_stream: bool = False
+    """For `wait`: nothing arrives before the run's end, as behind a buffering proxy."""
+
+    def applies_to(self, request: SeenRequest) -> bool:
+        return self.times != 0 and self.route in {None, request.route} and self.when(request)
+
+    def answer(self, request: httpx.Request) -> httpx.Response | None:
+        """Return the answer that replaces Airflow's, or raise; None when this fault changes no answer."""
+        if self.cut_after_lines is not None or self.swallow_stream:
+            return None
+        if self.error is not None:
+            raise self.error(f"{self.error.__name__} on purpose", request=request)
+        if self.status is None:
+            return None
+        if isinstance(self.body, str):
+            return httpx.Response(self.status, headers=self.headers, html=self.body)
+        body = {"detail": "a fault on purpose"} if self.body is None else self.body
+        return httpx.Response(self.status, headers=self.headers, json=body)

@@ -1,0 +1,57 @@
+"""dagcall as a whole, in memory, in front of the fake Airflow."""
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from typing import Any
+
+import pytest
+import stamina
+
+from dagcall.config import Settings
+from dagcall.serve import Dagcall, assembled
+from tests.fake_airflow import FakeAirflow
+
+
+@pytest.fixture(autouse=True)
+def no_back_off() -> Iterator[None]:
+    """Retries come at once, and are as many as ever."""
+    with stamina.set_testing(True, attempts=100, cap=True):
+        yield
+
+
+Served = Callable[..., AbstractAsyncContextManager[Dagcall]]
+
+
+@pytest.fixture(autouse=True)
+def clean_environ(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No setting of whoever runs the tests gets in."""
+    import os  # noqa: PLC0415 - only here
+
+    for name in [name for name in os.environ if name.startswith("DAGCALL_")]:  # noqa: TID251 - to clean it
+        monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def served() -> Served:
+    """Return a context manager that serves an Airflow: `async with served(airflow, tools=[…]) as dagcall`."""
+
+    @asynccontextmanager
+    async def serve(
+        airflow: FakeAirflow,
+        *,
+        wait_seconds: float = 5.0,
+        pins: dict[str, dict[str, Any]] | None = None,
+        **settings: Any,
+    ) -> AsyncIterator[Dagcall]:
+        login = {"url": airflow.url, "username": "admin", "password": "admin", **settings.pop("airflow", {})}
+        allowed = settings or {"dags": ["*"]}
+        async with assembled(
+            Settings.model_validate({"airflow": login, **allowed}),
+            wait_seconds=wait_seconds,
+            pins=pins,
+            transport=airflow.transport,
+        ) as dagcall:
+            await dagcall.catalog.refresh()
+            yield dagcall
+
+    return serve

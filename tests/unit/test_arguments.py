@@ -1,0 +1,87 @@
+from typing import Any
+
+import pytest
+
+from dagcall.arguments import MAX_BYTES, MAX_DEPTH, arguments_from_words, transport_problems
+
+
+def nested(levels: int) -> dict[str, Any]:
+    value: Any = 1
+    for _ in range(levels):
+        value = [value]
+    return {"p": value}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        pytest.param({"p": "x" * (MAX_BYTES + 1)}, f"at most {MAX_BYTES:,} are taken", id="too large"),
+        pytest.param(nested(MAX_DEPTH), "nested more than 100 levels deep", id="one level too deep"),
+        pytest.param(nested(200), "nested more than 100 levels deep", id="far too deep"),
+        pytest.param({"p": float("nan")}, "a number that JSON cannot carry", id="NaN"),
+        pytest.param({"p": [float("-inf")]}, "a number that JSON cannot carry", id="infinity"),
+        pytest.param({"p": 10**5000}, "a number that JSON cannot carry", id="5,000 digits"),
+        pytest.param({"p": "\ud800"}, "half of a surrogate pair", id="surrogate"),
+        pytest.param({"p": [{"a\0": 1}]}, "NUL", id="NUL in a key"),
+    ],
+)
+def test_what_no_database_can_hold_is_refused(arguments: dict[str, Any], problem: str) -> None:
+    (found,) = transport_problems(arguments)
+
+    assert problem in found
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        pytest.param(nested(MAX_DEPTH - 1), id="as deep as may be"),
+        pytest.param({"p": "x" * (MAX_BYTES - 100)}, id="as large as may be"),
+        pytest.param({"p": "the text \\u0000, spelled out"}, id="NUL as six characters"),
+        pytest.param({}, id="none"),
+    ],
+)
+def test_everything_else_passes(arguments: dict[str, Any]) -> None:
+    assert list(transport_problems(arguments)) == []
+
+
+SCHEMA = {
+    "properties": {
+        "text": {"type": "string"},
+        "n": {"type": "integer"},
+        "maybe": {"type": ["null", "string"]},
+        "kind": {"enum": ["1", "2"]},
+        "size": {"enum": [1, 2]},
+    }
+}
+
+
+@pytest.mark.parametrize(
+    ("word", "value"),
+    [
+        ("text=3", {"text": "3"}),
+        ("text=a=b", {"text": "a=b"}),
+        ("text=@story.txt", {"text": "once"}),
+        ("n=3", {"n": 3}),
+        ("n=three", {"n": "three"}),
+        ("maybe=null", {"maybe": None}),
+        ("maybe=word", {"maybe": "word"}),
+        ("kind=1", {"kind": "1"}),
+        ("size=1", {"size": 1}),
+        ('other=["a"]', {"other": ["a"]}),
+    ],
+)
+def test_words_are_read_by_the_schema(word: str, value: dict[str, Any]) -> None:
+    assert arguments_from_words([word], SCHEMA, read_file={"story.txt": "once"}.__getitem__) == value
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["text"], "'text' is not of the form key=value"),
+        (["=x"], "'=x' is not of the form key=value"),
+        (["n=1", "n=2"], "n is given twice"),
+    ],
+)
+def test_other_words_are_refused(words: list[str], sentence: str) -> None:
+    with pytest.raises(ValueError, match=sentence):
+        arguments_from_words(words, SCHEMA, read_file=str)

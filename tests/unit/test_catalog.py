@@ -1,0 +1,307 @@
+"""The allow-list against the fake Airflow: who is published, who is not, and why."""
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+from mcp import Client
+
+from dagcall.serve import Dagcall
+from dagcall.tools import wire_json
+from tests.fake_airflow import NOTSET, FakeAirflow, FakeDag, FakeParam, FakeTask, Fault
+from tests.unit.conftest import Served
+
+
+def reasons(dagcall: Dagcall) -> dict[str, str]:
+    return {item.what: item.reason for item in dagcall.catalog.snapshot.withheld}
+
+
+def published(dagcall: Dagcall) -> list[str]:
+    return list(dagcall.catalog.snapshot.tools)
+
+
+def an_airflow() -> FakeAirflow:
+    airflow = FakeAirflow()
+    airflow.add_dag(FakeDag("plain"))
+    airflow.add_dag(FakeDag("ml_one", tags=["mcp"]))
+    airflow.add_dag(FakeDag("ml_two"))
+    return airflow
+
+
+@pytest.mark.parametrize(
+    ("dags", "names"),
+    [
+        ([], []),
+        (["plain"], ["plain"]),
+        (["ml_*"], ["ml_one", "ml_two"]),
+        (["?l_one", "tag:mcp"], ["ml_one"]),
+        (["*"], ["ml_one", "ml_two", "plain"]),
+        (["[m]l_t*"], ["ml_two"]),
+    ],
+)
+async def test_only_what_is_selected_is_published(served: Served, dags: list[str], names: list[str]) -> None:
+    async with served(an_airflow(), dags=dags) as dagcall:
+        assert published(dagcall) == names
+
+
+async def test_more_dags_than_fit_on_a_page_are_all_found(served: Served) -> None:
+    airflow = FakeAirflow()
+    for number in range(250):
+        airflow.add_dag(FakeDag(f"dag_{number:03}"))
+
+    async with served(airflow) as dagcall:
+        assert len(published(dagcall)) == 250
+        async with Client(dagcall.mcp.sdk) as client:
+            listed = await client.list_tools()
+
+    assert len(listed.tools) == 251  # and dagcall's own, on one page
+    assert listed.next_cursor is None
+    assert airflow.max_in_flight <= 4
+
+
+@pytest.mark.parametrize(
+    ("dag", "reason"),
+    [
+        pytest.param(
+            FakeDag("d", is_paused=True), "it is paused in Airflow; unpause it there to publish it", id="paused"
+        ),
+        pytest.param(FakeDag("d", has_import_errors=True), "its file has import errors in Airflow", id="import error"),
+        pytest.param(
+            FakeDag("d", allowed_run_types=["scheduled"]),
+            "its author does not allow manual runs (allowed_run_types)",
+            id="run types",
+        ),
+        pytest.param(
+            FakeDag("d", params={"p": FakeParam(NOTSET, type="array", items={"$anchor": "here"})}),
+            "the schema of param 'p' uses $anchor, which MCP clients do not follow",
+            id="schema",
+        ),
+    ],
+)
+async def test_a_dag_that_cannot_be_published_hides_no_other(served: Served, dag: FakeDag, reason: str) -> None:
+    airflow = an_airflow()
+    airflow.add_dag(dag)
+
+    async with served(airflow) as dagcall:
+        assert published(dagcall) == ["ml_one", "ml_two", "plain"]
+        assert reasons(dagcall) == {"d": reason}
+
+
+@pytest.mark.parametrize(
+    ("tools", "what", "reason"),
+    [
+        ([{"dag": "gone"}], "gone", "there is no such dag in Airflow, or dagcall's account may not see it"),
+        ([{"tag": "none"}], 'tag = "none"', "selects no dag that dagcall's account can see"),
+        ([{"dag": "plain", "fixed": {"x": 1}}], "plain", "the dag has no param 'x' to fix or hide; there are none"),
+        (
+            [{"dag": "plain", "results": ["t"]}],
+            "plain",
+            "results names task 't', which the dag does not have; there are none",
+        ),
+        (
+            [{"dag": "plain", "name": "ml_one"}, {"dag": "ml_one"}],
+            "ml_one",
+            "its tool name 'ml_one' is taken by dag 'plain'; give it a name",
+        ),
+    ],
+)
+async def test_an_entry_that_publishes_nothing_says_why(
+    served: Served, tools: list[dict[str, Any]], what: str, reason: str
+) -> None:
+    async with served(an_airflow(), tools=tools) as dagcall:
+        assert reasons(dagcall) == {what: reason}
+
+
+async def test_an_entry_for_one_dag_outdoes_a_pattern(served: Served) -> None:
+    tools = [{"dags": "ml_*"}, {"dag": "ml_one", "title": "Ours"}, {"tag": "mcp"}]
+
+    async with served(an_airflow(), tools=tools) as dagcall:
+        titles = {name: tool.wire.title for name, tool in dagcall.catalog.snapshot.tools.items()}
+
+    assert titles == {"ml_one": "Ours", "ml_two": "ml_two"}
+
+
+async def test_one_dag_may_be_several_tools(served: Served) -> None:
+    airflow = FakeAirflow()
+    airflow.add_dag(FakeDag("d", params={"region": "all"}))
+    tools = [{"dag": "d", "name": name, "fixed": {"region": name}} for name in ("north", "south")]
+
+    async with served(airflow, tools=tools) as dagcall, Client(dagcall.mcp.sdk) as client:
+        await client.call_tool("south", {})
+
+    assert airflow.runs[0].conf == {"region": "south"}
+
+
+async def test_a_dag_that_cannot_be_read_just_now_keeps_its_tool(served: Served) -> None:
+    airflow = an_airflow()
+
+    async with served(airflow) as dagcall:
+        airflow.add_fault(Fault(route="dag_details", status=500, times=None))
+        await dagcall.catalog.refresh()
+        assert published(dagcall) == ["ml_one", "ml_two", "plain"]
+        assert reasons(dagcall) == {}
+
+
+async def test_a_dag_that_could_never_be_read_is_withheld_alone(served: Served) -> None:
+    airflow = an_airflow()
+    airflow.add_fault(Fault(route="dag_details", status=500, times=None, when=lambda request: "ml_one" in request.path))
+
+    async with served(airflow) as dagcall:
+        assert published(dagcall) == ["ml_two", "plain"]
+        assert (
+            "it could not be read: Airflow at http://airflow.test cannot answer now (500)" in reasons(dagcall)["ml_one"]
+        )
+
+
+async def test_airflow_away_keeps_the_tools_and_says_so(served: Served) -> None:
+    airflow = an_airflow()
+
+    async with served(airflow) as dagcall:
+        airflow.add_fault(Fault(error=httpx.ConnectError, times=None))
+        snapshot = await dagcall.catalog.refresh()
+        assert published(dagcall) == ["ml_one", "ml_two", "plain"]
+        assert snapshot.problem is not None
+        assert "cannot be reached" in snapshot.problem
+        assert dagcall.catalog.is_read
+
+        airflow.clear_faults()
+        assert (await dagcall.catalog.refresh()).problem is None
+
+
+async def test_airflow_away_at_the_start_serves_nothing_and_recovers(served: Served) -> None:
+    airflow = an_airflow()
+    airflow.add_fault(Fault(error=httpx.ConnectError, times=None))
+
+    async with served(airflow) as dagcall, Client(dagcall.mcp.sdk) as client:
+        assert (await client.list_tools()).tools == []
+        assert not dagcall.catalog.is_read
+
+        airflow.clear_faults()
+        await dagcall.catalog.refresh()
+        assert published(dagcall) == ["ml_one", "ml_two", "plain"]
+
+
+@pytest.mark.parametrize(
+    ("fault", "sentence"),
+    [
+        (Fault(route="version", status=404, times=None), "does not answer as Airflow 3.1 or newer does"),
+        (
+            Fault(route="version", status=200, body={"version": "3.0.6"}, times=None),
+            "is Airflow 3.0.6; dagcall needs 3.1 or newer",
+        ),
+        (
+            Fault(route="version", status=200, body="<html>", times=None),
+            "with something that Airflow 3.1 to 3.3 does not send",
+        ),
+        (
+            Fault(route="version", status=302, headers={"location": "https://login"}, times=None),
+            "it points to https://login",
+        ),
+        (Fault(route="log_in", status=401, times=None), "did not log in user 'admin': wrong user name or password"),
+        (Fault(route="log_in", status=503, times=None), "cannot log anybody in now (503)"),
+        (
+            Fault(route="dags", status=403, body={"detail": "Forbidden"}, times=None),
+            "the account that dagcall uses may not do this",
+        ),
+    ],
+)
+async def test_bad_surroundings_get_one_clear_sentence(served: Served, fault: Fault, sentence: str) -> None:
+    airflow = an_airflow()
+    airflow.add_fault(fault)
+
+    async with served(airflow) as dagcall:
+        problem = dagcall.catalog.snapshot.problem or ""
+
+    assert sentence in problem
+    assert "\n" not in problem
+    assert "admin-password" not in problem
+
+
+async def test_changes_are_announced_once(served: Served) -> None:
+    airflow = an_airflow()
+    told: list[str] = []
+
+    async with served(airflow) as dagcall:
+
+        async def count() -> None:
+            told.append("changed")
+
+        dagcall.catalog.on_change = count
+        await dagcall.catalog.refresh()
+        airflow.add_dag(FakeDag("plain", description="Now it says something."))
+        await dagcall.catalog.refresh()
+        await dagcall.catalog.refresh()
+
+    assert told == ["changed"]
+
+
+async def test_a_tool_is_made_anew_only_when_its_dag_changed(served: Served) -> None:
+    airflow = an_airflow()
+
+    async with served(airflow) as dagcall:
+        before = dict(dagcall.catalog.snapshot.tools)
+        airflow.add_dag(FakeDag("plain", description="Now it says something."))
+        await dagcall.catalog.refresh()
+        after = dagcall.catalog.snapshot.tools
+
+    assert after["ml_one"] is before["ml_one"]
+    assert after["plain"] is not before["plain"]
+
+
+async def test_pinned_tools_are_published_as_they_are_pinned_or_not_at_all(served: Served) -> None:
+    airflow = an_airflow()
+    async with served(airflow) as dagcall:
+        pins = {name: wire_json(tool.wire) for name, tool in dagcall.catalog.snapshot.tools.items()}
+    del pins["ml_two"]
+
+    async with served(airflow, pins=pins) as dagcall:
+        airflow.add_dag(FakeDag("plain", description="Now it says something."))
+        await dagcall.catalog.refresh()
+
+        assert published(dagcall) == ["ml_one"]
+        assert reasons(dagcall)["ml_two"] == "tool ml_two is not pinned; review it and run: dagcall pin ml_two"
+        assert reasons(dagcall)["plain"].startswith("tool plain differs from its pin:\ndescription:")
+
+
+async def test_a_bug_over_one_dag_hides_no_other(
+    served: Served, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def stumble(*_: Any) -> Any:
+        raise ZeroDivisionError
+
+    airflow = an_airflow()
+    async with served(airflow) as dagcall:
+        airflow.add_dag(FakeDag("plain", description="Now it says something."))
+        monkeypatch.setattr("dagcall.catalog.tool_from_dag", stumble)
+        await dagcall.catalog.refresh()
+        assert published(dagcall) == ["ml_one", "ml_two"]
+        assert reasons(dagcall) == {"plain": "dagcall could not make a tool of it; its log says more"}
+    assert "ZeroDivisionError" in caplog.text
+
+
+async def test_refreshing_goes_on_by_itself_and_sooner_when_asked(served: Served) -> None:
+    airflow = FakeAirflow()
+
+    async with served(airflow) as dagcall:
+        changed = asyncio.Event()
+
+        async def note() -> None:
+            changed.set()
+
+        dagcall.catalog.on_change = note
+        refreshing = asyncio.create_task(dagcall.catalog.keep_fresh(0.01))
+        airflow.add_dag(FakeDag("new", tasks=[FakeTask("t")]))
+        async with asyncio.timeout(5):
+            await changed.wait()
+        refreshing.cancel()
+
+        changed.clear()
+        refreshing = asyncio.create_task(dagcall.catalog.keep_fresh(3600))
+        async with asyncio.timeout(5):
+            await dagcall.catalog.wait_until_read(1)
+        airflow.add_dag(FakeDag("newer"))
+        dagcall.catalog.refresh_soon()
+        async with asyncio.timeout(5):
+            await changed.wait()
+        refreshing.cancel()

@@ -1,0 +1,83 @@
+import asyncio
+from collections.abc import Iterable
+
+from dagcall.gate import Gate, Purpose
+
+
+async def let_in_order(gate: Gate, purposes: Iterable[Purpose]) -> list[Purpose]:
+    """Queue up for a full gate in this order; return the order in which it lets in, one by one."""
+    order: list[Purpose] = []
+
+    async def enter(purpose: Purpose) -> None:
+        async with gate.place(purpose):
+            order.append(purpose)
+
+    async with gate.place(Purpose.RESULT):
+        tasks = [asyncio.create_task(enter(purpose)) for purpose in purposes]
+        await asyncio.sleep(0)
+    await asyncio.gather(*tasks)
+    return order
+
+
+async def test_results_go_before_triggers_before_discovery() -> None:
+    order = await let_in_order(Gate(1), [Purpose.DISCOVERY, Purpose.TRIGGER, Purpose.RESULT, Purpose.TRIGGER])
+
+    assert order == [Purpose.RESULT, Purpose.TRIGGER, Purpose.TRIGGER, Purpose.DISCOVERY]
+
+
+async def test_no_more_than_the_limit_are_inside() -> None:
+    gate, most = Gate(3), 0
+
+    async def enter() -> None:
+        nonlocal most
+        async with gate.place(Purpose.RESULT):
+            most = max(most, gate.in_flight)
+            await asyncio.sleep(0)
+
+    await asyncio.gather(*(enter() for _ in range(20)))
+
+    assert (most, gate.in_flight) == (3, 0)
+
+
+async def test_discovery_gets_half_of_the_places() -> None:
+    gate, most = Gate(8), 0
+
+    async def enter() -> None:
+        nonlocal most
+        async with gate.place(Purpose.DISCOVERY):
+            most = max(most, gate.in_flight)
+            await asyncio.sleep(0)
+
+    await asyncio.gather(*(enter() for _ in range(20)))
+
+    assert most == 4
+
+
+async def test_streams_take_half_of_the_places_and_wait_for_none() -> None:
+    gate = Gate(4)
+
+    assert [gate.try_enter(Purpose.STREAM) for _ in range(3)] == [True, True, False]
+
+    gate.leave(Purpose.STREAM)
+    assert gate.try_enter(Purpose.STREAM)
+
+
+async def test_a_gate_of_one_has_no_place_for_a_stream() -> None:
+    assert not Gate(1).try_enter(Purpose.STREAM)
+
+
+async def test_whoever_leaves_the_line_is_passed_over() -> None:
+    gate = Gate(1)
+
+    async def enter() -> None:
+        async with gate.place(Purpose.RESULT):
+            await asyncio.sleep(0)
+
+    async with gate.place(Purpose.RESULT):
+        first, second, third = (asyncio.create_task(enter()) for _ in range(3))
+        await asyncio.sleep(0)
+        first.cancel()
+    second.cancel()  # let in by the end of the block, and cancelled before it could notice
+    await third
+
+    assert gate.in_flight == 0

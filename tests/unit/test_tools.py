@@ -1,0 +1,131 @@
+"""What a model reads of a dag, and what clients demand of every tool."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dagcall.model import Dag, DagSummary, Param
+from dagcall.policy import ToolPolicy
+from dagcall.tools import MAX_DESCRIPTION, first_paragraph, tool_from_dag, visible, wait_tool, wire_json
+
+HOW = "The call runs the dag and waits for its result."
+
+
+def dag(dag_id: str = "d", *, description: str | None = None, doc_md: str | None = None, params: Any = ()) -> Dag:
+    summary = DagSummary(
+        dag_id, frozenset(), is_paused=False, is_stale=False, has_import_errors=False, allowed_run_types=None
+    )
+    return Dag(summary, f"The {dag_id}", description, doc_md, tuple(params))
+
+
+@pytest.mark.parametrize(
+    ("made_of", "policy", "description"),
+    [
+        pytest.param({"description": "Adds."}, {}, f"Adds.\n\n{HOW}", id="the author's"),
+        pytest.param(
+            {"doc_md": "# Title\n\nLong *text*\nhere.\n\nMore."}, {}, f"Long text here.\n\n{HOW}", id="doc_md"
+        ),
+        pytest.param({"description": "Adds.", "doc_md": "In detail."}, {}, f"Adds.\n\nIn detail.\n\n{HOW}", id="both"),
+        pytest.param({"description": "Adds. Well.", "doc_md": "Adds."}, {}, f"Adds. Well.\n\n{HOW}", id="not twice"),
+        pytest.param({"description": "Adds."}, {"description": "Ours."}, f"Ours.\n\n{HOW}", id="the operator's word"),
+        pytest.param({}, {}, f"Runs the Airflow dag d.\n\n{HOW}", id="nobody's"),
+        pytest.param(
+            {"params": [Param("n", 1, {}, None), Param("m", None, {"type": "string"}, None)]},
+            {},
+            f"Runs the Airflow dag d.\n\n{HOW} Optional: n; leave out what you were not given.",
+            id="optional params",
+        ),
+        pytest.param(
+            {"description": "Do\u200b \U000e0041\u202ethis."}, {}, f"Do this.\n\n{HOW}", id="invisible characters"
+        ),
+    ],
+)
+def test_the_description_is(made_of: dict[str, Any], policy: dict[str, Any], description: str) -> None:
+    assert tool_from_dag(dag(**made_of), ToolPolicy(dag="d", **policy)).wire.description == description
+
+
+def test_a_long_description_ends_at_a_word() -> None:
+    text = tool_from_dag(dag(description="word " * 500), ToolPolicy(dag="d")).wire.description or ""
+
+    assert text.startswith("word word")
+    assert text.removesuffix(f"…\n\n{HOW}").endswith("word")
+    assert len(text.removesuffix(f"\n\n{HOW}")) <= MAX_DESCRIPTION
+
+
+def test_the_whole_tool_on_the_wire() -> None:
+    tool = tool_from_dag(
+        dag("sales.daily", params=[Param("n", 1, {"type": "integer", "title": "N\u200b"}, "How\u202e many")]),
+        ToolPolicy.model_validate({"dag": "sales.daily", "name": "sales", "annotations": {"read_only": True}}),
+    )
+    wire = wire_json(tool.wire)
+
+    assert wire.pop("outputSchema")["required"] == ["state", "dag_run_id", "url"]
+    assert wire == {
+        "name": "sales",
+        "title": "The sales.daily",
+        "description": (f"Runs the Airflow dag sales.daily.\n\n{HOW} Optional: n; leave out what you were not given."),
+        "inputSchema": {
+            "type": "object",
+            "properties": {"n": {"type": "integer", "title": "N", "description": "How many", "default": 1}},
+            "required": [],
+            "additionalProperties": False,
+        },
+        "annotations": {
+            "title": "The sales.daily",
+            "readOnlyHint": True,
+            "destructiveHint": False,
+            "idempotentHint": False,
+            "openWorldHint": True,
+        },
+        "_meta": {"dagcall/dag_id": "sales.daily"},
+    }
+
+
+def test_a_tool_promises_nothing_unless_somebody_says_so() -> None:
+    hints = wire_json(tool_from_dag(dag(), ToolPolicy(dag="d")).wire)["annotations"]
+
+    assert (hints["readOnlyHint"], hints["destructiveHint"], hints["idempotentHint"], hints["openWorldHint"]) == (
+        *(False, True),
+        *(False, True),
+    )
+
+
+def test_values_in_a_schema_stay_as_they_are() -> None:
+    schema = {"enum": ["a\u200b"], "default": "a\u200b", "anyOf": [{"title": "x\u200b"}, True]}
+    wire = tool_from_dag(dag(params=[Param("p", "a\u200b", schema, None)]), ToolPolicy(dag="d")).wire
+
+    assert wire.input_schema["properties"]["p"] == {
+        "enum": ["a\u200b"],
+        "default": "a\u200b",
+        "anyOf": [{"title": "x"}, True],
+    }
+
+
+def test_dagcalls_own_tool_starts_nothing() -> None:
+    wire = wire_json(wait_tool())
+
+    assert wire["annotations"]["readOnlyHint"] is True
+    assert wire["inputSchema"]["required"] == ["dag_run_id", "tool"]
+
+
+@pytest.mark.parametrize(
+    ("markdown", "paragraph"),
+    [
+        ("", ""),
+        ("# Only a title", ""),
+        ("- a list\n- of things\n\nThen `code` and [a link](http://x).", "Then code and a link."),
+        ("```\ncode\n```\nText", "Text"),
+    ],
+)
+def test_the_first_paragraph_is_plain_text(markdown: str, paragraph: str) -> None:
+    assert first_paragraph(markdown) == paragraph
+
+
+@given(st.text())
+def test_visible_text_is_stable_and_encodable(text: str) -> None:
+    shown = visible(text)
+
+    assert visible(shown) == shown
+    shown.encode()
