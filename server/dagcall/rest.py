@@ -13,7 +13,9 @@ What it takes care of, so that nobody else has to (measured on Airflow 3.1.8, 3.
 import json
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
+from ipaddress import ip_address
 from typing import Any, TypeVar
+from urllib.parse import urlsplit
 
 import httpx
 import stamina
@@ -66,6 +68,7 @@ class AirflowRest:
             transport=transport,
             verify=verify,
             follow_redirects=False,
+            trust_env=_may_need_proxy(url),
             timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS, pool=None),
             limits=httpx.Limits(max_connections=None, max_keepalive_connections=gate.limit),
             headers={"Accept": "application/json"},
@@ -226,7 +229,9 @@ async def log_in(url: str, username: str, password: str, *, transport: Any = Non
         AirflowRefused: wrong user name or password, or this Airflow has no password log-in.
         AirflowUnreachable: no answer.
     """
-    async with httpx.AsyncClient(transport=transport, verify=verify, follow_redirects=False, timeout=30) as http:
+    async with httpx.AsyncClient(
+        transport=transport, verify=verify, follow_redirects=False, trust_env=_may_need_proxy(url), timeout=30
+    ) as http:
         with _translated(url, is_effect_possible=False):
             response = await http.post(
                 f"{url.rstrip('/')}/auth/token", json={"username": username, "password": password}
@@ -271,6 +276,15 @@ class _translated:  # noqa: N801 - reads as a statement: `with _translated(…)`
                 ) from error
             case httpx.InvalidURL():
                 raise AirflowAnswerUnusable(f"{self._url} is not a URL that can be asked: {error}") from error
+
+
+def _may_need_proxy(url: str) -> bool:
+    """Say whether the environment's proxies and netrc count: an Airflow on this machine is behind none."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return host != "localhost" and not ip_address(host).is_loopback
+    except ValueError:
+        return True
 
 
 def _reason(error: BaseException) -> str:

@@ -24,6 +24,8 @@ from pathlib import Path
 # linux/prctl.h, linux/capability.h
 PR_SET_PDEATHSIG = 1
 PR_SET_KEEPCAPS = 8
+PR_SET_SECUREBITS = 28
+SECBIT_NO_SETUID_FIXUP = 4
 PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_RAISE = 2
 CAPABILITY_VERSION_3 = 0x20080522
@@ -97,6 +99,8 @@ def become_nobody(folders: list[Path]) -> None:
     prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
     if prctl:
         prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0)
+        # Else access(2), with which PostgreSQL looks for its own binaries, ignores what an ordinary user was given.
+        prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0)
     os.setgroups([])
     os.setgid(nobody.pw_gid)
     os.setuid(nobody.pw_uid)
