@@ -57,6 +57,18 @@ def wire_property(one: Param) -> dict[str, Any]:
             param(value=[], type="array"), {"type": "array", "items": {}, "default": []}, id="array has items"
         ),
         pytest.param(
+            described_by(
+                {"$schema": "http://json-schema.org/draft-04/schema#", "exclusiveMaximum": False, "maximum": 1}, 1
+            ),
+            {"type": "number", "maximum": 1, "default": 1},
+            id="draft 4 exclusiveMaximum that is none",
+        ),
+        pytest.param(
+            described_by({"$schema": "http://json-schema.org/draft-07/schema#", "items": [{"type": "null"}]}, [None]),
+            {"type": "array", "items": {}, "prefixItems": [{"type": "null"}], "default": [None]},
+            id="tuple form, open-ended",
+        ),
+        pytest.param(
             param(
                 value=[1, "a"],
                 **{"$schema": "http://json-schema.org/draft-07/schema#", "type": "array"},
@@ -173,6 +185,7 @@ def test_a_policy_that_does_not_fit_is_refused(fixed: dict[str, Any], hidden: li
         ({"title": "x" * 70_000}, "larger than 65,536 bytes"),
         ({"properties": {"a": {"$ref": "#/definitions/b"}}, "type": ["object", "null"]}, "which is not there"),
         ({"$ref": "#"}, "cannot be used for checking"),
+        ({"$schema": "http://json-schema.org/draft-03/schema#", "required": True}, "is not valid 2020-12"),
     ],
 )
 def test_a_schema_that_cannot_be_published_says_why(schema: dict[str, Any], clause: str) -> None:
@@ -237,6 +250,7 @@ def test_each_bad_argument_gets_a_sentence(arguments: dict[str, Any], problems: 
 def test_good_arguments_of_every_kind_pass() -> None:
     given_ = {"text": "x", "count": 1, "when": "2026-01-31T12:00:00Z", "items": [{"sku": "a"}], "plain": 2.5}
     assert EVERY_KIND.conf_from_arguments(given_, tool="t") == given_
+    assert EVERY_KIND.conf_from_arguments(given_ | {"when": None}, tool="t") == given_ | {"when": None}
 
 
 def test_a_long_value_is_not_repeated_in_full_and_problems_are_capped() -> None:
