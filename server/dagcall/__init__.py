@@ -15,6 +15,10 @@ The map, from what knows nothing to what knows everything. A module imports only
     tools         dag + policy -> the tool on the wire
     pins          tool_schemas/: canonical text, comparison, readable differences
     waiting       how long until the next look at a run
+    pressure      how much Airflow takes just now: limit, breaker, retry budget
+    identity      run ids: whose call, and which
+    ledger        what this process knows of its own calls
+    delivery      whether an answer reached its caller
     config        the one reader of the environment and of dagcall.toml
     gate          how many requests to Airflow may be in flight, and who is next
     credentials   the token for Airflow, renewed before it runs out
@@ -22,7 +26,9 @@ The map, from what knows nothing to what knows everything. A module imports only
     airflow       Airflow's REST API, one method per question
     catalog       allow-list x Airflow x pins -> the tools published now
     waiter        everyone who waits for a run, told when it ends
-    runs          one call: check, trigger, wait, collect
+    outcomes      what a finished run came to
+    starting      one call, one run: new, or the one that is there already
+    runs          one call from start to end
     mcp_server    the MCP surface: list, call, errors -> results
     serve         stdio and Streamable HTTP, start to clean stop
     cli           serve | tools | call | pin | check | demo

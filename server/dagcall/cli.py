@@ -25,7 +25,7 @@ from dagcall.catalog import Snapshot
 from dagcall.config import Settings, find_config, is_configured_by_environment, load_settings
 from dagcall.errors import ConfigError, DagcallError
 from dagcall.pins import differences, pin_text
-from dagcall.tools import visible, wait_tool, wire_json
+from dagcall.tools import own_tools, visible, wire_json
 
 T = TypeVar("T")
 
@@ -255,8 +255,8 @@ def _read_pins(folder: Path, *, is_needed: bool = False) -> dict[str, dict[str, 
 
 
 def _published(snapshot: Snapshot) -> dict[str, dict[str, Any]]:
-    """Return everything that agents see, dagcall's own tool included, by name."""
-    wires = [tool.wire for tool in snapshot.tools.values()] + [wait_tool()]
+    """Return everything that agents see, dagcall's own tools included, by name."""
+    wires = [*(tool.wire for tool in snapshot.tools.values()), *own_tools()]
     return {wire.name: wire_json(wire) for wire in wires}
 
 

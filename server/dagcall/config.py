@@ -17,7 +17,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, f
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from dagcall.errors import ConfigError
-from dagcall.gate import DEFAULT_LIMIT
+from dagcall.gate import DEFAULT_LIMIT, DEFAULT_QUEUE
 from dagcall.policy import ToolPolicy, policy_from_text
 from dagcall.wording import did_you_mean
 
@@ -25,7 +25,7 @@ PREFIX = "DAGCALL_"
 CONFIG_VARIABLE = "DAGCALL_CONFIG"
 FILE_NAME = "dagcall.toml"
 _OTHER_VARIABLES = frozenset({CONFIG_VARIABLE})
-_PATH_KEYS = {"airflow": ("password_file", "token_file", "ca_file"), "": ("pins",)}
+_PATH_KEYS = {"airflow": ("password_file", "token_file", "ca_file"), "server": ("secret_file",), "": ("pins",)}
 
 
 class AirflowSettings(BaseModel):
@@ -52,6 +52,8 @@ class AirflowSettings(BaseModel):
     """Certificates to trust, in place of the system's."""
     max_in_flight: Annotated[int, Field(ge=1, le=64)] = DEFAULT_LIMIT
     """Requests to Airflow at the same time. A stock api-server stops answering at 30 to 40."""
+    max_in_line: Annotated[int, Field(ge=0)] = DEFAULT_QUEUE
+    """Calls that may wait to be started; more are told to come back."""
 
     @field_validator("url", "ui_url")
     @classmethod
@@ -107,8 +109,22 @@ class ServerSettings(BaseModel):
     host: str = "127.0.0.1"
     """The address to listen on: of this machine only, for dagcall does not yet ask callers who they are."""
     port: Annotated[int, Field(ge=1, le=65_535)] = 8000
+    wait_seconds: Annotated[float, Field(gt=0, le=86_400)] | None = None
+    """How long a call waits before it answers `state: running`. Else 50 on stdio and 240 on HTTP; a tool may say more."""
+    max_wait_seconds: Annotated[float, Field(gt=0, le=86_400)] = 3600.0
+    """The longest wait that a caller may ask for."""
+    secret: SecretStr | None = None
+    """What run ids are made with; the same for all replicas. Else it follows from Airflow's password or token."""
+    secret_file: Path | None = None
+    """A file that holds the secret and nothing else."""
     drain_seconds: Annotated[float, Field(ge=0, le=3600)] = 20.0
     """How long calls may go on after a request to stop, before each is answered with its handle."""
+
+    @model_validator(mode="after")
+    def _require_one_secret(self) -> Self:
+        if self.secret is not None and self.secret_file is not None:
+            raise ValueError("secret and secret_file contradict each other; give one of them")
+        return self
 
     @field_validator("host")
     @classmethod

@@ -5,6 +5,8 @@
     │  ├─ UnknownTool            -> JSON-RPC invalid params
     │  ├─ InvalidArguments       -> tool error naming every bad argument
     │  ├─ UnknownRun             -> tool error: no such run, or not the caller's
+    │  ├─ IdempotencyConflict    -> tool error: this key was used for other arguments
+    │  ├─ Busy                   -> tool error: when to come back
     │  └─ TriggerRefused         -> tool error: Airflow's own reason (400, 422), or the dag cannot run now
     ├─ RunError                the dag run did not deliver
     │  ├─ RunFailed              -> tool error: the failed task and its exception
@@ -12,6 +14,7 @@
     │  └─ RunOutOfSight          -> tool error: the run exists, but Airflow does not show what became of it
     ├─ AirflowError            Airflow did not answer as needed
     │  ├─ AirflowUnreachable     -> tool error: calling again may help
+    │  │  └─ AirflowAway           the breaker is open: nothing was even sent
     │  ├─ AirflowRefused         -> tool error: the operator must mend credentials or permissions (401, 403)
     │  ├─ AirflowNotFound        404, turned into something better by whoever asked
     │  ├─ AirflowConflict        409, likewise
@@ -55,6 +58,14 @@ class UnknownRun(CallerError):
     """There is no such run for this caller."""
 
 
+class IdempotencyConflict(CallerError):
+    """The idempotency key belongs to a run with other arguments; nothing was started."""
+
+
+class Busy(CallerError):
+    """Too many calls are in line; nothing was started."""
+
+
 class TriggerRefused(CallerError):
     """The dag cannot be run now; nothing was started."""
 
@@ -84,11 +95,17 @@ class AirflowUnreachable(AirflowError):
 
     Attributes:
         is_effect_possible: whether the request may have reached Airflow and taken effect.
+        retry_after_seconds: when Airflow wants to be asked again; None if it did not say.
     """
 
-    def __init__(self, message: str, *, is_effect_possible: bool) -> None:
+    def __init__(self, message: str, *, is_effect_possible: bool, retry_after_seconds: float | None = None) -> None:
         self.is_effect_possible = is_effect_possible
+        self.retry_after_seconds = retry_after_seconds
         super().__init__(message)
+
+
+class AirflowAway(AirflowUnreachable):
+    """Airflow has not answered for a while, and this request was not sent."""
 
 
 class AirflowRefused(AirflowError):

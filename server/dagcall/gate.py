@@ -1,19 +1,26 @@
 """The gate that every request to Airflow passes.
 
 A stock api-server (one worker, 15 database connections) answers nobody for a minute when 30 to 40 requests reach it at
-once. So no more than `limit` are in flight, and who waits is let in by what it is for.
+once. So no more than a few are in flight, fewer when Airflow shows trouble, and none but a probe while it is away. Who
+waits is let in by what it is for, and among triggers each caller and tool in turn.
 """
 
 import asyncio
-import heapq
-from collections import Counter
-from collections.abc import AsyncIterator
+import math
+from collections import Counter, OrderedDict, deque
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from enum import IntEnum
-from itertools import count
+
+from dagcall.errors import AirflowAway, Busy
+from dagcall.pressure import Breaker, Limit, RetryBudget
 
 DEFAULT_LIMIT = 8
 """Requests in flight. 20 concurrent GETs were fine on a stock Airflow 3.3.2; 40 were not."""
+DEFAULT_QUEUE = 1000
+"""Triggers in line. At 30 to 60 triggers a second, which is what one api-server worker takes, 20 to 30 s."""
+TYPICAL_TRIGGER_SECONDS = 0.05
+"""A first guess; what is measured takes its place."""
 
 
 class Purpose(IntEnum):
@@ -25,72 +32,164 @@ class Purpose(IntEnum):
     DISCOVERY = 2
     """Listing and reading dags in the background."""
     STREAM = 3
-    """A stream of states: holds its place for as long as it lasts."""
+    """A stream of states: holds its place for as long as it lasts, and takes one only if one is free."""
 
 
 class Gate:
-    """Lets at most `limit` requests through at a time; discovery and streams get half of the places each at most."""
+    """Lets a limited number of requests through at a time; discovery and streams get half of the places each at most.
 
-    def __init__(self, limit: int = DEFAULT_LIMIT) -> None:
-        self.limit = limit
-        self._share = {Purpose.DISCOVERY: max(limit // 2, 1), Purpose.STREAM: limit // 2}
+    Args:
+        limit: how many at most.
+        queue: how many triggers may wait in line.
+        now: a monotonic clock, in seconds.
+    """
+
+    def __init__(
+        self, limit: int = DEFAULT_LIMIT, *, queue: int = DEFAULT_QUEUE, now: Callable[[], float] | None = None
+    ) -> None:
+        self._limit = Limit(limit)
+        self._queue = queue
+        self._now = now or (lambda: asyncio.get_running_loop().time())
+        self.breaker = Breaker()
+        self.retries = RetryBudget()
         self._inside: Counter[Purpose] = Counter()
-        self._waiting: list[tuple[Purpose, int, asyncio.Future[None]]] = []
-        self._order = count()
+        self._waiting: dict[Purpose, OrderedDict[str, deque[asyncio.Future[None]]]] = {
+            purpose: OrderedDict() for purpose in Purpose
+        }
+        self._trigger_seconds = TYPICAL_TRIGGER_SECONDS
+
+    @property
+    def ceiling(self) -> int:
+        """How many requests are let through at the most."""
+        return self._limit.ceiling
+
+    @property
+    def limit(self) -> int:
+        """How many requests are let through now."""
+        return self._limit.current
 
     @property
     def in_flight(self) -> int:
         """How many requests are inside."""
         return self._inside.total()
 
+    def waiting(self, purpose: Purpose) -> int:
+        """Return how many wait in line for this."""
+        return sum(not future.cancelled() for line in self._waiting[purpose].values() for future in line)
+
     @asynccontextmanager
-    async def place(self, purpose: Purpose) -> AsyncIterator[None]:
-        """Wait for a place and hold it."""
-        if self._waiting or not self._has_place(purpose):
-            await self._wait(purpose)
+    async def place(self, purpose: Purpose, *, who: str = "") -> AsyncIterator[None]:
+        """Wait for a place and hold it.
+
+        Args:
+            purpose: what the request is for.
+            who: on whose behalf; each gets its turn.
+
+        Raises:
+            AirflowAway: Airflow is away, and this request is not the one that tries whether it is back.
+            Busy: the line is full.
+        """
+        if self.breaker.is_open and self.breaker.seconds_to_next_try(self._now()) > 0:
+            raise self._away()
+        if self._is_crowded() or not self._has_place(purpose):
+            await self._wait(purpose, who)
         else:
             self._inside[purpose] += 1
+        started = self._now()
         try:
+            if not self.breaker.allows(self._now()):
+                raise self._away()
             yield
         finally:
-            self._leave(purpose)
+            if purpose is Purpose.TRIGGER:
+                self._trigger_seconds += 0.1 * (self._now() - started - self._trigger_seconds)
+            self.leave(purpose)
 
     def try_enter(self, purpose: Purpose) -> bool:
         """Take a place if there is one now; whoever took it gives it back with `leave`."""
-        if self._waiting or not self._has_place(purpose):
+        if self.breaker.is_open or self._is_crowded() or not self._has_place(purpose):
             return False
         self._inside[purpose] += 1
         return True
 
     def leave(self, purpose: Purpose) -> None:
-        """Give back a place taken with `try_enter`."""
-        self._leave(purpose)
+        """Give a place back."""
+        self._inside[purpose] -= 1
+        self._admit()
+
+    def answered(self) -> None:
+        """Take note of an answer, of whatever kind."""
+        self.breaker.success()
+        self._limit.success(self._now())
+        self._admit()
+
+    def failed(self, *, is_overload: bool) -> None:
+        """Take note of no answer.
+
+        Args:
+            is_overload: too many requests may be the reason (a time-out, a 5xx, a 429), and not only an absence.
+        """
+        self.breaker.failure(self._now())
+        if is_overload:
+            self._limit.trouble(self._now())
+
+    def _away(self) -> AirflowAway:
+        now = self._now()
+        return AirflowAway(
+            f"Airflow has not answered for {self.breaker.seconds_away(now):.0f} s; it is asked again in "
+            f"{math.ceil(self.breaker.seconds_to_next_try(now))} s",
+            is_effect_possible=False,
+        )
+
+    def _is_crowded(self) -> bool:
+        return any(self._waiting.values())
 
     def _has_place(self, purpose: Purpose) -> bool:
-        return self.in_flight < self.limit and self._inside[purpose] < self._share.get(purpose, self.limit)
+        limit = self._limit.current
+        share = max(limit // 2, 1) if purpose is Purpose.DISCOVERY else limit // 2
+        is_shared = purpose in {Purpose.DISCOVERY, Purpose.STREAM}
+        return self.in_flight < limit and not (is_shared and self._inside[purpose] >= share)
 
-    async def _wait(self, purpose: Purpose) -> None:
+    async def _wait(self, purpose: Purpose, who: str) -> None:
+        in_line = self.waiting(purpose)
+        if purpose is Purpose.TRIGGER and in_line >= self._queue:
+            seconds = math.ceil(in_line * self._trigger_seconds / self._limit.current)
+            raise Busy(f"Nothing was started: {in_line} calls are in line already; try again in {seconds} s.")
         admitted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        heapq.heappush(self._waiting, (purpose, next(self._order), admitted))
+        self._waiting[purpose].setdefault(who, deque()).append(admitted)
         self._admit()
         try:
             await admitted
         except asyncio.CancelledError:
             if admitted.done() and not admitted.cancelled():  # let in and cancelled in the same moment
-                self._leave(purpose)
+                self.leave(purpose)
             raise
 
-    def _leave(self, purpose: Purpose) -> None:
-        self._inside[purpose] -= 1
-        self._admit()
-
     def _admit(self) -> None:
-        """Let in whoever is first; whoever has left the line meanwhile is passed over."""
-        while self._waiting:
-            purpose, _, admitted = self._waiting[0]
-            if not admitted.cancelled():
-                if not self._has_place(purpose):
-                    return
-                self._inside[purpose] += 1
-                admitted.set_result(None)
-            heapq.heappop(self._waiting)
+        """Let in as many as there are places for."""
+        for purpose, line in self._waiting.items():
+            while line and self._has_place(purpose):
+                admitted = _next_in_turn(line)
+                if not admitted.cancelled():
+                    self._inside[purpose] += 1
+                    admitted.set_result(None)
+            _drop_those_who_left(line)
+            if line:
+                return
+
+
+def _next_in_turn(line: OrderedDict[str, deque[asyncio.Future[None]]]) -> asyncio.Future[None]:
+    """Take the first of whoever's turn it is, and put them behind the others."""
+    who, theirs = line.popitem(last=False)
+    first = theirs.popleft()
+    if theirs:
+        line[who] = theirs
+    return first
+
+
+def _drop_those_who_left(line: OrderedDict[str, deque[asyncio.Future[None]]]) -> None:
+    for who, theirs in list(line.items()):
+        while theirs and theirs[0].cancelled():
+            theirs.popleft()
+        if not theirs:
+            del line[who]

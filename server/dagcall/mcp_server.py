@@ -8,9 +8,9 @@ exception to the client.
 import asyncio
 import json
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
-from typing import Any
+from typing import Any, Self
 
 from mcp import MCPError
 from mcp.server import CacheHint, ServerRequestContext
@@ -29,10 +29,14 @@ from mcp_types import (
 from mcp_types import Tool as WireTool
 
 from dagcall.catalog import Catalog
+from dagcall.delivery import SCOPE_KEY as DELIVERY_KEY
+from dagcall.delivery import Delivery
 from dagcall.errors import DagcallError, InvalidArguments, UnknownTool
-from dagcall.model import Json, RunState
-from dagcall.runs import Answer, Runs
-from dagcall.tools import WAIT_TOOL_NAME, Tool, visible, wait_tool
+from dagcall.ledger import Entry
+from dagcall.model import Json
+from dagcall.runs import IN_LINE, Answer, Runs
+from dagcall.starting import META_IDEMPOTENCY_KEY
+from dagcall.tools import CANCEL_TOOL_NAME, WAIT_TOOL_NAME, Tool, own_tools, visible
 
 logger = logging.getLogger(__name__)
 
@@ -47,8 +51,13 @@ MAX_CLIENT_NAME = 100
 
 INSTRUCTIONS = (
     "Each tool runs one Airflow dag and waits for its result. A result with state 'running' is no failure: the run "
-    f"goes on, and {WAIT_TOOL_NAME} with its dag_run_id returns the rest. Calling a tool twice runs its dag twice."
+    f"goes on, and {WAIT_TOOL_NAME} with its dag_run_id returns the rest. To repeat a call that broke off, make the "
+    "same call again: it returns the outcome of the run that is there already."
 )
+
+META_WAIT_SECONDS = "dagcall/wait_seconds"
+CALLER = "local"
+"""Who calls: everybody who reaches this server is one caller, for nobody is asked yet who they are."""
 
 Context = ServerRequestContext[Any, Any]
 
@@ -60,14 +69,18 @@ class McpServer:
         catalog: what is published.
         runs: what makes the calls.
         wait_seconds: how long a call waits where its tool does not say.
+        max_wait_seconds: the longest that a caller may ask for.
         cache_seconds: how long a client may keep the list.
     """
 
-    def __init__(self, catalog: Catalog, runs: Runs, *, wait_seconds: float, cache_seconds: float) -> None:
+    def __init__(
+        self, catalog: Catalog, runs: Runs, *, wait_seconds: float, max_wait_seconds: float, cache_seconds: float
+    ) -> None:
         self._catalog = catalog
         self._runs = runs
         self._wait_seconds = wait_seconds
-        self._wait_tool = wait_tool()
+        self._max_wait_seconds = max_wait_seconds
+        self._own_tools = {tool.name: tool for tool in own_tools()}
         self._bus = InMemorySubscriptionBus()
         self._listeners = ListenHandler(self._bus)
         self._session: ServerSession | None = None
@@ -98,7 +111,7 @@ class McpServer:
     def _wire_tools(self) -> list[WireTool]:
         """Return every tool, the dags' first: sorted, on one page, for some clients read no second one."""
         tools = [tool.wire for tool in self._catalog.snapshot.tools.values()]
-        return [*tools, self._wait_tool] if tools else []
+        return [*tools, *self._own_tools.values()] if tools else []
 
     async def _list_tools(self, _ctx: Context, _params: PaginatedRequestParams | None) -> ListToolsResult:
         await self._catalog.wait_until_read(FIRST_LIST_SECONDS)
@@ -106,8 +119,8 @@ class McpServer:
 
     def _input_schema(self, name: str) -> Mapping[str, Any] | None:
         """Give the SDK a tool's schema, or it would list all tools on every call."""
-        if name == WAIT_TOOL_NAME:
-            return self._wait_tool.input_schema
+        if own := self._own_tools.get(name):
+            return own.input_schema
         tool = self._catalog.snapshot.tools.get(name)
         return tool.wire.input_schema if tool else None
 
@@ -144,55 +157,96 @@ class McpServer:
 
     async def _answer(self, ctx: Context, name: str, arguments: Mapping[str, Json]) -> CallToolResult:
         await self._catalog.wait_until_read(FIRST_LIST_SECONDS)
-        progress = _Progress(ctx)
-        async with progress:
+        if name == CANCEL_TOOL_NAME:
+            tool, run_id = self._named_run(name, arguments)
+            return _cancelled(await self._runs.cancel(tool, run_id, caller=CALLER))
+        async with _Progress(ctx, self._runs) as progress:
             if name == WAIT_TOOL_NAME:
-                tool, run_id = self._run_to_wait_for(arguments)
-                answer = await self._runs.resume(tool, run_id, budget_seconds=self._budget(tool), on_state=progress.saw)
+                tool, run_id = self._named_run(name, arguments)
+                answer = await self._runs.resume(
+                    tool,
+                    run_id,
+                    caller=CALLER,
+                    budget_seconds=self._budget(ctx, tool),
+                    on_stage=progress.entered,
+                    on_outcome=_carrier(ctx),
+                )
             else:
                 tool = self._catalog.tool(name)
                 answer = await self._runs.call(
                     tool,
                     arguments,
-                    budget_seconds=self._budget(tool),
+                    caller=CALLER,
+                    budget_seconds=self._budget(ctx, tool),
+                    key=_idempotency_key(ctx, name),
                     note=_note(ctx, name),
-                    on_state=progress.saw,
+                    on_stage=progress.entered,
+                    on_outcome=_carrier(ctx),
                 )
         return _result(tool, answer)
 
-    def _budget(self, tool: Tool) -> float:
-        return tool.policy.wait_seconds or self._wait_seconds
+    def _budget(self, ctx: Context, tool: Tool) -> float:
+        """Return how long this call waits: as the caller asks, within bounds, else as the tool or transport says."""
+        asked = (ctx.meta or {}).get(META_WAIT_SECONDS)
+        if asked is None:
+            return tool.policy.wait_seconds or self._wait_seconds
+        if isinstance(asked, bool) or not isinstance(asked, int | float) or not asked >= 0:
+            raise InvalidArguments(tool.name, (f"{META_WAIT_SECONDS} in _meta is not a number of seconds",))
+        return min(float(asked), self._max_wait_seconds)
 
-    def _run_to_wait_for(self, arguments: Mapping[str, Json]) -> tuple[Tool, str]:
-        known = self._wait_tool.input_schema["properties"]
+    def _named_run(self, own_tool: str, arguments: Mapping[str, Json]) -> tuple[Tool, str]:
+        known = self._own_tools[own_tool].input_schema["properties"]
         problems = [f"{name}: there is no such argument" for name in arguments if name not in known]
         problems += [
             f"{name}: required, and text" for name in sorted(known) if not isinstance(arguments.get(name), str)
         ]
         if problems:
-            raise InvalidArguments(WAIT_TOOL_NAME, tuple(problems))
+            raise InvalidArguments(own_tool, tuple(problems))
         try:
             return self._catalog.tool(arguments["tool"]), arguments["dag_run_id"]
         except UnknownTool as error:
-            raise InvalidArguments(WAIT_TOOL_NAME, (f"tool: {error}",)) from error
+            raise InvalidArguments(own_tool, (f"tool: {error}",)) from error
+
+
+def _carrier(ctx: Context) -> Callable[[Entry], None]:
+    """Return what takes an outcome to the caller; without HTTP, what is answered has arrived."""
+    delivery = ctx.request.scope.get(DELIVERY_KEY) if ctx.request is not None else None
+
+    def arrives_at_once(entry: Entry) -> None:
+        entry.is_delivered = True
+
+    return delivery.carry if isinstance(delivery, Delivery) else arrives_at_once
+
+
+def _idempotency_key(ctx: Context, tool: str) -> str | None:
+    """Return the key that the caller's program gave: in `_meta`, or as an HTTP header."""
+    key = (ctx.meta or {}).get(META_IDEMPOTENCY_KEY)
+    if key is None and ctx.request is not None:
+        key = ctx.request.headers.get("idempotency-key")
+    if key is not None and not isinstance(key, str):
+        raise InvalidArguments(tool, (f"{META_IDEMPOTENCY_KEY} in _meta is not text",))
+    return key
 
 
 class _Progress:
     """Tells a caller how its run is doing, every few seconds and at every change; the SDK drops what none asked for."""
 
-    def __init__(self, ctx: Context) -> None:
+    def __init__(self, ctx: Context, runs: Runs) -> None:
         self._session = ctx.session
-        self._state: RunState | None = None
+        self._runs = runs
+        self._stage = IN_LINE
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
-    def saw(self, state: RunState) -> None:
-        """Take note of the run's state."""
-        self._state = state
-        self._changed.set()
+    def entered(self, stage: str) -> None:
+        """Take note of what is going on."""
+        if stage != self._stage:
+            self._stage = stage
+            self._changed.set()
 
-    async def __aenter__(self) -> None:
+    async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._report())
+        return self
 
     async def __aexit__(self, *_: object) -> None:
         if self._task is not None:
@@ -211,8 +265,8 @@ class _Progress:
             except TimeoutError:
                 pause = min(pause * 1.5, PROGRESS_LONGEST_SECONDS)
             seconds = loop.time() - started  # strictly increasing, as the protocol demands
-            what = self._state.value if self._state else "starting"
-            await self._session.report_progress(seconds, None, f"{what}, {seconds:.0f} s since the call")
+            others = f" ({self._runs.in_line} calls wait to be started)" if self._stage == IN_LINE else ""
+            await self._session.report_progress(seconds, None, f"{self._stage}{others}, {seconds:.0f} s since the call")
 
 
 def _result(tool: Tool, answer: Answer) -> CallToolResult:
@@ -225,6 +279,8 @@ def _result(tool: Tool, answer: Answer) -> CallToolResult:
         )
     else:
         content["results"] = dict(answer.results)
+    if answer.is_replayed:
+        content["replayed"] = True
     content["url"] = answer.url
     text = json.dumps(content, ensure_ascii=False, allow_nan=False)
     size = len(text.encode())
@@ -236,6 +292,11 @@ def _result(tool: Tool, answer: Answer) -> CallToolResult:
         )
         text = json.dumps(content, ensure_ascii=False, allow_nan=False)
     return CallToolResult(content=[TextContent(type="text", text=text)], structured_content=content)
+
+
+def _cancelled(answer: Answer) -> CallToolResult:
+    content = {"state": answer.state.value, "dag_run_id": answer.run_id, "url": answer.url}
+    return CallToolResult(content=[TextContent(type="text", text=json.dumps(content))], structured_content=content)
 
 
 def _error(text: str) -> CallToolResult:

@@ -140,6 +140,7 @@ class Run:
     run_after: datetime
     """When Airflow took the run in, by Airflow's clock."""
     end_date: datetime | None
+    note: str
 
     @classmethod
     def from_json(cls, data: Mapping[str, Json]) -> Self:
@@ -152,6 +153,7 @@ class Run:
             conf=data["conf"] or {},
             run_after=datetime.fromisoformat(data["run_after"]),
             end_date=None if end_date is None else datetime.fromisoformat(end_date),
+            note=data.get("note") or "",
         )
 
 

@@ -61,6 +61,12 @@ class ToolPolicy(BaseModel):
     """How long a call waits before it answers `state: running`. Else 50 on stdio and 240 on HTTP."""
     logical_date: Literal["now", "none"] = "now"
     """`none`: the run has no logical date; `{{ ds }}` and its kin are then undefined in the dag."""
+    on_cancel: Literal["leave", "fail"] = "leave"
+    """What a caller who leaves does to the run: nothing, or set it to failed when nobody else waits for it."""
+    repeat: Literal["adopt", "new", "key_only"] = "adopt"
+    """Identical calls: take up the run of a call whose caller has left; always a new run; a key is demanded."""
+    reuse_seconds: Annotated[float, Field(ge=0, le=31_536_000)] = 0.0
+    """For dags that only compute: answer an identical call from a run that succeeded so recently."""
     annotations: Annotations = Annotations()
 
     @model_validator(mode="after")
@@ -80,6 +86,8 @@ class ToolPolicy(BaseModel):
             )
         if self.name in GENERIC_TOOL_NAMES:
             raise ValueError(f"name {self.name!r} is one of dagcall's own tools")
+        if self.repeat == "new" and self.reuse_seconds:
+            raise ValueError('repeat = "new" and reuse_seconds contradict each other')
         if self.results is not None and len(set(self.results)) != len(self.results):
             raise ValueError("results names a task twice")
         return self

@@ -23,6 +23,7 @@ import stamina
 from dagcall.credentials import Credentials
 from dagcall.errors import (
     AirflowAnswerUnusable,
+    AirflowAway,
     AirflowConflict,
     AirflowNotFound,
     AirflowRefused,
@@ -35,6 +36,7 @@ CONNECT_SECONDS = 3.0
 READ_SECONDS = 15.0
 """An Airflow at rest answers within 40 ms; one that is starved of database connections takes 30 s to say 500."""
 READ_ATTEMPTS = 3
+MAX_RETRY_AFTER_SECONDS = 60.0
 
 _T = TypeVar("_T")
 PARSE_ERRORS = (KeyError, TypeError, ValueError, AttributeError)
@@ -70,7 +72,7 @@ class AirflowRest:
             follow_redirects=False,
             trust_env=_may_need_proxy(url),
             timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS, pool=None),
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=gate.limit),
+            limits=httpx.Limits(max_connections=None, max_keepalive_connections=gate.ceiling),
             headers={"Accept": "application/json"},
         )
 
@@ -95,18 +97,33 @@ class AirflowRest:
         Raises:
             AirflowError: as the module says; `AirflowUnreachable` only after that many tries.
         """
+        return await self._retried(
+            attempts, "GET", path, purpose=purpose, query=query, is_anonymous=is_anonymous, parse=parse
+        )
+
+    async def ask(self, path: str, *, purpose: Purpose, body: Mapping[str, Any], attempts: int = READ_ATTEMPTS) -> Any:
+        """Ask a question that is too long for a URL: a POST that changes nothing. As `get`."""
+        return await self._retried(attempts, "POST", path, purpose=purpose, body=body, is_question=True)
+
+    async def change(self, method: str, path: str, *, purpose: Purpose, body: Mapping[str, Any], who: str = "") -> Any:
+        """Send a request that changes something, once: whoever sends it knows what a lost answer means."""
+        self.gate.retries.request()
+        return await self._request(method, path, purpose=purpose, body=body, who=who)
+
+    async def _retried(self, attempts: int, method: str, path: str, **request: Any) -> Any:
+        self.gate.retries.request()
         async for attempt in stamina.retry_context(
-            on=AirflowUnreachable, attempts=attempts, wait_initial=0.1, wait_max=2.0, timeout=None
+            on=self.may_retry, attempts=attempts, wait_initial=0.1, wait_max=2.0, timeout=None
         ):
             with attempt:
-                return await self._request(
-                    "GET", path, purpose=purpose, query=query, is_anonymous=is_anonymous, parse=parse
-                )
+                return await self._request(method, path, **request)
         raise AssertionError  # pragma: no cover - retry_context ends by returning or raising
 
-    async def post(self, path: str, *, purpose: Purpose, body: Mapping[str, Any]) -> Any:
-        """Send a request once: whoever sends it knows what a lost answer means."""
-        return await self._request("POST", path, purpose=purpose, body=body)
+    def may_retry(self, error: Exception) -> bool | float:
+        """Say whether the budget has a retry for this error: yes, no, or yes in so many seconds, as Airflow asked."""
+        if not isinstance(error, AirflowUnreachable) or isinstance(error, AirflowAway) or not self.gate.retries.take():
+            return False
+        return True if error.retry_after_seconds is None else error.retry_after_seconds
 
     @asynccontextmanager
     async def stream_lines(
@@ -126,8 +143,7 @@ class AirflowRest:
             headers={"Accept-Encoding": "identity", "Accept": "application/x-ndjson"} | await self._authorization(),
             timeout=httpx.Timeout(silence_seconds, connect=CONNECT_SECONDS, pool=None),
         )
-        with _translated(self.url, is_effect_possible=False):
-            response = await self._http.send(request, stream=True)
+        response = await self._sent(request, is_effect_possible=False, is_stream=True)
         try:
             if not response.is_success:
                 with _translated(self.url, is_effect_possible=False):
@@ -166,25 +182,45 @@ class AirflowRest:
         query: Mapping[str, Any] | None = None,
         body: Mapping[str, Any] | None = None,
         is_anonymous: bool = False,
+        is_question: bool = False,
+        who: str = "",
         parse: Callable[[str], Any] = json.loads,
     ) -> Any:
         """Send one request through the gate, logging in again once if Airflow no longer takes the token."""
         headers = {} if is_anonymous else await self._authorization()
         request = self._http.build_request(method, path, params=query, json=body)
         request.headers.update(headers)
-        response = await self._send(request, purpose)
+        is_effect_possible = method != "GET" and not is_question
+        response = await self._send(request, purpose, who, is_effect_possible=is_effect_possible)
         if _says_log_in_again(response) and self._credentials.can_renew_after(_token_in(headers)):
             renewed = await self._authorization()
             if renewed != headers:
                 request.headers.update(renewed)
-                response = await self._send(request, purpose)
-        self._require_ok(response, path, is_effect_possible=method != "GET")
+                response = await self._send(request, purpose, who, is_effect_possible=is_effect_possible)
+        self._require_ok(response, path, is_effect_possible=is_effect_possible)
         return self.parsed(parse, response.text, path)
 
-    async def _send(self, request: httpx.Request, purpose: Purpose) -> httpx.Response:
-        async with self.gate.place(purpose):
-            with _translated(self.url, is_effect_possible=request.method != "GET"):
-                return await self._http.send(request)
+    async def _send(
+        self, request: httpx.Request, purpose: Purpose, who: str, *, is_effect_possible: bool
+    ) -> httpx.Response:
+        async with self.gate.place(purpose, who=who):
+            return await self._sent(request, is_effect_possible=is_effect_possible)
+
+    async def _sent(
+        self, request: httpx.Request, *, is_effect_possible: bool, is_stream: bool = False
+    ) -> httpx.Response:
+        """Send a request and tell the gate how Airflow took it."""
+        try:
+            with _translated(self.url, is_effect_possible=is_effect_possible):
+                response = await self._http.send(request, stream=is_stream)
+        except AirflowUnreachable as error:
+            self.gate.failed(is_overload=isinstance(error.__cause__, httpx.TimeoutException))
+            raise
+        if response.status_code == httpx.codes.TOO_MANY_REQUESTS or response.is_server_error:
+            self.gate.failed(is_overload=True)
+        else:
+            self.gate.answered()
+        return response
 
     async def _authorization(self) -> dict[str, str]:
         token = await self._credentials.token()
@@ -215,6 +251,7 @@ class AirflowRest:
             raise AirflowUnreachable(
                 f"Airflow at {self.url} cannot answer now ({status}); try again in a moment",
                 is_effect_possible=is_effect_possible and status != httpx.codes.TOO_MANY_REQUESTS,
+                retry_after_seconds=_retry_after(response),
             )
         raise AirflowAnswerUnusable(
             f"{self.url} answered {path} with status {status}, which Airflow never does there; check the URL"
@@ -289,6 +326,12 @@ def _may_need_proxy(url: str) -> bool:
 
 def _reason(error: BaseException) -> str:
     return str(error) or type(error).__name__
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    """Return the seconds that a Retry-After header names; one with a date is left to our own back-off."""
+    text = response.headers.get("retry-after", "")
+    return min(float(text), MAX_RETRY_AFTER_SECONDS) if text.isdecimal() else None
 
 
 def _says_log_in_again(response: httpx.Response) -> bool:

@@ -6,7 +6,10 @@ on in Airflow.
 """
 
 import asyncio
+import hashlib
+import json
 import logging
+import secrets
 import signal
 import socket
 import time
@@ -28,8 +31,10 @@ from dagcall.airflow import AirflowApi
 from dagcall.catalog import Catalog
 from dagcall.config import AirflowSettings, Settings, read_secret
 from dagcall.credentials import Credentials, FetchToken, static_token, token_command
+from dagcall.delivery import with_delivery
 from dagcall.errors import ConfigError
 from dagcall.gate import Gate
+from dagcall.identity import Identity
 from dagcall.mcp_server import McpServer
 from dagcall.rest import AirflowRest, log_in
 from dagcall.runs import Runs
@@ -72,18 +77,46 @@ async def assembled(
         transport: in place of the network, for tests; as httpx takes it.
     """
     credentials = Credentials(fetch_token(settings.airflow, transport=transport), now=time.time)
-    gate = Gate(settings.airflow.max_in_flight)
+    gate = Gate(settings.airflow.max_in_flight, queue=settings.airflow.max_in_line)
     rest = AirflowRest(settings.airflow.url, credentials, gate=gate, verify=settings.airflow.tls(), transport=transport)
     api = AirflowApi(rest, ui_url=settings.airflow.ui_url)
     catalog = Catalog(api, settings.policies, pins=pins)
     waiter = Waiter(api)
-    runs = Runs(api, catalog, waiter)
-    mcp = McpServer(catalog, runs, wait_seconds=wait_seconds, cache_seconds=settings.refresh_seconds)
+    runs = Runs(api, catalog, waiter, Identity(identity_secret(settings)))
+    mcp = McpServer(
+        catalog,
+        runs,
+        wait_seconds=settings.server.wait_seconds or wait_seconds,
+        max_wait_seconds=settings.server.max_wait_seconds,
+        cache_seconds=settings.refresh_seconds,
+    )
     try:
         yield Dagcall(catalog, runs, waiter, mcp)
     finally:
+        await runs.aclose()
         await waiter.aclose()
         await rest.aclose()
+
+
+def identity_secret(settings: Settings) -> bytes:
+    """Return what run ids are made with: the secret that was set, else one that follows from the log-in to Airflow.
+
+    Replicas that log in with the same password or token then make the same run ids, and so does a restarted server.
+    Where nothing lasting is known (a command prints the token, or everybody may log in), each process has its own, and
+    a retry is recognised only by the process that saw the first call.
+    """
+    server, airflow = settings.server, settings.airflow
+    if server.secret is not None:
+        return server.secret.get_secret_value().encode()
+    if server.secret_file is not None:
+        return read_secret(server.secret_file, "server.secret_file").encode()
+    lasting = [secret.get_secret_value() for secret in (airflow.password, airflow.token) if secret is not None]
+    if airflow.password_file is not None:
+        lasting.append(read_secret(airflow.password_file, "airflow.password_file"))
+    if not lasting:
+        logger.info("without server.secret a call is not recognised as a retry after a restart")
+        return secrets.token_bytes(32)
+    return hashlib.sha256(json.dumps(["dagcall", airflow.url, airflow.username, lasting[0]]).encode()).digest()
 
 
 def fetch_token(airflow: AirflowSettings, *, transport: Any = None) -> FetchToken | None:
@@ -198,7 +231,7 @@ async def serve_http(
         AppStatus.disable_automatic_graceful_drain()  # type: ignore[no-untyped-call]
         server = _HttpServer(
             uvicorn.Config(
-                app,
+                with_delivery(app),
                 log_config=None,
                 access_log=False,
                 lifespan="on",

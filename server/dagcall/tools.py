@@ -23,6 +23,7 @@ MAX_DESCRIPTION = 1000
 """Characters taken from the operator or the author, before the generated line."""
 META_DAG_ID = "dagcall/dag_id"
 WAIT_TOOL_NAME = "wait_for_dag_run"
+CANCEL_TOOL_NAME = "cancel_dag_run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,21 +86,57 @@ def output_schema() -> dict[str, Json]:
             "dag_run_id": {"type": "string", "description": "The run in Airflow, and the handle to wait for it"},
             "results": {"type": "object", "description": "What each result task returned, by task id"},
             "url": {"type": "string", "description": "The run in Airflow's UI, for people"},
+            "replayed": {
+                "type": "boolean",
+                "description": "true: the run had ended before this call, which repeats one whose answer was lost",
+            },
             "message": {"type": "string", "description": "What to do next, where there is something to do"},
         },
         "required": ["state", "dag_run_id", "url"],
     }
 
 
-def wait_tool() -> WireTool:
-    """Return dagcall's own tool that takes up a run again."""
-    return WireTool(
-        name=WAIT_TOOL_NAME,
-        title="Wait for a dag run",
-        description=(
-            "Waits for a run that an earlier call started and that answered with state 'running'. Returns what that "
-            "call would have returned. It starts nothing; call it again as long as the state is 'running'."
+def own_tools() -> tuple[WireTool, ...]:
+    """Return dagcall's own tools, which deal with runs that a call has started."""
+    return (
+        _own_tool(
+            CANCEL_TOOL_NAME,
+            "Cancel a dag run",
+            "Stops a run that an earlier call started, by setting it to failed, unless it has ended. What its tasks "
+            "have done by then stays done. Returns the state that the run has now.",
+            _cancel_output_schema(),
+            ToolAnnotations(
+                title="Cancel a dag run",
+                read_only_hint=False,
+                destructive_hint=True,
+                idempotent_hint=True,
+                open_world_hint=False,
+            ),
         ),
+        _own_tool(
+            WAIT_TOOL_NAME,
+            "Wait for a dag run",
+            "Waits for a run that an earlier call started and that answered with state 'running'. Returns what that "
+            "call would have returned. It starts nothing; call it again as long as the state is 'running'.",
+            output_schema(),
+            ToolAnnotations(
+                title="Wait for a dag run",
+                read_only_hint=True,
+                destructive_hint=False,
+                idempotent_hint=True,
+                open_world_hint=False,
+            ),
+        ),
+    )
+
+
+def _own_tool(
+    name: str, title: str, description: str, output: dict[str, Json], annotations: ToolAnnotations
+) -> WireTool:
+    return WireTool(
+        name=name,
+        title=title,
+        description=description,
         input_schema={
             "type": "object",
             "properties": {
@@ -109,15 +146,21 @@ def wait_tool() -> WireTool:
             "required": ["dag_run_id", "tool"],
             "additionalProperties": False,
         },
-        output_schema=output_schema(),
-        annotations=ToolAnnotations(
-            title="Wait for a dag run",
-            read_only_hint=True,
-            destructive_hint=False,
-            idempotent_hint=True,
-            open_world_hint=False,
-        ),
+        output_schema=output,
+        annotations=annotations,
     )
+
+
+def _cancel_output_schema() -> dict[str, Json]:
+    return {
+        "type": "object",
+        "properties": {
+            "state": {"type": "string", "enum": ["failed", "queued", "running", "success"]},
+            "dag_run_id": {"type": "string"},
+            "url": {"type": "string", "description": "The run in Airflow's UI, for people"},
+        },
+        "required": ["state", "dag_run_id", "url"],
+    }
 
 
 def wire_json(tool: WireTool) -> dict[str, Any]:

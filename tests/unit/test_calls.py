@@ -91,7 +91,7 @@ async def test_the_run_says_who_asked(served: Served) -> None:
     async with served(airflow) as dagcall:
         await answer(dagcall, "add", "legacy", x=1)
 
-    assert airflow.runs[0].note == "Called through MCP (dagcall) as tool add by mcp 0.1.0"
+    assert (airflow.runs[0].note or "").startswith("Called through MCP (dagcall) as tool add by mcp 0.1.0 [")
 
 
 @pytest.mark.parametrize("version", VERSIONS)
@@ -323,7 +323,7 @@ async def test_a_trigger_that_stays_unsure_says_how_to_find_out(served: Served) 
         text = await refusal(dagcall, "add", x=1)
 
     assert text.startswith("Whether run mcp__")
-    assert "ask wait_for_dag_run with tool 'add' and this run id" in text
+    assert "Calling again with the same arguments finds out and starts no second run" in text
 
 
 async def test_a_spent_budget_answers_with_the_handle_and_the_handle_with_the_result(served: Served) -> None:
@@ -355,8 +355,11 @@ async def test_a_spent_budget_answers_with_the_handle_and_the_handle_with_the_re
         ({"tool": "add", "dag_run_id": 3}, "dag_run_id: required, and text"),
         ({"tool": "add", "dag_run_id": "x", "seconds": 3}, "seconds: there is no such argument"),
         ({"tool": "ad", "dag_run_id": "x"}, "tool: there is no tool 'ad'; did you mean 'add'?"),
-        ({"tool": "add", "dag_run_id": "manual__2026"}, "there is no run 'manual__2026' that tool add started"),
-        ({"tool": "add", "dag_run_id": "mcp__x/../y"}, "there is no run 'mcp__x/../y' that tool add started"),
+        (
+            {"tool": "add", "dag_run_id": "manual__2026"},
+            "there is no run 'manual__2026' that you started with tool add",
+        ),
+        ({"tool": "add", "dag_run_id": "mcp__x/../y"}, "there is no run 'mcp__x/../y' that you started with tool add"),
     ],
 )
 async def test_only_runs_that_a_tool_started_can_be_waited_for(
@@ -390,9 +393,9 @@ async def test_results_that_cannot_be_read_do_not_hide_the_run(served: Served) -
     async with served(airflow) as dagcall:
         text = await refusal(dagcall, "add", x=1)
 
-    assert text.startswith(f"Run {airflow.runs[0].run_id} of dag add was started and is finished, but Airflow at")
+    assert text.startswith(f"Run {airflow.runs[0].run_id} of dag add was started and succeeded, but Airflow at")
     assert "the account that dagcall uses may not do this" in text
-    assert "Do not call add again for this" in text
+    assert "wait_for_dag_run with tool 'add' and this run id returns what comes of it; it starts nothing." in text
 
 
 @pytest.mark.parametrize("runs", [20, 100])

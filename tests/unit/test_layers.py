@@ -20,17 +20,27 @@ ALLOWED = {
     "failures": {"model"},
     "policy": {"model", "naming"},
     "tools": {"model", "naming", "policy", "schemas"},
-    "gate": set(),
+    "pressure": set(),
+    "identity": {"model"},
+    "ledger": set(),
+    "delivery": {"ledger"},
+    "gate": {"errors", "pressure"},
     "credentials": {"errors"},
     "config": {"errors", "gate", "policy", "wording"},
     "rest": {"credentials", "errors", "gate"},
     "airflow": {"errors", "gate", "model", "rest"},
     "catalog": {"airflow", "errors", "model", "pins", "policy", "tools", "wording"},
     "waiter": {"airflow", "errors", "gate", "model", "waiting"},
-    "runs": {"airflow", "catalog", "errors", "failures", "model", "results", "tools", "waiter"},
-    "mcp_server": {"catalog", "errors", "model", "runs", "tools"},
+    "outcomes": {"airflow", "errors", "failures", "model", "results", "tools"},
+    "starting": {"airflow", "catalog", "errors", "identity", "ledger", "model", "tools"},
+    "runs": {
+        *("airflow", "catalog", "errors", "gate", "identity", "ledger", "model", "outcomes", "starting", "tools"),
+        "waiter",
+    },
+    "mcp_server": {"catalog", "delivery", "errors", "ledger", "model", "runs", "starting", "tools"},
     "serve": {
-        *("airflow", "catalog", "config", "credentials", "errors", "gate", "mcp_server", "rest", "runs", "waiter"),
+        *("airflow", "catalog", "config", "credentials", "delivery", "errors", "gate", "identity", "mcp_server"),
+        *("rest", "runs", "waiter"),
     },
     "cli": {"arguments", "catalog", "config", "demo", "errors", "pins", "serve", "tools"},
     "__main__": {"cli"},
@@ -39,7 +49,7 @@ ALLOWED = {
 ONLY_IMPORTER = {"httpx": "rest", "uvicorn": "serve", "typer": "cli", "pydantic_settings": "config"}
 PURE = {
     *("errors", "wording", "model", "naming", "waiting", "pins", "arguments", "schemas", "results", "failures"),
-    *("policy", "tools"),
+    *("policy", "tools", "pressure", "identity", "ledger"),
 }
 IMPURE_LIBRARIES = {"asyncio", "time", "os", "socket", "subprocess", "logging", "random", "secrets"}
 

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from dagcall.model import Dag, DagSummary, Param
 from dagcall.policy import ToolPolicy
-from dagcall.tools import MAX_DESCRIPTION, first_paragraph, tool_from_dag, visible, wait_tool, wire_json
+from dagcall.tools import MAX_DESCRIPTION, first_paragraph, own_tools, tool_from_dag, visible, wire_json
 
 HOW = "The call runs the dag and waits for its result."
 
@@ -103,11 +103,13 @@ def test_values_in_a_schema_stay_as_they_are() -> None:
     }
 
 
-def test_dagcalls_own_tool_starts_nothing() -> None:
-    wire = wire_json(wait_tool())
+def test_dagcalls_own_tools_name_a_run_and_start_nothing() -> None:
+    cancel, wait = (wire_json(tool) for tool in own_tools())
 
-    assert wire["annotations"]["readOnlyHint"] is True
-    assert wire["inputSchema"]["required"] == ["dag_run_id", "tool"]
+    assert (cancel["name"], cancel["annotations"]["destructiveHint"]) == ("cancel_dag_run", True)
+    assert (wait["name"], wait["annotations"]["readOnlyHint"]) == ("wait_for_dag_run", True)
+    assert cancel["inputSchema"] == wait["inputSchema"]
+    assert wait["inputSchema"]["required"] == ["dag_run_id", "tool"]
 
 
 @pytest.mark.parametrize(

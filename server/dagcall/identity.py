@@ -1,0 +1,69 @@
+"""Run ids that say whose call it was, and which.
+
+Pure. A run id is `mcp__<owner>_<key>`, with a number behind it where the server made the key:
+
+    mcp__k3jq7wzx2p_6dw5k0vq3rmn7t2y9bxc4f8h1g         the caller gave an idempotency key
+    mcp__k3jq7wzx2p_6dw5k0vq3rmn7t2y9bxc4f8h1g_0       the first run of (tool, arguments), …
+    mcp__k3jq7wzx2p_6dw5k0vq3rmn7t2y9bxc4f8h1g_1       … and the second
+
+Owner and key are keyed hashes, so that every replica with the same secret makes the same ids from the same call, and
+nobody without it can guess one. Airflow takes a run id once per dag: that is the lock, and there is no other store.
+"""
+
+import base64
+import hashlib
+import hmac
+import json
+import re
+from collections.abc import Mapping
+
+from dagcall.model import Json
+
+PREFIX = "mcp__"
+OWNER_LENGTH = 10
+KEY_LENGTH = 26
+"""130 bits."""
+
+_RUN_ID = re.compile(
+    rf"{PREFIX}(?P<owner>[a-z2-7]{{{OWNER_LENGTH}}})_[a-z2-7]{{{KEY_LENGTH}}}(_(?P<number>0|[1-9]\d*))?"
+)
+
+
+class Identity:
+    """Makes run ids.
+
+    Args:
+        secret: shared by all replicas, and kept from everybody else.
+    """
+
+    def __init__(self, secret: bytes) -> None:
+        self._secret = secret
+
+    def owner(self, caller: str) -> str:
+        """Return the part of a run id that stands for a caller."""
+        return self._hash(OWNER_LENGTH, "owner", caller)
+
+    def run_id_of_key(self, caller: str, tool: str, key: str) -> str:
+        """Return the one run id that belongs to an idempotency key."""
+        return f"{PREFIX}{self.owner(caller)}_{self._hash(KEY_LENGTH, 'key', caller, tool, key)}"
+
+    def family(self, caller: str, tool: str, arguments: Mapping[str, Json]) -> str:
+        """Return what the run ids of all identical calls of a caller begin with; a number comes behind it."""
+        text = json.dumps(arguments, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+        return f"{PREFIX}{self.owner(caller)}_{self._hash(KEY_LENGTH, 'call', caller, tool, text)}_"
+
+    def owns(self, caller: str, run_id: str) -> bool:
+        """Say whether a caller's call made this run id."""
+        match = _RUN_ID.fullmatch(run_id)
+        return match is not None and hmac.compare_digest(match["owner"], self.owner(caller))
+
+    def _hash(self, length: int, *parts: str) -> str:
+        message = json.dumps(parts).encode()
+        digest = hmac.new(self._secret, message, hashlib.sha256).digest()
+        return base64.b32encode(digest).decode().lower()[:length]
+
+
+def number_in(run_id: str) -> int | None:
+    """Return the number of a run within its family; None for a run with an idempotency key, or for another's id."""
+    match = _RUN_ID.fullmatch(run_id)
+    return int(match["number"]) if match and match["number"] is not None else None

@@ -1,0 +1,338 @@
+"""One call, one run.
+
+    One call starts at most one dag run, and every retry of it gets that run's outcome: after a dropped connection, a
+    client's time-out, a crash or a restart of this server, on any replica.
+
+How: the run id is chosen before the first request, and Airflow takes a run id once per dag. A lost answer is followed
+by a question ("is it there?"), and by the same request again if it is not. A 409 says only that something was in the
+way: the run of that id decides what.
+
+A caller's program may give an idempotency key; then the key alone makes the id. Without one, identical calls of a
+caller form a family of numbered ids, and it is decided whether this call is a retry of the last one or a new one:
+
+* this process has a run whose caller left, unfinished or with an outcome that never arrived: that one is taken up
+* every run of the family that this process knows has a caller waiting, or its outcome was delivered: the next number
+* the number is taken by a run that this process did not start: what became of its caller cannot be known here, so an
+  unfinished run is taken up, and one that ended a short while ago is delivered again; else the next number
+"""
+
+import asyncio
+import secrets
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+import stamina
+
+from dagcall.airflow import AirflowApi
+from dagcall.catalog import Catalog, reason_not_to_run
+from dagcall.errors import (
+    AirflowConflict,
+    AirflowNotFound,
+    AirflowRejected,
+    AirflowUnreachable,
+    IdempotencyConflict,
+    InvalidArguments,
+    TriggerRefused,
+)
+from dagcall.identity import Identity, number_in
+from dagcall.ledger import REPLAY_SECONDS, Entry, Ledger
+from dagcall.model import DagSummary, Json, Run, RunState
+from dagcall.tools import WAIT_TOOL_NAME, Tool
+
+ATTEMPTS = 4
+TOTAL_SECONDS = 60.0
+LOGICAL_DATE_ATTEMPTS = 10
+FAMILY_ATTEMPTS = 20
+"""How many numbers are tried when other processes keep taking them."""
+CHECK_SECONDS = 2.0
+"""How long "this dag can run now" is believed: parallel calls of a dag share one question."""
+MAX_KEY_LENGTH = 255
+META_IDEMPOTENCY_KEY = "dagcall/idempotency_key"
+"""Where a caller's program puts its key: never among the arguments, for a model makes a new one with every retry."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of a tool."""
+
+    tool: Tool
+    arguments: Mapping[str, Json]
+    conf: Mapping[str, Json]
+    caller: str
+    """Who calls; a run's owner."""
+    key: str | None = None
+    """The caller's idempotency key."""
+    note: str = ""
+    nonce: str = field(default_factory=lambda: secrets.token_hex(8))
+    """Written into the run's note, to know this call's run from another one of the same id."""
+
+    @property
+    def full_note(self) -> str:
+        """The note with the nonce."""
+        return f"{self.note} [{self.nonce}]".lstrip()
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The run of a call."""
+
+    run: Run
+    entry: Entry
+    """Counts this call among those who wait."""
+    is_replayed: bool
+    """Whether the run had ended before this call came."""
+
+
+class Starter:
+    """Gives each call its run.
+
+    Args:
+        api: Airflow.
+        catalog: told when a definition no longer holds.
+        identity: makes the run ids.
+        ledger: what this process knows.
+        now: the loop's clock, in seconds.
+        wall_clock: the time in UTC, for logical dates and for "a short while ago".
+    """
+
+    def __init__(
+        self,
+        api: AirflowApi,
+        catalog: Catalog,
+        identity: Identity,
+        ledger: Ledger,
+        *,
+        now: Callable[[], float],
+        wall_clock: Callable[[], datetime],
+    ) -> None:
+        self._api = api
+        self._catalog = catalog
+        self._identity = identity
+        self._ledger = ledger
+        self._now = now
+        self._wall_clock = wall_clock
+        self._checks: dict[str, tuple[float, asyncio.Task[DagSummary]]] = {}
+
+    async def start(self, call: Call) -> Started:
+        """Return the call's run: a new one, or the one that it belongs to.
+
+        Raises:
+            InvalidArguments: a key is demanded or not taken, or is too long.
+            IdempotencyConflict: the key belongs to a run with other arguments.
+            TriggerRefused, Busy: nothing was started.
+            AirflowUnreachable: the message says whether something may have been started.
+        """
+        repeat = call.tool.policy.repeat
+        if call.key is not None:
+            return await self._keyed(call, call.key)
+        if repeat == "key_only":
+            problem = (
+                f"this tool needs an idempotency key: {META_IDEMPOTENCY_KEY} in _meta, or an Idempotency-Key header"
+            )
+            raise InvalidArguments(call.tool.name, (problem,))
+        if repeat == "new":
+            run_id = self._identity.run_id_of_key(call.caller, call.tool.name, call.nonce)
+            entry = Entry(run_id, None, waiting=1)
+            run, _ = await self._trigger(call, entry)
+            return Started(run, entry, is_replayed=False)
+        return await self._of_family(call, self._identity.family(call.caller, call.tool.name, call.arguments))
+
+    # With a key
+
+    async def _keyed(self, call: Call, key: str) -> Started:
+        if not key or len(key) > MAX_KEY_LENGTH:
+            raise InvalidArguments(call.tool.name, (f"an idempotency key has 1 to {MAX_KEY_LENGTH} characters",))
+        if call.tool.policy.repeat == "new":
+            raise InvalidArguments(call.tool.name, ("this tool makes a new run for every call and takes no key",))
+        entry = self._ledger.keyed(self._identity.run_id_of_key(call.caller, call.tool.name, key))
+        with self._claimed(entry):
+            run, is_ours = await self._trigger(call, entry)
+            if not is_ours and run.conf != call.conf:
+                raise IdempotencyConflict(
+                    f"Nothing was started: this idempotency key belongs to run {run.run_id} of dag {run.dag_id}, which "
+                    "was called with other arguments. Use a new key for a new call."
+                )
+            return Started(run, entry, is_replayed=not is_ours and run.state.is_final)
+
+    # Without a key
+
+    async def _of_family(self, call: Call, family: str) -> Started:
+        if call.tool.policy.reuse_seconds and (reused := await self._reusable(call, family)):
+            return reused
+        for _ in range(FAMILY_ATTEMPTS):
+            self._ledger.tidy(family, self._now())
+            left = self._ledger.left(family, self._now())
+            entry = left or self._ledger.begin(family)
+            with self._claimed(entry, family):
+                run, is_ours = await self._take_up(call, entry) if left else await self._trigger(call, entry)
+            if is_ours or left:
+                return Started(run, entry, is_replayed=bool(left) and run.state.is_final)
+            entry.waiting -= 1
+            self._ledger.forget(family, entry)
+            await self._learn(call, family)
+        raise TriggerRefused(
+            f"Nothing was started: other processes keep starting runs of {call.tool.name} with these arguments; try "
+            "again in a moment."
+        )
+
+    async def _take_up(self, call: Call, entry: Entry) -> tuple[Run, bool]:
+        """Return a run that its caller left; start it if that caller left before it was there."""
+        if run := await self._find(call.tool.dag_id, entry.run_id):
+            return self._seen(call, entry, run)
+        return await self._trigger(call, entry)
+
+    async def _learn(self, call: Call, family: str) -> None:
+        """Enter the runs of other processes into the ledger, those that may be this call's as left by their callers.
+
+        These are all that go on, and the newest if it ended a short while ago. Older ones that ended were answered,
+        or their callers would have made no newer one.
+        """
+        runs = {number_in(run.run_id) or 0: run for run in await self._family(call, family)}
+        newest = max(runs, default=-1)
+        self._ledger.skip_to(family, newest + 1)
+        for number, run in sorted(runs.items()):
+            may_be_ours = not run.state.is_final or (number == newest and self._is_recent(run, REPLAY_SECONDS))
+            if may_be_ours and run.conf == call.conf:
+                ended_at = self._now() if run.state.is_final else None
+                self._ledger.found(family, run.run_id, number, ended_at=ended_at)
+
+    async def _reusable(self, call: Call, family: str) -> Started | None:
+        for run in await self._family(call, family):
+            is_good = run.state is RunState.SUCCESS and run.conf == call.conf
+            if is_good and self._is_recent(run, call.tool.policy.reuse_seconds):
+                entry = Entry(run.run_id, number_in(run.run_id), waiting=1, is_started=True)
+                return Started(run, entry, is_replayed=True)
+        return None
+
+    async def _family(self, call: Call, family: str) -> list[Run]:
+        runs = await self._api.fetch_family(call.tool.dag_id, family)
+        return [run for run in runs if number_in(run.run_id) is not None]
+
+    def _is_recent(self, run: Run, seconds: float) -> bool:
+        """Say whether a run ended so recently; one that goes on is as recent as can be."""
+        if not run.state.is_final:
+            return True
+        return run.end_date is not None and self._wall_clock() - run.end_date <= timedelta(seconds=seconds)
+
+    @contextmanager
+    def _claimed(self, entry: Entry, family: str | None = None) -> Iterator[None]:
+        """Count this call among those who wait for the entry's run, and no longer if it comes to nothing.
+
+        Claimed before anything is awaited, so that no two calls take up the same run, or the same number.
+        """
+        entry.waiting += 1
+        try:
+            yield
+        except BaseException as error:
+            entry.waiting -= 1
+            is_unsure = isinstance(error, asyncio.CancelledError) or (
+                isinstance(error, AirflowUnreachable) and error.is_effect_possible
+            )
+            if family is not None and not (is_unsure or entry.is_started or entry.waiting):
+                self._ledger.forget(family, entry)
+            raise
+
+    # Triggering
+
+    async def _trigger(self, call: Call, entry: Entry) -> tuple[Run, bool]:
+        """Start the run of an entry, or find it there; say whether it is this call's own."""
+        try:
+            await self._require_can_run(call.tool)
+        except TriggerRefused:
+            if run := await self._find(call.tool.dag_id, entry.run_id):
+                return self._seen(call, entry, run)
+            raise
+        is_unsure = False
+        try:
+            async for attempt in stamina.retry_context(
+                on=self._api.rest.may_retry, attempts=ATTEMPTS, wait_initial=0.2, wait_max=3.0, timeout=TOTAL_SECONDS
+            ):
+                with attempt:
+                    if is_unsure and (run := await self._find(call.tool.dag_id, entry.run_id)):
+                        return self._seen(call, entry, run)
+                    try:
+                        return self._seen(call, entry, await self._post(call, entry.run_id))
+                    except AirflowUnreachable as error:
+                        is_unsure = is_unsure or error.is_effect_possible
+                        raise
+        except AirflowUnreachable as error:
+            raise _unstarted(call, entry.run_id, error, is_unsure=is_unsure) from error
+        raise AssertionError  # pragma: no cover - retry_context ends by returning or raising
+
+    def _seen(self, call: Call, entry: Entry, run: Run) -> tuple[Run, bool]:
+        entry.is_started = True
+        return run, call.nonce in run.note
+
+    async def _post(self, call: Call, run_id: str) -> Run:
+        tool = call.tool
+        logical_date = self._wall_clock() if tool.policy.logical_date == "now" else None
+        for _ in range(LOGICAL_DATE_ATTEMPTS):
+            try:
+                return await self._api.trigger(
+                    tool.dag_id,
+                    run_id=run_id,
+                    conf=call.conf,
+                    logical_date=logical_date,
+                    note=call.full_note,
+                    who=f"{call.caller}/{tool.name}",
+                )
+            except AirflowConflict:
+                # The same answer for "this run id exists" and "this logical date exists".
+                if run := await self._find(tool.dag_id, run_id):
+                    return run
+                if logical_date is None:
+                    raise
+                logical_date += timedelta(microseconds=1 + secrets.randbelow(1000))
+            except AirflowRejected as error:
+                self._catalog.refresh_soon()
+                raise TriggerRefused(
+                    f"Nothing was started: Airflow refused dag {tool.dag_id}: {error.reason}"
+                ) from error
+            except AirflowNotFound as error:
+                self._catalog.refresh_soon()
+                raise TriggerRefused(f"Nothing was started: dag {tool.dag_id} is no longer in Airflow.") from error
+        raise TriggerRefused(
+            f"Nothing was started: dag {tool.dag_id} has a run for every logical date that was tried; try again."
+        )
+
+    async def _find(self, dag_id: str, run_id: str) -> Run | None:
+        try:
+            return await self._api.fetch_run(dag_id, run_id, attempts=1)
+        except AirflowNotFound:
+            return None
+
+    # Beforehand
+
+    async def _require_can_run(self, tool: Tool) -> None:
+        """Refuse a dag that would leave the run queued for ever, or that is no longer there."""
+        try:
+            reason = reason_not_to_run(await self._fresh_summary(tool.dag_id))
+        except AirflowNotFound:
+            reason = "it is no longer there"
+        except AirflowUnreachable as error:
+            raise AirflowUnreachable(f"Nothing was started: {error}.", is_effect_possible=False) from error
+        if reason:
+            self._catalog.refresh_soon()
+            raise TriggerRefused(f"Nothing was started: dag {tool.dag_id} cannot run now: {reason}.")
+
+    async def _fresh_summary(self, dag_id: str) -> DagSummary:
+        now = self._now()
+        asked, check = self._checks.get(dag_id, (float("-inf"), None))
+        is_failed = check is not None and check.done() and (check.cancelled() or check.exception() is not None)
+        if check is None or is_failed or now - asked > CHECK_SECONDS:
+            check = asyncio.create_task(self._api.fetch_summary(dag_id))
+            self._checks[dag_id] = (now, check)
+        return await asyncio.shield(check)
+
+
+def _unstarted(call: Call, run_id: str, error: AirflowUnreachable, *, is_unsure: bool) -> AirflowUnreachable:
+    if not is_unsure:
+        return AirflowUnreachable(f"Nothing was started: {error}.", is_effect_possible=False)
+    return AirflowUnreachable(
+        f"Whether run {run_id} of dag {call.tool.dag_id} was started is not known: {error}. Calling again with the "
+        f"same arguments finds out and starts no second run; {WAIT_TOOL_NAME} with tool {call.tool.name!r} and this "
+        "run id only looks.",
+        is_effect_possible=True,
+    )
