@@ -110,7 +110,7 @@ class ServerSettings(BaseModel):
     """The address to listen on: of this machine only, for dagcall does not yet ask callers who they are."""
     port: Annotated[int, Field(ge=1, le=65_535)] = 8000
     wait_seconds: Annotated[float, Field(gt=0, le=86_400)] | None = None
-    """How long a call waits before it answers `state: running`. Else 50 on stdio and 240 on HTTP; a tool may say more."""
+    """How long a call waits before it answers `state: running`. Else 50 on stdio and 240 on HTTP."""
     max_wait_seconds: Annotated[float, Field(gt=0, le=86_400)] = 3600.0
     """The longest wait that a caller may ask for."""
     secret: SecretStr | None = None

@@ -261,7 +261,11 @@ def _description(param: Param) -> str:
     parts = [" ".join(str(text).split())]
     display = schema.get("values_display")
     if isinstance(display, Mapping) and display:
-        named = ", ".join(f"{value} ({label})" for value, label in display.items() if str(label) != str(value))
+        # PostgreSQL keeps a serialized dag as jsonb, which sorts keys by their length; `enum` is in the author's order.
+        enum = schema.get("enum")
+        author_order = [str(value) for value in enum] if isinstance(enum, list) else []
+        labels = sorted(display.items(), key=lambda item: (*author_order, item[0]).index(item[0]))
+        named = ", ".join(f"{value} ({label})" for value, label in labels if str(label) != str(value))
         parts.append(f"Values: {named}." if named else "")
     return " ".join(part for part in parts if part)
 

@@ -70,7 +70,7 @@ class Waiter:
         now: Callable[[], float] | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._api = api
+        self.api = api
         self._now = now or (lambda: asyncio.get_running_loop().time())
         self._sleep = sleep
         self._watches: dict[RunKey, _Watch] = {}
@@ -132,7 +132,7 @@ class Waiter:
         # Whoever waited may have left; an unretrieved exception is then nobody's business.
         watch.ended.add_done_callback(lambda future: future.cancelled() or future.exception())
         self._watches[watch.key] = watch
-        if now >= self._no_streams_until and self._api.rest.gate.try_enter(Purpose.STREAM):
+        if now >= self._no_streams_until and self.api.rest.gate.try_enter(Purpose.STREAM):
             watch.is_streamed = True
             task = asyncio.create_task(self._stream(watch), name=f"stream {run.run_id}")
             self._tasks.add(task)
@@ -151,7 +151,7 @@ class Waiter:
         except AirflowError as error:
             logger.debug("the stream of run %s ended: %s", watch.key[1], error)
         finally:
-            self._api.rest.gate.leave(Purpose.STREAM)
+            self.api.rest.gate.leave(Purpose.STREAM)
             watch.is_streamed = False
             if not watch.ended.done():
                 self._ensure_poller()
@@ -161,7 +161,7 @@ class Waiter:
         plan = next_stream(self._now() - watch.started)
         ends_at = self._now() + plan.lasts_seconds
         patience = FIRST_LINE_SECONDS
-        async with self._api.stream_states(*watch.key, interval_seconds=plan.interval_seconds) as states:
+        async with self.api.stream_states(*watch.key, interval_seconds=plan.interval_seconds) as states:
             while True:
                 try:
                     async with asyncio.timeout(patience):
@@ -209,7 +209,7 @@ class Waiter:
 
     async def _ask_which_ended(self, watches: list[_Watch]) -> None:
         dag_ids = sorted({watch.key[0] for watch in watches})
-        runs = await self._api.fetch_finished_runs(dag_ids, since=min(watch.since for watch in watches))
+        runs = await self.api.fetch_finished_runs(dag_ids, since=min(watch.since for watch in watches))
         latest = max((run.end_date for run in runs if run.end_date), default=None)
         for run in runs:
             watch = self._watches.get((run.dag_id, run.run_id))
@@ -235,7 +235,7 @@ class Waiter:
     async def _ask(self, watch: _Watch) -> None:
         watch.asked = self._now()
         try:
-            run = await self._api.fetch_run(*watch.key, attempts=1)
+            run = await self.api.fetch_run(*watch.key, attempts=1)
         except AirflowNotFound:
             dag_id, run_id = watch.key
             self._fail(

@@ -38,6 +38,7 @@ def served() -> Served:
     @asynccontextmanager
     async def serve(
         airflow: FakeAirflow,
+        /,
         *,
         wait_seconds: float = 5.0,
         pins: dict[str, dict[str, Any]] | None = None,

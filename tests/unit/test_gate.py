@@ -1,7 +1,11 @@
 import asyncio
 from collections.abc import Iterable
 
+import pytest
+
+from dagcall.errors import AirflowAway, Busy
 from dagcall.gate import Gate, Purpose
+from dagcall.pressure import FAILURES_TO_OPEN, FIRST_PAUSE_SECONDS
 
 
 async def let_in_order(gate: Gate, purposes: Iterable[Purpose]) -> list[Purpose]:
@@ -81,3 +85,59 @@ async def test_whoever_leaves_the_line_is_passed_over() -> None:
     await third
 
     assert gate.in_flight == 0
+
+
+async def test_each_caller_has_its_turn() -> None:
+    gate = Gate(1)
+    order: list[str] = []
+
+    async def enter(who: str) -> None:
+        async with gate.place(Purpose.TRIGGER, who=who):
+            order.append(who)
+
+    async with gate.place(Purpose.RESULT):
+        tasks = [asyncio.create_task(enter(who)) for who in ("a", "a", "a", "b", "c")]
+        await asyncio.sleep(0)
+        assert gate.waiting(Purpose.TRIGGER) == 5
+    await asyncio.gather(*tasks)
+
+    assert order == ["a", "b", "c", "a", "a"]
+
+
+async def test_trouble_halves_the_gate() -> None:
+    gate = Gate(8)
+
+    gate.failed(is_overload=True)
+    gate.failed(is_overload=False)
+
+    assert (gate.limit, gate.ceiling) == (4, 8)
+
+
+async def test_a_full_line_is_busy() -> None:
+    gate = Gate(1, queue=0)
+
+    async with gate.place(Purpose.RESULT):
+        with pytest.raises(Busy, match="Nothing was started: 0 calls are in line already; try again in"):
+            async with gate.place(Purpose.TRIGGER):
+                pass
+
+
+async def test_while_airflow_is_away_one_request_tries_now_and_then() -> None:
+    now = 0.0
+    gate = Gate(8, now=lambda: now)
+    for _ in range(FAILURES_TO_OPEN):
+        gate.failed(is_overload=False)
+
+    with pytest.raises(AirflowAway, match="Airflow has not answered for 0 s; it is asked again in 2 s"):
+        async with gate.place(Purpose.TRIGGER):
+            pass
+    assert not gate.try_enter(Purpose.STREAM)
+
+    now = FIRST_PAUSE_SECONDS
+    async with gate.place(Purpose.RESULT):
+        with pytest.raises(AirflowAway):
+            async with gate.place(Purpose.RESULT):
+                pass
+        gate.answered()
+    async with gate.place(Purpose.TRIGGER):
+        assert gate.in_flight == 1

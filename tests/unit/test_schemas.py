@@ -48,10 +48,10 @@ def wire_property(one: Param) -> dict[str, Any]:
         ),
         pytest.param(
             param(
-                value="n", enum=["n", "s"], values_display={"n": "North", "s": "South"}, description_md="Where **to**"
+                value="n", enum=["n", "s"], values_display={"s": "South", "n": "North"}, description_md="Where **to**"
             ),
             {"enum": ["n", "s"], "default": "n", "description": "Where **to** Values: n (North), s (South)."},
-            id="values_display as readable text",
+            id="values_display as readable text, in the order of enum",
         ),
         pytest.param(
             param(value=[], type="array"), {"type": "array", "items": {}, "default": []}, id="array has items"

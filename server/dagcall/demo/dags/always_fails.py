@@ -29,7 +29,10 @@ def explode(prepared: dict[str, Any]) -> None:
     tags=["mcp", "demo"],
     max_active_runs=128,
     dag_display_name="Always fails",
-    description="Fail on purpose, on the second try as on the first, to show how a failed run is reported.",
+    description=(
+        "Fail on purpose, on the second try as on the first, to show how a failed run is reported. "
+        "The error gives the number `step` and the reason `message`."
+    ),
     doc_md=__doc__,
     params={
         "message": Param(

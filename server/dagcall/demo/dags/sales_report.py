@@ -115,10 +115,20 @@ def report() -> dict[str, Any]:
     doc_md=__doc__,
     params={
         "start_date": Param(
-            "2025-01-01", type="string", format="date", title="From", description="First day.", section="Period"
+            "2025-01-01",
+            type="string",
+            format="date",
+            title="From",
+            description="First day of the period.",
+            section="Period",
         ),
         "end_date": Param(
-            "2025-12-31", type="string", format="date", title="To", description="Last day, included.", section="Period"
+            "2025-12-31",
+            type="string",
+            format="date",
+            title="To",
+            description="Last day of the period, included.",
+            section="Period",
         ),
         "group_by": Param(
             "region",

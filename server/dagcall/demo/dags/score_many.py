@@ -122,7 +122,11 @@ def score(text: str, extra_words: dict[str, float]) -> dict[str, Any]:
     tags=["mcp", "text"],
     max_active_runs=128,
     dag_display_name="Score many texts",
-    description="Rate the sentiment and readability of up to 50 texts. Returns one entry per text, in the same order.",
+    description=(
+        "Rate the sentiment and readability of up to 50 texts. Returns one entry per text, in the same order. "
+        '`extra_words` rates more words, such as {"superb": 3, "soggy": -1.5}; a score no further from 0 than '
+        "`neutral_band` counts as neutral."
+    ),
     doc_md=__doc__,
     params={
         "language": Param(
@@ -150,7 +154,8 @@ score_many(
         type="array",
         title="Texts",
         description="The texts to score.",
-        items={"type": "string", "maxLength": 5000, "examples": ["The soup was cold and the waiter rude."]},
+        items={"type": "string", "maxLength": 5000},
+        examples=[["The soup was cold and the waiter rude.", "What a superb day!"]],
         minItems=1,
         maxItems=50,
     ),

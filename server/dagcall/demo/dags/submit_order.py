@@ -250,7 +250,8 @@ def book_order(checked: dict[str, Any]) -> dict[str, Any]:
     dag_display_name="Submit an order",
     description=(
         "Submit a shop order. Returns a receipt, or every reason why the order is refused. "
-        "Sending the same order again returns the same receipt and books nothing twice."
+        "Sending the same order again returns the same receipt and books nothing twice. "
+        "`coupon` takes a code that lowers the price, and `gift_wrap` adds 2.50 EUR."
     ),
     doc_md=__doc__,
     params={
@@ -264,6 +265,7 @@ def book_order(checked: dict[str, Any]) -> dict[str, Any]:
         "customer": Param(
             type="object",
             description="Who orders, and the country to deliver to.",
+            examples=[{"name": "Ada Müller", "email": "ada@example.org", "country": "DE"}],
             properties={
                 "name": {"type": "string", "minLength": 1, "maxLength": 100},
                 "email": {"type": "string", "format": "email"},
@@ -274,14 +276,12 @@ def book_order(checked: dict[str, Any]) -> dict[str, Any]:
         ),
         "items": Param(
             type="array",
-            description=(
-                "The lines of the order; each product once, at the catalogue's price in EUR. "
-                'Such as [{"sku": "COF-201", "quantity": 2, "unit_price": 18.9}].'
-            ),
+            description="The lines of the order; each product once, at the catalogue's price in EUR.",
+            examples=[[{"sku": "COF-201", "quantity": 2, "unit_price": 18.9}]],
             items={
                 "type": "object",
                 "properties": {
-                    "sku": {"type": "string", "examples": ["COF-201", "KIT-101"], "pattern": "^[A-Z]{3}-[0-9]{3}$"},
+                    "sku": {"type": "string", "pattern": "^[A-Z]{3}-[0-9]{3}$"},
                     "quantity": {"type": "integer", "minimum": 1, "maximum": 1000},
                     "unit_price": {"type": "number", "exclusiveMinimum": 0},
                 },
@@ -306,12 +306,14 @@ def book_order(checked: dict[str, Any]) -> dict[str, Any]:
         "priority": Param(
             "standard",
             type="string",
-            description="How fast.",
+            description="How fast the parcel comes.",
             enum=["standard", "express"],
             values_display={"standard": "Standard: 5 days", "express": "Express: 2 days"},
         ),
         "currency": Param("EUR", const="EUR", description="The shop sells in euros only."),
-        "note": Param(None, type=["null", "string"], maxLength=500, description="For the parcel service."),
+        "note": Param(
+            None, type=["null", "string"], maxLength=500, description="A note for the parcel service; null means none."
+        ),
         "coupon": "",
         "gift_wrap": False,
     },

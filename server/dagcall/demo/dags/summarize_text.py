@@ -166,7 +166,10 @@ def summarize(sentences: list[str], scores: list[float]) -> dict[str, Any]:
     tags=["mcp", "text"],
     max_active_runs=128,
     dag_display_name="Summarize a text",
-    description="Shorten a text to its most important sentences, word for word, and name its keywords.",
+    description=(
+        "Shorten a text to its most important sentences, word for word, and name its keywords. "
+        "Sentences with a word of the list `focus` are preferred."
+    ),
     doc_md=__doc__,
     params={
         "text": Param(

@@ -1,0 +1,53 @@
+import re
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dagcall.identity import Identity, number_in
+
+OURS = Identity(b"secret")
+JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner, max_size=3))
+ARGUMENTS = st.dictionaries(st.text(), JSON, max_size=3)
+
+
+@given(st.text(), st.text(), ARGUMENTS, st.integers(0, 10**6))
+def test_a_run_id_is_one_that_airflow_takes_and_names_its_owner(
+    caller: str, tool: str, arguments: dict[str, object], number: int
+) -> None:
+    run_id = f"{OURS.family(caller, tool, arguments)}{number}"
+
+    assert re.fullmatch(r"[A-Za-z0-9_.~:+-]+", run_id)
+    assert len(run_id) <= 250
+    assert OURS.owns(caller, run_id)
+    assert not OURS.owns(f"{caller}'", run_id)
+    assert number_in(run_id) == number
+
+
+@given(st.text(), st.text(), st.text(min_size=1))
+def test_a_key_makes_one_run_id_without_a_number(caller: str, tool: str, key: str) -> None:
+    run_id = OURS.run_id_of_key(caller, tool, key)
+
+    assert run_id == Identity(b"secret").run_id_of_key(caller, tool, key)
+    assert run_id != Identity(b"other").run_id_of_key(caller, tool, key)
+    assert OURS.owns(caller, run_id)
+    assert number_in(run_id) is None
+
+
+@given(ARGUMENTS, ARGUMENTS)
+def test_only_the_same_arguments_are_the_same_family(one: dict[str, object], other: dict[str, object]) -> None:
+    reordered = dict(reversed(one.items()))
+
+    assert OURS.family("c", "t", one) == OURS.family("c", "t", reordered)
+    assert (OURS.family("c", "t", one) == OURS.family("c", "t", other)) == (one == other)
+
+
+def test_parts_cannot_be_shifted_into_each_other() -> None:
+    assert OURS.run_id_of_key("a", "b", "c") != OURS.run_id_of_key("a", "bc", "")
+    assert OURS.run_id_of_key("a", "b", "c") != OURS.family("a", "b", {})
+
+
+@pytest.mark.parametrize("run_id", ["", "manual__2026", "mcp__x", "mcp__x/../y", f"mcp__{'a' * 10}_{'b' * 26}_01"])
+def test_other_run_ids_are_nobodys(run_id: str) -> None:
+    assert not OURS.owns("c", run_id)
+    assert number_in(run_id) is None
