@@ -226,7 +226,8 @@ class Runs:
         """Return the final state, or the last one seen when the budget is spent or dagcall is about to stop."""
 
         def on_state(state: RunState) -> None:
-            on_stage(state.value)
+            if not state.is_final:
+                on_stage(state.value)
 
         on_state(run.state)
         ended = asyncio.ensure_future(self._waiter.wait_until_ended(run, on_state=on_state))

@@ -18,6 +18,8 @@ def dagcall_config(airflow_url: str, password_file: Path) -> str:
     return f"""\
 # Written by `dagcall demo` at each start.
 
+refresh_seconds = 5  # 30 without it; here people try out dags of their own
+
 [airflow]
 url = {json.dumps(airflow_url)}
 username = "agent"
