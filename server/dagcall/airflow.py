@@ -201,6 +201,26 @@ class AirflowApi:
             if len(page) < BATCH_PAGE:
                 return tuple(runs)
 
+    async def fetch_unfinished_run_ids(self, dag_ids: list[str]) -> frozenset[tuple[str, str]]:
+        """Return (dag id, run id) of every run of these dags that is queued or running."""
+        path = "dags/~/dagRuns/list"
+        found: list[tuple[str, str]] = []
+        while True:
+            body = {
+                "dag_ids": dag_ids,
+                "states": [RunState.QUEUED, RunState.RUNNING],
+                "order_by": "run_after",
+                "page_limit": BATCH_PAGE,
+                "page_offset": len(found),
+            }
+            answer = await self._rest.ask(path, purpose=Purpose.RESULT, body=body, attempts=1)
+            page = self._rest.parsed(
+                lambda data: [(run["dag_id"], run["dag_run_id"]) for run in data["dag_runs"]], answer, path
+            )
+            found += page
+            if len(page) < BATCH_PAGE:
+                return frozenset(found)
+
     @asynccontextmanager
     async def stream_states(
         self, dag_id: str, run_id: str, *, interval_seconds: float

@@ -78,6 +78,7 @@ class McpServer:
     ) -> None:
         self._catalog = catalog
         self._runs = runs
+        self._is_stopping = False
         self._wait_seconds = wait_seconds
         self._max_wait_seconds = max_wait_seconds
         self._own_tools = {tool.name: tool for tool in own_tools()}
@@ -102,8 +103,9 @@ class McpServer:
         self.sdk.add_notification_handler("notifications/initialized", NotificationParams, self._remember_session)
         catalog.on_change = self._announce_change
 
-    def end_subscriptions(self) -> None:
-        """End the streams on which changes are announced; a client opens one again where it reconnects."""
+    def begin_stop(self) -> None:
+        """Take no new calls, and end the streams on which changes are announced; those who wait go on waiting."""
+        self._is_stopping = True
         self._listeners.close()
 
     # Listing
@@ -139,6 +141,8 @@ class McpServer:
         self.calls_in_progress += 1
         self.idle.clear()
         try:
+            if self._is_stopping:
+                return _error("Nothing was started: this dagcall is about to stop; call again in a moment.")
             return await self._answer(ctx, params.name, params.arguments or {})
         except UnknownTool as error:
             raise MCPError(code=INVALID_PARAMS, message=str(error)) from error

@@ -186,7 +186,7 @@ async def serve_stdio(settings: Settings, *, pins: Mapping[str, dict[str, Any]] 
 
 async def _answer_waiting_calls(dagcall: Dagcall) -> None:
     """Have every waiting call answered with its handle, and give the answers time to leave."""
-    dagcall.mcp.end_subscriptions()
+    dagcall.mcp.begin_stop()
     dagcall.runs.draining.set()
     await asyncio.wait({asyncio.ensure_future(dagcall.mcp.idle.wait())}, timeout=LAST_ANSWERS_SECONDS)
     await asyncio.sleep(0.05)  # the transport writes an answer after the handler has returned it
@@ -266,7 +266,7 @@ class _HttpServer(uvicorn.Server):
 async def _drain(dagcall: Dagcall, stopping: asyncio.Event, drain_seconds: float) -> None:
     """Once asked to stop, let calls go on for a while, then have the rest answered with their handles."""
     await stopping.wait()
-    dagcall.mcp.end_subscriptions()
+    dagcall.mcp.begin_stop()
     if dagcall.mcp.calls_in_progress:
         logger.info("stopping: %d calls go on for up to %g s", dagcall.mcp.calls_in_progress, drain_seconds)
     await asyncio.sleep(drain_seconds)

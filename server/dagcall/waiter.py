@@ -2,8 +2,8 @@
 
 One waiter serves all calls of a process. A few runs are watched each by its own stream of states, which is the fastest;
 the others by one shared question ("which runs of these dags have ended since …?"), whose cost to Airflow does not grow
-with the number of runs. A slow sweep asks about each run by its id, so that none is ever forgotten: neither one whose
-end the question missed nor one that was deleted.
+with the number of runs. A slow sweep checks that each of them is still unfinished, so that none is ever forgotten:
+neither one whose end the question missed nor one that was deleted.
 
 Many may wait for the same run; it is watched once. A caller who leaves stops nothing; a run is watched until it ends.
 """
@@ -28,10 +28,8 @@ NO_STREAMS_SECONDS = 300.0
 """How long streams are left alone after one was held back."""
 OVERLAP = timedelta(seconds=30)
 """How far the shared question looks back behind the latest end seen: an end is committed later than it is dated."""
-SWEEP_SHARE = 0.5
-"""A run is asked about by id when it has gone unasked for this share of its age, within the two bounds below."""
-SWEEP_SHORTEST_SECONDS = 10.0
-SWEEP_LONGEST_SECONDS = 60.0
+SWEEP_SECONDS = 30.0
+"""How often it is checked that nothing was missed: what the shared question cannot see costs a caller no more."""
 
 RunKey = tuple[str, str]
 """dag id, run id"""
@@ -47,8 +45,6 @@ class _Watch:
     since: datetime
     """No end before this, by Airflow's clock, is news."""
     ended: asyncio.Future[RunState]
-    asked: float
-    """When the run was last asked about by its id."""
     state: RunState
     is_streamed: bool = False
     listeners: set[Callable[[RunState], None]] = field(default_factory=set)
@@ -77,6 +73,7 @@ class Waiter:
         self._tasks: set[asyncio.Task[None]] = set()
         self._poller: asyncio.Task[None] | None = None
         self._no_streams_until = float("-inf")
+        self._swept = float("-inf")
 
     @property
     def watched(self) -> int:
@@ -126,7 +123,6 @@ class Waiter:
             started=now,
             since=run.run_after - OVERLAP,
             ended=asyncio.get_running_loop().create_future(),
-            asked=now,
             state=run.state,
         )
         # Whoever waited may have left; an unretrieved exception is then nobody's business.
@@ -182,6 +178,7 @@ class Waiter:
 
     def _ensure_poller(self) -> None:
         if self._poller is None or self._poller.done():
+            self._swept = self._now()
             self._poller = asyncio.create_task(self._poll(), name="poll")
 
     def _polled(self) -> list[_Watch]:
@@ -196,7 +193,7 @@ class Waiter:
                 return
             try:
                 await self._ask_which_ended(watches)
-                await self._sweep(watches)
+                await self._sweep()
             except AirflowRefused as error:
                 for watch in watches:
                     self._fail(watch, error)
@@ -219,21 +216,23 @@ class Waiter:
             for watch in watches:
                 watch.since = max(watch.since, latest - OVERLAP)
 
-    async def _sweep(self, watches: list[_Watch]) -> None:
-        """Ask by id about the run that has gone unasked for longest, if that is long for its age."""
-        now = self._now()
-        for watch in sorted(watches, key=lambda watch: watch.asked):
-            if watch.ended.done():
-                continue
-            due = min(max((now - watch.started) * SWEEP_SHARE, SWEEP_SHORTEST_SECONDS), SWEEP_LONGEST_SECONDS)
-            if now - watch.asked < due:
-                return
-            await self._ask(watch)
+    async def _sweep(self) -> None:
+        """Ask about each polled run that is not among the unfinished ones: deleted, or ended unseen.
+
+        One question for all, and one more for each run that is missing from its answer.
+        """
+        if self._now() - self._swept < SWEEP_SECONDS:
+            return
+        self._swept = started = self._now()
+        watches = [watch for watch in self._polled() if watch.started < started]
+        unfinished = await self.api.fetch_unfinished_run_ids(sorted({watch.key[0] for watch in watches}))
+        for watch in watches:
+            if watch.key not in unfinished and not watch.ended.done():
+                await self._ask(watch)
 
     # What is seen
 
     async def _ask(self, watch: _Watch) -> None:
-        watch.asked = self._now()
         try:
             run = await self.api.fetch_run(*watch.key, attempts=1)
         except AirflowNotFound:

@@ -3,6 +3,7 @@
 import asyncio
 import json
 from collections.abc import Callable
+from datetime import timedelta
 from typing import Any, Literal
 
 import httpx
@@ -462,6 +463,39 @@ async def test_draining_answers_whoever_waits_with_the_handle(served: Served) ->
         content = await calling
 
     assert content["state"] == "running"
+
+
+async def test_a_server_about_to_stop_starts_nothing(served: Served) -> None:
+    airflow = FakeAirflow()
+    airflow.add_dag(add())
+
+    async with served(airflow) as dagcall:
+        dagcall.mcp.begin_stop()
+        assert (await refusal(dagcall, "add", x=1)).startswith("Nothing was started: this dagcall is about to stop")
+
+    assert airflow.runs == []
+
+
+@pytest.mark.parametrize("what", ["deleted", "ended unseen"])
+async def test_the_sweep_finds_what_the_shared_question_cannot_see(
+    served: Served, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    monkeypatch.setattr("dagcall.waiter.SWEEP_SECONDS", 0.0)
+    airflow = FakeAirflow()
+    airflow.add_dag(add(checks=None))
+
+    async with served(airflow, airflow={"max_in_flight": 1}) as dagcall:  # one place: no streams
+        calling = asyncio.create_task(call(dagcall, "add", x=1))
+        await until(lambda: dagcall.waiter.watched == 1)
+        run = airflow.runs[0]
+        if what == "deleted":
+            airflow.delete(run)
+        else:
+            airflow.finish(run)
+            run.end_date = airflow.clock.now() - timedelta(days=1)
+        result = await calling
+
+    assert bool(result.is_error) == (what == "deleted")
 
 
 async def test_progress_is_told_and_strictly_increases(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
