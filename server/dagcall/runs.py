@@ -93,8 +93,7 @@ class Runs:
             wall_clock=wall_clock or (lambda: datetime.now(UTC)),  # noqa: TID251 - the real one, but for tests
         )
         self._endings: set[asyncio.Task[None]] = set()
-        self.draining = asyncio.Event()
-        """Set when dagcall is about to stop: waiting calls are then answered with their handles."""
+        self._is_draining = False
 
     @property
     def in_line(self) -> int:
@@ -159,6 +158,11 @@ class Runs:
         """
         run = await self._own_run(tool, run_id, caller)
         return Answer(await self._set_failed(run), run.run_id, self._api.run_url(run.dag_id, run.run_id))
+
+    def drain(self) -> None:
+        """Have everybody who waits answered with what is known of their run by now."""
+        self._is_draining = True
+        self._waiter.release()
 
     async def aclose(self) -> None:
         """End what was begun for callers who left."""
@@ -230,14 +234,7 @@ class Runs:
                 on_stage(state.value)
 
         on_state(run.state)
-        ended = asyncio.ensure_future(self._waiter.wait_until_ended(run, on_state=on_state))
-        draining = asyncio.ensure_future(self.draining.wait())
-        try:
-            await asyncio.wait({ended, draining}, timeout=deadline - self._now(), return_when=asyncio.FIRST_COMPLETED)
-            return ended.result() if ended.done() else self._waiter.state_of(run)
-        finally:
-            ended.cancel()
-            draining.cancel()
+        return await self._waiter.wait_until_ended(run, seconds=deadline - self._now(), on_state=on_state)
 
     async def _patiently(self, deadline: float, read: Callable[[], Awaitable[T]]) -> T:
         """Read an outcome; while Airflow is away, wait for it as long as the caller does."""
@@ -246,7 +243,7 @@ class Runs:
             try:
                 return await read()
             except AirflowUnreachable:
-                if self._now() + pause > deadline or self.draining.is_set():
+                if self._now() + pause > deadline or self._is_draining:
                     raise
             await asyncio.sleep(pause)
             pause = min(2 * pause, longest)

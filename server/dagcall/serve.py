@@ -16,6 +16,7 @@ import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import uvicorn
@@ -67,6 +68,7 @@ async def assembled(
     wait_seconds: float,
     pins: Mapping[str, dict[str, Any]] | None = None,
     transport: Any = None,
+    wall_clock: Callable[[], datetime] | None = None,
 ) -> AsyncIterator[Dagcall]:
     """Wire dagcall together. Nothing is asked of Airflow yet.
 
@@ -75,6 +77,7 @@ async def assembled(
         wait_seconds: how long a call waits where its tool does not say.
         pins: tool name -> pinned tool; None to publish without pins.
         transport: in place of the network, for tests; as httpx takes it.
+        wall_clock: the time in UTC, for tests.
     """
     credentials = Credentials(fetch_token(settings.airflow, transport=transport), now=time.time)
     gate = Gate(settings.airflow.max_in_flight, queue=settings.airflow.max_in_line)
@@ -82,7 +85,7 @@ async def assembled(
     api = AirflowApi(rest, ui_url=settings.airflow.ui_url)
     catalog = Catalog(api, settings.policies, pins=pins)
     waiter = Waiter(api)
-    runs = Runs(api, catalog, waiter, Identity(identity_secret(settings)))
+    runs = Runs(api, catalog, waiter, Identity(identity_secret(settings)), wall_clock=wall_clock)
     mcp = McpServer(
         catalog,
         runs,
@@ -187,7 +190,7 @@ async def serve_stdio(settings: Settings, *, pins: Mapping[str, dict[str, Any]] 
 async def _answer_waiting_calls(dagcall: Dagcall) -> None:
     """Have every waiting call answered with its handle, and give the answers time to leave."""
     dagcall.mcp.begin_stop()
-    dagcall.runs.draining.set()
+    dagcall.runs.drain()
     await asyncio.wait({asyncio.ensure_future(dagcall.mcp.idle.wait())}, timeout=LAST_ANSWERS_SECONDS)
     await asyncio.sleep(0.05)  # the transport writes an answer after the handler has returned it
 

@@ -167,11 +167,14 @@ class Starter:
             entry = left or self._ledger.begin(family)
             with self._claimed(entry, family):
                 run, is_ours = await self._take_up(call, entry) if left else await self._trigger(call, entry)
-            if is_ours or left:
-                return Started(run, entry, is_replayed=bool(left) and run.state.is_final)
+            if is_ours or (left and self._is_recent(run, REPLAY_SECONDS)):
+                return Started(run, entry, is_replayed=not is_ours and run.state.is_final)
             entry.waiting -= 1
-            self._ledger.forget(family, entry)
-            await self._learn(call, family)
+            if left:
+                entry.is_delivered = True  # it ended too long ago, unseen: nobody asks for it any more
+            else:
+                self._ledger.forget(family, entry)
+                await self._learn(call, family)
         raise TriggerRefused(
             f"Nothing was started: other processes keep starting runs of {call.tool.name} with these arguments; try "
             "again in a moment."

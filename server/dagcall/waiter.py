@@ -5,7 +5,7 @@ the others by one shared question ("which runs of these dags have ended since â€
 with the number of runs. A slow sweep checks that each of them is still unfinished, so that none is ever forgotten:
 neither one whose end the question missed nor one that was deleted.
 
-Many may wait for the same run; it is watched once. A caller who leaves stops nothing; a run is watched until it ends.
+Many may wait for the same run; it is watched once, and as long as somebody waits for it.
 """
 
 import asyncio
@@ -44,10 +44,12 @@ class _Watch:
     """When the watch began, by the loop's clock."""
     since: datetime
     """No end before this, by Airflow's clock, is news."""
-    ended: asyncio.Future[RunState]
     state: RunState
-    is_streamed: bool = False
-    listeners: set[Callable[[RunState], None]] = field(default_factory=set)
+    waiting: dict[asyncio.Future[RunState], Callable[[RunState], None]] = field(default_factory=dict)
+    """Who waits, and whom to tell each state that is seen on the way."""
+    stream: asyncio.Task[None] | None = None
+    is_over: bool = False
+    """Whether there is nothing left to find out."""
 
 
 class Waiter:
@@ -70,119 +72,128 @@ class Waiter:
         self._now = now or (lambda: asyncio.get_running_loop().time())
         self._sleep = sleep
         self._watches: dict[RunKey, _Watch] = {}
-        self._tasks: set[asyncio.Task[None]] = set()
         self._poller: asyncio.Task[None] | None = None
         self._no_streams_until = float("-inf")
         self._swept = float("-inf")
+        self._is_released = False
 
     @property
     def watched(self) -> int:
         """How many runs are being watched."""
         return len(self._watches)
 
-    async def wait_until_ended(self, run: Run, *, on_state: Callable[[RunState], None] | None = None) -> RunState:
-        """Return the state in which the run ends. Being cancelled stops no watch.
+    async def wait_until_ended(
+        self, run: Run, *, seconds: float, on_state: Callable[[RunState], None] = lambda _: None
+    ) -> RunState:
+        """Return the state in which the run ends, or the one that it has when the time is over or `release` is called.
 
         Args:
             run: as Airflow last showed it.
+            seconds: how long to wait at most.
             on_state: told each state that is seen on the way.
 
         Raises:
             RunDeleted: somebody deleted the run.
             AirflowRefused: Airflow no longer takes dagcall's credentials.
         """
-        if run.state.is_final:
+        if run.state.is_final or self._is_released:
             return run.state
         watch = self._watches.get((run.dag_id, run.run_id)) or self._watch(run)
-        if on_state is None:
-            return await asyncio.shield(watch.ended)
-        watch.listeners.add(on_state)
+        told: asyncio.Future[RunState] = asyncio.get_running_loop().create_future()
+        watch.waiting[told] = on_state
         try:
-            return await asyncio.shield(watch.ended)
+            async with asyncio.timeout(seconds):
+                return await told
+        except TimeoutError:
+            return watch.state
         finally:
-            watch.listeners.discard(on_state)
+            del watch.waiting[told]
+            if not watch.waiting and not watch.is_over:
+                self._unwatch(watch)
 
-    def state_of(self, run: Run) -> RunState:
-        """Return the run's state as last seen."""
-        watch = self._watches.get((run.dag_id, run.run_id))
-        return watch.state if watch else run.state
+    def release(self) -> None:
+        """Send everybody away with the state that their run has now, and let nobody wait any more."""
+        self._is_released = True
+        for watch in list(self._watches.values()):
+            self._tell(watch, watch.state)
 
     async def aclose(self) -> None:
         """Stop watching."""
-        tasks = [*self._tasks, *([self._poller] if self._poller else [])]
+        self.release()
+        tasks = [watch.stream for watch in self._watches.values() if watch.stream]
+        if self._poller:
+            tasks.append(self._poller)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        for watch in self._watches.values():
-            watch.ended.cancel()
 
     def _watch(self, run: Run) -> _Watch:
-        now = self._now()
-        watch = _Watch(
-            key=(run.dag_id, run.run_id),
-            started=now,
-            since=run.run_after - OVERLAP,
-            ended=asyncio.get_running_loop().create_future(),
-            state=run.state,
-        )
-        # Whoever waited may have left; an unretrieved exception is then nobody's business.
-        watch.ended.add_done_callback(lambda future: future.cancelled() or future.exception())
+        watch = _Watch((run.dag_id, run.run_id), self._now(), run.run_after - OVERLAP, run.state)
         self._watches[watch.key] = watch
-        if now >= self._no_streams_until and self.api.rest.gate.try_enter(Purpose.STREAM):
-            watch.is_streamed = True
-            task = asyncio.create_task(self._stream(watch), name=f"stream {run.run_id}")
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+        if watch.started >= self._no_streams_until and self.api.rest.gate.try_enter(Purpose.STREAM):
+            watch.stream = asyncio.create_task(self._stream(watch), name=f"stream {run.run_id}")
+            watch.stream.add_done_callback(lambda _: self._stream_ended(watch))
         else:
             self._ensure_poller()
         return watch
 
+    def _unwatch(self, watch: _Watch) -> None:
+        """Forget a run that has ended, or that nobody waits for any more."""
+        watch.is_over = True
+        self._watches.pop(watch.key, None)
+        if watch.stream and not watch.state.is_final:  # else it is about to read its own end
+            watch.stream.cancel()
+
     # Streams
 
     async def _stream(self, watch: _Watch) -> None:
-        """Follow one run by streams, each with a longer interval than the last; fall back to the shared question."""
+        """Follow one run by streams, each with a longer interval than the last."""
         try:
-            while not watch.ended.done() and await self._stream_once(watch):
+            while not watch.is_over and await self._stream_once(watch):
                 pass
         except AirflowError as error:
             logger.debug("the stream of run %s ended: %s", watch.key[1], error)
-        finally:
-            self.api.rest.gate.leave(Purpose.STREAM)
-            watch.is_streamed = False
-            if not watch.ended.done():
-                self._ensure_poller()
+
+    def _stream_ended(self, watch: _Watch) -> None:
+        """Give the place back; where the end is still to come, the shared question finds it."""
+        self.api.rest.gate.leave(Purpose.STREAM)
+        watch.stream = None
+        if not watch.is_over:
+            self._ensure_poller()
 
     async def _stream_once(self, watch: _Watch) -> bool:
-        """Follow one stream; say whether another one makes sense."""
+        """Follow one stream to its end; say whether another one makes sense."""
         plan = next_stream(self._now() - watch.started)
         ends_at = self._now() + plan.lasts_seconds
-        patience = FIRST_LINE_SECONDS
+        is_first = True
         async with self.api.stream_states(*watch.key, interval_seconds=plan.interval_seconds) as states:
             while True:
                 try:
-                    async with asyncio.timeout(patience):
+                    async with asyncio.timeout(FIRST_LINE_SECONDS + (0 if is_first else plan.interval_seconds)):
                         state = await anext(states)
                 except TimeoutError:
-                    logger.warning("no state came through the stream of run %s; polling instead", watch.key[1])
-                    self._no_streams_until = self._now() + NO_STREAMS_SECONDS
+                    if is_first:
+                        logger.warning("no state came through the stream of run %s; polling instead", watch.key[1])
+                        self._no_streams_until = self._now() + NO_STREAMS_SECONDS
                     return False
-                except StopAsyncIteration:  # no final state: deleted, or Airflow is going down; ask
-                    await self._ask(watch)
+                except StopAsyncIteration:
+                    if not watch.is_over:  # no final state: deleted, or Airflow is going down; ask
+                        await self._ask(watch)
                     return False
+                is_first = False
                 self._saw(watch, state)
-                if state.is_final or self._now() >= ends_at:
+                if self._now() >= ends_at and not watch.is_over:
                     return True
-                patience = plan.interval_seconds + FIRST_LINE_SECONDS
 
     # The shared question
 
     def _ensure_poller(self) -> None:
-        if self._poller is None or self._poller.done():
+        if not self._is_released and (self._poller is None or self._poller.done()):
             self._swept = self._now()
             self._poller = asyncio.create_task(self._poll(), name="poll")
 
     def _polled(self) -> list[_Watch]:
-        return [watch for watch in self._watches.values() if not watch.is_streamed]
+        return [watch for watch in self._watches.values() if watch.stream is None]
 
     async def _poll(self) -> None:
         """Ask about all runs that have no stream, until there is none left."""
@@ -210,7 +221,7 @@ class Waiter:
         latest = max((run.end_date for run in runs if run.end_date), default=None)
         for run in runs:
             watch = self._watches.get((run.dag_id, run.run_id))
-            if watch and not watch.is_streamed:
+            if watch and watch.stream is None:
                 self._saw(watch, run.state)
         if latest is not None:
             for watch in watches:
@@ -227,7 +238,7 @@ class Waiter:
         watches = [watch for watch in self._polled() if watch.started < started]
         unfinished = await self.api.fetch_unfinished_run_ids(sorted({watch.key[0] for watch in watches}))
         for watch in watches:
-            if watch.key not in unfinished and not watch.ended.done():
+            if watch.key not in unfinished and not watch.is_over:
                 await self._ask(watch)
 
     # What is seen
@@ -248,15 +259,23 @@ class Waiter:
         self._saw(watch, run.state)
 
     def _saw(self, watch: _Watch, state: RunState) -> None:
+        if watch.is_over:
+            return
         if state != watch.state:
             watch.state = state
-            for listener in tuple(watch.listeners):
-                listener(state)
-        if state.is_final and not watch.ended.done():
-            self._watches.pop(watch.key, None)
-            watch.ended.set_result(state)
+            for on_state in tuple(watch.waiting.values()):
+                on_state(state)
+        if state.is_final:
+            self._tell(watch, state)
+            self._unwatch(watch)
+
+    def _tell(self, watch: _Watch, state: RunState) -> None:
+        for told in watch.waiting:
+            if not told.done():
+                told.set_result(state)
 
     def _fail(self, watch: _Watch, error: AirflowError | RunDeleted) -> None:
-        if not watch.ended.done():
-            self._watches.pop(watch.key, None)
-            watch.ended.set_exception(error)
+        for told in watch.waiting:
+            if not told.done():
+                told.set_exception(error)
+        self._unwatch(watch)

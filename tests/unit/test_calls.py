@@ -459,7 +459,7 @@ async def test_draining_answers_whoever_waits_with_the_handle(served: Served) ->
     async with served(airflow, wait_seconds=3600) as dagcall:
         calling = asyncio.create_task(answer(dagcall, "add", x=1))
         await until(lambda: airflow.open_streams > 0)
-        dagcall.runs.draining.set()
+        dagcall.runs.drain()
         content = await calling
 
     assert content["state"] == "running"
