@@ -11,8 +11,8 @@ What it takes care of, so that nobody else has to (measured on Airflow 3.1.8, 3.
 """
 
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from ipaddress import ip_address
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -210,12 +210,8 @@ class AirflowRest:
         self, request: httpx.Request, *, is_effect_possible: bool, is_stream: bool = False
     ) -> httpx.Response:
         """Send a request and tell the gate how Airflow took it."""
-        try:
-            with _translated(self.url, is_effect_possible=is_effect_possible):
-                response = await self._http.send(request, stream=is_stream)
-        except AirflowUnreachable as error:
-            self.gate.failed(is_overload=isinstance(error.__cause__, httpx.TimeoutException))
-            raise
+        with _reported(self.gate), _translated(self.url, is_effect_possible=is_effect_possible):
+            response = await self._http.send(request, stream=is_stream)
         if response.status_code == httpx.codes.TOO_MANY_REQUESTS or response.is_server_error:
             self.gate.failed(is_overload=True)
         else:
@@ -259,17 +255,22 @@ class AirflowRest:
         )
 
 
-async def log_in(url: str, username: str, password: str, *, transport: Any = None, verify: Any = True) -> str:
-    """Get a token from `POST /auth/token` (the Simple and FAB auth managers).
+async def log_in(
+    url: str, username: str, password: str, *, gate: Gate, transport: Any = None, verify: Any = True
+) -> str:
+    """Get a token from `POST /auth/token` (the Simple and FAB auth managers), through the gate like everything else.
 
     Raises:
         AirflowRefused: wrong user name or password, or this Airflow has no password log-in.
         AirflowUnreachable: no answer.
     """
-    async with httpx.AsyncClient(
-        transport=transport, verify=verify, follow_redirects=False, trust_env=_may_need_proxy(url), timeout=30
-    ) as http:
-        with _translated(url, is_effect_possible=False):
+    async with (
+        gate.place(Purpose.RESULT),
+        httpx.AsyncClient(
+            transport=transport, verify=verify, follow_redirects=False, trust_env=_may_need_proxy(url), timeout=30
+        ) as http,
+    ):
+        with _reported(gate), _translated(url, is_effect_possible=False):
             response = await http.post(
                 f"{url.rstrip('/')}/auth/token", json={"username": username, "password": password}
             )
@@ -284,6 +285,16 @@ async def log_in(url: str, username: str, password: str, *, transport: Any = Non
             response.status_code, f"status {response.status_code}"
         )
         raise AirflowRefused(f"Airflow at {url} did not log in user {username!r}: {reason}") from error
+
+
+@contextmanager
+def _reported(gate: Gate) -> Iterator[None]:
+    """Tell the gate where there is no answer."""
+    try:
+        yield
+    except AirflowUnreachable as error:
+        gate.failed(is_overload=isinstance(error.__cause__, httpx.TimeoutException))
+        raise
 
 
 class _translated:  # noqa: N801 - reads as a statement: `with _translated(…)`

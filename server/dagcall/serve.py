@@ -79,8 +79,8 @@ async def assembled(
         transport: in place of the network, for tests; as httpx takes it.
         wall_clock: the time in UTC, for tests.
     """
-    credentials = Credentials(fetch_token(settings.airflow, transport=transport), now=time.time)
     gate = Gate(settings.airflow.max_in_flight, queue=settings.airflow.max_in_line)
+    credentials = Credentials(fetch_token(settings.airflow, gate, transport=transport), now=time.time)
     rest = AirflowRest(settings.airflow.url, credentials, gate=gate, verify=settings.airflow.tls(), transport=transport)
     api = AirflowApi(rest, ui_url=settings.airflow.ui_url)
     catalog = Catalog(api, settings.policies, pins=pins)
@@ -122,14 +122,14 @@ def identity_secret(settings: Settings) -> bytes:
     return hashlib.sha256(json.dumps(["dagcall", airflow.url, airflow.username, lasting[0]]).encode()).digest()
 
 
-def fetch_token(airflow: AirflowSettings, *, transport: Any = None) -> FetchToken | None:
+def fetch_token(airflow: AirflowSettings, gate: Gate, *, transport: Any = None) -> FetchToken | None:
     """Return how to get a token; None for an Airflow that lets everybody in.
 
     Raises:
         ConfigError: a file that should hold a secret does not.
     """
     if airflow.username is not None:
-        return _password_log_in(airflow, airflow.username, transport)
+        return _password_log_in(airflow, airflow.username, gate, transport)
     if airflow.token is not None:
         return static_token(airflow.token.get_secret_value())
     if airflow.token_command is not None:
@@ -145,7 +145,7 @@ def fetch_token(airflow: AirflowSettings, *, transport: Any = None) -> FetchToke
     return None
 
 
-def _password_log_in(airflow: AirflowSettings, username: str, transport: Any) -> FetchToken:
+def _password_log_in(airflow: AirflowSettings, username: str, gate: Gate, transport: Any) -> FetchToken:
     if airflow.password is not None:
         password = airflow.password.get_secret_value()
     elif airflow.password_file is not None:
@@ -155,7 +155,7 @@ def _password_log_in(airflow: AirflowSettings, username: str, transport: Any) ->
     verify = airflow.tls()
 
     async def fetch() -> str:
-        return await log_in(airflow.url, username, password, verify=verify, transport=transport)
+        return await log_in(airflow.url, username, password, gate=gate, verify=verify, transport=transport)
 
     return fetch
 

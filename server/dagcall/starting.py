@@ -28,6 +28,7 @@ import stamina
 from dagcall.airflow import AirflowApi
 from dagcall.catalog import Catalog, reason_not_to_run
 from dagcall.errors import (
+    AirflowAnswerUnusable,
     AirflowConflict,
     AirflowNotFound,
     AirflowRejected,
@@ -288,6 +289,8 @@ class Starter:
                 if logical_date is None:
                     raise
                 logical_date += timedelta(microseconds=1 + secrets.randbelow(1000))
+            except AirflowAnswerUnusable as error:  # whatever stands before Airflow garbled the answer, not the effect
+                raise AirflowUnreachable(str(error), is_effect_possible=True) from error
             except AirflowRejected as error:
                 self._catalog.refresh_soon()
                 raise TriggerRefused(
