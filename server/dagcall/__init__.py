@@ -26,10 +26,12 @@ The map, from what knows nothing to what knows everything. A module imports only
     airflow       Airflow's REST API, one method per question
     catalog       allow-list x Airflow x pins -> the tools published now
     waiter        everyone who waits for a run, told when it ends
+    receipts      writes into Airflow which outcomes have arrived
     outcomes      what a finished run came to
     starting      one call, one run: new, or the one that is there already
     runs          one call from start to end
     mcp_server    the MCP surface: list, call, errors -> results
+    stdin         stdin as a stream that we can end, too
     serve         stdio and Streamable HTTP, start to clean stop
     cli           serve | tools | call | pin | check | demo
     demo/         a real Airflow on this machine, for trying dagcall out

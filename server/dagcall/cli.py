@@ -8,13 +8,14 @@ import asyncio
 import json
 import logging
 import os
+import secrets
 import sys
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, TypeVar, cast
 
 import typer
-from mcp_types import CallToolResult, TextContent
+from mcp_types import CallToolResult, RequestParamsMeta, TextContent
 from mcp_types import Tool as WireTool
 from rich.console import Console
 from rich.table import Table
@@ -59,6 +60,9 @@ FolderOption = Annotated[
 
 def main() -> None:
     """Run the command line."""
+    logging.basicConfig(
+        stream=sys.stderr, level=logging.ERROR, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
     try:
         app()
     except ConfigError as error:
@@ -87,7 +91,11 @@ def serve(
     folder: FolderOption = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
 ) -> None:
-    """Serve the tools over Streamable HTTP, at http://127.0.0.1:8000/mcp, or over stdio."""
+    """Serve the tools over HTTP or stdio.
+
+    Streamable HTTP at http://127.0.0.1:8000/mcp, for as many clients as come, with /health and /ready beside it; or,
+    with --stdio, one client that starts this command.
+    """
     from dagcall.serve import serve_http, serve_stdio  # noqa: PLC0415 - what serves takes long to import
 
     settings = _settings(config, host=host, port=port)
@@ -199,7 +207,10 @@ def check(*, config: ConfigOption = None, folder: FolderOption = None) -> None:
     for name, text in found.items():
         print(f"{name}: {text}" if "\n" not in text and not text.endswith(":") else f"{name}:\n{_indented(text)}")
     if found:
-        _complain(f"{len(found)} tools differ from their pins in {target}; review them, then: dagcall pin")
+        tools_differ = (
+            "1 tool differs from its pin" if len(found) == 1 else f"{len(found)} tools differ from their pins"
+        )
+        _complain(f"{tools_differ} in {target}; review, then: dagcall pin")
         raise typer.Exit(1)
     print(f"all tools are as pinned in {target}")
 
@@ -230,6 +241,7 @@ def _settings(config: Path | None, **server: Any) -> Settings:
 
         path = default_folder(os.environ) / "dagcall.toml"  # noqa: TID251 - where the demo's files are is its business
         if not path.is_file():
+            load_settings(None)  # where a variable is misspelt, that is the mistake to name
             raise ConfigError(
                 "dagcall does not know which Airflow to use: write a dagcall.toml here, name one with --config, or set "
                 "DAGCALL_AIRFLOW_URL and DAGCALL_DAGS. To try it out without an Airflow: dagcall demo"
@@ -296,6 +308,7 @@ async def _call(
     from mcp import Client, MCPError  # noqa: PLC0415 - likewise
 
     from dagcall.serve import assembled  # noqa: PLC0415 - likewise
+    from dagcall.starting import META_IDEMPOTENCY_KEY  # noqa: PLC0415 - likewise
 
     console = Console(stderr=True)
     with console.status("asking Airflow for its tools") as status:
@@ -307,7 +320,9 @@ async def _call(
             wires = {wire.name: wire for wire in (await client.list_tools()).tools}
             arguments = arguments_for(wires.get(tool))
             try:
-                return await client.call_tool(tool, arguments, progress_callback=on_progress)
+                # A key of its own: whoever types a command twice means it twice.
+                meta = cast("RequestParamsMeta", {META_IDEMPOTENCY_KEY: secrets.token_urlsafe()})
+                return await client.call_tool(tool, arguments, progress_callback=on_progress, meta=meta)
             except MCPError as error:  # caught here: outside the client it would come in an ExceptionGroup
                 return CallToolResult(is_error=True, content=[TextContent(type="text", text=error.message)])
 
@@ -384,8 +399,7 @@ def _complain(text: str) -> None:
 
 
 def _set_up_logging(*, verbose: bool) -> None:
-    """Log to stderr: on stdio, stdout belongs to the protocol."""
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    """Say what goes on, on stderr: on stdio, stdout belongs to the protocol. Other commands print what matters."""
+    logging.getLogger().setLevel(logging.WARNING)
+    logging.getLogger("stamina").setLevel(logging.WARNING if verbose else logging.ERROR)
     logging.getLogger("dagcall").setLevel(logging.DEBUG if verbose else logging.INFO)

@@ -224,13 +224,14 @@ def load_settings(
     data = {} if path is None else _file_content(path)
     try:
         settings = Settings(**data)
-        chosen = ServerSettings(**(settings.server.model_dump() | dict(server or {})))
     except ValidationError as error:
-        raise ConfigError(
-            "\n".join(f"{source}: {_sentence(item)}" for item in error.errors(include_url=False))
-        ) from error
+        raise ConfigError(_sentences(source, error)) from error
     except ValueError as error:  # pydantic-settings: a variable that is no JSON where JSON is needed
         raise ConfigError(f"the environment: {error}") from error
+    try:
+        chosen = ServerSettings(**(settings.server.model_dump() | dict(server or {})))
+    except ValidationError as error:
+        raise ConfigError(_sentences("the command line", error)) from error
     return settings.model_copy(update={"server": chosen})
 
 
@@ -304,6 +305,10 @@ def _file_content(path: Path) -> dict[str, Any]:
             if isinstance(table, dict) and isinstance(table.get(key), str):
                 table[key] = str(path.parent / Path(table[key]).expanduser())
     return data
+
+
+def _sentences(source: str, error: ValidationError) -> str:
+    return "\n".join(f"{source}: {_sentence(item)}" for item in error.errors(include_url=False))
 
 
 def _sentence(error: Any) -> str:

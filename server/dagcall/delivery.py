@@ -36,7 +36,7 @@ class Delivery:
         """Take note that the last byte is on its way."""
         if not self._is_gone:
             for entry in self._entries:
-                entry.is_delivered = True
+                entry.deliver()
 
 
 def with_delivery(app: App) -> App:

@@ -154,7 +154,8 @@ class Gate:
         in_line = self.waiting(purpose)
         if purpose is Purpose.TRIGGER and in_line >= self._queue:
             seconds = math.ceil(in_line * self._trigger_seconds / self._limit.current)
-            raise Busy(f"Nothing was started: {in_line} calls are in line already; try again in {seconds} s.")
+            calls = "1 call is" if in_line == 1 else f"{in_line} calls are"
+            raise Busy(f"Nothing was started: {calls} in line already; try again in {seconds} s.")
         admitted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting[purpose].setdefault(who, deque()).append(admitted)
         self._admit()

@@ -6,6 +6,7 @@ a second one.
 """
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 CAPACITY = 10_000
@@ -28,6 +29,14 @@ class Entry:
     """Whether a caller has had its outcome."""
     is_started: bool = False
     """Whether the run is known to exist in Airflow."""
+    on_delivered: Callable[[], None] | None = None
+    """Told once, when a caller has had the outcome."""
+
+    def deliver(self) -> None:
+        """Take note that a caller has had the outcome."""
+        is_first, self.is_delivered = not self.is_delivered, True
+        if is_first and self.on_delivered is not None:
+            self.on_delivered()
 
     def is_left(self, now: float) -> bool:
         """Say whether somebody who asks again may be its caller: nobody waits for it, and nobody had its outcome."""

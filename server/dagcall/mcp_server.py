@@ -216,10 +216,7 @@ def _carrier(ctx: Context) -> Callable[[Entry], None]:
     """Return what takes an outcome to the caller; without HTTP, what is answered has arrived."""
     delivery = ctx.request.scope.get(DELIVERY_KEY) if ctx.request is not None else None
 
-    def arrives_at_once(entry: Entry) -> None:
-        entry.is_delivered = True
-
-    return delivery.carry if isinstance(delivery, Delivery) else arrives_at_once
+    return delivery.carry if isinstance(delivery, Delivery) else Entry.deliver
 
 
 def _idempotency_key(ctx: Context, tool: str) -> str | None:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TypeVar
 
+import stamina
+
 from dagcall.airflow import AirflowApi
 from dagcall.catalog import Catalog
 from dagcall.errors import (
@@ -22,10 +24,11 @@ from dagcall.errors import (
     UnknownRun,
 )
 from dagcall.gate import Purpose
-from dagcall.identity import Identity
+from dagcall.identity import Identity, number_in
 from dagcall.ledger import Entry, Ledger
 from dagcall.model import Json, Run, RunState
 from dagcall.outcomes import Outcomes
+from dagcall.receipts import Receipts, says_answered
 from dagcall.starting import Call, Starter
 from dagcall.tools import WAIT_TOOL_NAME, Tool
 from dagcall.waiter import Waiter
@@ -36,6 +39,7 @@ GRACE_SECONDS = 3.0
 """From a caller's leaving to setting its run to failed: whoever only lost the connection is back by then."""
 PATIENCE_SECONDS = (0.5, 5.0)
 """The first and the longest pause between tries to read an outcome while Airflow is away."""
+CANCEL_ATTEMPTS = 4
 IN_LINE = "in line"
 
 T = TypeVar("T")
@@ -83,6 +87,7 @@ class Runs:
         self._waiter = waiter
         self._identity = identity
         self._outcomes = Outcomes(api)
+        self._receipts = Receipts(api)
         self._ledger = Ledger()
         self._starter = Starter(
             api,
@@ -146,7 +151,7 @@ class Runs:
         """
         deadline = self._now() + budget_seconds
         run = await self._own_run(tool, run_id, caller)
-        entry = self._ledger.entry(run_id) or Entry(run_id, None)
+        entry = self._ledger.entry(run_id) or Entry(run_id, number_in(run_id))
         entry.waiting += 1
         return await self._attend(tool, run, entry, deadline=deadline, on_stage=on_stage, on_outcome=on_outcome)
 
@@ -165,10 +170,11 @@ class Runs:
         self._waiter.release()
 
     async def aclose(self) -> None:
-        """End what was begun for callers who left."""
+        """End what was begun for callers who left, and send the last receipts."""
         for task in self._endings:
             task.cancel()
         await asyncio.gather(*self._endings, return_exceptions=True)
+        await self._receipts.aclose()
 
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
@@ -196,15 +202,17 @@ class Runs:
             raise
         except RunError:
             entry.waiting -= 1
-            self._ended(entry, on_outcome)
+            self._ended(run, entry, on_outcome)
             raise
         entry.waiting -= 1
         if answer.state.is_final:
-            self._ended(entry, on_outcome)
+            self._ended(run, entry, on_outcome)
         return answer
 
-    def _ended(self, entry: Entry, on_outcome: OnOutcome) -> None:
+    def _ended(self, run: Run, entry: Entry, on_outcome: OnOutcome) -> None:
         entry.ended_at = self._now()
+        if entry.number is not None and not says_answered(run):
+            entry.on_delivered = lambda: self._receipts.add(run)
         on_outcome(entry)
 
     async def _answer(self, tool: Tool, run: Run, deadline: float, on_stage: OnStage) -> Answer:
@@ -272,11 +280,14 @@ class Runs:
 
     async def _set_failed(self, run: Run) -> RunState:
         """Set a run to failed, but never one that has ended; return the state that it has then."""
-        run = await self._api.fetch_run(run.dag_id, run.run_id)
-        if not run.state.is_final:
-            await self._api.set_run_failed(run.dag_id, run.run_id)
-            run = await self._api.fetch_run(run.dag_id, run.run_id)
-        return run.state
+        async for attempt in stamina.retry_context(
+            on=self._api.rest.may_retry, attempts=CANCEL_ATTEMPTS, wait_initial=0.2, wait_max=2.0, timeout=None
+        ):
+            with attempt:  # Airflow and its scheduler may lock each other out; then the state is read anew
+                run = await self._api.fetch_run(run.dag_id, run.run_id, attempts=1)
+                if not run.state.is_final:
+                    run = await self._api.set_run_failed(run.dag_id, run.run_id)
+        return (await self._api.fetch_run(run.dag_id, run.run_id)).state
 
 
 def _in_words(state: RunState) -> str:

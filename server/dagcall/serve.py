@@ -9,6 +9,7 @@ import asyncio
 import hashlib
 import json
 import logging
+import os
 import secrets
 import signal
 import socket
@@ -17,8 +18,9 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import IO, Any
 
+import anyio
 import uvicorn
 from mcp.server.lowlevel import NotificationOptions
 from mcp.server.stdio import stdio_server
@@ -39,6 +41,7 @@ from dagcall.identity import Identity
 from dagcall.mcp_server import McpServer
 from dagcall.rest import AirflowRest, log_in
 from dagcall.runs import Runs
+from dagcall.stdin import endable_stdin
 from dagcall.waiter import Waiter
 
 logger = logging.getLogger(__name__)
@@ -167,21 +170,23 @@ async def serve_stdio(settings: Settings, *, pins: Mapping[str, dict[str, Any]] 
         options = server.create_initialization_options(NotificationOptions(tools_changed=True))
         refreshing = asyncio.create_task(dagcall.catalog.keep_fresh(settings.refresh_seconds))
 
-        async def serve() -> None:
-            async with stdio_server() as (incoming, outgoing):
+        async def serve(stdin: IO[str]) -> None:
+            async with stdio_server(stdin=anyio.wrap_file(stdin)) as (incoming, outgoing):
                 await server.run(incoming, outgoing, options)
 
-        serving = asyncio.create_task(serve())
-        asked_to_stop = asyncio.Event()
-        _on_stop_signal(asked_to_stop.set)
-        stopping = asyncio.create_task(asked_to_stop.wait())
-        await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-        if asked_to_stop.is_set():
-            await _answer_waiting_calls(dagcall)
-        for task in (serving, stopping, refreshing):
-            task.cancel()
-        outcomes = await asyncio.gather(serving, return_exceptions=True)
-        await asyncio.gather(stopping, refreshing, return_exceptions=True)
+        with endable_stdin() as (stdin, end_stdin):
+            serving = asyncio.create_task(serve(stdin))
+            asked_to_stop = asyncio.Event()
+            _on_stop_signal(asked_to_stop.set)
+            stopping = asyncio.create_task(asked_to_stop.wait())
+            await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            if asked_to_stop.is_set():
+                await _answer_waiting_calls(dagcall)
+            end_stdin()
+            for task in (serving, stopping, refreshing):
+                task.cancel()
+            outcomes = await asyncio.gather(serving, return_exceptions=True)
+            await asyncio.gather(stopping, refreshing, return_exceptions=True)
     for outcome in outcomes:
         if isinstance(outcome, Exception):
             raise outcome
@@ -261,9 +266,11 @@ class _HttpServer(uvicorn.Server):
         self._stopping = stopping
         self._loop = asyncio.get_running_loop()
 
-    def handle_exit(self, sig: int, frame: Any) -> None:
+    def handle_exit(self, sig: int, frame: Any) -> None:  # noqa: ARG002 - uvicorn's signature
+        """Stop in order, and on a second Ctrl-C at once; unlike uvicorn's own, the process then ends with code 0."""
         self._loop.call_soon_threadsafe(self._stopping.set)
-        super().handle_exit(sig, frame)
+        self.force_exit = self.should_exit and sig == signal.SIGINT
+        self.should_exit = True
 
 
 async def _drain(dagcall: Dagcall, stopping: asyncio.Event, drain_seconds: float) -> None:
@@ -282,7 +289,7 @@ def _listen(host: str, port: int) -> socket.socket:
         return socket.create_server((host, port), family=family, backlog=512)
     except OSError as error:
         raise ConfigError(
-            f"port {port} of {host} cannot be used: {error.strerror}; choose another with --port"
+            f"port {port} of {host} cannot be used: {os.strerror(error.errno or 0)}; choose another with --port"
         ) from error
 
 

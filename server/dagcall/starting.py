@@ -13,7 +13,8 @@ caller form a family of numbered ids, and it is decided whether this call is a r
 * this process has a run whose caller left, unfinished or with an outcome that never arrived: that one is taken up
 * every run of the family that this process knows has a caller waiting, or its outcome was delivered: the next number
 * the number is taken by a run that this process did not start: what became of its caller cannot be known here, so an
-  unfinished run is taken up, and one that ended a short while ago is delivered again; else the next number
+  unfinished run is taken up, and one that ended a short while ago is delivered again unless its note says that its
+  outcome has arrived; else the next number
 """
 
 import asyncio
@@ -40,6 +41,7 @@ from dagcall.errors import (
 from dagcall.identity import Identity, number_in
 from dagcall.ledger import REPLAY_SECONDS, Entry, Ledger
 from dagcall.model import DagSummary, Json, Run, RunState
+from dagcall.receipts import says_answered
 from dagcall.tools import WAIT_TOOL_NAME, Tool
 
 ATTEMPTS = 4
@@ -145,8 +147,6 @@ class Starter:
     async def _keyed(self, call: Call, key: str) -> Started:
         if not key or len(key) > MAX_KEY_LENGTH:
             raise InvalidArguments(call.tool.name, (f"an idempotency key has 1 to {MAX_KEY_LENGTH} characters",))
-        if call.tool.policy.repeat == "new":
-            raise InvalidArguments(call.tool.name, ("this tool makes a new run for every call and takes no key",))
         entry = self._ledger.keyed(self._identity.run_id_of_key(call.caller, call.tool.name, key))
         with self._claimed(entry):
             run, is_ours = await self._trigger(call, entry)
@@ -183,22 +183,21 @@ class Starter:
 
     async def _take_up(self, call: Call, entry: Entry) -> tuple[Run, bool]:
         """Return a run that its caller left; start it if that caller left before it was there."""
-        if run := await self._find(call.tool.dag_id, entry.run_id):
-            return self._seen(call, entry, run)
-        return await self._trigger(call, entry)
+        try:
+            run = await self._find(call.tool.dag_id, entry.run_id, attempts=ATTEMPTS)
+        except AirflowUnreachable as error:
+            raise _unstarted(call, entry, error, is_unsure=True) from error
+        return self._seen(call, entry, run) if run else await self._trigger(call, entry)
 
     async def _learn(self, call: Call, family: str) -> None:
         """Enter the runs of other processes into the ledger, those that may be this call's as left by their callers.
 
-        These are all that go on, and the newest if it ended a short while ago. Older ones that ended were answered,
-        or their callers would have made no newer one.
+        These are all that go on, and those that ended a short while ago and whose outcome is not known to have arrived.
         """
         runs = {number_in(run.run_id) or 0: run for run in await self._family(call, family)}
-        newest = max(runs, default=-1)
-        self._ledger.skip_to(family, newest + 1)
+        self._ledger.skip_to(family, max(runs, default=-1) + 1)
         for number, run in sorted(runs.items()):
-            may_be_ours = not run.state.is_final or (number == newest and self._is_recent(run, REPLAY_SECONDS))
-            if may_be_ours and run.conf == call.conf:
+            if run.conf == call.conf and self._is_recent(run, REPLAY_SECONDS) and not says_answered(run):
                 ended_at = self._now() if run.state.is_final else None
                 self._ledger.found(family, run.run_id, number, ended_at=ended_at)
 
@@ -211,7 +210,8 @@ class Starter:
         return None
 
     async def _family(self, call: Call, family: str) -> list[Run]:
-        runs = await self._api.fetch_family(call.tool.dag_id, family)
+        with _nothing_started():
+            runs = await self._api.fetch_family(call.tool.dag_id, family)
         return [run for run in runs if number_in(run.run_id) is not None]
 
     def _is_recent(self, run: Run, seconds: float) -> bool:
@@ -245,7 +245,9 @@ class Starter:
         try:
             await self._require_can_run(call.tool)
         except TriggerRefused:
-            if run := await self._find(call.tool.dag_id, entry.run_id):
+            with _nothing_started():
+                run = await self._find(call.tool.dag_id, entry.run_id, attempts=ATTEMPTS)
+            if run:
                 return self._seen(call, entry, run)
             raise
         is_unsure = False
@@ -262,7 +264,7 @@ class Starter:
                         is_unsure = is_unsure or error.is_effect_possible
                         raise
         except AirflowUnreachable as error:
-            raise _unstarted(call, entry.run_id, error, is_unsure=is_unsure) from error
+            raise _unstarted(call, entry, error, is_unsure=is_unsure) from error
         raise AssertionError  # pragma: no cover - retry_context ends by returning or raising
 
     def _seen(self, call: Call, entry: Entry, run: Run) -> tuple[Run, bool]:
@@ -303,9 +305,9 @@ class Starter:
             f"Nothing was started: dag {tool.dag_id} has a run for every logical date that was tried; try again."
         )
 
-    async def _find(self, dag_id: str, run_id: str) -> Run | None:
+    async def _find(self, dag_id: str, run_id: str, *, attempts: int = 1) -> Run | None:
         try:
-            return await self._api.fetch_run(dag_id, run_id, attempts=1)
+            return await self._api.fetch_run(dag_id, run_id, attempts=attempts)
         except AirflowNotFound:
             return None
 
@@ -314,11 +316,10 @@ class Starter:
     async def _require_can_run(self, tool: Tool) -> None:
         """Refuse a dag that would leave the run queued for ever, or that is no longer there."""
         try:
-            reason = reason_not_to_run(await self._fresh_summary(tool.dag_id))
+            with _nothing_started():
+                reason = reason_not_to_run(await self._fresh_summary(tool.dag_id))
         except AirflowNotFound:
             reason = "it is no longer there"
-        except AirflowUnreachable as error:
-            raise AirflowUnreachable(f"Nothing was started: {error}.", is_effect_possible=False) from error
         if reason:
             self._catalog.refresh_soon()
             raise TriggerRefused(f"Nothing was started: dag {tool.dag_id} cannot run now: {reason}.")
@@ -329,16 +330,32 @@ class Starter:
         is_failed = check is not None and check.done() and (check.cancelled() or check.exception() is not None)
         if check is None or is_failed or now - asked > CHECK_SECONDS:
             check = asyncio.create_task(self._api.fetch_summary(dag_id))
+            # Whoever asked may have left; that there was no answer is then nobody's business.
+            check.add_done_callback(lambda task: task.cancelled() or task.exception())
             self._checks[dag_id] = (now, check)
         return await asyncio.shield(check)
 
 
-def _unstarted(call: Call, run_id: str, error: AirflowUnreachable, *, is_unsure: bool) -> AirflowUnreachable:
+@contextmanager
+def _nothing_started() -> Iterator[None]:
+    """Say so where Airflow does not answer a question that comes before any trigger."""
+    try:
+        yield
+    except AirflowUnreachable as error:
+        raise AirflowUnreachable(f"Nothing was started: {error}.", is_effect_possible=False) from error
+
+
+def _unstarted(call: Call, entry: Entry, error: AirflowUnreachable, *, is_unsure: bool) -> AirflowUnreachable:
     if not is_unsure:
         return AirflowUnreachable(f"Nothing was started: {error}.", is_effect_possible=False)
+    run = f"run {entry.run_id} of dag {call.tool.dag_id}"
     return AirflowUnreachable(
-        f"Whether run {run_id} of dag {call.tool.dag_id} was started is not known: {error}. Calling again with the "
-        f"same arguments finds out and starts no second run; {WAIT_TOOL_NAME} with tool {call.tool.name!r} and this "
-        "run id only looks.",
+        (
+            f"This call belongs to {run}, but what became of it is not known: {error}."
+            if entry.is_started
+            else f"Whether {run} was started is not known: {error}."
+        )
+        + f" Calling again with the same arguments finds out and starts no second run; {WAIT_TOOL_NAME} with tool "
+        f"{call.tool.name!r} and this run id only looks.",
         is_effect_possible=True,
     )

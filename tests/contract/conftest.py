@@ -10,6 +10,7 @@ import pytest
 from tests.contract.fake_side import ContractAirflow, fake_side
 from tests.contract.real_airflow import real_airflow
 from tests.fake_airflow import Version
+from tests.terminal import terminal_of
 
 AIRFLOWS = [f"{kind}-{version}" for version in get_args(Version) for kind in ("fake", "real")]
 
@@ -22,12 +23,11 @@ def airflow(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     if kind == "fake":
         yield fake_side(cast("Version", version), all_admins=all_admins)
         return
-    terminal = request.config.pluginmanager.get_plugin("terminalreporter")
     with real_airflow(
         cast("Version", version),
         cache=request.config.cache.mkdir("airflow"),
         home=tmp_path_factory.mktemp(f"airflow-{version}"),
-        tell=lambda line: terminal.write_line(f"\n{line}") if terminal else None,
+        tell=terminal_of(request.config),
         all_admins=all_admins,
     ) as real:
         yield real

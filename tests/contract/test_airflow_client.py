@@ -223,13 +223,13 @@ async def test_task_instances_and_logs(airflow: ContractAirflow, api: AirflowApi
 
 async def test_a_password_is_enough(airflow: ContractAirflow) -> None:
     async def fetch() -> str:
-        return await log_in(airflow.url, "admin", "admin", transport=airflow.transport)
+        return await log_in(airflow.url, "admin", "admin", gate=Gate(), transport=airflow.transport)
 
     rest = rest_of(airflow, Credentials(fetch, now=time.time))
     assert (await AirflowApi(rest).fetch_summary("one_task")).dag_id == "one_task"
     await rest.aclose()
     with pytest.raises(AirflowRefused, match="wrong user name or password"):
-        await log_in(airflow.url, "admin", "wrong", transport=airflow.transport)
+        await log_in(airflow.url, "admin", "wrong", gate=Gate(), transport=airflow.transport)
 
 
 @pytest.mark.parametrize("old", ["expired", "bad"])
@@ -250,3 +250,33 @@ async def test_a_viewer_may_not_trigger(airflow: ContractAirflow, run_id: str) -
     with pytest.raises(AirflowRefused):
         await trigger(AirflowApi(rest), "one_task", run_id)
     await rest.aclose()
+
+
+async def test_notes_are_replaced_where_the_run_is_there(api: AirflowApi, run_id: str) -> None:
+    await trigger(api, "one_task", run_id)
+    await trigger(api, "one_task", f"{run_id}_1")
+
+    await api.set_notes({("one_task", run_id): "first", ("one_task", f"{run_id}_1"): "second"})
+
+    assert (await api.fetch_run("one_task", run_id)).note == "first"
+    assert (await api.fetch_run("one_task", f"{run_id}_1")).note == "second"
+
+
+async def test_a_family_of_runs_the_newest_first(api: AirflowApi, run_id: str) -> None:
+    for number in range(3):
+        await trigger(api, "one_task", f"{run_id}_{number}")
+    await trigger(api, "one_task", f"x{run_id}_3")
+
+    assert [run.run_id for run in await api.fetch_family("one_task", f"{run_id}_")] == [
+        f"{run_id}_{number}" for number in (2, 1, 0)
+    ]
+    assert await api.fetch_family("paused", f"{run_id}_") == ()
+
+
+async def test_unfinished_runs_and_setting_one_to_failed(api: AirflowApi, run_id: str) -> None:
+    await trigger(api, "one_task", run_id)
+    assert ("one_task", run_id) in await api.fetch_unfinished_run_ids(["one_task"])
+
+    assert (await api.set_run_failed("one_task", run_id)).state is RunState.FAILED
+
+    assert ("one_task", run_id) not in await api.fetch_unfinished_run_ids(["one_task"])

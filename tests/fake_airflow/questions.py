@@ -101,6 +101,26 @@ class PatchRunBody(Body):
     note: str | None = Field(None, max_length=1000)
 
 
+class BulkRun(Body):
+    dag_run_id: str
+    dag_id: str | None = None
+    state: SettableState | None = None
+    note: str | None = Field(None, max_length=1000)
+
+
+class BulkUpdate(Body):
+    action: Literal["update"]
+    entities: list[BulkRun]
+    update_mask: list[str] | None = None
+    action_on_non_existence: Literal["fail", "skip"] = "fail"
+
+
+class BulkRunsBody(Body):
+    """Only updates, of notes, are faked."""
+
+    actions: list[BulkUpdate]
+
+
 class PatchDagBody(Body):
     is_paused: bool
 

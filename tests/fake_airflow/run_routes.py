@@ -114,6 +114,24 @@ def _patch_run(airflow: "FakeAirflow", request: httpx.Request, *, dag_id: str, r
     return 200, bodies.run_body(run, airflow.version)
 
 
+@route("patch_runs", "PATCH", "/api/v2/dags/~/dagRuns")
+def _patch_runs(airflow: "FakeAirflow", request: httpx.Request) -> Answer:
+    if airflow.version < "3.3":
+        raise Refusal(405, "Method Not Allowed")
+    done: list[str] = []
+    for update in read_body(questions.BulkRunsBody, request).actions:
+        for entity in update.entities:
+            dag_id = entity.dag_id or ""
+            writer(airflow, request, dag_id)
+            try:
+                run = airflow.run(entity.dag_run_id, dag_id)
+            except KeyError:
+                continue
+            run.note = entity.note
+            done.append(f"{dag_id}.{run.run_id}")
+    return 200, {"create": None, "update": {"success": done, "errors": []}, "delete": None}
+
+
 @route("delete_run", "DELETE", "/api/v2/dags/{dag_id}/dagRuns/{run_id}")
 def _delete_run(airflow: "FakeAirflow", request: httpx.Request, *, dag_id: str, run_id: str) -> Answer:
     writer(airflow, request, dag_id)

@@ -24,11 +24,16 @@ class WallClock:
 
 
 @contextmanager
-def served(airflow: FakeAirflow) -> Iterator[str]:
-    """Serve on a free port of loopback, in a thread, and give the address."""
+def served(airflow: FakeAirflow, port: int = 0) -> Iterator[str]:
+    """Serve on a port of loopback, any free one with 0, in a thread, and give the address."""
     airflow.steady_streams = True
     config = uvicorn.Config(
-        _as_asgi(airflow), host="127.0.0.1", port=0, log_level="critical", lifespan="off", timeout_graceful_shutdown=1
+        _as_asgi(airflow),
+        host="127.0.0.1",
+        port=port,
+        log_level="critical",
+        lifespan="off",
+        timeout_graceful_shutdown=1,
     )
     server = uvicorn.Server(config)
     sockets = [config.bind_socket()]

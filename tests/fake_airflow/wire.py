@@ -21,6 +21,7 @@ Route: TypeAlias = Literal[
     "trigger",
     "run",
     "patch_run",
+    "patch_runs",
     "delete_run",
     "wait",
     "list_runs",

@@ -12,6 +12,7 @@ from mcp_types import CallToolResult, RequestParamsMeta
 from dagcall.errors import UnknownRun
 from dagcall.serve import Dagcall
 from tests.fake_airflow import NOTSET, FakeAirflow, FakeDag, FakeParam, FakeTask, Fault
+from tests.fake_airflow.questions import Version
 from tests.fake_airflow.serving import WallClock
 from tests.unit.conftest import Served
 from tests.unit.test_calls import text_of, until
@@ -206,11 +207,28 @@ async def test_each_of_two_callers_finds_a_run_again_after_a_restart(served: Ser
     assert {result["dag_run_id"] for result in results} == {run.run_id for run in airflow.runs}
 
 
+@pytest.mark.parametrize("version", ["3.1.8", "3.3.2"])
+async def test_after_a_restart_an_outcome_that_is_noted_as_answered_is_not_handed_out_again(
+    served: Served, version: Version
+) -> None:
+    airflow = FakeAirflow(version, clock=WallClock())
+    airflow.add_dag(add())
+
+    async with served(airflow) as dagcall:
+        await call(dagcall)
+    async with served(airflow) as restarted:
+        assert "replayed" not in content(await call(restarted))
+
+    assert len(airflow.runs) == 2
+    assert [(run.note or "").endswith("] (answered)") for run in airflow.runs] == [True, True]
+
+
 @pytest.mark.parametrize(("minutes_ago", "runs"), [(5, 1), (15, 2)])
-async def test_after_a_restart_an_outcome_is_handed_out_again_for_a_short_while(
+async def test_after_a_restart_an_outcome_whose_receipt_was_lost_is_handed_out_again_for_a_short_while(
     served: Served, minutes_ago: int, runs: int
 ) -> None:
     airflow = an_airflow()
+    airflow.add_fault(Fault(route="patch_runs", status=500))
 
     async with served(airflow) as dagcall:
         await call(dagcall)
@@ -269,10 +287,10 @@ async def test_always_a_new_run_where_the_operator_says_so(served: Served) -> No
     async with served(airflow, tools=[{"dag": "add", "repeat": "new"}]) as dagcall:
         for _ in range(2):
             assert content(await call(dagcall, wait_seconds=0))["state"] == "running"
-        refused = await call(dagcall, idempotency_key="k")
+        keyed = [content(await call(dagcall, idempotency_key="k", wait_seconds=0)) for _ in range(2)]
 
-    assert len(airflow.runs) == 2
-    assert "takes no key" in text_of(refused)
+    assert len(airflow.runs) == 3
+    assert keyed[0] == keyed[1]
 
 
 async def test_a_key_is_demanded_where_the_operator_says_so(served: Served) -> None:
@@ -405,7 +423,7 @@ async def test_a_full_line_turns_calls_away_at_once(served: Served) -> None:
         hold.release()
         await asyncio.gather(first, second)
 
-    assert turned_away.startswith("Nothing was started: 1 calls are in line already; try again in ")
+    assert turned_away.startswith("Nothing was started: 1 call is in line already; try again in ")
     assert len(airflow.runs) == 2
 
 

@@ -186,7 +186,7 @@ def test_every_make_target_exists() -> None:
 def test_the_versions_are_those_that_are_tested() -> None:
     *older, newest = get_args(Version)
 
-    assert f"tested with Airflow {', '.join(older)} and {newest}" in " ".join(prose().split())
+    assert f"tested with Airflow {', '.join(older)} and {newest}, whole runs with {newest}" in " ".join(prose().split())
 
 
 def test_links_lead_somewhere() -> None:
