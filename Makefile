@@ -8,7 +8,7 @@ PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 RUN := $(UV) run --frozen --no-sync
 
-.PHONY: help install demo test check unit format pin build clean
+.PHONY: help install demo test check unit format pin bench build clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
@@ -29,7 +29,9 @@ demo: .venv/.ready ## a real Airflow with example dags, and dagcall in front of 
 	@$(RUN) dagcall demo $(ARGS)
 
 test: check ## every test, real Airflow included (under 15 minutes on 2 cores)
-	@$(RUN) pytest tests/contract tests/e2e $(ARGS)
+	@echo "contract: the same questions to the fake Airflow and to the API of Airflow 3.1.8, 3.2.2 and 3.3.2"
+	@echo "e2e: 'dagcall demo' with a real Airflow 3.3.2, called over HTTP and stdio; packaging: wheel and sdist"
+	@$(RUN) pytest --ignore tests/unit --durations=10 $(ARGS)
 
 check: .venv/.ready ## format, lint, types, unit tests (under a minute)
 	@$(UV) lock --check --quiet
@@ -39,9 +41,15 @@ check: .venv/.ready ## format, lint, types, unit tests (under a minute)
 	@$(RUN) coverage run -m pytest tests/unit -q
 	@$(RUN) coverage report
 
+bench: .venv/.ready ## what dagcall costs, measured on an Airflow of its own (15 minutes; writes bench/results.json)
+	@$(RUN) python -m bench $(ARGS)
+
 format: .venv/.ready ## format the code and mend what ruff can mend
 	@$(RUN) ruff format
 	@$(RUN) ruff check --fix
+
+pin: .venv/.ready ## tool_schemas/ anew, from the demo that runs
+	@$(RUN) dagcall pin --prune
 
 build: .venv/.ready ## wheel and sdist in dist/
 	@rm -rf dist

@@ -380,11 +380,27 @@ def chosen(among: Sequence[T], which: int) -> T:
     return among[which % len(among)]
 
 
+def test_equal_calls_that_a_crash_cut_off_find_their_runs_again_though_these_have_ended() -> None:
+    life = LifeOfCalls()
+    for _ in range(2):
+        life.call(process=0, x=1, budget=None, pause=1.0)
+    life.crash_and_restart(process=0)
+    life.pass_time(0)
+    for run in life.unfinished():
+        life.airflow.finish(run)
+    for _ in range(2):
+        life.repeat(which=0, process=1, pause=1.0)
+
+    assert [caller.is_answered for caller in life.callers] == [True, True]
+    assert len(life.airflow.runs) == 2
+    life.teardown()
+
+
 def test_whatever_happens_one_call_has_one_run_and_its_answer() -> None:
     run_state_machine_as_test(
         LifeOfCalls,
         settings=settings(
-            max_examples=30,
+            max_examples=16,
             stateful_step_count=25,
             derandomize=True,
             deadline=None,

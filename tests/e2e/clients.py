@@ -1,0 +1,77 @@
+"""MCP clients of every kind: both transports, both eras of the protocol."""
+
+import json
+import re
+import secrets
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from mcp import Client, StdioServerParameters
+from mcp.client.session import MessageHandlerFnT
+from mcp.client.stdio import stdio_client
+from mcp_types import CallToolResult, TextContent
+
+from tests.e2e.running_demo import RunningDemo
+
+CONNECTIONS = ["http 2026-07-28", "http 2025-11-25", "stdio 2026-07-28", "stdio 2025-11-25"]
+"""Transport and protocol revision: what the SDK's client calls `auto` and `legacy`."""
+
+
+@asynccontextmanager
+async def connected(
+    demo: RunningDemo, connection: str, errors: Path, *, on_message: MessageHandlerFnT | None = None
+) -> AsyncIterator[Client]:
+    """Connect to the demo's dagcall, or to one of our own that serves the demo's Airflow over stdio.
+
+    Args:
+        demo: the demo.
+        connection: one of `CONNECTIONS`.
+        errors: gets what a server of our own writes to stderr.
+        on_message: gets every notification.
+    """
+    transport, revision = connection.split()
+    mode = "auto" if revision == "2026-07-28" else "legacy"
+    with errors.open("w") as errlog:
+        server: Any = demo.url
+        if transport == "stdio":
+            words = ["-m", "dagcall", "serve", "--stdio", "--config", str(demo.config)]
+            # A secret of its own makes it a stranger to the demo's dagcall: equal calls of both are no retries.
+            environ = {**demo.environ, "DAGCALL_SERVER_SECRET": secrets.token_hex(32)}
+            parameters = StdioServerParameters(command=sys.executable, args=words, env=environ)
+            server = stdio_client(parameters, errlog=errlog)
+        async with Client(server, mode=mode, message_handler=on_message) as client:
+            assert client.protocol_version == revision
+            yield client
+
+
+def text_of(result: CallToolResult) -> str:
+    """Return the text of a result, which is one block."""
+    (block,) = result.content
+    assert isinstance(block, TextContent)
+    return block.text
+
+
+async def answer_of(client: Client, demo: RunningDemo, tool: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """Call a tool of the demo and check everything about its answer but the results.
+
+    Returns:
+        `{"dag_run_id": …, "results": …}`
+    """
+    result = await client.call_tool(tool, dict(arguments))
+    assert not result.is_error, text_of(result)
+    content = result.structured_content
+    assert isinstance(content, dict)
+    assert json.loads(text_of(result)) == content
+    run_id = content["dag_run_id"]
+    assert re.fullmatch(r"mcp__[A-Za-z0-9_.~:+-]+", run_id)
+    assert content == {
+        "state": "success",
+        "dag_run_id": run_id,
+        "results": content["results"],
+        "url": f"{demo.airflow_url}/dags/{tool}/runs/{quote(run_id)}",
+    }
+    return {"dag_run_id": run_id, "results": content["results"]}

@@ -1,0 +1,48 @@
+"""dagcall as a command, started as a user starts it: by its name, in a folder, with an environment of its own."""
+
+import os
+import re
+import socket
+import subprocess
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+
+DAGCALL = [sys.executable, "-m", "dagcall"]
+COMMAND_SECONDS = 120.0
+"""Longer than any command may take; it is there so that a hanging one fails its test."""
+#: Variables of whoever runs the tests that would change what dagcall does or how it prints.
+_FOREIGN = re.compile(
+    r"DAGCALL_|_?AIRFLOW|PYTHON|PYTEST|VIRTUAL_ENV|XDG_DATA_HOME|COLUMNS|LINES|FORCE_COLOR|PY_COLORS|GITHUB_ACTIONS"
+    r"|TTY_|_TYPER"
+)
+
+
+def clean_environ(**more: str) -> dict[str, str]:
+    """Return this process's environment without what would reach into dagcall, and with `more`."""
+    own = os.environ.items()  # noqa: TID251 - a child process begins with the environment of its parent
+    return {name: value for name, value in own if not _FOREIGN.match(name)} | more
+
+
+def run_dagcall(
+    *words: str, environ: Mapping[str, str] | None = None, folder: Path | None = None
+) -> subprocess.CompletedProcess[str]:
+    """Run `dagcall WORDS…` to its end, with no stdin."""
+    return subprocess.run(  # noqa: S603 - our own command
+        [*DAGCALL, *words],
+        env=clean_environ() if environ is None else environ,
+        cwd=folder,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=COMMAND_SECONDS,
+    )
+
+
+def free_port() -> int:
+    """Return a port of loopback that nobody uses now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port

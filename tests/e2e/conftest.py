@@ -1,0 +1,19 @@
+"""One demo for all end-to-end tests: a real Airflow, and dagcall in front of it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.e2e.running_demo import RunningDemo, running_demo
+from tests.terminal import terminal_of
+
+DAGS = Path(__file__).parent / "dags"
+
+
+@pytest.fixture(scope="session")
+def demo(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDemo]:
+    """A running demo, with `dags/factorial.py` as its user's own dag. Runs of other tests are in it, too."""
+    own_dags = {"factorial.py": (DAGS / "factorial.py").read_text()}
+    with running_demo(tmp_path_factory.mktemp("demo"), own_dags, tell=terminal_of(request.config)) as running:
+        yield running

@@ -1,0 +1,143 @@
+"""`dagcall demo`, started as a user starts it, and stopped with Ctrl-C."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from dagcall.demo.process_table import ProcessRow, family, process_table, still_running
+from dagcall.demo.processes import CHILD
+from tests.e2e.commands import DAGCALL, clean_environ, free_port
+from tests.e2e.output import Output
+
+START_SECONDS = 900.0
+"""The very first start installs Airflow; 30 to 60 s afterwards."""
+STOP_SECONDS = 60.0
+LAST_LINE = "Ctrl-C stops everything"
+
+
+@dataclass(frozen=True)
+class RunningDemo:
+    """A demo that is ready, with all that it told its user."""
+
+    url: str
+    airflow_url: str
+    folder: Path
+    introduction: str
+    """What it printed."""
+    environ: Mapping[str, str]
+    """The environment of a user's shell, in which dagcall finds this demo without being told."""
+    admin_password: str
+
+    @property
+    def config(self) -> Path:
+        """The settings file that it wrote."""
+        return self.folder / "dagcall.toml"
+
+    def runs_of(self, dag_id: str) -> dict[str, str]:
+        """Ask Airflow itself for the runs of a dag: run id -> state."""
+        with httpx.Client(base_url=self.airflow_url, trust_env=False, timeout=30) as http:
+            user = {"username": "admin", "password": self.admin_password}
+            token = http.post("/auth/token", json=user).raise_for_status().json()["access_token"]
+            found: dict[str, str] = {}
+            while True:
+                answer = http.get(
+                    f"/api/v2/dags/{dag_id}/dagRuns",
+                    params={"limit": 100, "offset": len(found)},
+                    headers={"Authorization": f"Bearer {token}"},
+                )
+                page: dict[str, Any] = answer.raise_for_status().json()
+                found |= {run["dag_run_id"]: run["state"] for run in page["dag_runs"]}
+                if len(found) >= page["total_entries"]:
+                    return found
+
+
+@contextmanager
+def running_demo(base: Path, own_dags: Mapping[str, str], tell: Callable[[str], None]) -> Iterator[RunningDemo]:
+    """Run a demo; at the end, stop it like a user and check that it leaves nothing behind.
+
+    Args:
+        base: an empty folder.
+        own_dags: files for the user's own dags folder: name -> text.
+        tell: gets a line whenever something has happened.
+    """
+    folder = base / "dagcall" / "demo"
+    (folder / "dags").mkdir(parents=True)
+    for name, text in own_dags.items():
+        (folder / "dags" / name).write_text(text)
+    environ = clean_environ(XDG_DATA_HOME=str(base))
+    port, airflow_port = free_port(), free_port()
+    words = ["demo", "--port", str(port), "--airflow-port", str(airflow_port), "--dir", str(folder)]
+    began = time.monotonic()
+    tell("starting `dagcall demo`: a real Airflow, which is installed if it is not there yet")
+    with (
+        subprocess.Popen(  # noqa: S603 - our own command
+            # CHILD makes the demo end with this process, even when that is killed.
+            [sys.executable, "-I", CHILD, str(os.getpid()), "SIGINT", *DAGCALL, *words],
+            env=environ,
+            cwd=base,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        ) as process,
+        Output(process.stdout) as output,
+    ):
+        try:
+            introduction = _introduction(output, tell)
+            tell(f"the demo is ready after {time.monotonic() - began:.0f} s")
+            yield RunningDemo(
+                url=f"http://127.0.0.1:{port}/mcp",
+                airflow_url=f"http://127.0.0.1:{airflow_port}",
+                folder=folder,
+                introduction=introduction,
+                environ=environ,
+                admin_password=introduction.partition("password ")[2].partition(")")[0],
+            )
+        except BaseException:
+            _stop(process)
+            raise
+        rows = family(process_table(), process.pid)
+        assert rows, "the demo ended before it was stopped"
+        code = _stop(process)
+    assert code == 0, f"stopped with Ctrl-C, the demo ended with exit code {code}"
+    left = _left_of(rows)
+    assert not left, f"the stopped demo left processes behind: {left}"
+    tell("the demo has stopped and left no process behind")
+
+
+def _introduction(output: Output, tell: Callable[[str], None]) -> str:
+    """Read what the demo prints until it has said everything; pass its progress on."""
+
+    def on_line(line: str) -> None:
+        if ": done in" in line:
+            tell(f"  {line.strip()}")
+
+    output.until(lambda line: line.startswith(LAST_LINE), seconds=START_SECONDS, on_line=on_line)
+    return "".join(output.said)
+
+
+def _stop(process: subprocess.Popen[str]) -> int:
+    process.send_signal(signal.SIGINT)
+    try:
+        return process.wait(STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+        raise
+
+
+def _left_of(rows: list[ProcessRow]) -> list[ProcessRow]:
+    """Return those of `rows` that run on, and what has joined their sessions since."""
+    sessions = {row.session for row in rows}
+    joined = [row for row in process_table() if row.session in sessions]
+    return [*still_running(rows), *joined]

@@ -1,0 +1,189 @@
+"""`dagcall serve` as a process, and JSON-RPC by hand: what reaches the wire, with no SDK in between."""
+
+import json
+import signal
+import subprocess
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from tests.e2e.commands import DAGCALL, clean_environ, free_port
+from tests.e2e.output import Output
+from tests.fake_airflow import FakeAirflow
+
+MODERN, LEGACY = "2026-07-28", "2025-11-25"
+START_SECONDS = 60.0
+STOP_SECONDS = 30.0
+CLIENT = {"name": "by hand", "version": "1"}
+
+Message = dict[str, Any]
+
+
+def request(revision: str, number: int, method: str, params: Mapping[str, Any]) -> Message:
+    """Return a request as a client of this revision writes it; it asks for progress."""
+    meta: Message = {"progressToken": number}
+    if revision == MODERN:
+        meta |= {
+            "io.modelcontextprotocol/protocolVersion": MODERN,
+            "io.modelcontextprotocol/clientCapabilities": {},
+            "io.modelcontextprotocol/clientInfo": CLIENT,
+        }
+    return {"jsonrpc": "2.0", "id": number, "method": method, "params": {**params, "_meta": meta}}
+
+
+def headers(revision: str, message: Mapping[str, Any]) -> dict[str, str]:
+    """Return the headers that belong to a request over HTTP."""
+    found = {"Accept": "application/json, text/event-stream", "MCP-Protocol-Version": revision}
+    if revision == MODERN:
+        found["Mcp-Method"] = message["method"]
+        if "name" in message["params"]:
+            found["Mcp-Name"] = message["params"]["name"]
+    return found
+
+
+def environ_for(airflow_url: str, **more: str) -> dict[str, str]:
+    """Return an environment that lets dagcall publish everything of a fake Airflow."""
+    return clean_environ(
+        **{
+            "DAGCALL_AIRFLOW_URL": airflow_url,
+            "DAGCALL_AIRFLOW_USERNAME": "admin",
+            "DAGCALL_AIRFLOW_PASSWORD": "admin",
+            "DAGCALL_DAGS": "*",
+            "DAGCALL_REFRESH_SECONDS": "1",
+        }
+        | more
+    )
+
+
+@dataclass
+class Server:
+    """A running `dagcall serve`."""
+
+    process: subprocess.Popen[str]
+    errors: Output
+
+    def stop(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, str]:
+        """Ask it to stop; return its exit code and everything on stderr."""
+        self.process.send_signal(number)
+        return self.ended()
+
+    def ended(self) -> tuple[int, str]:
+        """Wait for its end; return its exit code and everything on stderr."""
+        return self.process.wait(STOP_SECONDS), self.errors.rest()
+
+
+@dataclass
+class HttpServer(Server):
+    """A `dagcall serve` that answers."""
+
+    url: str
+
+    @property
+    def root(self) -> str:
+        """Return its address without /mcp."""
+        return self.url.removesuffix("/mcp")
+
+    def stream(self, revision: str, message: Mapping[str, Any]) -> Iterator[Message]:
+        """Send one request and yield what comes back, as it comes."""
+        with httpx.stream(
+            "POST", self.url, json=message, headers=headers(revision, message), timeout=60, trust_env=False
+        ) as response:
+            if response.headers["content-type"].startswith("application/json"):
+                yield json.loads(response.read())
+                return
+            for line in response.iter_lines():
+                if line.startswith("data: {"):
+                    yield json.loads(line.removeprefix("data: "))
+
+    def ask(self, revision: str, method: str, **params: Any) -> Message:
+        """Send one request and return its answer."""
+        *_, last = self.stream(revision, request(revision, 1, method, params))
+        return last
+
+
+@contextmanager
+def http_server(environ: Mapping[str, str]) -> Iterator[HttpServer]:
+    """Run `dagcall serve` on a free port until the block ends."""
+    port = free_port()
+    with (
+        subprocess.Popen(  # noqa: S603 - our own command
+            [*DAGCALL, "serve", "--port", str(port)],
+            env=environ,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process,
+        Output(process.stderr) as errors,
+    ):
+        try:
+            errors.until(lambda line: line.startswith("dagcall serves "), seconds=START_SECONDS)
+            yield HttpServer(process, errors, f"http://127.0.0.1:{port}/mcp")
+        finally:
+            process.kill()
+
+
+@dataclass
+class StdioServer(Server):
+    """A `dagcall serve --stdio`, its stdin and its stdout."""
+
+    output: Output
+
+    def send(self, message: Mapping[str, Any]) -> None:
+        assert self.process.stdin is not None
+        self.process.stdin.write(json.dumps(message) + "\n")
+        self.process.stdin.flush()
+
+    def receive(self) -> Message:
+        """Return the next line; every line on stdout is a message of the protocol."""
+        message: Message = json.loads(self.output.until(lambda _: True, seconds=START_SECONDS))
+        assert message["jsonrpc"] == "2.0"
+        return message
+
+    def hello(self, revision: str) -> None:
+        """Shake hands, where the revision has that."""
+        if revision == LEGACY:
+            about = {"protocolVersion": LEGACY, "capabilities": {}, "clientInfo": CLIENT}
+            self.send({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": about})
+            assert self.receive()["result"]["protocolVersion"] == LEGACY
+            self.send({"jsonrpc": "2.0", "method": "notifications/initialized"})
+
+    def stream(self, revision: str, message: Mapping[str, Any]) -> Iterator[Message]:
+        """Send one request and yield what comes back, as it comes, up to its answer."""
+        self.hello(revision)
+        self.send(message)
+        while True:
+            received = self.receive()
+            yield received
+            if received.get("id") == message["id"]:
+                return
+
+
+@contextmanager
+def stdio_server(environ: Mapping[str, str]) -> Iterator[StdioServer]:
+    """Run `dagcall serve --stdio` until the block ends."""
+    with (
+        subprocess.Popen(  # noqa: S603 - our own command
+            [*DAGCALL, "serve", "--stdio"],
+            env=environ,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process,
+        Output(process.stdout) as output,
+        Output(process.stderr) as errors,
+    ):
+        try:
+            yield StdioServer(process, errors, output)
+        finally:
+            process.kill()
+
+
+def the_run_of(airflow: FakeAirflow) -> str:
+    """Return the id of the only run that was triggered."""
+    (run,) = airflow.runs
+    return run.run_id

@@ -1,0 +1,235 @@
+"""`dagcall serve` as a process: start, stop, bad surroundings, bad callers. Airflow is the fake, on a real socket."""
+
+import json
+import signal
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.e2e.commands import free_port
+from tests.e2e.serving_process import (
+    LEGACY,
+    MODERN,
+    HttpServer,
+    Message,
+    environ_for,
+    headers,
+    http_server,
+    request,
+    stdio_server,
+    the_run_of,
+)
+from tests.fake_airflow import NOTSET, FakeAirflow, FakeDag, FakeParam, FakeTask
+from tests.fake_airflow.serving import WallClock, served
+
+revisions = pytest.mark.parametrize("revision", [MODERN, LEGACY])
+
+
+def airflow_with_dags() -> FakeAirflow:
+    airflow = FakeAirflow(clock=WallClock())
+    airflow.add_dag(FakeDag("echo", params={"it": ""}, tasks=[FakeTask("back", lambda params: params["it"])]))
+    airflow.add_dag(FakeDag("nest", params={"it": []}, tasks=[FakeTask("back", lambda params: params["it"])]))
+    required = {"x": FakeParam(NOTSET, type="integer")}
+    airflow.add_dag(FakeDag("endless", params=required, tasks=[FakeTask("work")], checks=None))
+    return airflow
+
+
+@pytest.fixture
+def airflow() -> FakeAirflow:
+    return airflow_with_dags()
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[HttpServer]:
+    """One server for all the tests that it is to survive."""
+    with served(airflow_with_dags()) as url, http_server(environ_for(url)) as running:
+        yield running
+        code, errors = running.stop()
+        assert code == 0
+        assert "Traceback" not in errors
+
+
+def call(name: str, **arguments: Any) -> Message:
+    return {"name": name, "arguments": arguments}
+
+
+def until(is_it: Callable[[], bool]) -> None:
+    """Ask until it is so: what is waited for happens in another process, which can only be asked."""
+    deadline = time.monotonic() + 30
+    while not is_it():
+        assert time.monotonic() < deadline, "it did not happen within 30 s"
+        time.sleep(0.05)
+
+
+# Starting
+
+
+def ready(server: HttpServer) -> tuple[int, Message]:
+    response = httpx.get(f"{server.root}/ready", trust_env=False)
+    return response.status_code, response.json()
+
+
+def test_an_airflow_that_comes_later_is_served_then() -> None:
+    port = free_port()
+    airflow_url = f"http://127.0.0.1:{port}"
+    with http_server(environ_for(airflow_url)) as server:
+        until(lambda: ready(server)[1]["problem"] is not None)
+        status, content = ready(server)
+        assert status == 503
+        assert (content["is_ready"], content["tools"]) == (False, 0)
+        assert airflow_url in content["problem"]
+        assert httpx.get(f"{server.root}/health", trust_env=False).json() == {"status": "ok"}
+        assert server.ask(MODERN, "tools/list")["result"]["tools"] == []
+        refused = server.ask(MODERN, "tools/call", **call("echo", it="x"))["error"]["message"]
+        assert airflow_url in refused
+
+        with served(airflow_with_dags(), port):
+            until(lambda: ready(server)[0] == 200)
+            assert ready(server)[1] == {"is_ready": True, "tools": 3, "problem": None}
+            answer = server.ask(MODERN, "tools/call", **call("echo", it="x"))
+            assert answer["result"]["structuredContent"]["results"] == {"back": "x"}
+            code, errors = server.stop()
+
+    assert code == 0
+    assert airflow_url in errors
+    assert "Traceback" not in errors
+
+
+def test_an_empty_allow_list_publishes_nothing_and_says_so(airflow: FakeAirflow) -> None:
+    with served(airflow) as url, http_server(environ_for(url, DAGCALL_DAGS="")) as server:
+        assert server.ask(MODERN, "tools/list")["result"]["tools"] == []
+        _, errors = server.stop()
+    assert "nothing is published: the allow-list is empty" in errors
+
+
+# Stopping
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("transport", ["http", "stdio"])
+@revisions
+def test_a_waiting_call_is_answered_with_its_handle_when_dagcall_stops(
+    airflow: FakeAirflow, transport: str, revision: str, number: signal.Signals
+) -> None:
+    start = http_server if transport == "http" else stdio_server
+    with served(airflow) as url, start(environ_for(url, DAGCALL_SERVER_DRAIN_SECONDS="0.2")) as server:
+        messages = server.stream(revision, request(revision, 7, "tools/call", call("endless", x=1)))
+        for message in messages:
+            if message["method"] == "notifications/progress" and "queued" in message["params"]["message"]:
+                break  # the run is there, and waited for
+        server.process.send_signal(number)
+        *_, answer = messages
+        code, errors = server.ended()
+
+    assert answer["id"] == 7
+    content = answer["result"]["structuredContent"]
+    assert (content["state"], content["dag_run_id"]) == ("running", the_run_of(airflow))
+    assert "wait_for_dag_run" in content["message"]
+    assert not answer["result"].get("isError")
+    assert airflow.runs[0].state == "queued"
+    assert code == 0
+    assert "Traceback" not in errors
+
+
+@revisions
+def test_stdio_ends_when_its_client_has_gone(airflow: FakeAirflow, revision: str) -> None:
+    with served(airflow) as url, stdio_server(environ_for(url)) as server:
+        *_, answer = server.stream(revision, request(revision, 1, "tools/list", {}))
+        names = [tool["name"] for tool in answer["result"]["tools"]]
+        assert names == ["echo", "endless", "nest", "cancel_dag_run", "wait_for_dag_run"]
+        assert server.process.stdin is not None
+        server.process.stdin.close()
+        assert server.process.wait(2) == 0  # the SDK's client kills what takes longer
+        assert server.output.rest().count("\n") == len(server.output.said)
+        assert "Traceback" not in server.errors.rest()
+
+
+# HTTP by hand
+
+
+@revisions
+def test_tools_are_listed_and_called_with_one_post_each(server: HttpServer, revision: str) -> None:
+    listed = server.ask(revision, "tools/list")["result"]
+    assert [tool["name"] for tool in listed["tools"]][:3] == ["echo", "endless", "nest"]
+    answer = server.ask(revision, "tools/call", **call("echo", it="Grüße"))["result"]
+    content = answer["structuredContent"]
+    assert content["results"] == {"back": "Grüße"}
+    assert answer["content"] == [{"type": "text", "text": json.dumps(content, ensure_ascii=False)}]
+
+
+def test_a_client_that_mixes_two_revisions_is_served(server: HttpServer) -> None:
+    """claude.ai's connectors: a handshake-era header, a modern body, and no session."""
+    message = request(MODERN, 3, "tools/call", call("echo", it="mixed"))
+    *_, answer = server.stream(LEGACY, message)
+    assert answer["result"]["structuredContent"]["results"] == {"back": "mixed"}
+
+
+@pytest.mark.parametrize(
+    ("header", "value", "status"),
+    [
+        pytest.param("Host", "dagcall.example.org", 421, id="another host"),
+        pytest.param("Origin", "https://example.org", 403, id="a web page"),
+    ],
+)
+def test_a_web_page_elsewhere_is_turned_away(server: HttpServer, header: str, value: str, status: int) -> None:
+    message = request(MODERN, 1, "tools/list", {})
+    foreign = headers(MODERN, message) | {header: value}
+    response = httpx.post(server.url, json=message, headers=foreign, trust_env=False)
+    assert response.status_code == status
+    assert "echo" not in response.text
+
+
+# Bad callers. The server lives on: its fixture checks how it ends, the next test calls it again.
+
+
+@revisions
+def test_arguments_above_a_megabyte_are_refused(server: HttpServer, revision: str) -> None:
+    answer = server.ask(revision, "tools/call", **call("echo", it="x" * 1_048_577))["result"]
+    assert answer["isError"]
+    assert answer["content"][0]["text"].startswith("Nothing was started: ")
+    assert "at most 1,048,576 are taken" in answer["content"][0]["text"]
+
+
+def test_arguments_nested_200_deep_are_refused(server: HttpServer) -> None:
+    nested: list[Any] = []
+    for _ in range(200):
+        nested = [nested]
+    answer = server.ask(MODERN, "tools/call", **call("nest", it=nested))["result"]
+    assert answer["isError"]
+    assert "nested more than 100 levels deep" in answer["content"][0]["text"]
+    # In the handshake era the SDK reads the body with a parser that has a limit of its own.
+    error = server.ask(LEGACY, "tools/call", **call("nest", it=nested))["error"]
+    assert error["message"].startswith("Parse error: recursion limit exceeded")
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        pytest.param(b'{"jsonrpc": "2.0", "id": 1, ', 400, id="not JSON"),
+        pytest.param(b"[" * 100_000, 400, id="nested without end"),
+        pytest.param(b"x" * (4 * 1024 * 1024 + 1), 413, id="above 4 MiB"),
+        pytest.param(b"", 400, id="nothing"),
+    ],
+)
+@revisions
+def test_a_body_that_is_no_request_is_refused(server: HttpServer, revision: str, body: bytes, status: int) -> None:
+    known = headers(revision, request(revision, 1, "tools/list", {})) | {"Content-Type": "application/json"}
+    response = httpx.post(server.url, content=body, headers=known, trust_env=False)
+    assert response.status_code == status
+    assert len(response.text) < 1000
+    assert server.ask(revision, "tools/list")["result"]["tools"]
+
+
+@revisions
+def test_stdio_survives_a_line_that_is_no_request(airflow: FakeAirflow, revision: str) -> None:
+    with served(airflow) as url, stdio_server(environ_for(url)) as server:
+        server.hello(revision)
+        assert server.process.stdin is not None
+        server.process.stdin.write("this is no JSON\n")
+        server.send(request(revision, 5, "tools/call", call("echo", it="still here")))
+        while (answer := server.receive()).get("id") != 5:
+            pass
+        assert answer["result"]["structuredContent"]["results"] == {"back": "still here"}

@@ -1,0 +1,127 @@
+"""`tool_schemas/`: what agents see of the demo's dags, equal to what a real Airflow makes of them."""
+
+import json
+import re
+import unicodedata
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from dagcall.demo.stack import DAGS, dag_files
+from dagcall.pins import pin_text
+from tests.e2e.commands import clean_environ, run_dagcall
+from tests.e2e.running_demo import RunningDemo
+
+FOLDER = Path(__file__).parents[2] / "tool_schemas"
+PINS = sorted(FOLDER.glob("*.json"))
+#: Of the description; the whole of Claude's tools must leave room for a conversation.
+MAX_TOOL_BYTES = 12_000
+
+every_tool = pytest.mark.parametrize("path", PINS, ids=lambda path: path.stem)
+
+
+def test_what_the_demo_publishes_is_what_was_reviewed(demo: RunningDemo) -> None:
+    """Only the demo's own dags: those of the tests are in its Airflow, too."""
+    environ = clean_environ(
+        DAGCALL_AIRFLOW_URL=demo.airflow_url,
+        DAGCALL_AIRFLOW_USERNAME="agent",
+        DAGCALL_AIRFLOW_PASSWORD_FILE=str(demo.folder / "airflow-agent-password"),
+        DAGCALL_DAGS=",".join(sorted(Path(name).stem for name in dag_files(DAGS))),
+    )
+    done = run_dagcall("check", "--dir", str(FOLDER), environ=environ)
+    assert done.returncode == 0, (
+        f"{done.stdout}{done.stderr}\nReview the differences; then, while `make demo` runs: make pin"
+    )
+
+
+def test_every_demo_dag_and_every_tool_of_dagcall_has_a_file() -> None:
+    expected = {Path(name).stem for name in dag_files(DAGS)} | {"wait_for_dag_run", "cancel_dag_run"}
+    assert {path.stem for path in PINS} == expected
+
+
+def tool_in(path: Path) -> dict[str, Any]:
+    tool: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return tool
+
+
+def schemas_in(schema: Any) -> Iterator[Mapping[str, Any]]:
+    """Yield a schema and everything in it that may be one."""
+    if isinstance(schema, Mapping):
+        yield schema
+        for key, value in schema.items():
+            if key not in {"default", "examples", "enum", "const"}:
+                yield from schemas_in(value)
+    elif isinstance(schema, list):
+        for item in schema:
+            yield from schemas_in(item)
+
+
+@every_tool
+def test_a_file_is_in_canonical_form(path: Path) -> None:
+    assert path.read_text(encoding="utf-8") == pin_text(tool_in(path))
+
+
+@every_tool
+def test_a_name_is_legal_everywhere(path: Path) -> None:
+    name = tool_in(path)["name"]
+    assert name == path.stem
+    assert re.fullmatch(r"[A-Za-z0-9_-]{1,50}", name)
+
+
+@every_tool
+def test_all_four_hints_are_given(path: Path) -> None:
+    annotations = tool_in(path)["annotations"]
+    hints = {key for key, value in annotations.items() if isinstance(value, bool)}
+    assert hints == {"readOnlyHint", "destructiveHint", "idempotentHint", "openWorldHint"}
+
+
+@every_tool
+def test_the_input_schema_is_what_every_client_takes(path: Path) -> None:
+    schema = tool_in(path)["inputSchema"]
+    Draft202012Validator.check_schema(schema)
+    assert schema.keys() == {"type", "properties", "required", "additionalProperties"}
+    assert schema["type"] == "object"
+    assert schema["additionalProperties"] is False
+    assert schema["required"] == sorted(schema["required"])
+    assert set(schema["required"]) <= schema["properties"].keys()
+    for part in schemas_in(schema):
+        assert "$schema" not in part
+        if "array" in part.get("type", ()):
+            assert "items" in part
+
+
+@every_tool
+def test_every_default_and_every_example_passes_its_own_schema(path: Path) -> None:
+    for name, schema in tool_in(path)["inputSchema"]["properties"].items():
+        for value in [*schema.get("examples", []), *([schema["default"]] if "default" in schema else [])]:
+            assert not list(Draft202012Validator(schema).iter_errors(value)), (name, value)
+
+
+@every_tool
+def test_an_agent_is_told_about_every_argument(path: Path) -> None:
+    """In the argument's own description, or in that of the tool: a plain default has no description of its own."""
+    tool = tool_in(path)
+    for name, schema in tool["inputSchema"]["properties"].items():
+        assert schema.get("description") or f"`{name}`" in tool["description"], name
+
+
+@every_tool
+def test_the_output_schema_is_valid(path: Path) -> None:
+    schema = tool_in(path)["outputSchema"]
+    Draft202012Validator.check_schema(schema)
+    assert schema["type"] == "object"
+
+
+@every_tool
+def test_nothing_is_hidden_from_a_reviewer(path: Path) -> None:
+    text = path.read_text(encoding="utf-8")
+    assert {c for c in text if c != "\n" and unicodedata.category(c) in {"Cc", "Cf", "Cs", "Co", "Cn"}} == set()
+    assert not re.search(r"\\u[0-9a-f]{4}", text), "an escaped character would not be visible in a client"
+
+
+@every_tool
+def test_a_tool_leaves_room_in_a_context_window(path: Path) -> None:
+    assert len(json.dumps(tool_in(path), ensure_ascii=False).encode()) <= MAX_TOOL_BYTES

@@ -1,0 +1,130 @@
+"""One real Airflow for all fault tests, and for each test a proxy in front of it and dagcall in front of that."""
+
+import asyncio
+import itertools
+import tomllib
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any, Literal, cast
+
+import pytest
+from mcp import Client
+from mcp_types import CallToolResult, RequestParamsMeta
+
+from dagcall.gate import DEFAULT_LIMIT
+from tests.e2e.commands import clean_environ
+from tests.e2e.running_demo import RunningDemo, running_demo
+from tests.e2e.serving_process import HttpServer, http_server
+from tests.faults.fault_proxy import FaultProxy, fault_proxy
+from tests.faults.record import Record, until
+from tests.terminal import terminal_of
+
+DAGS = Path(__file__).parent / "dags"
+CALL_SECONDS = 90.0
+"""No call of these tests may take longer (I3)."""
+
+BOTH = """
+[[tools]]
+dag = "add"
+
+[[tools]]
+dag = "held"
+"""
+
+Mode = Literal["auto", "legacy"]
+_numbers = itertools.count(1)
+
+
+@pytest.fixture(scope="package")
+def demo(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDemo]:
+    dags = {"fault_dags.py": (DAGS / "fault_dags.py").read_text()}
+    with running_demo(tmp_path_factory.mktemp("faults"), dags, tell=terminal_of(request.config)) as running:
+        yield running
+
+
+@pytest.fixture
+async def airflow(demo: RunningDemo) -> AsyncIterator[Record]:
+    async with Record(demo.airflow_url, demo.admin_password) as record:
+        await record.make_pool("closed", 0)
+        await until(lambda: record.has_dag("add"))
+        await until(lambda: record.has_dag("held"))
+        yield record
+
+
+@pytest.fixture
+async def proxy(airflow: Record) -> AsyncIterator[FaultProxy]:
+    async with fault_proxy(airflow.url) as running:
+        yield running
+
+
+@pytest.fixture
+def x() -> int:
+    """Return an argument that no other test uses."""
+    return next(_numbers) * 1000
+
+
+Serve = Callable[..., HttpServer]
+
+
+@pytest.fixture
+def settings(demo: RunningDemo, proxy: FaultProxy, tmp_path: Path) -> Callable[..., dict[str, str]]:
+    """Return what writes settings for the proxied Airflow, and gives the environment that names them."""
+    airflow = tomllib.loads(demo.config.read_text())["airflow"]
+
+    def write(tools: str = BOTH, **variables: str) -> dict[str, str]:
+        path = tmp_path / f"dagcall-{next(_numbers)}.toml"
+        path.write_text(
+            f"""
+            [airflow]
+            url = "{proxy.url}"
+            username = "{airflow["username"]}"
+            password_file = "{demo.folder / airflow["password_file"]}"
+
+            {tools or "[[tools]]" + chr(10) + 'dag = "add"' + chr(10) + "[[tools]]" + chr(10) + 'dag = "held"'}
+            """
+        )
+        return clean_environ(DAGCALL_CONFIG=str(path), **variables)
+
+    return write
+
+
+@pytest.fixture
+async def serve(settings: Callable[..., dict[str, str]], proxy: FaultProxy) -> AsyncIterator[Serve]:
+    """Return what starts a `dagcall serve`; at the end it is checked that none asked too much of Airflow (I7)."""
+    servers: list[HttpServer] = []
+    with ExitStack() as running:
+
+        def start(tools: str = BOTH, **variables: str) -> HttpServer:
+            servers.append(running.enter_context(http_server(settings(tools, **variables))))
+            return servers[-1]
+
+        yield start
+        errors = [await asyncio.to_thread(ended, server) for server in servers]
+    assert proxy.most_in_flight <= DEFAULT_LIMIT * len(servers)
+    assert not any("Traceback" in text for text in errors), "\n".join(errors)
+
+
+def ended(server: HttpServer) -> str:
+    """Kill a server that has not ended yet; return what it wrote to stderr."""
+    server.process.kill()
+    _, errors = server.ended()
+    return errors
+
+
+async def call(url: str, tool: str, x: int, mode: Mode = "auto", **meta: Any) -> CallToolResult:
+    """Call a tool over a connection of its own."""
+    async with asyncio.timeout(CALL_SECONDS), Client(url, mode=mode) as client:
+        return await call_on(client, tool, x, **meta)
+
+
+async def call_on(client: Client, tool: str, x: int, *, seconds: float = CALL_SECONDS, **meta: Any) -> CallToolResult:
+    named = cast("RequestParamsMeta", {f"dagcall/{name}": value for name, value in meta.items()})
+    async with asyncio.timeout(seconds):
+        return await client.call_tool(tool, {"x": x}, meta=named or None)
+
+
+async def leave(calling: asyncio.Task[CallToolResult]) -> None:
+    """Leave a call as a client does that was told to stop, or that has lost its patience."""
+    calling.cancel()
+    await asyncio.gather(calling, return_exceptions=True)

@@ -1,0 +1,126 @@
+"""What Airflow itself says, asked past the proxy and past dagcall."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
+from typing import Any, Self, TypeVar
+
+import httpx
+from mcp_types import CallToolResult
+
+from tests.e2e.clients import text_of
+
+Json = dict[str, Any]
+T = TypeVar("T")
+TASK = "total"
+UNTIL_SECONDS = 60.0
+
+
+async def until(look: Callable[[], Awaitable[T | None]]) -> T:
+    """Look until there is something to see: what is waited for happens in other processes."""
+    async with asyncio.timeout(UNTIL_SECONDS):
+        while not (seen := await look()):  # noqa: ASYNC110 - they tell nobody
+            await asyncio.sleep(0.1)
+        return seen
+
+
+class Record:
+    """Airflow's REST API, as its administrator sees it.
+
+    Args:
+        url: Airflow's.
+        password: the administrator's.
+    """
+
+    def __init__(self, url: str, password: str) -> None:
+        self.url = url
+        self._password = password
+        self._http = httpx.AsyncClient(base_url=url, trust_env=False, timeout=120)
+
+    async def __aenter__(self) -> Self:
+        user = {"username": "admin", "password": self._password}
+        token = (await self._http.post("/auth/token", json=user)).raise_for_status().json()["access_token"]
+        self._http.headers["Authorization"] = f"Bearer {token}"
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._http.aclose()
+
+    async def has_dag(self, dag_id: str) -> bool:
+        return (await self._http.get(f"/api/v2/dags/{dag_id}")).is_success
+
+    async def make_pool(self, name: str, slots: int) -> None:
+        answer = await self._http.post("/api/v2/pools", json={"name": name, "slots": slots})
+        assert answer.is_success or answer.status_code == httpx.codes.CONFLICT
+
+    async def runs(self, dag_id: str) -> list[Json]:
+        body = {"dag_ids": [dag_id], "page_limit": 5000}
+        answer = await self._http.post("/api/v2/dags/~/dagRuns/list", json=body)
+        found: list[Json] = answer.raise_for_status().json()["dag_runs"]
+        return found
+
+    async def runs_with(self, dag_id: str, x: int) -> list[Json]:
+        """Return the runs that were started with this argument."""
+        return [run for run in await self.runs(dag_id) if run["conf"] == {"x": x}]
+
+    async def xcom(self, run: Json) -> Any:
+        """Return what the run's task returned."""
+        path = f"/api/v2/dags/{run['dag_id']}/dagRuns/{run['dag_run_id']}/taskInstances/{TASK}/xcomEntries/return_value"
+        return (await self._http.get(path)).raise_for_status().json()["value"]
+
+    async def end(self, run: Json) -> None:
+        """End a run of `held` as if its task had returned x + 1."""
+        path = f"/api/v2/dags/{run['dag_id']}/dagRuns/{run['dag_run_id']}"
+        xcom = {"key": "return_value", "value": run["conf"]["x"] + 1}
+        (await self._http.post(f"{path}/taskInstances/{TASK}/xcomEntries", json=xcom)).raise_for_status()
+        (await self._http.patch(path, json={"state": "success"})).raise_for_status()
+
+    async def the_run(self, dag_id: str, x: int) -> Json:
+        """Wait for the run that was started with this argument."""
+        (run,) = await until(lambda: self.runs_with(dag_id, x))
+        return run
+
+    async def the_ended_run(self, dag_id: str, x: int) -> Json:
+        """Wait until that run has ended."""
+
+        async def ended() -> Json | None:
+            run = await self.the_run(dag_id, x)
+            return run if run["end_date"] else None
+
+        return await until(ended)
+
+    async def require_one_run(self, dag_id: str, x: int, results: Sequence[CallToolResult]) -> str:
+        """Check that there is one run (I1), and that every answer is what came of it (I2); return the run's id."""
+        (run,) = await self.runs_with(dag_id, x)
+        for result in results:
+            self.require_answer(result, run)
+        assert (run["state"], await self.xcom(run)) == ("success", x + 1)
+        run_id: str = run["dag_run_id"]
+        return run_id
+
+    def require_answer(self, result: CallToolResult, run: Json) -> None:
+        assert not result.is_error, text_of(result)
+        content = dict(result.structured_content or {})
+        content.pop("replayed", None)
+        content.pop("url")
+        assert content == {
+            "state": "success",
+            "dag_run_id": run["dag_run_id"],
+            "results": {TASK: run["conf"]["x"] + 1},
+        }
+
+    @asynccontextmanager
+    async def burst(self, dag_id: str, count: int) -> AsyncIterator[list[asyncio.Task[httpx.Response]]]:
+        """Trigger so many runs at the same time, as an impatient script does."""
+        limits = httpx.Limits(max_connections=count)
+        async with httpx.AsyncClient(
+            base_url=self.url, trust_env=False, timeout=180, limits=limits, headers=self._http.headers
+        ) as http:
+            tasks = [
+                asyncio.create_task(
+                    http.post(f"/api/v2/dags/{dag_id}/dagRuns", json={"logical_date": None, "conf": {"x": -number}})
+                )
+                for number in range(1, count + 1)
+            ]
+            yield tasks
+            await asyncio.gather(*tasks, return_exceptions=True)

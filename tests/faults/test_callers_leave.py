@@ -1,0 +1,106 @@
+"""Callers who leave while their run goes on: the run lives, nothing of them stays, and a repeat gets that run."""
+
+import asyncio
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import httpx
+import pytest
+from mcp import Client, StdioServerParameters
+from mcp.client.stdio import stdio_client
+
+from tests.e2e.serving_process import LEGACY, MODERN, HttpServer, headers, request
+from tests.faults.conftest import Mode, Serve, call, call_on, leave
+from tests.faults.record import Record, until
+
+ENDS_THE_RUN = """
+[[tools]]
+dag = "held"
+on_cancel = "fail"
+"""
+modes = pytest.mark.parametrize("mode", ["auto", "legacy"])
+
+
+async def require_nobody_waits(server: HttpServer) -> None:
+    """Check, by how it stops, that no call was in progress any more."""
+    code, errors = await asyncio.to_thread(server.stop)
+    assert code == 0
+    assert "calls go on" not in errors
+
+
+@modes
+async def test_a_repeat_gets_the_run_that_its_caller_left(airflow: Record, serve: Serve, x: int, mode: Mode) -> None:
+    server = serve()
+    calling = asyncio.create_task(call(server.url, "held", x, mode))
+    run = await airflow.the_run("held", x)
+    await leave(calling)
+
+    repeated = asyncio.create_task(call(server.url, "held", x, mode))
+    await airflow.end(run)
+
+    await airflow.require_one_run("held", x, [await repeated])
+    await require_nobody_waits(server)
+
+
+@pytest.mark.parametrize("revision", [MODERN, LEGACY])
+async def test_a_dropped_connection_leaves_nothing_behind(airflow: Record, serve: Serve, x: int, revision: str) -> None:
+    server = serve()
+    message = request(revision, 1, "tools/call", {"name": "held", "arguments": {"x": x}})
+    async with (
+        httpx.AsyncClient(trust_env=False, timeout=60) as http,
+        http.stream("POST", server.url, json=message, headers=headers(revision, message)) as response,
+    ):
+        assert response.is_success
+        run = await airflow.the_run("held", x)
+
+    await require_nobody_waits(server)
+    assert (await airflow.the_run("held", x))["state"] == "running"
+    answer = asyncio.create_task(call(serve().url, "held", x))
+    await airflow.end(run)
+    await airflow.require_one_run("held", x, [await answer])
+
+
+@modes
+async def test_a_cancelled_call_over_stdio_leaves_its_run_to_its_repeat(
+    airflow: Record, settings: Callable[..., dict[str, str]], x: int, mode: Mode, tmp_path: Path
+) -> None:
+    parameters = StdioServerParameters(
+        command=sys.executable, args=["-m", "dagcall", "serve", "--stdio"], env=settings()
+    )
+    with (tmp_path / "errors").open("w") as errors:
+        async with Client(stdio_client(parameters, errlog=errors), mode=mode) as client:
+            calling = asyncio.create_task(call_on(client, "held", x))
+            run = await airflow.the_run("held", x)
+            await leave(calling)
+            repeated = asyncio.create_task(call_on(client, "held", x))
+            await airflow.end(run)
+            await airflow.require_one_run("held", x, [await repeated])
+
+
+@modes
+async def test_a_caller_who_leaves_ends_the_run_where_the_operator_says_so(
+    airflow: Record, serve: Serve, x: int, mode: Mode
+) -> None:
+    server = serve(ENDS_THE_RUN)
+    calling = asyncio.create_task(call(server.url, "held", x, mode))
+    await airflow.the_run("held", x)
+
+    await leave(calling)
+
+    assert (await airflow.the_ended_run("held", x))["state"] == "failed"
+
+
+async def test_a_run_goes_on_as_long_as_somebody_waits_for_it(airflow: Record, serve: Serve, x: int) -> None:
+    server = serve(ENDS_THE_RUN)
+    leaving, staying = (asyncio.create_task(call(server.url, "held", x, idempotency_key=f"k{x}")) for _ in range(2))
+    run = await airflow.the_run("held", x)
+    await asyncio.sleep(1)  # both wait for it by now
+
+    await leave(leaving)
+    await asyncio.sleep(5)  # longer than the grace
+    assert (await airflow.the_run("held", x))["state"] == "running"
+    await airflow.end(run)
+
+    await airflow.require_one_run("held", x, [await staying])
+    assert await until(lambda: airflow.runs_with("held", x))

@@ -1,0 +1,125 @@
+"""Requests and answers that are lost, cut, late or replaced on their way: each call has one run, and its answer."""
+
+import asyncio
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from mcp_types import CallToolResult
+
+from dagcall.rest import READ_SECONDS
+from tests.faults.conftest import Serve, call
+from tests.faults.fault_proxy import Fault, FaultProxy, Loss
+from tests.faults.record import Record
+
+TRIGGER = "/dags/add/dagRuns$"
+SOON = {"Retry-After": "2"}
+
+
+def at_trigger(loss: Loss, **more: Any) -> Fault:
+    return Fault(loss=loss, method="POST", path=TRIGGER, **more)
+
+
+@pytest.mark.parametrize("key", [None, "order-7"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param(lambda: at_trigger(Loss.REQUEST), id="the request is lost"),
+        pytest.param(lambda: at_trigger(Loss.ANSWER), id="the answer is lost"),
+        pytest.param(lambda: at_trigger(Loss.REQUEST, times=2), id="the request is lost twice"),
+        pytest.param(lambda: at_trigger(Loss.HALF_THE_ANSWER), id="the answer is cut"),
+        pytest.param(lambda: at_trigger(Loss.REPLACED, status=500), id="500 before the commit"),
+        pytest.param(lambda: at_trigger(Loss.REPLACED_AFTER_EFFECT, status=500), id="500 after the commit"),
+        pytest.param(lambda: at_trigger(Loss.REPLACED_AFTER_EFFECT, status=200, body=b"<html>"), id="a garbled answer"),
+        pytest.param(lambda: at_trigger(Loss.REPLACED_AFTER_EFFECT, status=504, body=b""), id="504 of a proxy"),
+    ],
+)
+async def test_a_trigger_whose_answer_does_not_come_makes_one_run(
+    airflow: Record, proxy: FaultProxy, serve: Serve, x: int, *, fault: Callable[[], Fault], key: str | None
+) -> None:
+    lost = proxy.add(fault())
+    url = serve().url
+    meta: dict[str, Any] = {} if key is None else {"idempotency_key": f"{key}-{x}"}
+
+    answer = await call(url, "add", x, **meta)
+
+    assert lost.times == 0
+    run_id = await airflow.require_one_run("add", x, [answer])
+    if key is not None:  # I4
+        again = await call(url, "add", x, **meta)
+        assert await airflow.require_one_run("add", x, [again]) == run_id
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_airflow_is_asked_again_when_it_wants_to_be(
+    airflow: Record, proxy: FaultProxy, serve: Serve, x: int, status: int
+) -> None:
+    proxy.add(at_trigger(Loss.REPLACED, status=status, headers=SOON))
+
+    answer = await call(serve().url, "add", x)
+
+    await airflow.require_one_run("add", x, [answer])
+    first, second = proxy.requests("POST", TRIGGER)
+    assert second.at - first.at >= 2
+
+
+async def test_answers_that_come_too_late_or_never(airflow: Record, proxy: FaultProxy, serve: Serve, x: int) -> None:
+    """Three calls at once, for each takes as long as a read may: 15 s."""
+    url = serve().url
+    answers: list[CallToolResult] = []
+    await call(url, "add", x)
+    began = time.monotonic()
+    proxy.add(at_trigger(Loss.DELAY, seconds=READ_SECONDS + 2))
+    proxy.add(at_trigger(Loss.SILENCE))
+
+    answers += await asyncio.gather(*(call(url, "add", x + number) for number in range(1, 4)))
+
+    assert time.monotonic() - began < 60
+    for number, answer in enumerate(answers, 1):
+        await airflow.require_one_run("add", x + number, [answer])
+
+
+async def test_the_look_for_a_lost_run_may_be_lost_too(
+    airflow: Record, proxy: FaultProxy, serve: Serve, x: int
+) -> None:
+    lost = proxy.add(at_trigger(Loss.ANSWER)), proxy.add(Fault(loss=Loss.ANSWER, path="/dagRuns/mcp__[^/]*$"))
+
+    answer = await call(serve().url, "add", x)
+
+    assert [fault.times for fault in lost] == [0, 0]
+    await airflow.require_one_run("add", x, [answer])
+
+
+@pytest.mark.parametrize("loss", [Loss.REQUEST, Loss.ANSWER, Loss.HALF_THE_ANSWER, Loss.REPLACED])
+async def test_states_and_results_that_are_lost_are_asked_for_again(
+    airflow: Record, proxy: FaultProxy, serve: Serve, x: int, loss: Loss
+) -> None:
+    url = serve().url
+    waiting = asyncio.create_task(call(url, "held", x))
+    run = await airflow.the_run("held", x)
+    proxy.add(Fault(loss=loss, times=4))
+
+    await airflow.end(run)
+
+    await airflow.require_one_run("held", x, [await waiting])
+
+
+@pytest.mark.parametrize(
+    ("status", "body"), [(401, b'{"detail": "Not authenticated"}'), (403, b'{"detail": "Invalid JWT token"}')]
+)
+async def test_a_token_that_runs_out_while_a_call_waits_is_renewed(
+    airflow: Record, proxy: FaultProxy, serve: Serve, x: int, *, status: int, body: bytes
+) -> None:
+    url = serve().url
+    waiting = asyncio.create_task(call(url, "held", x))
+    run = await airflow.the_run("held", x)
+    proxy.add(Fault(loss=Loss.REPLACED, path="/api/v2/dags/", status=status, body=body))
+    proxy.cut()
+
+    answer = await call(url, "add", x)
+    await airflow.end(run)
+
+    await airflow.require_one_run("add", x, [answer])
+    await airflow.require_one_run("held", x, [await waiting])
+    assert len(proxy.requests("POST", "/auth/token")) == 2

@@ -1,0 +1,45 @@
+"""The same call from many callers, on two processes, and with other arguments: one key, one run."""
+
+import asyncio
+
+from tests.e2e.clients import text_of
+from tests.faults.conftest import Mode, Serve, call
+from tests.faults.record import Record
+
+
+async def test_one_key_from_twenty_callers_on_two_servers_is_one_run(airflow: Record, serve: Serve, x: int) -> None:
+    urls = [serve().url, serve().url]
+    modes: list[Mode] = ["auto", "legacy"]
+
+    answers = await asyncio.gather(
+        *(call(urls[number % 2], "add", x, modes[number // 2 % 2], idempotency_key=f"k{x}") for number in range(20))
+    )
+
+    await airflow.require_one_run("add", x, answers)
+
+
+async def test_a_key_with_other_arguments_starts_nothing(airflow: Record, serve: Serve, x: int) -> None:
+    first, second = serve().url, serve().url
+    answer = await call(first, "add", x, idempotency_key=f"k{x}")
+
+    refused = [await call(url, "add", x + 1, idempotency_key=f"k{x}") for url in (first, second)]
+
+    run_id = await airflow.require_one_run("add", x, [answer])
+    assert await airflow.runs_with("add", x + 1) == []
+    for answer in refused:
+        assert answer.is_error
+        assert f"this idempotency key belongs to run {run_id} of dag add" in text_of(answer)
+
+
+async def test_equal_calls_of_two_live_callers_are_two_runs_and_both_are_answered(
+    airflow: Record, serve: Serve, x: int
+) -> None:
+    url = serve().url
+
+    answers = await asyncio.gather(*(call(url, "add", x) for _ in range(2)))
+
+    runs = {run["dag_run_id"]: run for run in await airflow.runs_with("add", x)}
+    assert len(runs) == 2
+    assert {str((answer.structured_content or {})["dag_run_id"]) for answer in answers} == runs.keys()
+    for answer in answers:
+        airflow.require_answer(answer, runs[(answer.structured_content or {})["dag_run_id"]])

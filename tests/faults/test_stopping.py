@@ -1,0 +1,146 @@
+"""dagcall stops, is killed, or has no room: every caller knows what to do next, and nobody's call is made twice."""
+
+import asyncio
+import signal
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from mcp_types import CallToolResult
+
+from tests.e2e.clients import text_of
+from tests.e2e.serving_process import LEGACY, MODERN, StdioServer, request, stdio_server
+from tests.faults.conftest import Mode, Serve, call
+from tests.faults.fault_proxy import Fault, FaultProxy, Loss
+from tests.faults.record import Json, Record, until
+
+
+async def all_runs(airflow: Record, first: int, count: int) -> list[Json]:
+    """Wait until each of these calls of `held` has its run."""
+
+    async def look() -> list[Json] | None:
+        runs = [run for run in await airflow.runs("held") if first <= run["conf"]["x"] < first + count]
+        return runs if len(runs) >= count else None
+
+    runs = await until(look)
+    assert sorted(run["conf"]["x"] for run in runs) == list(range(first, first + count))
+    return runs
+
+
+def require_handle(answer: CallToolResult, run: Json) -> None:
+    assert not answer.is_error
+    content = answer.structured_content or {}
+    assert (content["state"], content["dag_run_id"]) == ("running", run["dag_run_id"])
+    assert "wait_for_dag_run" in content["message"]
+
+
+async def test_a_stopping_server_answers_everybody_who_waits(airflow: Record, serve: Serve, x: int) -> None:
+    server = serve(DAGCALL_SERVER_DRAIN_SECONDS="0.5")
+    modes: list[Mode] = ["auto", "legacy"]
+    waiting = [asyncio.create_task(call(server.url, "held", x + number, modes[number % 2])) for number in range(30)]
+    runs = await all_runs(airflow, x, 30)
+
+    code, _ = await asyncio.to_thread(server.stop)
+
+    assert code == 0
+    answers = await asyncio.gather(*waiting)
+    by_x = {run["conf"]["x"]: run for run in await all_runs(airflow, x, 30)}
+    assert len(by_x) == len(runs)
+    for number, answer in enumerate(answers):
+        require_handle(answer, by_x[x + number])
+        assert by_x[x + number]["end_date"] is None
+
+
+@pytest.mark.parametrize("revision", [MODERN, LEGACY])
+async def test_a_stopping_server_answers_everybody_who_waits_over_stdio(
+    airflow: Record, settings: Callable[..., dict[str, str]], x: int, revision: str
+) -> None:
+    with stdio_server(settings()) as server:
+        await asyncio.to_thread(server.hello, revision)
+        for number in range(5):
+            arguments = {"name": "held", "arguments": {"x": x + number}}
+            server.send(request(revision, x + number, "tools/call", arguments))
+        runs = {run["conf"]["x"]: run for run in await all_runs(airflow, x, 5)}
+
+        server.process.send_signal(signal.SIGTERM)
+
+        answers = await asyncio.to_thread(answers_of, server, 5)
+        code, _ = await asyncio.to_thread(server.ended)
+    assert code == 0
+    assert answers.keys() == runs.keys()
+    for number, result in answers.items():
+        require_handle(result, runs[number])
+
+
+def answers_of(server: StdioServer, count: int) -> dict[int, CallToolResult]:
+    """Read so many answers, by the numbers of their requests; progress is passed over."""
+    answers: dict[int, CallToolResult] = {}
+    while len(answers) < count:
+        message = server.receive()
+        if "result" in message:
+            answers[message["id"]] = CallToolResult.model_validate(message["result"])
+    return answers
+
+
+@pytest.mark.parametrize("keyed", [False, True])
+async def test_calls_of_a_killed_server_get_their_runs_from_the_other(
+    airflow: Record, serve: Serve, x: int, *, keyed: bool
+) -> None:
+    killed, other = serve(), serve()
+
+    def calls(url: str) -> list[asyncio.Task[CallToolResult]]:
+        keys: list[dict[str, Any]] = [{"idempotency_key": f"k{x + number}"} if keyed else {} for number in range(10)]
+        return [asyncio.create_task(call(url, "held", x + number, **key)) for number, key in enumerate(keys)]
+
+    waiting = calls(killed.url)
+    await all_runs(airflow, x, 10)
+    killed.process.send_signal(signal.SIGKILL)
+    await asyncio.gather(*waiting, return_exceptions=True)
+    repeated = calls(other.url)
+    for run in await all_runs(airflow, x, 10):
+        await airflow.end(run)
+
+    for number, calling in enumerate(repeated):
+        await airflow.require_one_run("held", x + number, [await calling])
+
+
+async def test_equal_calls_of_a_killed_server_are_no_more_runs_than_calls(
+    airflow: Record, serve: Serve, x: int
+) -> None:
+    """Killed in the middle of two equal calls; their runs end while nobody looks."""
+    killed, other = serve(), serve()
+    waiting = [asyncio.create_task(call(killed.url, "held", x)) for _ in range(2)]
+
+    async def both() -> list[Json] | None:
+        runs = await airflow.runs_with("held", x)
+        return runs if len(runs) == 2 else None
+
+    runs = {run["dag_run_id"]: run for run in await until(both)}
+    killed.process.send_signal(signal.SIGKILL)
+    await asyncio.gather(*waiting, return_exceptions=True)
+    for run in runs.values():
+        await airflow.end(run)
+
+    answers = [await call(other.url, "held", x) for _ in range(2)]
+
+    assert {(answer.structured_content or {})["dag_run_id"] for answer in answers} == runs.keys()
+    assert len(await airflow.runs_with("held", x)) == 2
+
+
+async def test_a_full_line_turns_calls_away_and_keeps_those_that_stand_in_it(
+    airflow: Record, proxy: FaultProxy, serve: Serve, x: int
+) -> None:
+    server = serve(DAGCALL_AIRFLOW_MAX_IN_FLIGHT="1", DAGCALL_AIRFLOW_MAX_IN_LINE="2")
+    await call(server.url, "add", x)
+    proxy.add(Fault(loss=Loss.DELAY, method="POST", path="/dagRuns$", seconds=3))
+
+    answers = await asyncio.gather(*(call(server.url, "add", x + number) for number in range(1, 9)))
+
+    busy = [answer for answer in answers if answer.is_error]
+    assert busy
+    assert all("calls are in line already; try again in " in text_of(answer) for answer in busy)
+    for number, answer in enumerate(answers, 1):
+        if answer.is_error:
+            assert await airflow.runs_with("add", x + number) == []
+        else:
+            await airflow.require_one_run("add", x + number, [answer])
