@@ -6,8 +6,10 @@ published is kept with its reason. When Airflow does not answer, the last known 
 
 import asyncio
 import logging
+from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any
 
 from mcp_types import Tool as WireTool
@@ -35,7 +37,7 @@ class Withheld:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Snapshot:
     """What one refresh found."""
 
@@ -44,6 +46,14 @@ class Snapshot:
     withheld: tuple[Withheld, ...] = ()
     problem: str | None = None
     """Why Airflow could not be asked; the tools are then those of the last time."""
+
+    @cached_property
+    def of_dag(self) -> Mapping[str, list[Tool]]:
+        """The tools by dag id; one dag may be several."""
+        tools: defaultdict[str, list[Tool]] = defaultdict(list)
+        for tool in self.tools.values():
+            tools[tool.dag_id].append(tool)
+        return tools
 
 
 class Catalog:
@@ -216,8 +226,7 @@ class Catalog:
 
     def _last_known(self, dag_id: str, policy: ToolPolicy) -> Tool | None:
         """Return the tool of the last refresh. It stays where its dag cannot be read: a hiccup changes nothing."""
-        tools = self.snapshot.tools.values()
-        return next((tool for tool in tools if tool.dag_id == dag_id and tool.policy == policy), None)
+        return next((tool for tool in self.snapshot.of_dag.get(dag_id, ()) if tool.policy == policy), None)
 
     def _tell_operator(self, before: Snapshot, now: Snapshot) -> None:
         for item in now.withheld:

@@ -53,6 +53,7 @@ class Gate:
         self.breaker = Breaker()
         self.retries = RetryBudget()
         self._inside: Counter[Purpose] = Counter()
+        self._in_line: Counter[Purpose] = Counter()
         self._waiting: dict[Purpose, OrderedDict[str, deque[asyncio.Future[None]]]] = {
             purpose: OrderedDict() for purpose in Purpose
         }
@@ -75,7 +76,7 @@ class Gate:
 
     def waiting(self, purpose: Purpose) -> int:
         """Return how many wait in line for this."""
-        return sum(not future.cancelled() for line in self._waiting[purpose].values() for future in line)
+        return self._in_line[purpose]
 
     @asynccontextmanager
     async def place(self, purpose: Purpose, *, who: str = "") -> AsyncIterator[None]:
@@ -158,6 +159,7 @@ class Gate:
             raise Busy(f"Nothing was started: {calls} in line already; try again in {seconds} s.")
         admitted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting[purpose].setdefault(who, deque()).append(admitted)
+        self._in_line[purpose] += 1
         self._admit()
         try:
             await admitted
@@ -165,6 +167,8 @@ class Gate:
             if admitted.done() and not admitted.cancelled():  # let in and cancelled in the same moment
                 self.leave(purpose)
             raise
+        finally:
+            self._in_line[purpose] -= 1
 
     def _admit(self) -> None:
         """Let in as many as there are places for."""

@@ -53,6 +53,8 @@ class Breaker:
     _closed_again_at: float | None = None
     """When the next request may try; None while closed."""
     _failing_since: float = 0.0
+    _is_tried: bool = False
+    """Whether a request is out to try while open."""
 
     @property
     def is_open(self) -> bool:
@@ -66,6 +68,7 @@ class Breaker:
         if now < self._closed_again_at:
             return False
         self._closed_again_at = now + self._pause_seconds  # this one tries; the others wait for what it finds
+        self._is_tried = True
         return True
 
     def success(self) -> None:
@@ -73,6 +76,7 @@ class Breaker:
         self._failures = 0
         self._pause_seconds = FIRST_PAUSE_SECONDS
         self._closed_again_at = None
+        self._is_tried = False
 
     def failure(self, now: float) -> None:
         """Take note of no answer, or of one that only says that Airflow cannot answer."""
@@ -80,6 +84,9 @@ class Breaker:
             self._failing_since = now
         self._failures += 1
         if self._closed_again_at is not None:
+            if not self._is_tried:  # sent before it opened, and fails for the same reason
+                return
+            self._is_tried = False
             self._pause_seconds = min(self._pause_seconds * 2, LONGEST_PAUSE_SECONDS)
         elif self._failures < FAILURES_TO_OPEN:
             return

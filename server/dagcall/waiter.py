@@ -26,7 +26,7 @@ FIRST_LINE_SECONDS = 3.0
 """Airflow sends the first state at once; a proxy that holds it back for so long holds back the others too."""
 NO_STREAMS_SECONDS = 300.0
 """How long streams are left alone after one was held back."""
-OVERLAP = timedelta(seconds=30)
+OVERLAP = timedelta(seconds=10)
 """How far the shared question looks back behind the latest end seen: an end is committed later than it is dated."""
 SWEEP_SECONDS = 30.0
 """How often it is checked that nothing was missed: what the shared question cannot see costs a caller no more."""
@@ -196,14 +196,18 @@ class Waiter:
         return [watch for watch in self._watches.values() if watch.stream is None]
 
     async def _poll(self) -> None:
-        """Ask about all runs that have no stream, until there is none left."""
+        """Ask about all runs that have no stream, until there is none left.
+
+        Soon again after an end was found, for where one run ends others are about to.
+        """
+        found = False
         while watches := self._polled():
-            youngest = max(watch.started for watch in watches)
-            await self._sleep(interval_seconds(self._now() - youngest, shortest=POLL_SHORTEST_SECONDS))
+            age = 0.0 if found else self._now() - max(watch.started for watch in watches)
+            await self._sleep(interval_seconds(age, shortest=POLL_SHORTEST_SECONDS))
             if not (watches := self._polled()):
                 return
             try:
-                await self._ask_which_ended(watches)
+                found = await self._ask_which_ended(watches)
                 await self._sweep()
             except AirflowRefused as error:
                 for watch in watches:
@@ -215,7 +219,8 @@ class Waiter:
             except Exception:
                 logger.exception("the completion poll stumbled; it goes on")
 
-    async def _ask_which_ended(self, watches: list[_Watch]) -> None:
+    async def _ask_which_ended(self, watches: list[_Watch]) -> bool:
+        """Ask the shared question; say whether one of these runs has ended."""
         dag_ids = sorted({watch.key[0] for watch in watches})
         runs = await self.api.fetch_finished_runs(dag_ids, since=min(watch.since for watch in watches))
         latest = max((run.end_date for run in runs if run.end_date), default=None)
@@ -226,6 +231,7 @@ class Waiter:
         if latest is not None:
             for watch in watches:
                 watch.since = max(watch.since, latest - OVERLAP)
+        return any(watch.is_over for watch in watches)
 
     async def _sweep(self) -> None:
         """Ask about each polled run that is not among the unfinished ones: deleted, or ended unseen.

@@ -68,6 +68,12 @@ def test_an_open_breaker_lets_one_request_try_after_each_pause() -> None:
     assert breaker.seconds_away(FIRST_PAUSE_SECONDS) == FIRST_PAUSE_SECONDS
 
 
+def test_what_was_sent_before_the_breaker_opened_and_fails_later_makes_no_pause_longer() -> None:
+    breaker = opened()
+    breaker.failure(1)
+    assert breaker.seconds_to_next_try(1) == FIRST_PAUSE_SECONDS - 1
+
+
 def test_pauses_double_up_to_a_longest_and_an_answer_ends_them() -> None:
     breaker, now = opened(), 0.0
     for _ in range(10):

@@ -1,0 +1,47 @@
+"""A thousand dags: from dagcall's start until all are listed."""
+
+import asyncio
+import shutil
+import sys
+import time
+
+from bench.mcp_client import McpConnection
+from bench.servers import Servers
+from bench.stock_airflow import DAGS, StockAirflow
+from bench.table import DAGCALL, NotMeasured, Table
+from dagcall.demo.stack import NotReady
+
+DAGS_IN_FILE = 1000
+OWN_TOOLS = 2
+PARSE_SECONDS = 240.0
+LIST_SECONDS = 180.0
+LOOK_SECONDS = 0.2
+SECTION = "A thousand dags, stock Airflow"
+
+
+async def measure(table: Table, servers: Servers, airflow: StockAirflow) -> None:
+    """Put the dags into Airflow, and start dagcall."""
+    file = airflow.dags / "thousand.py"
+    shutil.copy(DAGS / "thousand.py.txt", file)
+    what = "from dagcall's start until all are listed"
+    try:
+        await airflow.wait_for_dags("many", DAGS_IN_FILE, seconds=PARSE_SECONDS)
+    except NotReady:
+        table.put(SECTION, what, "s", DAGCALL, NotMeasured(f"Airflow had not read them after {PARSE_SECONDS:.0f} s"))
+        return
+    finally:
+        file.unlink()
+    config = servers.write_config(airflow.account(f"http://127.0.0.1:{airflow.port}"), dags="many_*")
+    words = [sys.executable, "-m", "dagcall", "serve", "--config", str(config)]
+    began = time.perf_counter()
+    async with servers.server("dagcall", lambda port: [*words, "--port", str(port)]) as server:
+        serving = time.perf_counter() - began
+        listed = 0
+        while listed < DAGS_IN_FILE and time.perf_counter() - began < LIST_SECONDS:
+            async with await McpConnection.opened(server.port) as connection:
+                listed = len((await connection.list_tools())["tools"]) - OWN_TOOLS
+            await asyncio.sleep(LOOK_SECONDS)
+        took = time.perf_counter() - began
+    table.put(SECTION, "from dagcall's start until it answers", "s", DAGCALL, serving)
+    late = NotMeasured(f"{listed} were listed after {LIST_SECONDS:.0f} s")
+    table.put(SECTION, what, "s", DAGCALL, took if listed >= DAGS_IN_FILE else late, at_most=60)

@@ -1,0 +1,58 @@
+"""What it ran on, and what a process uses. Linux's `/proc` is read; elsewhere there is no figure."""
+
+import os
+import platform
+import sys
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from bench.table import NotMeasured, Value
+from dagcall.demo.installation import AIRFLOW_VERSION
+from dagcall.demo.process_table import family, process_table
+
+NO_PROC = NotMeasured("this system has no /proc")
+# Of /proc/<pid>/stat after the name; see man 5 proc.
+USER_TICKS, SYSTEM_TICKS = 11, 12
+
+
+def facts() -> dict[str, Any]:
+    """Return what a reader needs to judge the figures."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return {
+        "cores": os.cpu_count() if sys.platform == "darwin" else len(os.sched_getaffinity(0)),
+        "memory": f"{memory / 2**30:.0f} GiB",
+        "system": f"{platform.system()} {platform.machine()}",
+        "python": platform.python_version(),
+        "mcp": version("mcp"),
+        "airflow": AIRFLOW_VERSION,
+        "dagcall": version("dagcall"),
+    }
+
+
+def has_proc() -> bool:
+    """Say whether processes can be measured here."""
+    return Path("/proc/self/stat").exists()
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the CPU time of a process and of those of its family that run now, in user and system mode."""
+    ticks = 0
+    for row in family(process_table(), pid):
+        try:
+            fields = Path(f"/proc/{row.pid}/stat").read_text().rpartition(")")[2].split()
+        except OSError:  # it ended just now
+            continue
+        ticks += int(fields[USER_TICKS]) + int(fields[SYSTEM_TICKS])
+    return ticks / os.sysconf("SC_CLK_TCK")
+
+
+def resident_kib(pid: int) -> float:
+    """Return the resident memory of one process."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1024
+
+
+def or_no_proc(value: float | None) -> Value:
+    """Return the value, or why there is none."""
+    return NO_PROC if value is None else value
