@@ -154,7 +154,7 @@ def test_pins_are_equal_until_one_is_changed(demo: RunningDemo, tmp_path: Path) 
     assert '-      "default": "WELCOME10"' in differs.stdout.replace("       ", "      ")
     assert "factorial: published, but not pinned\n" in differs.stdout
     assert "gone: pinned, but not published any more\n" in differs.stdout
-    assert differs.stderr.endswith("3 tools differ from their pins in pins; review them, then: dagcall pin\n")
+    assert "3 tools differ from their pins in pins; " in differs.stderr
 
     again = run_dagcall("pin", "--prune", "--dir", "pins", environ=demo.environ, folder=tmp_path)
     assert again.returncode == 0

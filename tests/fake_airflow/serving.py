@@ -1,6 +1,7 @@
 """The fake behind a real socket, for tests that start a process."""
 
 import asyncio
+import socket
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -37,6 +38,7 @@ def served(airflow: FakeAirflow, port: int = 0) -> Iterator[str]:
     )
     server = uvicorn.Server(config)
     sockets = [config.bind_socket()]
+    sockets[0].setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # asyncio does so only for sockets of its own
     thread = threading.Thread(target=server.run, args=(sockets,), daemon=True)
     thread.start()
     try:

@@ -63,6 +63,13 @@ class Record:
         """Return the runs that were started with this argument."""
         return [run for run in await self.runs(dag_id) if run["conf"] == {"x": x}]
 
+    async def runs_from(self, dag_id: str, first: int) -> dict[int, Json]:
+        """Return the runs whose argument is this number or a greater one, by argument; there is one for each (I1)."""
+        runs = [run for run in await self.runs(dag_id) if run["conf"]["x"] >= first]
+        by_x = {run["conf"]["x"]: run for run in runs}
+        assert len(by_x) == len(runs)
+        return by_x
+
     async def xcom(self, run: Json) -> Any:
         """Return what the run's task returned."""
         path = f"/api/v2/dags/{run['dag_id']}/dagRuns/{run['dag_run_id']}/taskInstances/{TASK}/xcomEntries/return_value"

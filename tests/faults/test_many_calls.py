@@ -1,8 +1,7 @@
-"""A hundred calls at once, alone and while somebody else overruns Airflow."""
+"""A hundred calls at once."""
 
 import asyncio
 
-import pytest
 from mcp import Client
 
 from tests.faults.conftest import Serve, call_on
@@ -10,25 +9,18 @@ from tests.faults.fault_proxy import FaultProxy
 from tests.faults.record import Record
 
 CALLS = 100
-BURST = 30
-"""Concurrent triggers that leave a stock api-server without an answer for anybody for a while."""
+REQUESTS_PER_CALL = 3
 
 
-@pytest.mark.parametrize("burst", [0, BURST])
-async def test_a_hundred_parallel_calls_are_answered_rightly(
-    airflow: Record, proxy: FaultProxy, serve: Serve, x: int, burst: int
+async def test_a_hundred_parallel_calls_are_answered_rightly_with_few_requests(
+    airflow: Record, proxy: FaultProxy, serve: Serve, x: int
 ) -> None:
-    server = serve()
-    async with Client(server.url) as client:
-        calls = [asyncio.create_task(call_on(client, "add", x + number, seconds=200)) for number in range(CALLS)]
-        while len([run for run in await airflow.runs("add") if run["conf"]["x"] >= x]) < CALLS // 4:  # noqa: ASYNC110
-            await asyncio.sleep(0.2)
-        async with airflow.burst("add", burst):
-            answers = await asyncio.gather(*calls)
+    async with Client(serve().url) as client:
+        await client.list_tools()
+        answers = await asyncio.gather(*(call_on(client, "add", x + n, seconds=200) for n in range(CALLS)))
 
-    runs = {run["conf"]["x"]: run for run in await airflow.runs("add") if run["conf"]["x"] >= x}
-    assert len([run for run in await airflow.runs("add") if run["conf"]["x"] >= x]) == CALLS
-    assert [run["dag_run_id"] for run in await airflow.runs("add") if run["state"] == "failed"] == []
+    runs = await airflow.runs_from("add", x)
+    assert [run["state"] for run in runs.values()] == ["success"] * CALLS
     for number, answer in enumerate(answers):
         airflow.require_answer(answer, runs[x + number])
-    assert len(proxy.passed) / CALLS <= 10
+    assert len(proxy.passed) <= REQUESTS_PER_CALL * CALLS
