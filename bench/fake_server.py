@@ -7,7 +7,7 @@ import sys
 
 import uvicorn
 from tests.fake_airflow import FakeAirflow, FakeDag, FakeParam, FakeTask
-from tests.fake_airflow.serving import WallClock, _as_asgi
+from tests.fake_airflow.serving import WallClock, as_asgi
 
 NUMBER = {"n": FakeParam(1, type="integer")}
 
@@ -20,7 +20,7 @@ def main(port: int, dags: int) -> None:
         airflow.add_dag(FakeDag(f"double_{number}", params=NUMBER, tasks=[task], checks=0, max_active_runs=10**6))
     airflow.add_dag(FakeDag("wait", params=NUMBER, tasks=[FakeTask("sleep")], checks=None))
     # Not `served`: uvicorn opens the port itself here, and so sets TCP_NODELAY, as a real api-server's does.
-    uvicorn.run(_as_asgi(airflow), host="127.0.0.1", port=port, log_level="critical", lifespan="off")
+    uvicorn.run(as_asgi(airflow), host="127.0.0.1", port=port, log_level="critical", lifespan="off")
 
 
 if __name__ == "__main__":

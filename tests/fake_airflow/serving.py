@@ -29,7 +29,7 @@ def served(airflow: FakeAirflow, port: int = 0) -> Iterator[str]:
     """Serve on a port of loopback, any free one with 0, in a thread, and give the address."""
     airflow.steady_streams = True
     config = uvicorn.Config(
-        _as_asgi(airflow),
+        as_asgi(airflow),
         host="127.0.0.1",
         port=port,
         log_level="critical",
@@ -49,7 +49,8 @@ def served(airflow: FakeAirflow, port: int = 0) -> Iterator[str]:
         sockets[0].close()
 
 
-def _as_asgi(airflow: FakeAirflow) -> Any:
+def as_asgi(airflow: FakeAirflow) -> Any:
+    """Return the fake as an ASGI application."""
     async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
         content, more = b"", True
         while more:
