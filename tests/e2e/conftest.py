@@ -11,7 +11,7 @@ from tests.terminal import terminal_of
 DAGS = Path(__file__).parent / "dags"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def demo(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDemo]:
     """A running demo, with `dags/factorial.py` as its user's own dag. Runs of other tests are in it, too."""
     own_dags = {"factorial.py": (DAGS / "factorial.py").read_text()}
