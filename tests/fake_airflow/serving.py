@@ -51,6 +51,7 @@ def served(airflow: FakeAirflow, port: int = 0) -> Iterator[str]:
 
 def as_asgi(airflow: FakeAirflow) -> Any:
     """Return the fake as an ASGI application."""
+
     async def app(scope: dict[str, Any], receive: Any, send: Any) -> None:
         content, more = b"", True
         while more:
