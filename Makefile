@@ -8,10 +8,10 @@ PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 RUN := $(UV) run --frozen --no-sync
 
-.PHONY: help install demo test check unit format pin bench build clean
+.PHONY: help install demo test check unit format overload pin bench build clean
 
 help: ## list these commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-9s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
 .tools/bin/uv:
 	@echo "uv is not installed: fetching it into .tools/"
@@ -40,6 +40,9 @@ check: .venv/.ready ## format, lint, types, unit tests (under a minute)
 	@$(RUN) mypy
 	@$(RUN) coverage run -m pytest tests/unit -q
 	@$(RUN) coverage report
+
+overload: .venv/.ready ## a hundred calls while somebody else overruns Airflow (1 to 4 minutes; wants a quiet machine)
+	@$(RUN) pytest tests/faults -m overload $(ARGS)
 
 bench: .venv/.ready ## what dagcall costs, measured on an Airflow of its own (15 minutes; writes bench/results.json)
 	@$(RUN) python -m bench $(ARGS)

@@ -127,7 +127,7 @@ class Runs:
         deadline = self._now() + budget_seconds
         conf = tool.input.conf_from_arguments(arguments, tool=tool.name)
         on_stage(IN_LINE)
-        started = await self._starter.start(Call(tool, arguments, conf, caller, key, note))
+        started = await self._starter.start(Call(tool, arguments, conf, caller, deadline, key, note))
         answer = await self._attend(
             tool, started.run, started.entry, deadline=deadline, on_stage=on_stage, on_outcome=on_outcome
         )

@@ -19,10 +19,11 @@ caller form a family of numbered ids, and it is decided whether this call is a r
 
 import asyncio
 import secrets
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import TypeVar
 
 import stamina
 
@@ -30,6 +31,7 @@ from dagcall.airflow import AirflowApi
 from dagcall.catalog import Catalog, reason_not_to_run
 from dagcall.errors import (
     AirflowAnswerUnusable,
+    AirflowAway,
     AirflowConflict,
     AirflowNotFound,
     AirflowRejected,
@@ -41,11 +43,14 @@ from dagcall.errors import (
 from dagcall.identity import Identity, number_in
 from dagcall.ledger import REPLAY_SECONDS, Entry, Ledger
 from dagcall.model import DagSummary, Json, Run, RunState
+from dagcall.pressure import Breaker
 from dagcall.receipts import says_answered
 from dagcall.tools import WAIT_TOOL_NAME, Tool
 
 ATTEMPTS = 4
-TOTAL_SECONDS = 60.0
+PATIENCE_SECONDS = 60.0
+"""How long a call tries to start its run, if it may take so long at all."""
+LOOK_AGAIN_SECONDS = 1.0
 LOGICAL_DATE_ATTEMPTS = 10
 FAMILY_ATTEMPTS = 20
 """How many numbers are tried when other processes keep taking them."""
@@ -54,6 +59,9 @@ CHECK_SECONDS = 2.0
 MAX_KEY_LENGTH = 255
 META_IDEMPOTENCY_KEY = "dagcall/idempotency_key"
 """Where a caller's program puts its key: never among the arguments, for a model makes a new one with every retry."""
+
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +73,8 @@ class Call:
     conf: Mapping[str, Json]
     caller: str
     """Who calls; a run's owner."""
+    deadline: float
+    """When the caller has to have an answer, by the loop's clock."""
     key: str | None = None
     """The caller's idempotency key."""
     note: str = ""
@@ -242,8 +252,9 @@ class Starter:
 
     async def _trigger(self, call: Call, entry: Entry) -> tuple[Run, bool]:
         """Start the run of an entry, or find it there; say whether it is this call's own."""
+        until = self._now() if self._breaker.is_open else min(self._now() + PATIENCE_SECONDS, call.deadline)
         try:
-            await self._require_can_run(call.tool)
+            await self._require_can_run(call.tool, until)
         except TriggerRefused:
             with _nothing_started():
                 run = await self._find(call.tool.dag_id, entry.run_id, attempts=ATTEMPTS)
@@ -253,19 +264,41 @@ class Starter:
         is_unsure = False
         try:
             async for attempt in stamina.retry_context(
-                on=self._api.rest.may_retry, attempts=ATTEMPTS, wait_initial=0.2, wait_max=3.0, timeout=TOTAL_SECONDS
+                on=_may_settle, attempts=ATTEMPTS, wait_initial=0.2, wait_max=3.0, timeout=PATIENCE_SECONDS
             ):
                 with attempt:
-                    if is_unsure and (run := await self._find(call.tool.dag_id, entry.run_id)):
+                    if is_unsure and (
+                        run := await self._patiently(until, lambda: self._find(call.tool.dag_id, entry.run_id))
+                    ):
                         return self._seen(call, entry, run)
                     try:
-                        return self._seen(call, entry, await self._post(call, entry.run_id))
+                        run = await self._patiently(until, lambda: self._post(call, entry.run_id))
+                        return self._seen(call, entry, run)
                     except AirflowUnreachable as error:
                         is_unsure = is_unsure or error.is_effect_possible
                         raise
         except AirflowUnreachable as error:
             raise _unstarted(call, entry, error, is_unsure=is_unsure) from error
         raise AssertionError  # pragma: no cover - retry_context ends by returning or raising
+
+    async def _patiently(self, until: float, ask: Callable[[], Awaitable[T]]) -> T:
+        """Ask; where the breaker lets nothing through, wait for Airflow and ask then: this is no retry.
+
+        A call that came while Airflow was there waits its time out; one that comes while it is away is told at once.
+        """
+        while True:
+            try:
+                return await ask()
+            except AirflowAway:
+                seconds = min(self._breaker.seconds_to_next_try(self._now()), LOOK_AGAIN_SECONDS)
+                seconds += secrets.randbelow(500) / 1000  # not all of those who wait at once
+                if self._now() + seconds > until:
+                    raise
+            await asyncio.sleep(seconds)
+
+    @property
+    def _breaker(self) -> Breaker:
+        return self._api.rest.gate.breaker
 
     def _seen(self, call: Call, entry: Entry, run: Run) -> tuple[Run, bool]:
         entry.is_started = True
@@ -313,11 +346,12 @@ class Starter:
 
     # Beforehand
 
-    async def _require_can_run(self, tool: Tool) -> None:
+    async def _require_can_run(self, tool: Tool, until: float) -> None:
         """Refuse a dag that would leave the run queued for ever, or that is no longer there."""
         try:
             with _nothing_started():
-                reason = reason_not_to_run(await self._fresh_summary(tool.dag_id))
+                dag = await self._patiently(until, lambda: self._fresh_summary(tool.dag_id))
+            reason = reason_not_to_run(dag)
         except AirflowNotFound:
             reason = "it is no longer there"
         if reason:
@@ -334,6 +368,13 @@ class Starter:
             check.add_done_callback(lambda task: task.cancelled() or task.exception())
             self._checks[dag_id] = (now, check)
         return await asyncio.shield(check)
+
+
+def _may_settle(error: Exception) -> bool | float:
+    """Say whether asking again settles it. Not from the budget for retries: what is unsure must not stay so."""
+    if not isinstance(error, AirflowUnreachable) or isinstance(error, AirflowAway):
+        return False
+    return True if error.retry_after_seconds is None else error.retry_after_seconds
 
 
 @contextmanager

@@ -41,7 +41,7 @@ async def test_a_call_to_an_airflow_that_stays_away_is_told_so_and_can_be_made_a
     await proxy.refuse()
     began = time.monotonic()
 
-    told = [await call(url, "add", x + 1) for _ in range(4)]
+    told = [await call(url, "add", x + 1, wait_seconds=5) for _ in range(4)]
 
     assert time.monotonic() - began < 30
     assert all(text_of(answer).startswith("Nothing was started: Airflow ") for answer in told)

@@ -33,7 +33,7 @@ ALLOWED = {
     "waiter": {"airflow", "errors", "gate", "model", "waiting"},
     "receipts": {"airflow", "errors", "model"},
     "outcomes": {"airflow", "errors", "failures", "model", "results", "tools"},
-    "starting": {"airflow", "catalog", "errors", "identity", "ledger", "model", "receipts", "tools"},
+    "starting": {"airflow", "catalog", "errors", "identity", "ledger", "model", "pressure", "receipts", "tools"},
     "runs": {
         *("airflow", "catalog", "errors", "gate", "identity", "ledger", "model", "outcomes", "starting", "tools"),
         *("receipts", "waiter"),

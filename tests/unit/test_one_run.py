@@ -397,7 +397,7 @@ async def test_while_airflow_is_away_new_calls_are_told_at_once_and_waiting_ones
         await until(lambda: dagcall.waiter.watched == 1)
         airflow.add_fault(Fault(error=httpx.ConnectError, times=None))
         for x in range(2, 5):
-            assert (await call(dagcall, x=x)).is_error
+            assert (await call(dagcall, x=x, wait_seconds=0.1)).is_error
         asked = len(airflow.requests)
         told = text_of(await call(dagcall, x=9))
         assert len(airflow.requests) == asked
@@ -408,6 +408,22 @@ async def test_while_airflow_is_away_new_calls_are_told_at_once_and_waiting_ones
 
     assert told.startswith("Nothing was started: Airflow has not answered for ")
     assert len(airflow.runs) == 1
+
+
+async def test_a_call_that_came_while_airflow_was_there_waits_for_it_to_be_back(served: Served) -> None:
+    airflow = an_airflow()
+
+    async with served(airflow, wait_seconds=60) as dagcall:
+        content(await call(dagcall, x=1))
+        airflow.add_fault(Fault(route="trigger", error=httpx.ConnectError, times=None))
+        calling = [asyncio.create_task(call(dagcall, x=x)) for x in range(2, 8)]
+        await until(lambda: dagcall.waiter.api.rest.gate.breaker.is_open)
+        airflow.clear_faults()
+        dagcall.waiter.api.rest.gate.breaker.success()
+        results = [content(result)["results"] for result in await asyncio.gather(*calling)]
+
+    assert results == [{"total": x + 1} for x in range(2, 8)]
+    assert len(airflow.runs) == 7
 
 
 async def test_a_full_line_turns_calls_away_at_once(served: Served) -> None:
