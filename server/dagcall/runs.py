@@ -200,6 +200,9 @@ class Runs:
             entry.waiting -= 1
             self._left(tool, run, entry)
             raise
+        except RunOutOfSight:  # its outcome is still to come, for whoever asks again
+            entry.waiting -= 1
+            raise
         except RunError:
             entry.waiting -= 1
             self._ended(run, entry, on_outcome)

@@ -270,6 +270,20 @@ async def test_a_call_that_stayed_unsure_is_settled_by_its_repeat(served: Served
     assert len(airflow.runs) == 1
 
 
+async def test_an_outcome_that_could_not_be_read_is_still_the_calls_own(served: Served) -> None:
+    airflow = an_airflow()
+    airflow.add_fault(Fault(route="wait", status=403, times=None))
+
+    async with served(airflow) as dagcall:
+        unread = await call(dagcall)
+        airflow.clear_faults()
+        read = content(await call(dagcall))
+
+    assert unread.is_error
+    assert read["results"] == {"total": 2}
+    assert len(airflow.runs) == 1
+
+
 async def test_a_call_that_started_nothing_leaves_its_number_to_the_next(served: Served) -> None:
     airflow = an_airflow()
     airflow.add_fault(Fault(route="trigger", status=400, body={"detail": "not now"}))
