@@ -13,6 +13,7 @@ The map, from what knows nothing to what knows everything. A module imports only
     failures      failed task instances and their log -> the text a caller reads
     policy        what the operator says of a tool
     tools         dag + policy -> the tool on the wire
+    answers       what a call came to -> the result on the wire
     pins          tool_schemas/: canonical text, comparison, readable differences
     waiting       how long until the next look at a run
     pressure      how much Airflow takes just now: limit, breaker, retry budget
@@ -27,10 +28,13 @@ The map, from what knows nothing to what knows everything. A module imports only
     catalog       allow-list x Airflow x pins -> the tools published now
     waiter        everyone who waits for a run, told when it ends
     receipts      writes into Airflow which outcomes have arrived
-    outcomes      what a finished run came to
+    outcomes      what a run that succeeded came to
+    dossiers      why a run failed
+    progress      what a caller is told while its call goes on
     starting      one call, one run: new, or the one that is there already
     runs          one call from start to end
     mcp_server    the MCP surface: list, call, errors -> results
+    assembly      every part wired together
     stdin         stdin as a stream that we can end, too
     serve         stdio and Streamable HTTP, start to clean stop
     cli           serve | tools | call | pin | check | demo

@@ -289,7 +289,7 @@ def _first_leaf(error: Exception) -> Exception:
 
 
 async def _snapshot(settings: Settings) -> Snapshot:
-    from dagcall.serve import assembled  # noqa: PLC0415 - what serves takes long to import
+    from dagcall.assembly import assembled  # noqa: PLC0415 - what serves takes long to import
 
     async with assembled(settings, wait_seconds=0) as dagcall:
         return await dagcall.catalog.refresh()
@@ -307,7 +307,7 @@ async def _call(
     """Call a tool: of the server at a URL, or of one in this process, over the same client."""
     from mcp import Client, MCPError  # noqa: PLC0415 - likewise
 
-    from dagcall.serve import assembled  # noqa: PLC0415 - likewise
+    from dagcall.assembly import assembled  # noqa: PLC0415 - likewise
     from dagcall.starting import META_IDEMPOTENCY_KEY  # noqa: PLC0415 - likewise
 
     console = Console(stderr=True)

@@ -6,11 +6,10 @@ exception to the client.
 """
 
 import asyncio
-import json
 import logging
 from collections.abc import Callable, Mapping
 from importlib.metadata import version
-from typing import Any, Self
+from typing import Any
 
 from mcp import MCPError
 from mcp.server import CacheHint, ServerRequestContext
@@ -24,17 +23,18 @@ from mcp_types import (
     ListToolsResult,
     NotificationParams,
     PaginatedRequestParams,
-    TextContent,
 )
 from mcp_types import Tool as WireTool
 
+from dagcall.answers import call_result, cancel_result, error_result
 from dagcall.catalog import Catalog
 from dagcall.delivery import SCOPE_KEY as DELIVERY_KEY
 from dagcall.delivery import Delivery
 from dagcall.errors import DagcallError, InvalidArguments, UnknownTool
 from dagcall.ledger import Entry
 from dagcall.model import Json
-from dagcall.runs import IN_LINE, Answer, Runs
+from dagcall.progress import Progress
+from dagcall.runs import Runs
 from dagcall.starting import META_IDEMPOTENCY_KEY
 from dagcall.tools import CANCEL_TOOL_NAME, WAIT_TOOL_NAME, Tool, own_tools, visible
 
@@ -42,11 +42,6 @@ logger = logging.getLogger(__name__)
 
 FIRST_LIST_SECONDS = 8.0
 """How long the first `tools/list` waits for Airflow. claude.ai wants its first answers within 10 s."""
-PROGRESS_SECONDS = 2.0
-PROGRESS_LONGEST_SECONDS = 10.0
-"""A progress message at least this often: proxies and clients cut off what is silent for 30 to 60 s."""
-MAX_RESULT_BYTES = 400_000
-"""JSON travels twice, as text and as structured content, and Python clients break off an answer above 1 MiB."""
 MAX_CLIENT_NAME = 100
 
 INSTRUCTIONS = (
@@ -142,15 +137,15 @@ class McpServer:
         self.idle.clear()
         try:
             if self._is_stopping:
-                return _error("Nothing was started: this dagcall is about to stop; call again in a moment.")
+                return error_result("Nothing was started: this dagcall is about to stop; call again in a moment.")
             return await self._answer(ctx, params.name, params.arguments or {})
         except UnknownTool as error:
             raise MCPError(code=INVALID_PARAMS, message=str(error)) from error
         except DagcallError as error:
-            return _error(str(error))
+            return error_result(str(error))
         except Exception:
             logger.exception("a call of %s failed inside dagcall", params.name)
-            return _error(
+            return error_result(
                 f"dagcall itself failed while it worked on this call of {params.name}; its log says how. "
                 "Whether a run was started can be seen in Airflow."
             )
@@ -163,8 +158,8 @@ class McpServer:
         await self._catalog.wait_until_read(FIRST_LIST_SECONDS)
         if name == CANCEL_TOOL_NAME:
             tool, run_id = self._named_run(name, arguments)
-            return _cancelled(await self._runs.cancel(tool, run_id, caller=CALLER))
-        async with _Progress(ctx, self._runs) as progress:
+            return cancel_result(await self._runs.cancel(tool, run_id, caller=CALLER))
+        async with Progress(ctx.session, lambda: self._runs.in_line) as progress:
             if name == WAIT_TOOL_NAME:
                 tool, run_id = self._named_run(name, arguments)
                 answer = await self._runs.resume(
@@ -187,7 +182,7 @@ class McpServer:
                     on_stage=progress.entered,
                     on_outcome=_carrier(ctx),
                 )
-        return _result(tool, answer)
+        return call_result(tool, answer)
 
     def _budget(self, ctx: Context, tool: Tool) -> float:
         """Return how long this call waits: as the caller asks, within bounds, else as the tool or transport says."""
@@ -227,81 +222,6 @@ def _idempotency_key(ctx: Context, tool: str) -> str | None:
     if key is not None and not isinstance(key, str):
         raise InvalidArguments(tool, (f"{META_IDEMPOTENCY_KEY} in _meta is not text",))
     return key
-
-
-class _Progress:
-    """Tells a caller how its run is doing, every few seconds and at every change; the SDK drops what none asked for."""
-
-    def __init__(self, ctx: Context, runs: Runs) -> None:
-        self._session = ctx.session
-        self._runs = runs
-        self._stage = IN_LINE
-        self._changed = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
-
-    def entered(self, stage: str) -> None:
-        """Take note of what is going on."""
-        if stage != self._stage:
-            self._stage = stage
-            self._changed.set()
-
-    async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._report())
-        return self
-
-    async def __aexit__(self, *_: object) -> None:
-        if self._task is not None:
-            self._task.cancel()
-            await asyncio.gather(self._task, return_exceptions=True)
-
-    async def _report(self) -> None:
-        loop = asyncio.get_running_loop()
-        started = loop.time()
-        pause = PROGRESS_SECONDS
-        while True:
-            try:
-                async with asyncio.timeout(pause):
-                    await self._changed.wait()
-                self._changed.clear()
-            except TimeoutError:
-                pause = min(pause * 1.5, PROGRESS_LONGEST_SECONDS)
-            seconds = loop.time() - started  # strictly increasing, as the protocol demands
-            others = f" ({self._runs.in_line} calls wait to be started)" if self._stage == IN_LINE else ""
-            await self._session.report_progress(seconds, None, f"{self._stage}{others}, {seconds:.0f} s since the call")
-
-
-def _result(tool: Tool, answer: Answer) -> CallToolResult:
-    content: dict[str, Json] = {"state": answer.state.value, "dag_run_id": answer.run_id}
-    if answer.results is None:
-        content["state"] = "running"
-        content["message"] = (
-            f"The run goes on ({answer.state.value}). Call {WAIT_TOOL_NAME} with tool {tool.name!r} and this "
-            "dag_run_id for its result."
-        )
-    else:
-        content["results"] = dict(answer.results)
-    if answer.is_replayed:
-        content["replayed"] = True
-    content["url"] = answer.url
-    text = json.dumps(content, ensure_ascii=False, allow_nan=False)
-    size = len(text.encode())
-    if size > MAX_RESULT_BYTES:
-        del content["results"]
-        content["message"] = (
-            f"The dag succeeded, but its results are {size:,} bytes of JSON and at most {MAX_RESULT_BYTES:,} can be "
-            "handed over. They can be read in Airflow at the url; let the dag return less, or name other result tasks."
-        )
-        text = json.dumps(content, ensure_ascii=False, allow_nan=False)
-    return CallToolResult(content=[TextContent(type="text", text=text)], structured_content=content)
-
-
-def _cancelled(answer: Answer) -> CallToolResult:
-    content = {"state": answer.state.value, "dag_run_id": answer.run_id, "url": answer.url}
-    return CallToolResult(content=[TextContent(type="text", text=json.dumps(content))], structured_content=content)
-
-
-def _error(text: str) -> CallToolResult:
-    return CallToolResult(is_error=True, content=[TextContent(type="text", text=text)])
 
 
 def _note(ctx: Context, tool: str) -> str:

@@ -1,20 +1,15 @@
-"""What a finished run came to: its results, or why it failed.
+"""What a run that succeeded came to: its results.
 
 Knows which tasks make the answer, and what each version of Airflow gets wrong about their XComs.
 """
 
 import asyncio
-import logging
 from collections.abc import Mapping
 
 from dagcall.airflow import RESULTS_THROUGH_WAIT, AirflowApi
-from dagcall.errors import AirflowError
-from dagcall.failures import MAX_TASKS, exception_in, failed_instances, failure_text
-from dagcall.model import Dag, Json, Run, Task, TaskInstance, leaf_task_ids
+from dagcall.model import Dag, Json, Run, Task, leaf_task_ids
 from dagcall.results import placed_by_map_index, plain_json
 from dagcall.tools import Tool
-
-logger = logging.getLogger(__name__)
 
 
 class Outcomes:
@@ -34,22 +29,6 @@ class Outcomes:
         else:
             raw = await self._at_once(tool, run)
         return {task_id: plain_json(value) for task_id, value in raw.items()}
-
-    async def failure(self, run: Run, url: str) -> str:
-        """Return what a caller reads of a run that failed."""
-        instances = await self._api.fetch_task_instances(run.dag_id, run.run_id)
-        exceptions = {}
-        for instance in failed_instances(instances)[:MAX_TASKS]:
-            if reason := await self._exception(run, instance):
-                exceptions[instance.task_id, instance.map_index] = reason
-        return failure_text(dag_id=run.dag_id, run_id=run.run_id, url=url, instances=instances, exceptions=exceptions)
-
-    async def _exception(self, run: Run, instance: TaskInstance) -> str | None:
-        try:
-            return exception_in(await self._api.fetch_log(run.dag_id, run.run_id, instance))
-        except AirflowError as error:  # no right to read logs, or no log: the failure is told without it
-            logger.info("the log of task %s of run %s could not be read: %s", instance.task_id, run.run_id, error)
-            return None
 
     async def _at_once(self, tool: Tool, run: Run) -> dict[str, Json]:
         """Read the results with one request where it is known which tasks make them.

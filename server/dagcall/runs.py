@@ -6,14 +6,16 @@ How a call gets its one run is `starting`'s business, how its end is noticed `wa
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from typing import TypeVar
 
 import stamina
 
 from dagcall.airflow import AirflowApi
+from dagcall.answers import Answer
 from dagcall.catalog import Catalog
+from dagcall.dossiers import Dossiers
 from dagcall.errors import (
     AirflowError,
     AirflowNotFound,
@@ -28,6 +30,7 @@ from dagcall.identity import Identity, number_in
 from dagcall.ledger import Entry, Ledger
 from dagcall.model import Json, Run, RunState
 from dagcall.outcomes import Outcomes
+from dagcall.progress import IN_LINE
 from dagcall.receipts import Receipts, says_answered
 from dagcall.starting import Call, Starter
 from dagcall.tools import WAIT_TOOL_NAME, Tool
@@ -40,27 +43,12 @@ GRACE_SECONDS = 3.0
 PATIENCE_SECONDS = (0.5, 5.0)
 """The first and the longest pause between tries to read an outcome while Airflow is away."""
 CANCEL_ATTEMPTS = 4
-IN_LINE = "in line"
 
 T = TypeVar("T")
 OnStage = Callable[[str], None]
 """Told what is going on with a call, in a word or two."""
 OnOutcome = Callable[[Entry], None]
 """Given the entry of a run whose outcome is about to go to its caller, to note there whether it arrived."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """What a call came to, other than an error."""
-
-    state: RunState
-    """`success`, or the state in which the run was left."""
-    run_id: str
-    url: str
-    results: Mapping[str, Json] | None = None
-    """Task id -> plain JSON; None while the run goes on."""
-    is_replayed: bool = False
-    """Whether the run had ended before this call came."""
 
 
 class Runs:
@@ -87,6 +75,7 @@ class Runs:
         self._waiter = waiter
         self._identity = identity
         self._outcomes = Outcomes(api)
+        self._dossiers = Dossiers(api)
         self._receipts = Receipts(api)
         self._ledger = Ledger()
         self._starter = Starter(
@@ -227,7 +216,7 @@ class Runs:
                 return Answer(state, run.run_id, url)
             on_stage("reading the results")
             if state is RunState.FAILED:
-                raise RunFailed(await self._patiently(deadline, lambda: self._outcomes.failure(run, url)))
+                raise RunFailed(await self._patiently(deadline, lambda: self._dossiers.failure(run, url)))
             results = await self._patiently(deadline, lambda: self._outcomes.results(tool, run))
             return Answer(state, run.run_id, url, results)
         except AirflowError as error:

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 import stamina
 
+from dagcall.assembly import Dagcall, assembled
 from dagcall.config import Settings
-from dagcall.serve import Dagcall, assembled
 from tests.fake_airflow import FakeAirflow
 
 

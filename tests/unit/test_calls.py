@@ -11,7 +11,7 @@ import pytest
 from mcp import Client, MCPError
 from mcp_types import CallToolResult, TextContent
 
-from dagcall.serve import Dagcall
+from dagcall.assembly import Dagcall
 from tests.fake_airflow import NOTSET, FakeAirflow, FakeDag, FakeParam, FakeTask, Fault
 from tests.fake_airflow.questions import Version
 from tests.unit.conftest import Served
@@ -499,7 +499,7 @@ async def test_the_sweep_finds_what_the_shared_question_cannot_see(
 
 
 async def test_progress_is_told_and_strictly_increases(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dagcall.mcp_server.PROGRESS_SECONDS", 0.01)
+    monkeypatch.setattr("dagcall.progress.PROGRESS_SECONDS", 0.01)
     airflow = FakeAirflow()
     airflow.add_dag(add(checks=None))
     seen: list[tuple[float, str | None]] = []

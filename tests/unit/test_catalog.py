@@ -7,7 +7,7 @@ import httpx
 import pytest
 from mcp import Client
 
-from dagcall.serve import Dagcall
+from dagcall.assembly import Dagcall
 from dagcall.tools import wire_json
 from tests.fake_airflow import NOTSET, FakeAirflow, FakeDag, FakeParam, FakeTask, Fault
 from tests.unit.conftest import Served

@@ -20,6 +20,7 @@ ALLOWED = {
     "failures": {"model"},
     "policy": {"model", "naming"},
     "tools": {"model", "naming", "policy", "schemas"},
+    "answers": {"model", "tools"},
     "pressure": set(),
     "identity": {"model"},
     "ledger": set(),
@@ -32,26 +33,31 @@ ALLOWED = {
     "catalog": {"airflow", "errors", "model", "pins", "policy", "tools", "wording"},
     "waiter": {"airflow", "errors", "gate", "model", "waiting"},
     "receipts": {"airflow", "errors", "model"},
-    "outcomes": {"airflow", "errors", "failures", "model", "results", "tools"},
+    "outcomes": {"airflow", "model", "results", "tools"},
+    "dossiers": {"airflow", "errors", "failures", "model"},
+    "progress": set(),
     "starting": {"airflow", "catalog", "errors", "identity", "ledger", "model", "pressure", "receipts", "tools"},
     "runs": {
-        *("airflow", "catalog", "errors", "gate", "identity", "ledger", "model", "outcomes", "starting", "tools"),
-        *("receipts", "waiter"),
+        *("airflow", "answers", "catalog", "dossiers", "errors", "gate", "identity", "ledger", "model", "outcomes"),
+        *("progress", "receipts", "starting", "tools", "waiter"),
     },
-    "mcp_server": {"catalog", "delivery", "errors", "ledger", "model", "runs", "starting", "tools"},
+    "mcp_server": {
+        *("answers", "catalog", "delivery", "errors", "ledger", "model", "progress", "runs", "starting", "tools"),
+    },
+    "assembly": {
+        *("airflow", "catalog", "config", "credentials", "errors", "gate", "identity", "mcp_server", "rest", "runs"),
+        "waiter",
+    },
     "stdin": set(),
-    "serve": {
-        *("airflow", "catalog", "config", "credentials", "delivery", "errors", "gate", "identity", "mcp_server"),
-        *("rest", "runs", "stdin", "waiter"),
-    },
-    "cli": {"arguments", "catalog", "config", "demo", "errors", "pins", "serve", "starting", "tools"},
+    "serve": {"assembly", "config", "delivery", "errors", "stdin"},
+    "cli": {"arguments", "assembly", "catalog", "config", "demo", "errors", "pins", "serve", "starting", "tools"},
     "__main__": {"cli"},
     "__init__": set(),
 }
 ONLY_IMPORTER = {"httpx": "rest", "uvicorn": "serve", "typer": "cli", "pydantic_settings": "config"}
 PURE = {
     *("errors", "wording", "model", "naming", "waiting", "pins", "arguments", "schemas", "results", "failures"),
-    *("policy", "tools", "pressure", "identity", "ledger"),
+    *("policy", "tools", "answers", "pressure", "identity", "ledger"),
 }
 IMPURE_LIBRARIES = {"asyncio", "time", "os", "socket", "subprocess", "logging", "random", "secrets"}
 

@@ -20,11 +20,11 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from mcp import Client
 from mcp_types import CallToolResult, RequestParamsMeta
 
+from dagcall.assembly import Dagcall, assembled
 from dagcall.config import Settings
 from dagcall.gate import DEFAULT_LIMIT
 from dagcall.identity import number_in
 from dagcall.ledger import REPLAY_SECONDS
-from dagcall.serve import Dagcall, assembled
 from tests.fake_airflow import NOTSET, FakeAirflow, FakeDag, FakeParam, FakeRun, FakeTask, Fault
 from tests.fake_airflow.wire import Route
 from tests.unit.test_calls import text_of

@@ -9,8 +9,8 @@ import pytest
 from mcp import Client
 from mcp_types import CallToolResult, RequestParamsMeta
 
+from dagcall.assembly import Dagcall
 from dagcall.errors import UnknownRun
-from dagcall.serve import Dagcall
 from tests.fake_airflow import NOTSET, FakeAirflow, FakeDag, FakeParam, FakeTask, Fault
 from tests.fake_airflow.questions import Version
 from tests.fake_airflow.serving import WallClock

@@ -1,0 +1,136 @@
+"""dagcall wired together: the one place that knows every part."""
+
+import hashlib
+import json
+import logging
+import secrets
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from dagcall.airflow import AirflowApi
+from dagcall.catalog import Catalog
+from dagcall.config import AirflowSettings, Settings, read_secret
+from dagcall.credentials import Credentials, FetchToken, static_token, token_command
+from dagcall.errors import ConfigError
+from dagcall.gate import Gate
+from dagcall.identity import Identity
+from dagcall.mcp_server import McpServer
+from dagcall.rest import AirflowRest, log_in
+from dagcall.runs import Runs
+from dagcall.waiter import Waiter
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Dagcall:
+    """Everything that one process needs to serve."""
+
+    catalog: Catalog
+    runs: Runs
+    waiter: Waiter
+    mcp: McpServer
+
+
+@asynccontextmanager
+async def assembled(
+    settings: Settings,
+    *,
+    wait_seconds: float,
+    pins: Mapping[str, dict[str, Any]] | None = None,
+    transport: Any = None,
+    wall_clock: Callable[[], datetime] | None = None,
+) -> AsyncIterator[Dagcall]:
+    """Wire dagcall together. Nothing is asked of Airflow yet.
+
+    Args:
+        settings: what the operator set.
+        wait_seconds: how long a call waits where its tool does not say.
+        pins: tool name -> pinned tool; None to publish without pins.
+        transport: in place of the network, for tests; as httpx takes it.
+        wall_clock: the time in UTC, for tests.
+    """
+    gate = Gate(settings.airflow.max_in_flight, queue=settings.airflow.max_in_line)
+    credentials = Credentials(fetch_token(settings.airflow, gate, transport=transport), now=time.time)
+    rest = AirflowRest(settings.airflow.url, credentials, gate=gate, verify=settings.airflow.tls(), transport=transport)
+    api = AirflowApi(rest, ui_url=settings.airflow.ui_url)
+    catalog = Catalog(api, settings.policies, pins=pins)
+    waiter = Waiter(api)
+    runs = Runs(api, catalog, waiter, Identity(identity_secret(settings)), wall_clock=wall_clock)
+    mcp = McpServer(
+        catalog,
+        runs,
+        wait_seconds=settings.server.wait_seconds or wait_seconds,
+        max_wait_seconds=settings.server.max_wait_seconds,
+        cache_seconds=settings.refresh_seconds,
+    )
+    try:
+        yield Dagcall(catalog, runs, waiter, mcp)
+    finally:
+        await runs.aclose()
+        await waiter.aclose()
+        await rest.aclose()
+
+
+def identity_secret(settings: Settings) -> bytes:
+    """Return what run ids are made with: the secret that was set, else one that follows from the log-in to Airflow.
+
+    Replicas that log in with the same password or token then make the same run ids, and so does a restarted server.
+    Where nothing lasting is known (a command prints the token, or everybody may log in), each process has its own, and
+    a retry is recognised only by the process that saw the first call.
+    """
+    server, airflow = settings.server, settings.airflow
+    if server.secret is not None:
+        return server.secret.get_secret_value().encode()
+    if server.secret_file is not None:
+        return read_secret(server.secret_file, "server.secret_file").encode()
+    lasting = _password(airflow) or (airflow.token and airflow.token.get_secret_value())
+    if not lasting:
+        logger.info("without server.secret a call is not recognised as a retry after a restart")
+        return secrets.token_bytes(32)
+    return hashlib.sha256(json.dumps(["dagcall", airflow.url, airflow.username, lasting]).encode()).digest()
+
+
+def _password(airflow: AirflowSettings) -> str | None:
+    if airflow.password_file is not None:
+        return read_secret(airflow.password_file, "airflow.password_file")
+    return None if airflow.password is None else airflow.password.get_secret_value()
+
+
+def fetch_token(airflow: AirflowSettings, gate: Gate, *, transport: Any = None) -> FetchToken | None:
+    """Return how to get a token; None for an Airflow that lets everybody in.
+
+    Raises:
+        ConfigError: a file that should hold a secret does not.
+    """
+    if airflow.username is not None:
+        return _password_log_in(airflow, airflow.username, gate, transport)
+    if airflow.token is not None:
+        return static_token(airflow.token.get_secret_value())
+    if airflow.token_command is not None:
+        return token_command(airflow.token_command)
+    if airflow.token_file is not None:
+        path = airflow.token_file
+        read_secret(path, "airflow.token_file")
+
+        async def read() -> str:
+            return read_secret(path, "airflow.token_file")
+
+        return read
+    return None
+
+
+def _password_log_in(airflow: AirflowSettings, username: str, gate: Gate, transport: Any) -> FetchToken:
+    password = _password(airflow)
+    if password is None:
+        raise ConfigError("airflow.username needs a password")
+    verify = airflow.tls()
+
+    async def fetch() -> str:
+        return await log_in(airflow.url, username, password, gate=gate, verify=verify, transport=transport)
+
+    return fetch
