@@ -218,9 +218,12 @@ class AirflowApi:
 
     @asynccontextmanager
     async def stream_states(
-        self, dag_id: str, run_id: str, *, interval_seconds: float
-    ) -> AsyncIterator[AsyncIterator[RunState]]:
+        self, dag_id: str, run_id: str, *, interval_seconds: float, result_task_ids: tuple[str, ...] | None = None
+    ) -> AsyncIterator[AsyncIterator[tuple[RunState, dict[str, Json] | None]]]:
         """Stream a run's state, one each interval, the first at once, the last when it is final.
+
+        With the final state come the results of the named tasks, as `fetch_results` returns them; None with any other
+        state, below 3.3, and where no task is named.
 
         The stream may end without a final state (the run was deleted, Airflow restarted): that means "unknown, ask".
         The caller holds a place in the gate (`Purpose.STREAM`).
@@ -229,14 +232,23 @@ class AirflowApi:
             AirflowUnreachable, AirflowNotFound, AirflowRefused: as everywhere; also while streaming.
         """
         path = f"{_run_path(dag_id, run_id)}/wait"
-        async with self._rest.stream_lines(
-            path, query={"interval": interval_seconds}, silence_seconds=interval_seconds + READ_SECONDS
-        ) as lines:
-            yield self._states(lines, path)
+        query: dict[str, Any] = {"interval": interval_seconds}
+        has_results = result_task_ids is not None and await self.version() >= RESULTS_THROUGH_WAIT
+        if has_results:
+            query["result"] = result_task_ids
+        async with self._rest.stream_lines(path, query=query, silence_seconds=interval_seconds + READ_SECONDS) as lines:
+            yield self._states(lines, path, has_results=has_results)
 
-    async def _states(self, lines: AsyncIterator[str], path: str) -> AsyncIterator[RunState]:
+    async def _states(
+        self, lines: AsyncIterator[str], path: str, *, has_results: bool
+    ) -> AsyncIterator[tuple[RunState, dict[str, Json] | None]]:
+        def parse(text: str) -> tuple[RunState, dict[str, Json] | None]:
+            data = json.loads(text)
+            state = RunState(data["state"])
+            return state, dict(data.get("results") or {}) if has_results and state.is_final else None
+
         async for line in lines:
-            yield self._rest.parsed(lambda text: RunState(json.loads(text)["state"]), line, path)
+            yield self._rest.parsed(parse, line, path)
 
     # Results
 

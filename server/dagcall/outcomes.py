@@ -22,15 +22,27 @@ class Outcomes:
         self._declared: dict[str, tuple[Dag, tuple[str, ...]]] = {}
         """Dag id -> the dag likewise, and the tasks that its author declared as its result, once a run showed them."""
 
-    async def results(self, tool: Tool, run: Run) -> dict[str, Json]:
-        """Return the results of a run that succeeded: task id -> plain JSON, null for a task that returned nothing."""
+    def stream_task_ids(self, tool: Tool) -> tuple[str, ...] | None:
+        """Return the tasks that make the result, where that is known without a question; else None."""
+        known = tool.policy.results or self._known_result(tool)
+        dag, tasks = self._tasks.get(tool.dag_id, (None, ()))
+        return known or ((tasks[0].task_id,) if dag == tool.dag and len(tasks) == 1 else None)
+
+    async def results(self, tool: Tool, run: Run, seen: Mapping[str, Json] | None = None) -> dict[str, Json]:
+        """Return the results of a run that succeeded: task id -> plain JSON, null for a task that returned nothing.
+
+        Args:
+            tool: what was called.
+            run: the run, which has succeeded.
+            seen: the stored results of `stream_task_ids`, where they are there already.
+        """
         if await self._api.version() < RESULTS_THROUGH_WAIT:
             raw = await self._one_by_one(run, tool.policy.results or await self._leaves(tool))
         else:
-            raw = await self._at_once(tool, run)
+            raw = await self._at_once(tool, run, seen)
         return {task_id: plain_json(value) for task_id, value in raw.items()}
 
-    async def _at_once(self, tool: Tool, run: Run) -> dict[str, Json]:
+    async def _at_once(self, tool: Tool, run: Run, seen: Mapping[str, Json] | None) -> dict[str, Json]:
         """Read the results with one request where it is known which tasks make them.
 
         Only an answer shows which tasks the author declared as the dag's result, and a task that returned nothing is
@@ -43,8 +55,9 @@ class Outcomes:
                 self._declared[tool.dag_id] = (tool.dag, tuple(raw))
                 return await self._completed(run, tuple(raw), raw)
             task_ids = await self._leaves(tool)
-        raw = await self._api.fetch_results(run.dag_id, run.run_id, task_ids)
-        return await self._completed(run, task_ids, raw)
+        if seen is None:
+            seen = await self._api.fetch_results(run.dag_id, run.run_id, task_ids)
+        return await self._completed(run, task_ids, seen)
 
     def _known_result(self, tool: Tool) -> tuple[str, ...] | None:
         dag, task_ids = self._declared.get(tool.dag_id, (None, None))

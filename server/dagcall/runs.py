@@ -34,7 +34,7 @@ from dagcall.progress import IN_LINE
 from dagcall.receipts import Receipts, says_answered
 from dagcall.starting import Call, Starter
 from dagcall.tools import WAIT_TOOL_NAME, Tool
-from dagcall.waiter import Waiter
+from dagcall.waiter import Ending, Waiter
 
 logger = logging.getLogger(__name__)
 
@@ -211,13 +211,14 @@ class Runs:
         url = self._api.run_url(run.dag_id, run.run_id)
         state = run.state
         try:
-            state = await self._wait(run, deadline, on_stage)
+            ending = await self._wait(tool, run, deadline, on_stage)
+            state = ending.state
             if not state.is_final:
                 return Answer(state, run.run_id, url)
             on_stage("reading the results")
             if state is RunState.FAILED:
                 raise RunFailed(await self._patiently(deadline, lambda: self._dossiers.failure(run, url)))
-            results = await self._patiently(deadline, lambda: self._outcomes.results(tool, run))
+            results = await self._patiently(deadline, lambda: self._outcomes.results(tool, run, ending.results))
             return Answer(state, run.run_id, url, results)
         except AirflowError as error:
             raise RunOutOfSight(
@@ -226,15 +227,20 @@ class Runs:
                 f"nothing. For people: {url}"
             ) from error
 
-    async def _wait(self, run: Run, deadline: float, on_stage: OnStage) -> RunState:
-        """Return the final state, or the last one seen when the budget is spent or dagcall is about to stop."""
+    async def _wait(self, tool: Tool, run: Run, deadline: float, on_stage: OnStage) -> Ending:
+        """Return the end, or the last state seen when the budget is spent or dagcall is about to stop."""
 
         def on_state(state: RunState) -> None:
             if not state.is_final:
                 on_stage(state.value)
 
         on_state(run.state)
-        return await self._waiter.wait_until_ended(run, seconds=deadline - self._now(), on_state=on_state)
+        return await self._waiter.wait_until_ended(
+            run,
+            seconds=deadline - self._now(),
+            on_state=on_state,
+            result_task_ids=self._outcomes.stream_task_ids(tool),
+        )
 
     async def _patiently(self, deadline: float, read: Callable[[], Awaitable[T]]) -> T:
         """Read an outcome; while Airflow is away, wait for it as long as the caller does."""

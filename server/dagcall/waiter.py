@@ -10,14 +10,14 @@ Many may wait for the same run; it is watched once, and as long as somebody wait
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from dagcall.airflow import AirflowApi
 from dagcall.errors import AirflowError, AirflowNotFound, AirflowRefused, AirflowUnreachable, RunDeleted
 from dagcall.gate import Purpose
-from dagcall.model import Run, RunState
+from dagcall.model import Json, Run, RunState
 from dagcall.waiting import POLL_SHORTEST_SECONDS, interval_seconds, next_stream
 
 logger = logging.getLogger(__name__)
@@ -35,6 +35,15 @@ RunKey = tuple[str, str]
 """dag id, run id"""
 
 
+@dataclass(frozen=True, slots=True)
+class Ending:
+    """How far a run had come when the waiting was over."""
+
+    state: RunState
+    results: Mapping[str, Json] | None = None
+    """The stored results of the tasks that were asked for, where they came with the end."""
+
+
 @dataclass(eq=False, slots=True)
 class _Watch:
     """A run being watched."""
@@ -45,6 +54,9 @@ class _Watch:
     since: datetime
     """No end before this, by Airflow's clock, is news."""
     state: RunState
+    result_task_ids: tuple[str, ...] | None = None
+    """Whose results a stream brings with the end."""
+    results: Mapping[str, Json] | None = None
     waiting: dict[asyncio.Future[RunState], Callable[[RunState], None]] = field(default_factory=dict)
     """Who waits, and whom to tell each state that is seen on the way."""
     stream: asyncio.Task[None] | None = None
@@ -83,29 +95,37 @@ class Waiter:
         return len(self._watches)
 
     async def wait_until_ended(
-        self, run: Run, *, seconds: float, on_state: Callable[[RunState], None] = lambda _: None
-    ) -> RunState:
-        """Return the state in which the run ends, or the one that it has when the time is over or `release` is called.
+        self,
+        run: Run,
+        *,
+        seconds: float,
+        on_state: Callable[[RunState], None] = lambda _: None,
+        result_task_ids: tuple[str, ...] | None = None,
+    ) -> Ending:
+        """Return how the run ends, or the state that it has when the time is over or `release` is called.
 
         Args:
             run: as Airflow last showed it.
             seconds: how long to wait at most.
             on_state: told each state that is seen on the way.
+            result_task_ids: the tasks whose results are welcome with the end; None to ask for none.
 
         Raises:
             RunDeleted: somebody deleted the run.
             AirflowRefused: Airflow no longer takes dagcall's credentials.
         """
         if run.state.is_final or self._is_released:
-            return run.state
-        watch = self._watches.get((run.dag_id, run.run_id)) or self._watch(run)
+            return Ending(run.state)
+        watch = self._watches.get((run.dag_id, run.run_id)) or self._watch(run, result_task_ids)
         told: asyncio.Future[RunState] = asyncio.get_running_loop().create_future()
         watch.waiting[told] = on_state
         try:
             async with asyncio.timeout(seconds):
-                return await told
+                state = await told
         except TimeoutError:
-            return watch.state
+            return Ending(watch.state)
+        else:
+            return Ending(state, watch.results if watch.result_task_ids == result_task_ids else None)
         finally:
             del watch.waiting[told]
             if not watch.waiting and not watch.is_over:
@@ -127,8 +147,9 @@ class Waiter:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _watch(self, run: Run) -> _Watch:
-        watch = _Watch((run.dag_id, run.run_id), self._now(), run.run_after - OVERLAP, run.state)
+    def _watch(self, run: Run, result_task_ids: tuple[str, ...] | None) -> _Watch:
+        key = (run.dag_id, run.run_id)
+        watch = _Watch(key, self._now(), run.run_after - OVERLAP, run.state, result_task_ids)
         self._watches[watch.key] = watch
         if watch.started >= self._no_streams_until and self.api.rest.gate.try_enter(Purpose.STREAM):
             watch.stream = asyncio.create_task(self._stream(watch), name=f"stream {run.run_id}")
@@ -166,11 +187,13 @@ class Waiter:
         plan = next_stream(self._now() - watch.started)
         ends_at = self._now() + plan.lasts_seconds
         is_first = True
-        async with self.api.stream_states(*watch.key, interval_seconds=plan.interval_seconds) as states:
+        async with self.api.stream_states(
+            *watch.key, interval_seconds=plan.interval_seconds, result_task_ids=watch.result_task_ids
+        ) as states:
             while True:
                 try:
                     async with asyncio.timeout(FIRST_LINE_SECONDS + (0 if is_first else plan.interval_seconds)):
-                        state = await anext(states)
+                        state, watch.results = await anext(states)
                 except TimeoutError:
                     if is_first:
                         logger.warning("no state came through the stream of run %s; polling instead", watch.key[1])

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from dagcall.airflow import AirflowApi, DagQuery
+from dagcall.airflow import RESULTS_THROUGH_WAIT, AirflowApi, DagQuery
 from dagcall.credentials import Credentials, static_token
 from dagcall.errors import (
     AirflowConflict,
@@ -143,21 +143,36 @@ async def test_states_are_streamed_until_the_end(airflow: ContractAirflow, api: 
     await trigger(api, "one_task", run_id)
     airflow.start("one_task", run_id)
     async with asyncio.timeout(20), api.stream_states("one_task", run_id, interval_seconds=0.1) as states:
-        assert await anext(states) == RunState.RUNNING
+        assert await anext(states) == (RunState.RUNNING, None)
         airflow.finish("one_task", run_id, "failed")
-        rest = [state async for state in states]
+        rest = [state async for state, _ in states]
     assert rest[-1] == RunState.FAILED
     assert set(rest[:-1]) <= {RunState.RUNNING}
+
+
+async def test_from_3_3_a_stream_ends_with_the_results(airflow: ContractAirflow, api: AirflowApi, run_id: str) -> None:
+    await trigger(api, "declared_result", run_id)
+    asked = ("afterwards", "answer")
+    async with (
+        asyncio.timeout(20),
+        api.stream_states("declared_result", run_id, interval_seconds=0.1, result_task_ids=asked) as states,
+    ):
+        assert await anext(states) == (RunState.QUEUED, None)
+        airflow.set_xcom("declared_result", run_id, "answer", 42, is_result=True)
+        airflow.finish("declared_result", run_id, "success")
+        *_, last = [line async for line in states]
+    is_there = await api.version() >= RESULTS_THROUGH_WAIT
+    assert last == (RunState.SUCCESS, {"answer": 42} if is_there else None)
 
 
 async def test_a_stream_of_a_run_that_is_deleted(airflow: ContractAirflow, api: AirflowApi, run_id: str) -> None:
     await trigger(api, "one_task", run_id)
     seen = []
     async with asyncio.timeout(20), api.stream_states("one_task", run_id, interval_seconds=0.1) as states:
-        seen.append(await anext(states))
+        seen.append((await anext(states))[0])
         airflow.delete("one_task", run_id)
         try:
-            seen += [state async for state in states]
+            seen += [state async for state, _ in states]
         except AirflowUnreachable as error:  # some versions cut the connection instead
             assert not error.is_effect_possible  # noqa: PT017 - both ways are right
     assert set(seen) == {RunState.QUEUED}
