@@ -5,17 +5,27 @@ The map, from what knows nothing to what knows everything. A module imports only
 
     errors        what can go wrong, sorted by who can mend it
     wording       turns of phrase that several messages share
+    prose         what people wrote, as a model should read it
     model         Airflow's nouns as frozen dataclasses: dag, param, run, task, task instance
     naming        dag id -> tool name, and odd param name -> property name
     arguments     what arguments may be, before any schema is asked
+    dialect       JSON Schema as every MCP client takes it
     schemas       params -> input schema; arguments -> conf, or one sentence per bad argument
     results       stored XComs -> plain JSON
-    failures      failed task instances and their log -> the text a caller reads
+    sights        task instances -> how far a run is
+    masking       texts without the secrets that somebody put into them
+    logs          the log of a task -> what the task itself wrote
+    failures      a failed run -> the text its caller reads
+    outputs       what an answer looks like: output schemas, and the check of what they declare
     policy        what the operator says of a tool
+    authoring     what the dag's author says of it, in doc_md
     tools         dag + policy -> the tool on the wire
+    questions     what a run asks a person -> a form; the filled-in form -> Airflow's response
+    excerpts      what fits of a value that is too large: a preview, or one part after the other
     answers       what a call came to -> the result on the wire
     pins          tool_schemas/: canonical text, comparison, readable differences
     waiting       how long until the next look at a run
+    handles       a task of MCP's tasks extension, as it goes over the wire
     pressure      how much Airflow takes just now: limit, breaker, retry budget
     identity      run ids: whose call, and which
     ledger        what this process knows of its own calls
@@ -25,18 +35,28 @@ The map, from what knows nothing to what knows everything. A module imports only
     credentials   the token for Airflow, renewed before it runs out
     rest          one request to Airflow, and every way in which it can fail; the one importer of httpx
     airflow       Airflow's REST API, one method per question
+    remembered    the dags as last read, in a file for the next start
     catalog       allow-list x Airflow x pins -> the tools published now
     waiter        everyone who waits for a run, told when it ends
     receipts      writes into Airflow which outcomes have arrived
+    mismatches    tells the operator when results are not as declared
+    replies       takes what people answered to Airflow
     outcomes      what a run that succeeded came to
     dossiers      why a run failed
+    insight       what goes on inside the runs that are waited for
     progress      what a caller is told while its call goes on
+    recent        results that were read lately
     starting      one call, one run: new, or the one that is there already
     runs          one call from start to end
+    people        asks the person behind a call what its run wants to know
+    resources     results of a caller's own runs, part by part
+    attendance    runs that are waited for in the stead of clients who ask now and then
+    tasks         MCP's tasks extension: a handle at once, and the requests that follow it
     mcp_server    the MCP surface: list, call, errors -> results
     assembly      every part wired together
     stdin         stdin as a stream that we can end, too
     serve         stdio and Streamable HTTP, start to clean stop
+    questionnaire asks in a terminal what a server wants to know
     cli           serve | tools | call | pin | check | demo
     demo/         a real Airflow on this machine, for trying dagcall out
 """

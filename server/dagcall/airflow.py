@@ -9,7 +9,7 @@ tools or MCP, and keeps no state but the version.
 
 import json
 import re
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +19,7 @@ from urllib.parse import quote
 from dagcall.errors import AirflowAnswerUnusable, AirflowNotFound, AirflowUnreachable
 from dagcall.gate import Purpose
 from dagcall.model import Dag, DagSummary, Json, LogEvent, Run, RunState, Task, TaskInstance
+from dagcall.questions import Question, Response, is_open
 from dagcall.rest import PARSE_ERRORS, READ_ATTEMPTS, READ_SECONDS, AirflowRest
 
 PAGE = 100
@@ -26,8 +27,15 @@ BATCH_PAGE = 1000
 OLDEST_VERSION = (3, 1)
 RESULTS_THROUGH_WAIT = (3, 3)
 """From here on `/wait` returns results in map-index order and leaks nothing."""
+AWAITING_INPUT = (3, 3)
+"""From here on a task that waits for a person has a state of its own; before, it is `deferred`."""
 BULK_RUNS = (3, 3)
 """From here on several runs can be changed with one request."""
+PAST_RUNS = 20
+"""How many runs tell how long a dag usually takes."""
+
+RunKey = tuple[str, str]
+"""dag id, run id"""
 
 _T = TypeVar("_T")
 
@@ -174,10 +182,17 @@ class AirflowApi:
         runs = self._rest.parsed(lambda data: [Run.from_json(run) for run in data["dag_runs"]], answer, path)
         return tuple(run for run in runs if run.dag_id == dag_id and run.run_id.startswith(run_id_prefix))
 
-    async def set_run_failed(self, dag_id: str, run_id: str) -> Run:
-        """Set a run to failed, which stops its tasks. Whoever asks has seen that it is not finished."""
+    async def set_run_failed(self, dag_id: str, run_id: str, *, note: str | None = None) -> Run:
+        """Set a run to failed, which stops its tasks. Whoever asks has seen that it is not finished.
+
+        Args:
+            dag_id: the run's dag.
+            run_id: the run.
+            note: replaces the run's note; None to leave it.
+        """
         path = _run_path(dag_id, run_id)
-        answer = await self._rest.change("PATCH", path, purpose=Purpose.TRIGGER, body={"state": RunState.FAILED})
+        body = {"state": RunState.FAILED} | ({} if note is None else {"note": note})
+        answer = await self._rest.change("PATCH", path, purpose=Purpose.TRIGGER, body=body)
         return self._rest.parsed(Run.from_json, answer, path)
 
     async def set_notes(self, notes: Mapping[tuple[str, str], str]) -> None:
@@ -306,6 +321,65 @@ class AirflowApi:
             "dags/~/dagRuns/~/taskInstances/list", body, "task_instances", TaskInstance.from_json
         )
 
+    async def fetch_insides(
+        self, runs: Collection[RunKey], states: Collection[str] | None = None
+    ) -> dict[RunKey, list[TaskInstance]]:
+        """Return the task instances of several runs, or those in one of these states; one question for all.
+
+        A state that this Airflow does not know is left out. A run without any is missing from the answer.
+        """
+        body: dict[str, Any] = {
+            "dag_ids": sorted({dag_id for dag_id, _ in runs}),
+            "dag_run_ids": sorted({run_id for _, run_id in runs}),
+        }
+        if states is not None:
+            body["state"] = sorted(
+                set(states) - (set() if await self.version() >= AWAITING_INPUT else {"awaiting_input"})
+            )
+        pairs = await self._batches(
+            "dags/~/dagRuns/~/taskInstances/list",
+            body,
+            "task_instances",
+            lambda data: ((data["dag_id"], data["dag_run_id"]), TaskInstance.from_json(data)),
+            attempts=1,
+        )
+        insides: dict[RunKey, list[TaskInstance]] = {}
+        for key, instance in pairs:
+            insides.setdefault(key, []).append(instance)
+        return insides
+
+    async def fetch_durations(self, dag_id: str) -> list[float]:
+        """Return how many seconds the dag's latest successful runs took from their start, the latest first."""
+        path = "dags/~/dagRuns/list"
+        body = {"dag_ids": [dag_id], "states": [RunState.SUCCESS], "order_by": "-end_date", "page_limit": PAST_RUNS}
+        answer = await self._rest.ask(path, purpose=Purpose.DISCOVERY, body=body, attempts=1)
+        return self._rest.parsed(
+            lambda data: [float(run["duration"]) for run in data["dag_runs"] if run["duration"] is not None],
+            answer,
+            path,
+        )
+
+    async def count_running(self, dag_id: str) -> int:
+        """Return how many runs of a dag go on, those not counted that are queued."""
+        path = "dags/~/dagRuns/list"
+        body = {"dag_ids": [dag_id], "states": [RunState.RUNNING], "page_limit": 1}
+        answer = await self._rest.ask(path, purpose=Purpose.DISCOVERY, body=body, attempts=1)
+        return self._rest.parsed(lambda data: int(data["total_entries"]), answer, path)
+
+    async def fetch_scheduler_silence(self) -> str | None:
+        """Return when Airflow's scheduler last gave a sign of life, as Airflow writes it; None while it is healthy."""
+        path = "monitor/health"
+        answer = await self._rest.get(path, purpose=Purpose.DISCOVERY, attempts=1)
+        return self._rest.parsed(
+            lambda data: (
+                None
+                if data["scheduler"]["status"] == "healthy"
+                else data["scheduler"]["latest_scheduler_heartbeat"] or "never"
+            ),
+            answer,
+            path,
+        )
+
     async def fetch_log(self, dag_id: str, run_id: str, instance: TaskInstance) -> tuple[LogEvent, ...]:
         """Return the log of a task instance's latest try.
 
@@ -319,6 +393,43 @@ class AirflowApi:
         return self._rest.parsed(
             lambda data: tuple(LogEvent.from_json(event) for event in data["content"]), answer, path
         )
+
+    # People
+
+    async def fetch_questions(self, runs: Collection[RunKey]) -> tuple[Question, ...]:
+        """Return what these runs ask people now, the oldest question first; one request for all.
+
+        Args:
+            runs: which; not empty.
+        """
+        # Airflow filters by one run or not at all: where there are several, the answer is filtered again here.
+        path = f"{_run_path(*next(iter(runs))) if len(runs) == 1 else 'dags/~/dagRuns/~'}/hitlDetails"
+        has_own_state = await self.version() >= AWAITING_INPUT
+        query = {
+            "response_received": False,
+            "state": ["deferred", "awaiting_input"] if has_own_state else ["deferred"],
+            "order_by": "created_at",
+            "limit": PAGE,
+        }
+
+        def parse(data: Any) -> Question | None:
+            return Question.from_json(data, ui_url=self._ui_url) if is_open(data) else None
+
+        found = await self._pages(path, query, "hitl_details", parse)
+        return tuple(question for question in found if question and (question.dag_id, question.run_id) in runs)
+
+    async def respond(self, question: Question, response: Response) -> None:
+        """Answer a question. Asked once: whoever calls this decides what a lost answer means.
+
+        Raises:
+            AirflowConflict: it has been answered.
+            AirflowNotFound: the task no longer asks.
+            AirflowRefused: dagcall's account may not answer it.
+            AirflowRejected: the response does not fit (Airflow 3.3; below, the task fails later).
+        """
+        path = f"{_run_path(question.dag_id, question.run_id)}/taskInstances/{_segment(question.task_id)}"
+        body = {"chosen_options": list(response.chosen_options), "params_input": dict(response.params_input)}
+        await self._rest.change("PATCH", f"{path}/{question.map_index}/hitlDetails", purpose=Purpose.RESULT, body=body)
 
     def run_url(self, dag_id: str, run_id: str) -> str:
         """Return the address of a run in Airflow's UI."""

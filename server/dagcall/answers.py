@@ -1,19 +1,26 @@
 """What a call came to, and how that reads on the wire.
 
-Pure. The same JSON goes as text, for models, and as structured content, for programs.
+Pure. The same JSON goes as text, for models, and as structured content, for programs. Results that are too large are
+never cut: an answer has either `results`, whole, or `preview`, with what it leaves out and how to read that.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from mcp_types import CallToolResult, TextContent
+from mcp import UriTemplate
+from mcp_types import CallToolResult, ContentBlock, ResourceLink, TextContent
 
+from dagcall.excerpts import PREVIEW_SHARE, Part, json_size, preview
 from dagcall.model import Json, RunState
-from dagcall.tools import WAIT_TOOL_NAME, Tool
+from dagcall.questions import MAX_QUESTIONS, Question, question_json, waiting_message
+from dagcall.tools import READ_TOOL_NAME, WAIT_TOOL_NAME, Tool
 
-MAX_RESULT_BYTES = 400_000
-"""JSON travels twice, as text and as structured content, and Python clients break off an answer above 1 MiB."""
+RESULTS_URI = UriTemplate.parse("dagcall://runs/{tool}/{dag_run_id}/results{?path,offset,limit}")
+"""The results of a run, as resources: the whole, or what is at a path in it."""
+JSON_TYPE = "application/json"
+MAX_SKIPPED = 20
+"""A mapped task may have thousands of skipped instances; the others are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,34 +33,101 @@ class Answer:
     url: str
     results: Mapping[str, Json] | None = None
     """Task id -> plain JSON; None while the run goes on."""
+    skipped: tuple[str, ...] = ()
+    """Which of them are null because the dag skipped their task: `task`, or `task[2]`."""
+    questions: tuple[Question, ...] = ()
+    """What the run asks people."""
+    notice: str = ""
+    """Why the questions are still open, where somebody was asked; a sentence."""
+    standing: str = ""
+    """How far a run is that goes on, in words."""
     is_replayed: bool = False
     """Whether the run had ended before this call came."""
 
 
-def call_result(tool: Tool, answer: Answer) -> CallToolResult:
-    """Return the answer to a call of a dag's tool, or to one that waits for its run."""
-    content: dict[str, Json] = {"state": answer.state.value, "dag_run_id": answer.run_id}
+def call_result(
+    tool: Tool,
+    answer: Answer,
+    *,
+    max_bytes: int,
+    has_links: bool = True,
+    on_mismatch: Callable[[str], None] = lambda _: None,
+) -> CallToolResult:
+    """Return the answer to a call of a dag's tool, or to one that waits for its run.
+
+    Args:
+        tool: what was called.
+        answer: what that came to.
+        max_bytes: the longest that the answer may be, as JSON text.
+        has_links: whether the client knows resource links; a revision before 2025-06-18 does not.
+        on_mismatch: told why results are not as the tool declares them. What is shown as a preview is not checked.
+    """
     if answer.results is None:
-        content["state"] = "running"
-        content["message"] = (
-            f"The run goes on ({answer.state.value}). Call {WAIT_TOOL_NAME} with tool {tool.name!r} and this "
-            "dag_run_id for its result."
-        )
-    else:
-        content["results"] = dict(answer.results)
-    if answer.is_replayed:
-        content["replayed"] = True
-    content["url"] = answer.url
+        return _result(_unfinished(tool, answer))
+    state = "success" if answer.state.is_final else "results_ready"
+    results = dict(answer.results)
+    content = _content(answer, state, results=results)
+    if json_size(content) > max_bytes:
+        return _preview_result(tool, answer, state, max_bytes, has_links=has_links)
+    if problem := tool.output.problem(results):
+        on_mismatch(problem)
+        message = f"The results are whole, but not as this tool declares them, and so in unexpected_results: {problem}"
+        content = _content(answer, state, unexpected_results=results, message=message)
+    return _result(content)
+
+
+def _unfinished(tool: Tool, answer: Answer) -> dict[str, Json]:
+    if answer.questions:
+        how_to_go_on = f"Then call {WAIT_TOOL_NAME} with tool {tool.name!r} and this dag_run_id for its result."
+        message = waiting_message(answer.questions, how_to_go_on=how_to_go_on, notice=answer.notice)
+        questions = [question_json(question) for question in answer.questions[:MAX_QUESTIONS]]
+        return _content(answer, "awaiting_input", questions=questions, message=message)
+    goes_on = ": ".join(filter(None, (answer.state.value, answer.standing)))
+    message = (
+        f"The run goes on ({goes_on}). Call {WAIT_TOOL_NAME} with tool {tool.name!r} and this dag_run_id for its "
+        "result."
+    )
+    return _content(answer, "running", message=message)
+
+
+def _content(answer: Answer, state: str, **found: Json) -> dict[str, Json]:
+    names, more = answer.skipped[:MAX_SKIPPED], len(answer.skipped) - MAX_SKIPPED
+    skipped = {"skipped": [*names, *([f"and {more:,} more"] if more > 0 else [])]} if names else {}
+    replayed = {"replayed": True} if answer.is_replayed else {}
+    return {"state": state, "dag_run_id": answer.run_id, **found, **skipped, **replayed, "url": answer.url}
+
+
+def _preview_result(tool: Tool, answer: Answer, state: str, max_bytes: int, *, has_links: bool) -> CallToolResult:
+    results = dict(answer.results or {})
+    size = json_size(results)
+    shown = preview(results, max_bytes=max_bytes // PREVIEW_SHARE)
+    message = (
+        f"The results are {size:,} bytes of JSON, more than the {max_bytes:,} that one answer may hold: preview shows "
+        f"a little of them, and omitted says what is not in it. To read the rest, part by part, call {READ_TOOL_NAME} "
+        f"with tool {tool.name!r}, this dag_run_id and a path such as {shown.omitted[0]['path']!r}."
+    )
+    content = _content(
+        answer, state, preview=shown.value, omitted=list(shown.omitted), size_bytes=size, message=message
+    )
+    link = ResourceLink(
+        name=f"{tool.name} results",
+        title=f"Results of {tool.name}",
+        uri=RESULTS_URI.expand({"tool": tool.name, "dag_run_id": answer.run_id}),
+        description=f"What run {answer.run_id} returned; read it part by part.",
+        mime_type=JSON_TYPE,
+        size=size,
+    )
+    return _result(content, *([link] if has_links else []))
+
+
+def part_result(part: Part) -> CallToolResult:
+    """Return the answer to a call that reads a part of results."""
+    return _result(part.as_json())
+
+
+def _result(content: dict[str, Json], *links: ContentBlock) -> CallToolResult:
     text = json.dumps(content, ensure_ascii=False, allow_nan=False)
-    size = len(text.encode())
-    if size > MAX_RESULT_BYTES:
-        del content["results"]
-        content["message"] = (
-            f"The dag succeeded, but its results are {size:,} bytes of JSON and at most {MAX_RESULT_BYTES:,} can be "
-            "handed over. They can be read in Airflow at the url; let the dag return less, or name other result tasks."
-        )
-        text = json.dumps(content, ensure_ascii=False, allow_nan=False)
-    return CallToolResult(content=[TextContent(type="text", text=text)], structured_content=content)
+    return CallToolResult(content=[TextContent(type="text", text=text), *links], structured_content=content)
 
 
 def cancel_result(answer: Answer) -> CallToolResult:

@@ -15,10 +15,13 @@ from dagcall.airflow import AirflowApi
 from dagcall.catalog import Catalog
 from dagcall.config import AirflowSettings, Settings, read_secret
 from dagcall.credentials import Credentials, FetchToken, static_token, token_command
+from dagcall.dossiers import Dossiers
 from dagcall.errors import ConfigError
 from dagcall.gate import Gate
 from dagcall.identity import Identity
+from dagcall.masking import Masker
 from dagcall.mcp_server import McpServer
+from dagcall.remembered import Remembered
 from dagcall.rest import AirflowRest, log_in
 from dagcall.runs import Runs
 from dagcall.waiter import Waiter
@@ -42,6 +45,7 @@ async def assembled(
     *,
     wait_seconds: float,
     pins: Mapping[str, dict[str, Any]] | None = None,
+    remembered: Remembered | None = None,
     transport: Any = None,
     wall_clock: Callable[[], datetime] | None = None,
 ) -> AsyncIterator[Dagcall]:
@@ -51,6 +55,7 @@ async def assembled(
         settings: what the operator set.
         wait_seconds: how long a call waits where its tool does not say.
         pins: tool name -> pinned tool; None to publish without pins.
+        remembered: what the last process read of the dags; None to begin with nothing.
         transport: in place of the network, for tests; as httpx takes it.
         wall_clock: the time in UTC, for tests.
     """
@@ -58,19 +63,25 @@ async def assembled(
     credentials = Credentials(fetch_token(settings.airflow, gate, transport=transport), now=time.time)
     rest = AirflowRest(settings.airflow.url, credentials, gate=gate, verify=settings.airflow.tls(), transport=transport)
     api = AirflowApi(rest, ui_url=settings.airflow.ui_url)
-    catalog = Catalog(api, settings.policies, pins=pins)
+    catalog = Catalog(api, settings.policies, pins=pins, remembered=remembered)
     waiter = Waiter(api)
-    runs = Runs(api, catalog, waiter, Identity(identity_secret(settings)), wall_clock=wall_clock)
+    identity = Identity(identity_secret(settings))
+    dossiers = Dossiers(api, Masker(known_secrets(settings)), log_lines=settings.server.log_lines)
+    runs = Runs(api, catalog, waiter, identity, dossiers=dossiers, wall_clock=wall_clock)
     mcp = McpServer(
         catalog,
         runs,
         wait_seconds=settings.server.wait_seconds or wait_seconds,
         max_wait_seconds=settings.server.max_wait_seconds,
         cache_seconds=settings.refresh_seconds,
+        max_result_bytes=settings.server.max_result_bytes,
+        state_key=identity.key_for("request state"),
+        wall_clock=wall_clock,
     )
     try:
         yield Dagcall(catalog, runs, waiter, mcp)
     finally:
+        await mcp.aclose()
         await runs.aclose()
         await waiter.aclose()
         await rest.aclose()
@@ -93,6 +104,26 @@ def identity_secret(settings: Settings) -> bytes:
         logger.info("without server.secret a call is not recognised as a retry after a restart")
         return secrets.token_bytes(32)
     return hashlib.sha256(json.dumps(["dagcall", airflow.url, airflow.username, lasting]).encode()).digest()
+
+
+def known_secrets(settings: Settings) -> list[str]:
+    """Return every secret that the settings hold or name a file of, to be hidden in what callers read.
+
+    Raises:
+        ConfigError: a file that should hold a secret does not.
+    """
+    server, airflow = settings.server, settings.airflow
+    files = {
+        "airflow.password_file": airflow.password_file,
+        "airflow.token_file": airflow.token_file,
+        "server.secret_file": server.secret_file,
+    }
+    secret = [] if server.secret is None else [server.secret.get_secret_value()]
+    return [
+        *airflow.secrets(),
+        *secret,
+        *(read_secret(path, name) for name, path in files.items() if path is not None),
+    ]
 
 
 def _password(airflow: AirflowSettings) -> str | None:

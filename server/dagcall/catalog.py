@@ -5,6 +5,7 @@ published is kept with its reason. When Airflow does not answer, the last known 
 """
 
 import asyncio
+import contextlib
 import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Mapping
@@ -16,9 +17,10 @@ from mcp_types import Tool as WireTool
 
 from dagcall.airflow import AirflowApi, DagQuery
 from dagcall.errors import AirflowError, AirflowNotFound, ToolUnpublishable, UnknownTool
-from dagcall.model import DagSummary
+from dagcall.model import Dag, DagSummary
 from dagcall.pins import difference
 from dagcall.policy import ToolPolicy
+from dagcall.remembered import Remembered
 from dagcall.tools import Tool, tool_from_dag, wire_json
 from dagcall.wording import did_you_mean
 
@@ -33,7 +35,7 @@ class Withheld:
     """Something that was selected and is not published."""
 
     what: str
-    """A dag id, or the selector of an entry that selects nothing."""
+    """A dag id, or the selector of an entry that selects nothing, or a part of a tool that is published without it."""
     reason: str
 
 
@@ -63,6 +65,7 @@ class Catalog:
         api: Airflow.
         policies: the allow-list.
         pins: tool name -> pinned tool; None to publish without pins.
+        remembered: what the last process read; None to begin with nothing.
         on_change: told when the published tools differ from before.
     """
 
@@ -72,11 +75,13 @@ class Catalog:
         policies: tuple[ToolPolicy, ...],
         *,
         pins: Mapping[str, dict[str, Any]] | None = None,
+        remembered: Remembered | None = None,
         on_change: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._api = api
         self._policies = policies
         self._pins = pins
+        self._remembered = remembered
         self.on_change = on_change
         self.snapshot = Snapshot()
         self._first = asyncio.Event()
@@ -112,8 +117,10 @@ class Catalog:
         self._wanted.set()
 
     async def keep_fresh(self, every_seconds: float) -> None:
-        """Refresh for ever."""
+        """Refresh for ever, and until the first time publish what is remembered."""
         loop = asyncio.get_running_loop()
+        if self._remembered is not None:
+            self._restore(await asyncio.to_thread(self._remembered.load))
         while True:
             started = loop.time()
             await self.refresh()
@@ -140,9 +147,33 @@ class Catalog:
         self.snapshot = found
         self._first.set()
         self._tell_operator(before, found)
+        if self._remembered is not None and found.problem is None:
+            await asyncio.to_thread(
+                self._remembered.keep, {tool.dag_id: tool.dag for tool in found.tools.values()}.values()
+            )
         if self.on_change and _wire(before) != _wire(found):
             await self.on_change()
         return found
+
+    def _restore(self, dags: tuple[Dag, ...]) -> None:
+        """Publish what the last process published, as far as the allow-list and the pins still do.
+
+        A call asks Airflow anew whether its dag can run, so nothing runs because it is remembered.
+        """
+        tools: dict[str, Tool] = {}
+        taken = {policy.dag for policy in self._policies}
+        for policy in self._policies:
+            for dag in dags:
+                if policy.selects(dag.summary) and (policy.dag is not None or dag.dag_id not in taken):
+                    taken.add(dag.dag_id)
+                    with contextlib.suppress(ToolUnpublishable):
+                        tool = tool_from_dag(dag, policy)
+                        tools.setdefault(tool.name, tool)
+        if self._pins is not None:
+            _withhold_unpinned(tools, self._pins)
+        if tools:
+            self.snapshot = Snapshot(dict(sorted(tools.items())))
+            self._first.set()
 
     async def _find(self) -> Snapshot:
         selected, withheld = await self._select()
@@ -160,6 +191,12 @@ class Catalog:
                 )
             else:
                 tools[outcome.name] = outcome
+                withheld += (
+                    Withheld(
+                        f"{outcome.dag_id}: {item.what}", f"{_sentence(item.reason)} The tool is published without it"
+                    )
+                    for item in outcome.left_out
+                )
         if self._pins is not None:
             withheld += _withhold_unpinned(tools, self._pins)
         return Snapshot(dict(sorted(tools.items())), tuple(sorted(withheld, key=lambda item: item.what)))
@@ -202,9 +239,11 @@ class Catalog:
         try:
             read = await self._api.fetch_dag(dag.dag_id)
             # A tool is made anew only when its dag has changed: compiling its schemas takes milliseconds.
-            tool = known if known and known.dag == read else tool_from_dag(read, policy)
-            if policy.results is not None:
-                await self._require_result_tasks(dag.dag_id, policy.results)
+            tool = known if known and known.dag == read and not known.left_out else tool_from_dag(read, policy)
+            if problem := await self._unknown_result_task(tool):
+                if policy.results is not None:
+                    return Withheld(dag.dag_id, problem)
+                tool = tool_from_dag(read, policy, refusal=problem)
         except ToolUnpublishable as error:
             return Withheld(dag.dag_id, str(error))
         except AirflowNotFound:
@@ -216,17 +255,19 @@ class Catalog:
             return Withheld(dag.dag_id, "dagcall could not make a tool of it; its log says more")
         return tool
 
-    async def _require_result_tasks(self, dag_id: str, task_ids: tuple[str, ...]) -> None:
-        known = {task.task_id for task in await self._api.fetch_tasks(dag_id)}
-        for task_id in task_ids:
+    async def _unknown_result_task(self, tool: Tool) -> str | None:
+        """Return what is wrong with the result tasks that were named; a dag's tasks change without the dag."""
+        if not tool.policy.results:
+            return None
+        known = sorted(task.task_id for task in await self._api.fetch_tasks(tool.dag_id))
+        for task_id in tool.policy.results:
             if task_id not in known:
-                raise ToolUnpublishable(
-                    f"results names task {task_id!r}, which the dag does not have{did_you_mean(task_id, sorted(known))}"
-                )
+                return f"results names task {task_id!r}, which the dag does not have{did_you_mean(task_id, known)}"
+        return None
 
     def _last_known(self, dag_id: str, policy: ToolPolicy) -> Tool | None:
         """Return the tool of the last refresh. It stays where its dag cannot be read: a hiccup changes nothing."""
-        return next((tool for tool in self.snapshot.of_dag.get(dag_id, ()) if tool.policy == policy), None)
+        return next((tool for tool in self.snapshot.of_dag.get(dag_id, ()) if tool.entry == policy), None)
 
     def _tell_operator(self, before: Snapshot, now: Snapshot) -> None:
         for item in now.withheld:
@@ -263,6 +304,10 @@ def _withhold_unpinned(tools: dict[str, Tool], pins: Mapping[str, dict[str, Any]
             continue
         del tools[name]
     return withheld
+
+
+def _sentence(text: str) -> str:
+    return text if text.endswith("?") else f"{text}."
 
 
 def _as_like(pattern: str | None) -> str | None:

@@ -15,7 +15,14 @@ from pathlib import Path
 from typing import Annotated, Any, TypeVar, cast
 
 import typer
-from mcp_types import CallToolResult, RequestParamsMeta, TextContent
+from mcp_types import (
+    CallToolResult,
+    ElicitRequestFormParams,
+    ElicitRequestParams,
+    ElicitResult,
+    RequestParamsMeta,
+    TextContent,
+)
 from mcp_types import Tool as WireTool
 from rich.console import Console
 from rich.table import Table
@@ -26,11 +33,15 @@ from dagcall.catalog import Snapshot
 from dagcall.config import Settings, find_config, is_configured_by_environment, load_settings
 from dagcall.errors import ConfigError, DagcallError
 from dagcall.pins import differences, pin_text
-from dagcall.tools import own_tools, visible, wire_json
+from dagcall.prose import visible
+from dagcall.questionnaire import fill_in
+from dagcall.tools import own_tools, wire_json
 
 T = TypeVar("T")
 
 PIN_FOLDER = "tool_schemas"
+ROUNDS = 100
+"""How often one call may ask its user something."""
 
 app = typer.Typer(
     name="dagcall",
@@ -316,6 +327,17 @@ async def _call(
         async def on_progress(progress: float, total: float | None, message: str | None) -> None:  # noqa: ARG001 - the SDK's names
             status.update(Text(f"{tool}: {visible(message or '')}"))
 
+        async def on_question(context: Any, params: ElicitRequestParams) -> ElicitResult:  # noqa: ARG001 - likewise
+            if not isinstance(params, ElicitRequestFormParams):
+                return ElicitResult(action="decline")
+            status.stop()
+            try:  # blocking, for nothing else is to happen meanwhile
+                return fill_in(params.message, params.requested_schema, console)
+            finally:
+                status.start()
+
+        person = on_question if sys.stdin.isatty() else None
+
         async def call_with(client: Client) -> CallToolResult:
             wires = {wire.name: wire for wire in (await client.list_tools()).tools}
             arguments = arguments_for(wires.get(tool))
@@ -328,7 +350,7 @@ async def _call(
 
         if isinstance(target, str):
             try:
-                async with Client(target) as client:
+                async with Client(target, elicitation_callback=person, input_required_max_rounds=ROUNDS) as client:
                     return await call_with(client)
             except ExceptionGroup as group:
                 if isinstance(leaf := _first_leaf(group), DagcallError):
@@ -338,7 +360,7 @@ async def _call(
                 ) from group
         async with assembled(target, wait_seconds=wait) as dagcall:
             await dagcall.catalog.refresh()
-            async with Client(dagcall.mcp.sdk) as client:
+            async with Client(dagcall.mcp.sdk, elicitation_callback=person, input_required_max_rounds=ROUNDS) as client:
                 return await call_with(client)
 
 

@@ -8,6 +8,7 @@ import os
 import ssl
 import tomllib
 from collections.abc import Iterator, Mapping
+from hashlib import sha256
 from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Self
@@ -24,6 +25,9 @@ from dagcall.wording import did_you_mean
 PREFIX = "DAGCALL_"
 CONFIG_VARIABLE = "DAGCALL_CONFIG"
 FILE_NAME = "dagcall.toml"
+LARGEST_ANSWER_BYTES = 170_000
+"""Clients break off a message above 1 MiB. An answer is in it twice, and the SDK escapes what is not ASCII, which makes
+six bytes of the two of an é."""
 _OTHER_VARIABLES = frozenset({CONFIG_VARIABLE})
 _PATH_KEYS = {"airflow": ("password_file", "token_file", "ca_file"), "server": ("secret_file",), "": ("pins",)}
 
@@ -113,6 +117,11 @@ class ServerSettings(BaseModel):
     """How long a call waits before it answers `state: running`. Else 50 on stdio and 240 on HTTP."""
     max_wait_seconds: Annotated[float, Field(gt=0, le=86_400)] = 3600.0
     """The longest wait that a caller may ask for."""
+    max_result_bytes: Annotated[int, Field(ge=10_000, le=LARGEST_ANSWER_BYTES)] = 100_000
+    """How large an answer may be, as JSON text; larger results come as a preview, and are read part by part."""
+    log_lines: Annotated[int, Field(ge=0, le=200)] = 15
+    """How many of the last lines of a failed task's log callers read, with what looks like a secret masked; 0 for none.
+    The exception and its message are told in any case."""
     secret: SecretStr | None = None
     """What run ids are made with; the same for all replicas. Else it follows from Airflow's password or token."""
     secret_file: Path | None = None
@@ -161,6 +170,10 @@ class Settings(BaseSettings):
     """More for the allow-list, for those who have no file: DAGCALL_DAGS=summarize_text,ml_*,tag:mcp."""
     refresh_seconds: Annotated[float, Field(ge=1, le=86_400)] = 30.0
     """How often the dags are read anew."""
+    remember: bool = True
+    """Keep what was read of the dags in a file, so that a restarted server lists its tools at once."""
+    cache_folder: Path | None = None
+    """Where that file is. Else the folder `dagcall` in `$XDG_CACHE_HOME` or `~/.cache`."""
     pins: Path | None = None
     """The folder of pinned tool schemas; with --pinned, only tools that equal their file are published."""
 
@@ -197,6 +210,18 @@ class Settings(BaseSettings):
                     raise ValueError(f"dag {policy.dag!r} is listed twice; give each entry a name of its own")
                 unnamed.add(policy.dag)
         return self
+
+    @property
+    def remembered_file(self) -> Path | None:
+        """Where the dags are kept for the next start: one file for each account of each Airflow."""
+        if not self.remember:
+            return None
+        folder = self.cache_folder
+        if folder is None:
+            caches = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()  # noqa: TID251 - the one place
+            folder = Path(caches) / "dagcall"
+        account = sha256(f"{self.airflow.username}@{self.airflow.url}".encode()).hexdigest()
+        return folder / f"dags-{account[:16]}.json"
 
     @property
     def policies(self) -> tuple[ToolPolicy, ...]:

@@ -5,6 +5,7 @@
     │  ├─ UnknownTool            -> JSON-RPC invalid params
     │  ├─ InvalidArguments       -> tool error naming every bad argument
     │  ├─ UnknownRun             -> tool error: no such run, or not the caller's
+    │  ├─ Unreadable             -> tool error: the run has no results to read, or none at this path
     │  ├─ IdempotencyConflict    -> tool error: this key was used for other arguments
     │  ├─ Busy                   -> tool error: when to come back
     │  └─ TriggerRefused         -> tool error: Airflow's own reason (400, 422), or the dag cannot run now
@@ -56,6 +57,10 @@ class InvalidArguments(CallerError):
 
 class UnknownRun(CallerError):
     """There is no such run for this caller."""
+
+
+class Unreadable(CallerError):
+    """The run has no results to read, or none where the caller looked."""
 
 
 class IdempotencyConflict(CallerError):

@@ -57,6 +57,10 @@ class Identity:
         match = _RUN_ID.fullmatch(run_id)
         return match is not None and hmac.compare_digest(match["owner"], self.owner(caller))
 
+    def key_for(self, purpose: str) -> bytes:
+        """Return a key of 32 bytes that every replica with the same secret has, and that serves nothing else."""
+        return hmac.new(self._secret, json.dumps(["key for", purpose]).encode(), hashlib.sha256).digest()
+
     def _hash(self, length: int, *parts: str) -> str:
         message = json.dumps(parts).encode()
         digest = hmac.new(self._secret, message, hashlib.sha256).digest()

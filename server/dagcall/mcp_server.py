@@ -7,46 +7,66 @@ exception to the client.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from datetime import datetime
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
 from mcp import MCPError
 from mcp.server import CacheHint, ServerRequestContext
 from mcp.server.lowlevel import Server
+from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
 from mcp.server.session import ServerSession
 from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler, ToolsListChanged
 from mcp_types import (
+    INTERNAL_ERROR,
     INVALID_PARAMS,
     CallToolRequestParams,
     CallToolResult,
+    InputRequiredResult,
+    ListResourcesResult,
+    ListResourceTemplatesResult,
     ListToolsResult,
     NotificationParams,
     PaginatedRequestParams,
+    ReadResourceRequestParams,
+    ReadResourceResult,
+    SubscriptionsListenRequestParams,
+    SubscriptionsListenResult,
 )
 from mcp_types import Tool as WireTool
 
-from dagcall.answers import call_result, cancel_result, error_result
+from dagcall.answers import Answer, call_result, cancel_result, error_result
 from dagcall.catalog import Catalog
 from dagcall.delivery import SCOPE_KEY as DELIVERY_KEY
 from dagcall.delivery import Delivery
 from dagcall.errors import DagcallError, InvalidArguments, UnknownTool
 from dagcall.ledger import Entry
+from dagcall.mismatches import Mismatches
 from dagcall.model import Json
+from dagcall.people import STATE_SECONDS, Conversation, can_ask
 from dagcall.progress import Progress
+from dagcall.prose import visible
+from dagcall.resources import Resources, listed_resources, listed_templates
 from dagcall.runs import Runs
 from dagcall.starting import META_IDEMPOTENCY_KEY
-from dagcall.tools import CANCEL_TOOL_NAME, WAIT_TOOL_NAME, Tool, own_tools, visible
+from dagcall.tasks import Tasks, are_declared, require_declared
+from dagcall.tools import CANCEL_TOOL_NAME, READ_TOOL_NAME, WAIT_TOOL_NAME, Tool, own_tools
 
 logger = logging.getLogger(__name__)
 
 FIRST_LIST_SECONDS = 8.0
 """How long the first `tools/list` waits for Airflow. claude.ai wants its first answers within 10 s."""
+LINKS_SINCE = "2025-06-18"
+"""The first revision whose results may hold resource links; an older client may break on one."""
 MAX_CLIENT_NAME = 100
 
 INSTRUCTIONS = (
     "Each tool runs one Airflow dag and waits for its result. A result with state 'running' is no failure: the run "
-    f"goes on, and {WAIT_TOOL_NAME} with its dag_run_id returns the rest. To repeat a call that broke off, make the "
+    f"goes on, and {WAIT_TOOL_NAME} with its dag_run_id returns the rest. Results too large for one answer come as a "
+    f"preview, and {READ_TOOL_NAME} reads them part by part. To repeat a call that broke off, make the "
     "same call again: it returns the outcome of the run that is there already."
 )
 
@@ -55,6 +75,8 @@ CALLER = "local"
 """Who calls: everybody who reaches this server is one caller, for nobody is asked yet who they are."""
 
 Context = ServerRequestContext[Any, Any]
+ToolOutcome = CallToolResult | InputRequiredResult | dict[str, Json]
+"""What a call is answered with; a dict is a task."""
 
 
 class McpServer:
@@ -66,16 +88,31 @@ class McpServer:
         wait_seconds: how long a call waits where its tool does not say.
         max_wait_seconds: the longest that a caller may ask for.
         cache_seconds: how long a client may keep the list.
+        max_result_bytes: what an answer may take, as JSON text.
+        state_key: seals what a client keeps while it asks its user; the same for all replicas.
+        wall_clock: the time in UTC, for tests.
     """
 
     def __init__(
-        self, catalog: Catalog, runs: Runs, *, wait_seconds: float, max_wait_seconds: float, cache_seconds: float
+        self,
+        catalog: Catalog,
+        runs: Runs,
+        *,
+        wait_seconds: float,
+        max_wait_seconds: float,
+        cache_seconds: float,
+        max_result_bytes: int,
+        state_key: bytes,
+        wall_clock: Callable[[], datetime] | None = None,
     ) -> None:
         self._catalog = catalog
         self._runs = runs
+        self._mismatches = Mismatches()
         self._is_stopping = False
         self._wait_seconds = wait_seconds
         self._max_wait_seconds = max_wait_seconds
+        self._max_result_bytes = max_result_bytes
+        self._resources = Resources(catalog, runs, max_bytes=max_result_bytes)
         self._own_tools = {tool.name: tool for tool in own_tools()}
         self._bus = InMemorySubscriptionBus()
         self._listeners = ListenHandler(self._bus)
@@ -90,18 +127,37 @@ class McpServer:
             title="Airflow dags",
             instructions=INSTRUCTIONS,
             on_list_tools=self._list_tools,
-            on_call_tool=self._call_tool,
-            on_subscriptions_listen=self._listeners,
+            on_list_resources=self._list_resources,
+            on_list_resource_templates=self._list_templates,
+            on_read_resource=self._read_resource,
+            on_subscriptions_listen=self._listen,
             cache_hints={"tools/list": CacheHint(ttl_ms=int(cache_seconds * 1000), scope="private")},
             get_tool_input_schema=self._input_schema,
         )
+        self.sdk.add_request_handler("tools/call", CallToolRequestParams, self._call_tool)
         self.sdk.add_notification_handler("notifications/initialized", NotificationParams, self._remember_session)
+        security = RequestStateSecurity(keys=[state_key], ttl=STATE_SECONDS)
+        self.sdk.middleware.append(RequestStateBoundary(security, default_audience=self.sdk.name))
+        self._tasks = Tasks(
+            self.sdk,
+            catalog,
+            runs,
+            caller=CALLER,
+            render=self._result,
+            carrier=_carrier,
+            client_name=_client_name,
+            wall_clock=wall_clock,
+        )
         catalog.on_change = self._announce_change
 
     def begin_stop(self) -> None:
         """Take no new calls, and end the streams on which changes are announced; those who wait go on waiting."""
         self._is_stopping = True
         self._listeners.close()
+
+    async def aclose(self) -> None:
+        """Wait for no task any more."""
+        await self._tasks.aclose()
 
     # Listing
 
@@ -114,6 +170,14 @@ class McpServer:
         await self._catalog.wait_until_read(FIRST_LIST_SECONDS)
         return ListToolsResult(tools=self._wire_tools())
 
+    async def _list_resources(self, _ctx: Context, _params: PaginatedRequestParams | None) -> ListResourcesResult:
+        return listed_resources()
+
+    async def _list_templates(
+        self, _ctx: Context, _params: PaginatedRequestParams | None
+    ) -> ListResourceTemplatesResult:
+        return listed_templates()
+
     def _input_schema(self, name: str) -> Mapping[str, Any] | None:
         """Give the SDK a tool's schema, or it would list all tools on every call."""
         if own := self._own_tools.get(name):
@@ -125,6 +189,11 @@ class McpServer:
         """Keep the session of a handshake-era client, to tell it of changes: on stdio there is exactly one."""
         self._session = ctx.session
 
+    async def _listen(self, ctx: Context, params: SubscriptionsListenRequestParams) -> SubscriptionsListenResult:
+        if "taskIds" in (ctx.params or {}).get("notifications", {}):
+            require_declared(ctx)  # which is all that is asked of us: clients are not told of tasks, they ask
+        return await self._listeners(ctx, params)
+
     async def _announce_change(self) -> None:
         await self._bus.publish(ToolsListChanged())
         if self._session is not None:
@@ -132,13 +201,12 @@ class McpServer:
 
     # Calling
 
-    async def _call_tool(self, ctx: Context, params: CallToolRequestParams) -> CallToolResult:
-        self.calls_in_progress += 1
-        self.idle.clear()
+    async def _call_tool(self, ctx: Context, params: CallToolRequestParams) -> ToolOutcome:
         try:
             if self._is_stopping:
                 return error_result("Nothing was started: this dagcall is about to stop; call again in a moment.")
-            return await self._answer(ctx, params.name, params.arguments or {})
+            with self._in_progress():
+                return await self._answer(ctx, params)
         except UnknownTool as error:
             raise MCPError(code=INVALID_PARAMS, message=str(error)) from error
         except DagcallError as error:
@@ -149,40 +217,107 @@ class McpServer:
                 f"dagcall itself failed while it worked on this call of {params.name}; its log says how. "
                 "Whether a run was started can be seen in Airflow."
             )
+
+    async def _read_resource(self, _ctx: Context, params: ReadResourceRequestParams) -> ReadResourceResult:
+        if self._is_stopping:
+            raise MCPError(code=INTERNAL_ERROR, message="This dagcall is about to stop; read again in a moment.")
+        with self._in_progress():
+            await self._catalog.wait_until_read(FIRST_LIST_SECONDS)
+            return await self._resources.read(params.uri, caller=CALLER)
+
+    @contextmanager
+    def _in_progress(self) -> Iterator[None]:
+        self.calls_in_progress += 1
+        self.idle.clear()
+        try:
+            yield
         finally:
             self.calls_in_progress -= 1
             if not self.calls_in_progress:
                 self.idle.set()
 
-    async def _answer(self, ctx: Context, name: str, arguments: Mapping[str, Json]) -> CallToolResult:
+    async def _answer(self, ctx: Context, params: CallToolRequestParams) -> ToolOutcome:
         await self._catalog.wait_until_read(FIRST_LIST_SECONDS)
+        name, arguments = params.name, params.arguments or {}
         if name == CANCEL_TOOL_NAME:
-            tool, run_id = self._named_run(name, arguments)
-            return cancel_result(await self._runs.cancel(tool, run_id, caller=CALLER))
+            return cancel_result(await self._runs.cancel(*self._named_run(name, arguments), caller=CALLER))
+        if name == READ_TOOL_NAME:
+            return await self._resources.call(arguments, caller=CALLER)
+        if are_declared(ctx) and not self._is_waited_for(ctx, params):
+            tool = self._catalog.tool(name)
+            return await self._tasks.create(
+                ctx,
+                tool,
+                arguments,
+                budget_seconds=self._budget(ctx, tool),
+                key=_idempotency_key(ctx, name),
+                note=_note(ctx, name),
+            )
         async with Progress(ctx.session, lambda: self._runs.in_line) as progress:
+            run_id: str | None = None
             if name == WAIT_TOOL_NAME:
                 tool, run_id = self._named_run(name, arguments)
-                answer = await self._runs.resume(
-                    tool,
-                    run_id,
-                    caller=CALLER,
-                    budget_seconds=self._budget(ctx, tool),
-                    on_stage=progress.entered,
-                    on_outcome=_carrier(ctx),
-                )
             else:
                 tool = self._catalog.tool(name)
+            deadline = _now() + self._budget(ctx, tool)
+
+            async def resume(known_run_id: str, *, stops_for_questions: bool = True) -> Answer:
+                return await self._runs.resume(
+                    tool,
+                    known_run_id,
+                    caller=CALLER,
+                    budget_seconds=deadline - _now(),
+                    stops_for_questions=stops_for_questions,
+                    on_stage=progress.entered,
+                    on_view=progress.look_through if _wants_progress(ctx) else None,
+                    on_outcome=_carrier(ctx),
+                )
+
+            conversation = Conversation(
+                ctx.session,
+                ctx.request_id,
+                runs=self._runs,
+                tool=tool,
+                caller=CALLER,
+                who=_client_name(ctx),
+                seconds_left=lambda: deadline - _now(),
+                on_stage=progress.entered,
+            )
+            if (asked_about := await conversation.take_up(params)) is not None:
+                answer = await resume(asked_about)
+            elif run_id is not None:
+                answer = await resume(run_id, stops_for_questions=can_ask(ctx.session))
+            else:
                 answer = await self._runs.call(
                     tool,
                     arguments,
                     caller=CALLER,
-                    budget_seconds=self._budget(ctx, tool),
+                    budget_seconds=deadline - _now(),
                     key=_idempotency_key(ctx, name),
                     note=_note(ctx, name),
                     on_stage=progress.entered,
+                    on_view=progress.look_through if _wants_progress(ctx) else None,
                     on_outcome=_carrier(ctx),
                 )
-        return call_result(tool, answer)
+            outcome = await conversation.conclude(answer, resume)
+        if isinstance(outcome, InputRequiredResult):
+            return outcome
+        return self._result(ctx, tool, outcome)
+
+    def _is_waited_for(self, ctx: Context, params: CallToolRequestParams) -> bool:
+        """Say whether a client that knows tasks waits all the same: it says how long, or it is about a known run."""
+        is_about_a_run = params.name in self._own_tools or params.request_state is not None
+        return is_about_a_run or META_WAIT_SECONDS in (ctx.meta or {})
+
+    def _result(self, ctx: Context, tool: Tool, answer: Answer) -> CallToolResult:
+        has_links = ctx.protocol_version >= LINKS_SINCE
+        return call_result(
+            tool,
+            answer,
+            max_bytes=self._max_result_bytes,
+            has_links=has_links,
+            on_mismatch=partial(self._mismatches.tell, tool, answer.run_id),
+        )
 
     def _budget(self, ctx: Context, tool: Tool) -> float:
         """Return how long this call waits: as the caller asks, within bounds, else as the tool or transport says."""
@@ -207,6 +342,10 @@ class McpServer:
             raise InvalidArguments(own_tool, (f"tool: {error}",)) from error
 
 
+def _wants_progress(ctx: Context) -> bool:
+    return (ctx.meta or {}).get("progress_token") is not None
+
+
 def _carrier(ctx: Context) -> Callable[[Entry], None]:
     """Return what takes an outcome to the caller; without HTTP, what is answered has arrived."""
     delivery = ctx.request.scope.get(DELIVERY_KEY) if ctx.request is not None else None
@@ -226,6 +365,13 @@ def _idempotency_key(ctx: Context, tool: str) -> str | None:
 
 def _note(ctx: Context, tool: str) -> str:
     """Return what an Airflow administrator reads on the run: who asked."""
+    return f"Called through MCP (dagcall) as tool {tool} by {_client_name(ctx)}"
+
+
+def _client_name(ctx: Context) -> str:
     client = ctx.session.client_params.client_info if ctx.session.client_params else None
-    name = visible(f"{client.name} {client.version}")[:MAX_CLIENT_NAME] if client else "a client that gave no name"
-    return f"Called through MCP (dagcall) as tool {tool} by {name}"
+    return visible(f"{client.name} {client.version}")[:MAX_CLIENT_NAME] if client else "a client that gave no name"
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()

@@ -58,6 +58,8 @@ class DagSummary:
     has_import_errors: bool
     allowed_run_types: frozenset[str] | None
     """None: every type (and always None below 3.2, which has no such restriction)."""
+    max_active_runs: int | None = None
+    """How many runs of it may go on at once."""
 
     @classmethod
     def from_json(cls, data: Mapping[str, Json]) -> Self:
@@ -70,6 +72,7 @@ class DagSummary:
             is_stale=data["is_stale"],
             has_import_errors=data["has_import_errors"],
             allowed_run_types=None if run_types is None else frozenset(run_types),
+            max_active_runs=data.get("max_active_runs"),
         )
 
 
@@ -107,6 +110,8 @@ class Task:
     task_id: str
     downstream_task_ids: frozenset[str]
     trigger_rule: str | None
+    is_mapped: bool = False
+    """Whether it is expanded by itself; False for a task that is expanded with its whole group."""
 
     @property
     def is_teardown(self) -> bool:
@@ -116,7 +121,12 @@ class Task:
     @classmethod
     def from_json(cls, data: Mapping[str, Json]) -> Self:
         """Read one element of `GET /dags/{dag_id}/tasks`."""
-        return cls(data["task_id"], frozenset(data["downstream_task_ids"] or ()), data.get("trigger_rule"))
+        return cls(
+            task_id=data["task_id"],
+            downstream_task_ids=frozenset(data["downstream_task_ids"] or ()),
+            trigger_rule=data.get("trigger_rule"),
+            is_mapped=bool(data["is_mapped"]),
+        )
 
 
 def leaf_task_ids(tasks: tuple[Task, ...]) -> tuple[str, ...]:
@@ -141,11 +151,14 @@ class Run:
     """When Airflow took the run in, by Airflow's clock."""
     end_date: datetime | None
     note: str
+    dag_version: int | None = None
+    """Which version of the dag its tasks are of; None while it has none."""
 
     @classmethod
     def from_json(cls, data: Mapping[str, Json]) -> Self:
         """Read the answer of `GET /dags/{dag_id}/dagRuns/{dag_run_id}` or one element of a list of runs."""
         end_date = data["end_date"]
+        versions = [version["version_number"] for version in data["dag_versions"]]
         return cls(
             dag_id=data["dag_id"],
             run_id=data["dag_run_id"],
@@ -154,6 +167,7 @@ class Run:
             run_after=datetime.fromisoformat(data["run_after"]),
             end_date=None if end_date is None else datetime.fromisoformat(end_date),
             note=data.get("note") or "",
+            dag_version=max(versions, default=None),
         )
 
 
@@ -169,28 +183,95 @@ class TaskInstance:
     try_number: int
     max_tries: int
     """How often it may be retried: 0 means one try."""
+    pool: str = "default_pool"
+    ready_at: datetime | None = None
+    """Since when it is in the state `scheduled` or `queued`, by Airflow's clock."""
+    end_date: datetime | None = None
+    """None also for what Airflow skipped because the run took too long."""
 
     @classmethod
     def from_json(cls, data: Mapping[str, Json]) -> Self:
         """Read one element of a list of task instances."""
-        return cls(data["task_id"], data["map_index"], data["state"], data["try_number"], data["max_tries"])
+        since = data.get({"scheduled": "scheduled_when", "queued": "queued_when"}.get(data["state"], ""))
+        return cls(
+            task_id=data["task_id"],
+            map_index=data["map_index"],
+            state=data["state"],
+            try_number=data["try_number"],
+            max_tries=data["max_tries"],
+            pool=data["pool"],
+            ready_at=None if since is None else datetime.fromisoformat(since),
+            end_date=None if data["end_date"] is None else datetime.fromisoformat(data["end_date"]),
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Frame:
+    """One step of a traceback."""
+
+    filename: str
+    line: int
+    function: str
+
+
+@dataclass(frozen=True, slots=True)
+class LoggedException:
+    """An exception that a log reports."""
+
+    kind: str
+    """The name of its class, without the module."""
+    message: str
+    frames: tuple[Frame, ...] = ()
+    """From the outermost call to where it was raised."""
 
 
 @dataclass(frozen=True, slots=True)
 class LogEvent:
-    """One line of a task's log."""
+    """One line of a task's log; a message of several lines is one event, too."""
 
     level: str | None
     event: str
-    exceptions: tuple[tuple[str, str], ...] = ()
-    """(type, message) from the one raised to its causes, where the line reports an exception."""
+    logger: str | None = None
+    """`task` is Airflow's own account of the task, `task.stdout` what the task printed."""
+    exceptions: tuple[LoggedException, ...] = ()
+    """From the one raised to what it began with, where the line reports an exception."""
+    signal: str | None = None
+    """Which signal ended the task's process, e.g. `SIGKILL`."""
+    exit_code: int | None = None
+    """What the task's process ended with, where it did so by itself."""
 
     @classmethod
     def from_json(cls, data: Mapping[str, Json] | str) -> Self:
         """Read one element of `content` of `GET …/logs/{try_number}`: an object, or a bare line."""
         if isinstance(data, str):
             return cls(None, data)
-        exceptions = tuple(
-            (str(item.get("exc_type", "")), str(item.get("exc_value", ""))) for item in data.get("error_detail") or ()
+        code = data.get("exit_code")
+        return cls(
+            level=data.get("level"),
+            event=str(data.get("event", "")),
+            logger=data.get("logger"),
+            exceptions=_exceptions(data.get("error_detail")),
+            signal=data.get("signal_name"),
+            exit_code=code if isinstance(code, int) else None,
         )
-        return cls(data.get("level"), str(data.get("event", "")), exceptions)
+
+
+def _exceptions(detail: Json) -> tuple[LoggedException, ...]:
+    """Read what structlog makes of an exception; a group is followed by its members.
+
+    Anybody may log an `error_detail`: what does not look like structlog's is no exception.
+    """
+    found: list[LoggedException] = []
+    for item in detail if isinstance(detail, list) else ():
+        if not isinstance(item, Mapping) or "exc_type" not in item:
+            continue
+        frames = tuple(
+            Frame(str(frame.get("filename")), int(frame.get("lineno", 0)), str(frame.get("name")))
+            for frame in item.get("frames") or ()
+            if isinstance(frame, Mapping)
+        )
+        lines = [item.get("exc_value", ""), *(item.get("exc_notes") or ())]
+        found.append(LoggedException(str(item["exc_type"]), "\n".join(map(str, lines)), frames))
+        for member in item.get("exceptions") or ():
+            found += _exceptions(member)
+    return tuple(found)

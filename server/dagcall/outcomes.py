@@ -4,115 +4,187 @@ Knows which tasks make the answer, and what each version of Airflow gets wrong a
 """
 
 import asyncio
-from collections.abc import Mapping
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 from dagcall.airflow import RESULTS_THROUGH_WAIT, AirflowApi
-from dagcall.model import Dag, Json, Run, Task, leaf_task_ids
-from dagcall.results import placed_by_map_index, plain_json
+from dagcall.errors import AirflowUnreachable
+from dagcall.model import Dag, Json, Run, Task, TaskInstance, leaf_task_ids
+from dagcall.results import Place, Results, mapped_over_nothing, results_from
 from dagcall.tools import Tool
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Known:
+    """What is known of a dag as its tool was made from it, in one version."""
+
+    dag: Dag
+    version: int | None = None
+    """None until a run has told it."""
+    tasks: tuple[Task, ...] | None = None
+    declared: tuple[str, ...] = ()
+    """The tasks that its author declared as its result, or the only one there is, as far as runs have shown them."""
+
+    @property
+    def only_task_id(self) -> str | None:
+        """The task of a dag that has just one: whatever is declared, it is the result."""
+        return self.tasks[0].task_id if self.tasks and len(self.tasks) == 1 else None
 
 
 class Outcomes:
-    """Reads finished runs."""
+    """Reads finished runs.
+
+    On Airflow 3.3 one request brings all results, and often none is needed, for they came with the run's end. Only
+    where a value is missing, or is a list that a mapped task may have made, is Airflow asked which instances there
+    were. Below 3.3 each value is a request.
+    """
 
     def __init__(self, api: AirflowApi) -> None:
         self._api = api
-        self._tasks: dict[str, tuple[Dag, tuple[Task, ...]]] = {}
-        """Dag id -> the dag as the tool was made from it, and its tasks."""
-        self._declared: dict[str, tuple[Dag, tuple[str, ...]]] = {}
-        """Dag id -> the dag likewise, and the tasks that its author declared as its result, once a run showed them."""
+        self._dags: dict[str, _Known] = {}
 
-    def stream_task_ids(self, tool: Tool) -> tuple[str, ...] | None:
-        """Return the tasks that make the result, where that is known without a question; else None."""
-        known = tool.policy.results or self._known_result(tool)
-        dag, tasks = self._tasks.get(tool.dag_id, (None, ()))
-        return known or ((tasks[0].task_id,) if dag == tool.dag and len(tasks) == 1 else None)
+    def stream_task_ids(self, tool: Tool, run: Run) -> tuple[str, ...]:
+        """Return the tasks whose results to ask for with the end of a run; `()` for those that the author declared.
 
-    async def results(self, tool: Tool, run: Run, seen: Mapping[str, Json] | None = None) -> dict[str, Json]:
-        """Return the results of a run that succeeded: task id -> plain JSON, null for a task that returned nothing.
+        Which these are need not be known. What comes may be too little, then `results` asks for the rest.
+        """
+        if tool.policy.results:
+            return tool.policy.results
+        only = self._known(tool, run).only_task_id
+        return (only,) if only else ()
+
+    async def vital_task_ids(self, tool: Tool) -> frozenset[str]:
+        """Return the tasks that have to succeed: those that make the result, and the leaves, which end the run."""
+        known = self._known(tool)
+        return frozenset(await self._leaves(known)) | frozenset(tool.policy.results or known.declared)
+
+    async def result_task_ids(self, tool: Tool) -> frozenset[str]:
+        """Return the tasks whose success means that the result is there."""
+        known = self._known(tool)
+        return frozenset(tool.policy.results or known.declared or await self._leaves(known))
+
+    async def results(
+        self, tool: Tool, run: Run, seen: Mapping[str, Json] | None = None, *, is_over: bool = True
+    ) -> Results:
+        """Return the results of a run that succeeded.
 
         Args:
             tool: what was called.
             run: the run, which has succeeded.
-            seen: the stored results of `stream_task_ids`, where they are there already.
+            seen: the stored results of `stream_task_ids`, where they came with the run's end.
+            is_over: whether the run has ended; `/wait` has no results for one that goes on.
+
+        Raises:
+            AirflowUnreachable: somebody has cleared the run while it was read, or Airflow is away.
         """
-        if await self._api.version() < RESULTS_THROUGH_WAIT:
-            raw = await self._one_by_one(run, tool.policy.results or await self._leaves(tool))
+        known = self._known(tool, run)
+        if not is_over or await self._api.version() < RESULTS_THROUGH_WAIT:
+            task_ids = tool.policy.results or known.declared or await self._leaves(known)
+            instances = await self._instances(run, task_ids)
+            stored = await self._one_by_one(run, instances)
         else:
-            raw = await self._at_once(tool, run, seen)
-        return {task_id: plain_json(value) for task_id, value in raw.items()}
-
-    async def _at_once(self, tool: Tool, run: Run, seen: Mapping[str, Json] | None) -> dict[str, Json]:
-        """Read the results with one request where it is known which tasks make them.
-
-        Only an answer shows which tasks the author declared as the dag's result, and a task that returned nothing is
-        not in it. So what was seen once is remembered, and "nothing was declared" is never concluded.
-        """
-        task_ids = tool.policy.results or self._known_result(tool) or await self._only_task(tool)
-        if task_ids is None:
-            raw = await self._api.fetch_results(run.dag_id, run.run_id, None)
-            if raw:
-                self._declared[tool.dag_id] = (tool.dag, tuple(raw))
-                return await self._completed(run, tuple(raw), raw)
-            task_ids = await self._leaves(tool)
-        if seen is None:
-            seen = await self._api.fetch_results(run.dag_id, run.run_id, task_ids)
-        return await self._completed(run, task_ids, seen)
-
-    def _known_result(self, tool: Tool) -> tuple[str, ...] | None:
-        dag, task_ids = self._declared.get(tool.dag_id, (None, None))
-        return task_ids if dag == tool.dag else None
-
-    async def _only_task(self, tool: Tool) -> tuple[str, ...] | None:
-        """Return the task of a dag that has just one: whatever is declared, it is the result."""
-        tasks = await self._fetch_tasks(tool)
-        return (tasks[0].task_id,) if len(tasks) == 1 else None
-
-    async def _leaves(self, tool: Tool) -> tuple[str, ...]:
-        return leaf_task_ids(await self._fetch_tasks(tool))
-
-    async def _fetch_tasks(self, tool: Tool) -> tuple[Task, ...]:
-        """Return the dag's tasks, asked once for each definition of it."""
-        dag, tasks = self._tasks.get(tool.dag_id, (None, ()))
-        if dag != tool.dag:
-            tasks = await self._api.fetch_tasks(tool.dag_id)
-            self._tasks[tool.dag_id] = (tool.dag, tasks)
-        return tasks
-
-    async def _completed(self, run: Run, task_ids: tuple[str, ...], raw: Mapping[str, Json]) -> dict[str, Json]:
-        """Put back what `/wait` leaves out: mapped instances and whole tasks that returned nothing.
-
-        A list may be what a task returned or the values of a mapped task, and a missing value shifts the others. Only
-        then is Airflow asked which instances there were.
-        """
-        unclear = tuple(task_id for task_id in task_ids if isinstance(raw.get(task_id, []), list))
-        indexes = await self._map_indexes(run, unclear) if unclear else {}
-        completed: dict[str, Json] = {}
-        for task_id in task_ids:
-            value = raw.get(task_id)
-            expanded = indexes.get(task_id)
-            if expanded and len(value or ()) != len(expanded):
-                stored = await self._api.fetch_stored_map_indexes(run.dag_id, run.run_id, task_id)
-                value = placed_by_map_index(value or (), stored, expanded)
-            completed[task_id] = value
-        return completed
-
-    async def _one_by_one(self, run: Run, task_ids: tuple[str, ...]) -> dict[str, Json]:
-        indexes = await self._map_indexes(run, task_ids)
-        results: dict[str, Json] = {}
-        for task_id in task_ids:
-            if expanded := indexes.get(task_id):
-                results[task_id] = await asyncio.gather(
-                    *(self._api.fetch_xcom(run.dag_id, run.run_id, task_id, index) for index in expanded)
+            task_ids, raw = await self._at_once(tool, known, run, seen)
+            unclear = tuple(task_id for task_id in task_ids if isinstance(raw.get(task_id, []), list))
+            instances = await self._instances(run, unclear) if unclear else ()
+            stored = await self._placed(run, raw, instances)
+        results = results_from(run, task_ids, stored, instances, await self._empty(known, run, instances))
+        for task_id in tool.policy.results or ():
+            if task_id not in results.values:  # it went after the tool was published
+                logger.warning(
+                    "run %s of dag %s has no task %r, which is to be a result of tool %s; the answer does without it",
+                    run.run_id,
+                    run.dag_id,
+                    task_id,
+                    tool.name,
                 )
-            else:
-                results[task_id] = await self._api.fetch_xcom(run.dag_id, run.run_id, task_id, -1)
         return results
 
-    async def _map_indexes(self, run: Run, task_ids: tuple[str, ...]) -> dict[str, list[int]]:
-        """Return the map indexes of each task that is mapped in this run, in order."""
-        indexes: dict[str, list[int]] = {}
-        for instance in await self._api.fetch_task_instances(run.dag_id, run.run_id, task_ids=task_ids):
-            if instance.map_index >= 0:
-                indexes.setdefault(instance.task_id, []).append(instance.map_index)
-        return {task_id: sorted(found) for task_id, found in indexes.items()}
+    async def _at_once(
+        self, tool: Tool, known: _Known, run: Run, seen: Mapping[str, Json] | None
+    ) -> tuple[tuple[str, ...], Mapping[str, Json]]:
+        """Return which tasks make the answer, and what `/wait` shows of them.
+
+        Only an answer shows which tasks the author declared as the dag's result, and a task that returned nothing is
+        not in it. So what was seen is remembered, and "nothing was declared" is never concluded.
+        """
+        if tool.policy.results:
+            named = tool.policy.results
+            return named, await self._fetch(run, named) if seen is None else seen
+        if not seen and not known.declared:
+            await self._fetch_tasks(known)
+        if not seen and (only := known.only_task_id):  # nothing came if it was not known yet, and asked for
+            return (only,), await self._fetch(run, (only,))
+        declared = await self._fetch(run, None) if seen is None else seen
+        known.declared = tuple(sorted({*known.declared, *declared}))
+        if known.declared:
+            return known.declared, declared
+        leaves = await self._leaves(known)
+        return leaves, await self._fetch(run, leaves) if leaves else {}
+
+    async def _fetch(self, run: Run, task_ids: tuple[str, ...] | None) -> dict[str, Json]:
+        return await self._api.fetch_results(run.dag_id, run.run_id, task_ids)
+
+    async def _instances(self, run: Run, task_ids: tuple[str, ...]) -> Sequence[TaskInstance]:
+        if not task_ids:  # Airflow would take that for all tasks
+            return ()
+        return await self._api.fetch_task_instances(run.dag_id, run.run_id, task_ids=task_ids)
+
+    async def _placed(self, run: Run, raw: Mapping[str, Json], instances: Sequence[TaskInstance]) -> dict[Place, Json]:
+        """Say where each value belongs.
+
+        The list of a mapped task lacks the instances that returned nothing, and may hold some that were removed since:
+        only where all are there is it clear whose value is whose.
+        """
+        placed: dict[Place, Json] = {}
+        for task_id, value in raw.items():
+            mapped = [i for i in instances if i.task_id == task_id and i.map_index >= 0]
+            if not mapped:
+                placed[task_id, -1] = value
+                continue
+            indexes = sorted(instance.map_index for instance in mapped)
+            if len(value) != len(indexes) or any(instance.state == "removed" for instance in mapped):
+                indexes = await self._api.fetch_stored_map_indexes(run.dag_id, run.run_id, task_id)
+            if len(value) != len(indexes):
+                raise AirflowUnreachable(
+                    f"the results of run {run.run_id} of {run.dag_id} changed while they were read",
+                    is_effect_possible=False,
+                )
+            placed |= {(task_id, index): item for index, item in zip(indexes, value, strict=True)}
+        return placed
+
+    async def _empty(self, known: _Known, run: Run, instances: Sequence[TaskInstance]) -> frozenset[str]:
+        """Look, where a task was skipped that may be mapped, whether that is for there was nothing to map it over."""
+        skipped = {instance.task_id for instance in instances if instance.state == "skipped" and instance.map_index < 0}
+        if not skipped:
+            return frozenset()
+        tasks = await self._fetch_tasks(known)
+        if not any(task.task_id in skipped and (task.is_mapped or "." in task.task_id) for task in tasks):
+            return frozenset()
+        return mapped_over_nothing(tasks, await self._api.fetch_task_instances(run.dag_id, run.run_id))
+
+    async def _one_by_one(self, run: Run, instances: Sequence[TaskInstance]) -> dict[Place, Json]:
+        places = [(instance.task_id, instance.map_index) for instance in instances if instance.state != "removed"]
+        values = await asyncio.gather(*(self._api.fetch_xcom(run.dag_id, run.run_id, *place) for place in places))
+        return {place: value for place, value in zip(places, values, strict=True) if value is not None}
+
+    # What is known of dags
+
+    def _known(self, tool: Tool, run: Run | None = None) -> _Known:
+        """Return what is known of a dag; nothing, once a run shows that it has another version."""
+        known = self._dags.get(tool.dag_id)
+        version = None if run is None else run.dag_version
+        if known is None or known.dag != tool.dag or (version and known.version not in {None, version}):
+            known = self._dags[tool.dag_id] = _Known(tool.dag)
+        known.version = version or known.version
+        return known
+
+    async def _leaves(self, known: _Known) -> tuple[str, ...]:
+        return leaf_task_ids(await self._fetch_tasks(known))
+
+    async def _fetch_tasks(self, known: _Known) -> tuple[Task, ...]:
+        if known.tasks is None:
+            known.tasks = await self._api.fetch_tasks(known.dag.dag_id)
+        return known.tasks

@@ -7,14 +7,26 @@ they are published. Nothing selected, nothing published.
 from fnmatch import fnmatchcase
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
 from dagcall.model import DagSummary
 from dagcall.naming import GENERIC_TOOL_NAMES, TOOL_NAME_LENGTH, is_tool_name
 
 
+def _require_distinct(task_ids: tuple[str, ...]) -> tuple[str, ...]:
+    if len(set(task_ids)) != len(task_ids):
+        raise ValueError("names a task twice")
+    return task_ids
+
+
+TaskIds = Annotated[tuple[str, ...], AfterValidator(_require_distinct)]
+
+
 class Annotations(BaseModel):
-    """What a client may assume of a tool (MCP's annotations). The defaults promise nothing: a dag can do anything."""
+    """What a client may assume of a tool (MCP's annotations). The defaults promise nothing: a dag can do anything.
+
+    The operator's word on a hint outdoes the author's.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -48,11 +60,14 @@ class ToolPolicy(BaseModel):
     name: str | None = None
     """The tool's name; only with `dag`. Else it is made from the dag's id."""
     title: str | None = None
-    """What people see; only with `dag`. Else the dag's display name."""
+    """What people see; only with `dag`. Else the author's title (in `doc_md`), else the dag's display name."""
     description: str | None = None
     """What the model reads; only with `dag`. Else the dag's own description."""
-    results: tuple[str, ...] | None = None
-    """The tasks whose XComs are the answer. Else the dag's declared result (Airflow 3.3), else its leaf tasks."""
+    results: TaskIds | None = None
+    """The tasks whose XComs are the answer. Else the author's choice (in `doc_md`), else the dag's declared result
+    (Airflow 3.3), else its leaf tasks."""
+    output_schema: dict[str, Any] | None = None
+    """JSON Schema (2020-12) of the answer's `results`: an object, task id -> value. Else the author's, else any."""
     fixed: dict[str, Any] = Field(default_factory=dict)
     """Params that callers neither see nor set: name -> value."""
     hidden: frozenset[str] = frozenset()
@@ -67,6 +82,10 @@ class ToolPolicy(BaseModel):
     """Identical calls without a key: take up the run whose caller has left; always a new run; refused."""
     reuse_seconds: Annotated[float, Field(ge=0, le=31_536_000)] = 0.0
     """For dags that only compute: answer an identical call from a run that succeeded so recently."""
+    log_lines: Annotated[int, Field(ge=0, le=200)] | None = None
+    """How many of the last lines of a failed task's log callers read; 0 for none. Else what `[server]` says."""
+    return_when: Literal["run_finished", "results_ready"] = "run_finished"
+    """`results_ready`: answer as soon as the result tasks have succeeded, while the rest of the run goes on."""
     annotations: Annotations = Annotations()
 
     @model_validator(mode="after")
@@ -88,8 +107,6 @@ class ToolPolicy(BaseModel):
             raise ValueError(f"name {self.name!r} is one of dagcall's own tools")
         if self.repeat == "new" and self.reuse_seconds:
             raise ValueError('repeat = "new" and reuse_seconds contradict each other')
-        if self.results is not None and len(set(self.results)) != len(self.results):
-            raise ValueError("results names a task twice")
         return self
 
     @property

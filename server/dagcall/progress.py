@@ -6,8 +6,13 @@ from typing import Self
 
 from mcp.server.session import ServerSession
 
+from dagcall.insight import View
+
 IN_LINE = "in line"
 PROGRESS_SECONDS = 2.0
+SHARE_SECONDS = 30.0
+"""After so many seconds half of the next task counts as done."""
+LEAST_STEP = 1e-3
 PROGRESS_LONGEST_SECONDS = 10.0
 """A progress message at least this often: proxies and clients cut off what is silent for 30 to 60 s."""
 
@@ -19,6 +24,8 @@ class Progress:
         self._session = session
         self._in_line = in_line
         self._stage = IN_LINE
+        self._view: View | None = None
+        self._last = 0.0
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
 
@@ -27,6 +34,11 @@ class Progress:
         if stage != self._stage:
             self._stage = stage
             self._changed.set()
+
+    def look_through(self, view: View) -> None:
+        """Tell from now on what is seen through the view into the run."""
+        self._view = view
+        view.on_change = self._changed.set
 
     async def __aenter__(self) -> Self:
         self._task = asyncio.create_task(self._report())
@@ -48,6 +60,29 @@ class Progress:
                 self._changed.clear()
             except TimeoutError:
                 pause = min(pause * 1.5, PROGRESS_LONGEST_SECONDS)
-            seconds = loop.time() - started  # strictly increasing, as the protocol demands
-            others = f" ({self._in_line()} calls wait to be started)" if self._stage == IN_LINE else ""
-            await self._session.report_progress(seconds, None, f"{self._stage}{others}, {seconds:.0f} s since the call")
+            seconds = loop.time() - started
+            await self._session.report_progress(self._next(seconds), self._total(), self._message(seconds))
+
+    def _next(self, seconds: float) -> float:
+        """Return the tasks finished, and a share of the next one that grows with time: the number has to increase."""
+        share = seconds / (seconds + SHARE_SECONDS)
+        sight = self._view.sight if self._view else None
+        value = share if sight is None else min(sight.finished + share, float(sight.known))
+        self._last = max(value, self._last + LEAST_STEP)
+        return self._last
+
+    def _total(self) -> float | None:
+        sight = self._view.sight if self._view else None
+        return float(sight.known) if sight and self._last <= sight.known else None
+
+    def _message(self, seconds: float) -> str:
+        what = self._stage
+        if what == IN_LINE:
+            what += f" ({self._in_line()} calls wait to be started)"
+        usual = ""
+        if self._view is not None:
+            if self._view.standing:
+                what += f": {self._view.standing}"
+            if self._view.usual_seconds is not None:
+                usual = f", usually about {self._view.usual_seconds:.0f} s"
+        return f"{what}; {seconds:.0f} s since the call{usual}"

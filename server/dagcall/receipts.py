@@ -10,11 +10,12 @@ import logging
 
 from dagcall.airflow import AirflowApi
 from dagcall.errors import AirflowError
-from dagcall.model import Run
+from dagcall.model import Run, RunState
 
 logger = logging.getLogger(__name__)
 
 MARK = "(answered)"
+CANCELLED = "(cancelled)"
 MAX_NOTE = 1000
 """Airflow refuses a longer one."""
 PAUSE_SECONDS = 0.5
@@ -65,5 +66,15 @@ class Receipts:
 
 
 def says_answered(run: Run) -> bool:
-    """Say whether the outcome of a run is noted to have arrived."""
-    return MARK in run.note
+    """Say whether the outcome of a run is noted to have arrived; whoever cancelled it knows it."""
+    return MARK in run.note or CANCELLED in run.note
+
+
+def cancelled_note(run: Run) -> str:
+    """Return the note of a run that its caller cancels now."""
+    return f"{run.note[: MAX_NOTE - len(CANCELLED) - 1]} {CANCELLED}".lstrip()
+
+
+def says_cancelled(run: Run) -> bool:
+    """Say whether a run has failed because its caller cancelled it."""
+    return run.state is RunState.FAILED and CANCELLED in run.note

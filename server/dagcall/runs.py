@@ -5,8 +5,9 @@ How a call gets its one run is `starting`'s business, how its end is noticed `wa
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TypeVar
 
@@ -24,15 +25,21 @@ from dagcall.errors import (
     RunFailed,
     RunOutOfSight,
     UnknownRun,
+    Unreadable,
 )
 from dagcall.gate import Purpose
 from dagcall.identity import Identity, number_in
+from dagcall.insight import QUEUED_SECONDS, Finding, Insight, View
 from dagcall.ledger import Entry, Ledger
 from dagcall.model import Json, Run, RunState
 from dagcall.outcomes import Outcomes
 from dagcall.progress import IN_LINE
-from dagcall.receipts import Receipts, says_answered
-from dagcall.starting import Call, Starter
+from dagcall.questions import Question
+from dagcall.receipts import Receipts, cancelled_note, says_answered
+from dagcall.recent import RecentResults
+from dagcall.replies import Delivery, Replies
+from dagcall.sights import are_ready
+from dagcall.starting import Call, Started, Starter
 from dagcall.tools import WAIT_TOOL_NAME, Tool
 from dagcall.waiter import Ending, Waiter
 
@@ -47,6 +54,8 @@ CANCEL_ATTEMPTS = 4
 T = TypeVar("T")
 OnStage = Callable[[str], None]
 """Told what is going on with a call, in a word or two."""
+OnView = Callable[[View], None]
+"""Given the view into the run, by a caller who wants to know how far it is."""
 OnOutcome = Callable[[Entry], None]
 """Given the entry of a run whose outcome is about to go to its caller, to note there whether it arrived."""
 
@@ -59,6 +68,7 @@ class Runs:
         catalog: told when a definition no longer holds.
         waiter: watches the runs.
         identity: makes the run ids.
+        dossiers: tell why a run failed.
         wall_clock: the time in UTC.
     """
 
@@ -69,14 +79,19 @@ class Runs:
         waiter: Waiter,
         identity: Identity,
         *,
+        dossiers: Dossiers,
         wall_clock: Callable[[], datetime] | None = None,
     ) -> None:
+        clock = wall_clock or (lambda: datetime.now(UTC))  # noqa: TID251 - the real one, but for tests
         self._api = api
         self._waiter = waiter
         self._identity = identity
         self._outcomes = Outcomes(api)
-        self._dossiers = Dossiers(api)
+        self._dossiers = dossiers
+        self._insight = Insight(api, self._now)
         self._receipts = Receipts(api)
+        self._replies = Replies(api, wall_clock=clock)
+        self._recent = RecentResults()
         self._ledger = Ledger()
         self._starter = Starter(
             api,
@@ -84,7 +99,7 @@ class Runs:
             identity,
             self._ledger,
             now=self._now,
-            wall_clock=wall_clock or (lambda: datetime.now(UTC)),  # noqa: TID251 - the real one, but for tests
+            wall_clock=clock,
         )
         self._endings: set[asyncio.Task[None]] = set()
         self._is_draining = False
@@ -104,6 +119,7 @@ class Runs:
         key: str | None = None,
         note: str = "",
         on_stage: OnStage = lambda _: None,
+        on_view: OnView | None = None,
         on_outcome: OnOutcome = lambda _: None,
     ) -> Answer:
         """Run the dag and return its results, or, when the budget is spent, what is known of the run by then.
@@ -114,13 +130,70 @@ class Runs:
             AirflowError: Airflow did not answer as needed; the message says what is known of the run.
         """
         deadline = self._now() + budget_seconds
-        conf = tool.input.conf_from_arguments(arguments, tool=tool.name)
         on_stage(IN_LINE)
-        started = await self._starter.start(Call(tool, arguments, conf, caller, deadline, key, note))
-        answer = await self._attend(
-            tool, started.run, started.entry, deadline=deadline, on_stage=on_stage, on_outcome=on_outcome
+        started = await self.begin(
+            tool, arguments, caller=caller, budget_seconds=deadline - self._now(), key=key, note=note
         )
+        listener = _Listener(deadline, on_stage, on_view, on_outcome)
+        answer = await self._attend(tool, started.run, started.entry, listener)
         return replace(answer, is_replayed=started.is_replayed)
+
+    async def begin(
+        self,
+        tool: Tool,
+        arguments: Mapping[str, Json],
+        *,
+        caller: str,
+        budget_seconds: float,
+        key: str | None = None,
+        note: str = "",
+    ) -> Started:
+        """Give a call its run and count it among those who wait for it; whoever calls this goes on to `attend` it.
+
+        Raises:
+            CallerError: nothing was started.
+            AirflowError: Airflow did not answer as needed; the message says what is known of the run.
+        """
+        conf = tool.input.conf_from_arguments(arguments, tool=tool.name)
+        return await self._starter.start(Call(tool, arguments, conf, caller, self._now() + budget_seconds, key, note))
+
+    async def attend(
+        self,
+        tool: Tool,
+        run: Run,
+        entry: Entry | None,
+        *,
+        budget_seconds: float,
+        on_stage: OnStage,
+        on_view: OnView,
+        on_outcome: OnOutcome,
+    ) -> Answer:
+        """Wait for a run that `begin` or `look` returned, and answer as `call` does.
+
+        Args:
+            tool: the tool that started it.
+            run: the run.
+            entry: as `begin` returned it, with this caller counted already; None to count it now.
+            budget_seconds: how long to wait.
+            on_stage: told what is going on.
+            on_view: given the view into the run.
+            on_outcome: given the entry of a run that has ended.
+        """
+        if entry is None:
+            entry = self._ledger.entry(run.run_id) or Entry(run.run_id, number_in(run.run_id))
+            entry.waiting += 1
+        return await self._attend(
+            tool, run, entry, _Listener(self._now() + budget_seconds, on_stage, on_view, on_outcome)
+        )
+
+    async def look(self, tool: Tool, run_id: str, *, caller: str) -> Run:
+        """Return a run that an earlier call of this caller started, as it is now.
+
+        Raises:
+            UnknownRun: this caller started no such run of this tool.
+            AirflowError: Airflow did not answer as needed.
+        """
+        return await self._own_run(tool, run_id, caller)
 
     async def resume(
         self,
@@ -129,10 +202,22 @@ class Runs:
         *,
         caller: str,
         budget_seconds: float,
+        stops_for_questions: bool = True,
         on_stage: OnStage = lambda _: None,
+        on_view: OnView | None = None,
         on_outcome: OnOutcome = lambda _: None,
     ) -> Answer:
         """Wait again for a run that an earlier call of this caller started.
+
+        Args:
+            tool: the tool that started it.
+            run_id: the run.
+            caller: whose run it must be.
+            budget_seconds: how long to wait.
+            stops_for_questions: whether to come back as soon as a person is asked, or to wait until one has answered.
+            on_stage: told what is going on.
+            on_view: given the view into the run.
+            on_outcome: given the entry of a run that has ended.
 
         Raises:
             UnknownRun: this caller started no such run of this tool.
@@ -142,7 +227,8 @@ class Runs:
         run = await self._own_run(tool, run_id, caller)
         entry = self._ledger.entry(run_id) or Entry(run_id, number_in(run_id))
         entry.waiting += 1
-        return await self._attend(tool, run, entry, deadline=deadline, on_stage=on_stage, on_outcome=on_outcome)
+        listener = _Listener(deadline, on_stage, on_view, on_outcome, stops_for_questions=stops_for_questions)
+        return await self._attend(tool, run, entry, listener)
 
     async def cancel(self, tool: Tool, run_id: str, *, caller: str) -> Answer:
         """Set a run to failed unless it has ended, and confirm it.
@@ -151,7 +237,94 @@ class Runs:
             UnknownRun: this caller started no such run of this tool.
         """
         run = await self._own_run(tool, run_id, caller)
-        return Answer(await self._set_failed(run), run.run_id, self._api.run_url(run.dag_id, run.run_id))
+        state = await self._set_failed(run.dag_id, run.run_id, is_cancelled=True)
+        if state is RunState.FAILED and (entry := self._ledger.entry(run_id)):
+            entry.is_delivered = True  # whoever cancels knows the outcome: the same call made again is a new one
+        return Answer(state, run.run_id, self._api.run_url(run.dag_id, run.run_id))
+
+    # People
+
+    async def respond(
+        self, tool: Tool, run_id: str, *, caller: str, contents: Mapping[str, Mapping[str, Json]], who: str
+    ) -> Delivery:
+        """Answer what a run asks people.
+
+        Args:
+            tool: the tool that started the run.
+            run_id: the run.
+            caller: whose run it must be.
+            contents: question key -> the filled-in form. A question that is no longer open is passed over.
+            who: through whom the answers came, for Airflow's administrators.
+
+        Raises:
+            UnknownRun: this caller started no such run of this tool.
+            RunOutOfSight: whether Airflow has the answers is not known.
+        """
+        run = await self._own_run(tool, run_id, caller)
+        try:
+            return await self._replies.deliver(run, contents, who=who)
+        except AirflowError as error:
+            raise RunOutOfSight(
+                f"Whether the answer for run {run_id} of dag {run.dag_id} has reached Airflow is not known: {error}. "
+                f"{WAIT_TOOL_NAME} with tool {tool.name!r} and this run id goes on, and asks again if it has not. "
+                f"For people: {self._api.run_url(run.dag_id, run_id)}"
+            ) from error
+
+    async def open_questions(self, run: Run) -> tuple[Question, ...]:
+        """Return what a run asks people now."""
+        return await self._api.fetch_questions([(run.dag_id, run.run_id)])
+
+    async def is_open(self, tool: Tool, run_id: str, question_key: str) -> bool:
+        """Say whether a run still asks this; yes as long as Airflow does not say otherwise."""
+        try:
+            questions = await self._api.fetch_questions([(tool.dag_id, run_id)])
+        except AirflowError:
+            return True
+        return any(question.key == question_key for question in questions)
+
+    @contextmanager
+    def attended(self, tool: Tool, run_id: str) -> Iterator[None]:
+        """Count a caller among those who wait for its run, for as long as its person is asked."""
+        entry = self._ledger.entry(run_id) or Entry(run_id, number_in(run_id))
+        entry.waiting += 1
+        try:
+            yield
+        except asyncio.CancelledError:
+            entry.waiting -= 1
+            self._left(tool, entry)
+            raise
+        entry.waiting -= 1
+
+    async def fetch_results(self, tool: Tool, run_id: str, *, caller: str) -> Mapping[str, Json]:
+        """Return the results of a run that an earlier call of this caller started, for reading parts of them.
+
+        Raises:
+            UnknownRun: this caller started no such run of this tool.
+            Unreadable: the run has no results, or none yet.
+            AirflowError: Airflow did not answer as needed.
+        """
+        run = await self._own_run(tool, run_id, caller)
+        is_over = run.state.is_final
+        if run.state is RunState.FAILED or not (is_over or await self._is_ready(tool, run)):
+            raise Unreadable(
+                f"Run {run_id} of dag {run.dag_id} {_in_words(run.state)}, so there are no results to read. "
+                f"{WAIT_TOOL_NAME} with tool {tool.name!r} and this run id "
+                f"{'tells why it failed' if is_over else 'waits for them'}."
+            )
+        key = (run.dag_id, run_id, run.end_date, tool.policy.results)  # a run that is cleared ends anew
+        if (results := self._recent.get(key)) is None:
+            results = (await self._outcomes.results(tool, run, is_over=is_over)).values
+            if is_over:
+                self._recent.put(key, results)
+        return results
+
+    async def _is_ready(self, tool: Tool, run: Run) -> bool:
+        """Say whether the results are there of a run that goes on, for a tool that answers as soon as they are."""
+        if tool.policy.return_when != "results_ready":
+            return False
+        task_ids = await self._outcomes.result_task_ids(tool)
+        instances = await self._api.fetch_task_instances(run.dag_id, run.run_id, task_ids=tuple(task_ids))
+        return are_ready(instances, task_ids)
 
     def drain(self) -> None:
         """Have everybody who waits answered with what is known of their run by now."""
@@ -163,6 +336,7 @@ class Runs:
         for task in self._endings:
             task.cancel()
         await asyncio.gather(*self._endings, return_exceptions=True)
+        await self._insight.aclose()
         await self._receipts.aclose()
 
     def _now(self) -> float:
@@ -179,26 +353,24 @@ class Runs:
 
     # Wait and read
 
-    async def _attend(
-        self, tool: Tool, run: Run, entry: Entry, *, deadline: float, on_stage: OnStage, on_outcome: OnOutcome
-    ) -> Answer:
+    async def _attend(self, tool: Tool, run: Run, entry: Entry, listener: "_Listener") -> Answer:
         """Wait for a run as one of those whom its entry counts, and answer."""
         try:
-            answer = await self._answer(tool, run, deadline, on_stage)
+            answer = await self._answer(tool, run, listener)
         except asyncio.CancelledError:
             entry.waiting -= 1
-            self._left(tool, run, entry)
+            self._left(tool, entry)
             raise
         except RunOutOfSight:  # its outcome is still to come, for whoever asks again
             entry.waiting -= 1
             raise
         except RunError:
             entry.waiting -= 1
-            self._ended(run, entry, on_outcome)
+            self._ended(run, entry, listener.on_outcome)
             raise
         entry.waiting -= 1
-        if answer.state.is_final:
-            self._ended(run, entry, on_outcome)
+        if answer.results is not None:
+            self._ended(run, entry, listener.on_outcome)
         return answer
 
     def _ended(self, run: Run, entry: Entry, on_outcome: OnOutcome) -> None:
@@ -207,19 +379,25 @@ class Runs:
             entry.on_delivered = lambda: self._receipts.add(run)
         on_outcome(entry)
 
-    async def _answer(self, tool: Tool, run: Run, deadline: float, on_stage: OnStage) -> Answer:
+    async def _answer(self, tool: Tool, run: Run, listener: "_Listener") -> Answer:
         url = self._api.run_url(run.dag_id, run.run_id)
         state = run.state
         try:
-            ending = await self._wait(tool, run, deadline, on_stage)
+            view = await self._view(tool, run, listener)
+            ending = await self._wait(tool, run, view, listener)
             state = ending.state
-            if not state.is_final:
-                return Answer(state, run.run_id, url)
-            on_stage("reading the results")
-            if state is RunState.FAILED:
-                raise RunFailed(await self._patiently(deadline, lambda: self._dossiers.failure(run, url)))
-            results = await self._patiently(deadline, lambda: self._outcomes.results(tool, run, ending.results))
-            return Answer(state, run.run_id, url, results)
+            if not state.is_final and view.finding not in {Finding.LOST, Finding.READY}:
+                standing = view.standing or await self._why_queued(run, state, view)
+                return Answer(state, run.run_id, url, standing=standing, questions=view.questions)
+            listener.on_stage("reading the results")
+            if state is RunState.FAILED or view.finding is Finding.LOST:
+                raise RunFailed(await self._patiently(listener.deadline, lambda: self._failure(tool, run, state, url)))
+            results = await self._patiently(
+                listener.deadline, lambda: self._outcomes.results(tool, run, ending.results, is_over=state.is_final)
+            )
+            if results.failed:  # the run went well without them, the call did not
+                raise RunFailed(await self._patiently(listener.deadline, lambda: self._failure(tool, run, state, url)))
+            return Answer(state, run.run_id, url, results.values, skipped=results.skipped)
         except AirflowError as error:
             raise RunOutOfSight(
                 f"Run {run.run_id} of dag {run.dag_id} was started and {_in_words(state)}, but {error}. "
@@ -227,20 +405,53 @@ class Runs:
                 f"nothing. For people: {url}"
             ) from error
 
-    async def _wait(self, tool: Tool, run: Run, deadline: float, on_stage: OnStage) -> Ending:
-        """Return the end, or the last state seen when the budget is spent or dagcall is about to stop."""
+    async def _view(self, tool: Tool, run: Run, listener: "_Listener") -> View:
+        """Return a caller's view into its run; nothing looks through it yet."""
+        is_for_results = tool.policy.return_when == "results_ready" and not run.state.is_final
+        view = View(
+            (run.dag_id, run.run_id),
+            asyncio.get_running_loop().create_future(),
+            vital_task_ids=lambda: self._outcomes.vital_task_ids(tool),
+            awaited_task_ids=await self._outcomes.result_task_ids(tool) if is_for_results else None,
+            wants_progress=listener.on_view is not None,
+            stops_for_questions=listener.stops_for_questions,
+            state=run.state,
+        )
+        if listener.on_view is not None:
+            listener.on_view(view)
+        return view
+
+    async def _wait(self, tool: Tool, run: Run, view: View, listener: "_Listener") -> Ending:
+        """Return the end, or the last state seen when there is no more to wait for.
+
+        That is when the budget is spent, when dagcall is about to stop, and when the view shows something.
+        """
 
         def on_state(state: RunState) -> None:
+            view.state = state
             if not state.is_final:
-                on_stage(state.value)
+                listener.on_stage(state.value)
 
         on_state(run.state)
-        return await self._waiter.wait_until_ended(
-            run,
-            seconds=deadline - self._now(),
-            on_state=on_state,
-            result_task_ids=self._outcomes.stream_task_ids(tool),
-        )
+        with self._insight.watching(view):
+            return await self._waiter.wait_until_ended(
+                run,
+                seconds=listener.deadline - self._now(),
+                on_state=on_state,
+                result_task_ids=self._outcomes.stream_task_ids(tool, run),
+                told=view.told,
+            )
+
+    async def _why_queued(self, run: Run, state: RunState, view: View) -> str:
+        if state is not RunState.QUEUED or self._now() - view.since < QUEUED_SECONDS or self._is_draining:
+            return ""
+        try:
+            return await self._insight.why_queued(run.dag_id)
+        except AirflowError:  # the answer is right without it
+            return ""
+
+    async def _failure(self, tool: Tool, run: Run, state: RunState, url: str) -> str:
+        return await self._dossiers.failure(run, url, is_over=state.is_final, log_lines=tool.policy.log_lines)
 
     async def _patiently(self, deadline: float, read: Callable[[], Awaitable[T]]) -> T:
         """Read an outcome; while Airflow is away, wait for it as long as the caller does."""
@@ -256,36 +467,52 @@ class Runs:
 
     # Leaving
 
-    def _left(self, tool: Tool, run: Run, entry: Entry) -> None:
+    def _left(self, tool: Tool, entry: Entry) -> None:
         """Do what the operator wants done to the run of a caller who left."""
         if tool.policy.on_cancel == "fail" and not entry.waiting:
-            task = asyncio.create_task(self._fail_after_grace(run, entry), name=f"end {run.run_id}")
+            task = asyncio.create_task(self._fail_after_grace(tool.dag_id, entry), name=f"end {entry.run_id}")
             self._endings.add(task)
             task.add_done_callback(self._endings.discard)
 
-    async def _fail_after_grace(self, run: Run, entry: Entry) -> None:
+    async def _fail_after_grace(self, dag_id: str, entry: Entry) -> None:
         await asyncio.sleep(GRACE_SECONDS)
         if entry.waiting or entry.ended_at is not None:
             return
         try:
-            state = await self._set_failed(run)
+            state = await self._set_failed(dag_id, entry.run_id)
         except AirflowError as error:
-            logger.warning(
-                "run %s of dag %s was left and could not be set to failed: %s", run.run_id, run.dag_id, error
-            )
+            logger.warning("run %s of dag %s was left and could not be set to failed: %s", entry.run_id, dag_id, error)
         else:
-            logger.info("run %s of dag %s was left by its caller and is now %s", run.run_id, run.dag_id, state.value)
+            logger.info("run %s of dag %s was left by its caller and is now %s", entry.run_id, dag_id, state.value)
 
-    async def _set_failed(self, run: Run) -> RunState:
-        """Set a run to failed, but never one that has ended; return the state that it has then."""
+    async def _set_failed(self, dag_id: str, run_id: str, *, is_cancelled: bool = False) -> RunState:
+        """Set a run to failed, but never one that has ended; return the state that it has then.
+
+        Args:
+            dag_id: the run's dag.
+            run_id: the run.
+            is_cancelled: whether its caller wants that, which is noted on the run.
+        """
         async for attempt in stamina.retry_context(
             on=self._api.rest.may_retry, attempts=CANCEL_ATTEMPTS, wait_initial=0.2, wait_max=2.0, timeout=None
         ):
             with attempt:  # Airflow and its scheduler may lock each other out; then the state is read anew
-                run = await self._api.fetch_run(run.dag_id, run.run_id, attempts=1)
+                run = await self._api.fetch_run(dag_id, run_id, attempts=1)
                 if not run.state.is_final:
-                    run = await self._api.set_run_failed(run.dag_id, run.run_id)
-        return (await self._api.fetch_run(run.dag_id, run.run_id)).state
+                    note = cancelled_note(run) if is_cancelled else None
+                    await self._api.set_run_failed(dag_id, run_id, note=note)
+        return (await self._api.fetch_run(dag_id, run_id)).state
+
+
+@dataclass(frozen=True, slots=True)
+class _Listener:
+    """A caller, as far as waiting for its run goes."""
+
+    deadline: float
+    on_stage: OnStage
+    on_view: OnView | None
+    on_outcome: OnOutcome
+    stops_for_questions: bool = True
 
 
 def _in_words(state: RunState) -> str:

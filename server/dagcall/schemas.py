@@ -14,33 +14,29 @@ Facts it relies on (Airflow 3.1.8, 3.2.2 and 3.3.2):
   default has, as Airflow's own form does, since a string for a number only fails later, inside a task.
 
 And what clients refuse, taking the whole list of tools with it: a root that is not an object, missing `properties`,
-`$schema` with an old draft, odd property names, arrays without `items`, references to other documents.
+odd property names, and what `dialect` sees to.
 """
 
 import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Self, cast
+from typing import Self
 
 from jsonschema import Draft202012Validator, FormatChecker
-from jsonschema.exceptions import SchemaError, ValidationError
+from jsonschema.exceptions import SchemaError
 from jsonschema.protocols import Validator
 from jsonschema.validators import validator_for
-from referencing import Registry
 from referencing.exceptions import Unresolvable
-from referencing.jsonschema import DRAFT202012
 
 from dagcall.arguments import transport_problems
+from dagcall.dialect import MAX_SCHEMA_BYTES, NO_DOCUMENTS, JsonObject, Move, compiled, path_text
 from dagcall.errors import InvalidArguments, ToolUnpublishable
 from dagcall.model import Json, Param
 from dagcall.naming import property_name_from_param
+from dagcall.prose import plain_text, visible
 from dagcall.wording import did_you_mean, shortened
 
-JsonObject = dict[str, Json]
-
-MAX_SCHEMA_BYTES = 65_536
-MAX_SCHEMA_DEPTH = 40
 MAX_PROBLEMS = 20
 """How many bad arguments one answer names."""
 
@@ -48,20 +44,11 @@ _AIRFLOW_FORM_KEYS = frozenset(
     {"section", "values_display", "description_md", "custom_html_form", "custom_html_form_md"}
 )
 _DROPPED_KEYS = _AIRFLOW_FORM_KEYS | {"$schema", "x-mcp-header"}
-_UNSUPPORTED_KEYS = frozenset({"$anchor", "$dynamicRef", "$dynamicAnchor", "$recursiveRef", "$recursiveAnchor"})
-_SCHEMA_KEYS = frozenset(
-    {"items", "contains", "additionalProperties", "propertyNames", "not", "if", "then", "else"}
-    | {"unevaluatedItems", "unevaluatedProperties"}
-)
-_SCHEMA_LIST_KEYS = frozenset({"allOf", "anyOf", "oneOf", "prefixItems"})
-_SCHEMA_MAP_KEYS = frozenset({"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"})
 _TYPE_SAYING_KEYS = frozenset({"type", "enum", "const", "$ref", "anyOf", "oneOf", "allOf", "not", "if"})
 
 # The formats that a plain installation of Airflow checks: named one by one, so that what happens to be installed
 # beside dagcall changes no verdict.
 _FORMAT_CHECKER = FormatChecker(("date", "email", "idn-email", "idn-hostname", "ipv4", "ipv6", "regex", "time", "uuid"))
-_NO_DOCUMENTS: Registry[Any] = Registry()
-"""Knows no document but the schema itself: a reference elsewhere is never fetched."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,7 +129,8 @@ class InputSchema:
             "required": sorted(name for name, prop in properties.items() if prop.is_required),
             "additionalProperties": False,
         }
-        return cls(wire, properties, dict(fixed), _wire_validator(wire, references))
+        validator = compiled(wire, references, name="the input schema", format_checker=_FORMAT_CHECKER)
+        return cls(wire, properties, dict(fixed), validator)
 
     def conf_from_arguments(self, arguments: Mapping[str, Json], *, tool: str) -> JsonObject:
         """Return the conf to trigger the dag with.
@@ -179,7 +167,7 @@ class InputSchema:
             yield f"{name}: cannot be checked against its schema; make it simpler"
             return
         for error in errors:
-            yield f"{name}{_path_text(error)}: {shortened(error.message)}"
+            yield f"{name}{path_text(error)}: {shortened(error.message)}"
         if not errors and self.wire["properties"][name].get("format") == "date-time" and not _is_datetime(value):
             yield f"{name}: {shortened(repr(value))} is not a date and time such as 2026-01-31T12:00:00+00:00"
 
@@ -202,7 +190,7 @@ def _airflow_validator(param: Param) -> Validator:
         raise ToolUnpublishable(
             f"the schema of param {param.name!r} is not valid JSON Schema: {shortened(error.message)}"
         ) from error
-    return cls(dict(param.schema), format_checker=_FORMAT_CHECKER, registry=_NO_DOCUMENTS)
+    return cls(dict(param.schema), format_checker=_FORMAT_CHECKER, registry=NO_DOCUMENTS)
 
 
 def _first_error(validator: Validator, value: Json) -> str | None:
@@ -221,13 +209,12 @@ def _is_required(param: Param, airflow: Validator) -> bool:
 def _wire_property(param: Param, name: str, references: list[str], *, has_default: bool) -> JsonObject:
     if len(json.dumps(param.schema)) > MAX_SCHEMA_BYTES:
         raise ToolUnpublishable(f"the schema of param {param.name!r} is larger than {MAX_SCHEMA_BYTES:,} bytes")
-    moved = _Move(param.name, f"#/properties/{name}", references)
-    cleaned = moved.cleaned(param.schema, depth=0)
-    cleaned.pop("$id", None)
+    move = Move(f"the schema of param {param.name!r}", f"#/properties/{name}", references, _without_form_keys)
+    cleaned = move.cleaned(param.schema)
     if not _TYPE_SAYING_KEYS & cleaned.keys():
         cleaned |= _inferred_type(param.value)
     if name != param.name:
-        cleaned.setdefault("title", param.name)
+        cleaned.setdefault("title", visible(param.name))
     if description := _description(param):
         cleaned["description"] = description
     else:
@@ -235,6 +222,10 @@ def _wire_property(param: Param, name: str, references: list[str], *, has_defaul
     if has_default and param.value is not None:
         cleaned["default"] = param.value
     return cleaned
+
+
+def _without_form_keys(schema: JsonObject) -> JsonObject:
+    return {key: value for key, value in schema.items() if key not in _DROPPED_KEYS}
 
 
 def _inferred_type(default: Json) -> JsonObject:
@@ -257,7 +248,7 @@ def _inferred_type(default: Json) -> JsonObject:
 def _description(param: Param) -> str:
     """Return what the model reads of a param: its description, then the readable names of its values."""
     schema = param.schema
-    text = param.description or schema.get("description") or schema.get("description_md") or ""
+    text = param.description or schema.get("description") or plain_text(str(schema.get("description_md") or ""))
     parts = [" ".join(str(text).split())]
     display = schema.get("values_display")
     if isinstance(display, Mapping) and display:
@@ -267,103 +258,7 @@ def _description(param: Param) -> str:
         labels = sorted(display.items(), key=lambda item: (*author_order, item[0]).index(item[0]))
         named = ", ".join(f"{value} ({label})" for value, label in labels if str(label) != str(value))
         parts.append(f"Values: {named}." if named else "")
-    return " ".join(part for part in parts if part)
-
-
-@dataclass(frozen=True, slots=True)
-class _Move:
-    """A param's schema on its way to where it stands in the tool's input schema."""
-
-    param: str
-    pointer: str
-    references: list[str]
-    """Collects every reference met, as it reads in the new place."""
-
-    def cleaned(self, schema: Mapping[str, Json], *, depth: int) -> JsonObject:
-        """Return the schema as every client takes it: 2020-12, no keys of Airflow's form, references that hold."""
-        self._require_publishable(schema, depth)
-
-        def clean(value: Json) -> Json:
-            return self.cleaned(value, depth=depth + 1) if isinstance(value, Mapping) else value
-
-        cleaned: JsonObject = {}
-        for key, value in _as_2020_12(schema).items():
-            if key == "$ref":
-                cleaned[key] = self._moved_reference(value)
-            elif key in _SCHEMA_KEYS:
-                cleaned[key] = clean(value)
-            elif key in _SCHEMA_LIST_KEYS:
-                cleaned[key] = [clean(item) for item in value]
-            elif key in _SCHEMA_MAP_KEYS:
-                cleaned[key] = {name: clean(item) for name, item in value.items()}
-            elif key not in _DROPPED_KEYS:
-                cleaned[key] = value
-        if cleaned.get("type") == "array" and "prefixItems" not in cleaned:
-            cleaned.setdefault("items", {})
-        return cleaned
-
-    def _require_publishable(self, schema: Mapping[str, Json], depth: int) -> None:
-        if depth > MAX_SCHEMA_DEPTH:
-            raise ToolUnpublishable(
-                f"the schema of param {self.param!r} is nested more than {MAX_SCHEMA_DEPTH} levels deep"
-            )
-        unsupported = sorted(_UNSUPPORTED_KEYS & schema.keys()) or (["$id"] if depth and "$id" in schema else [])
-        if unsupported:
-            raise ToolUnpublishable(
-                f"the schema of param {self.param!r} uses {unsupported[0]}, which MCP clients do not follow"
-            )
-
-    def _moved_reference(self, reference: Json) -> str:
-        if reference != "#" and not (isinstance(reference, str) and reference.startswith("#/")):
-            raise ToolUnpublishable(
-                f"the schema of param {self.param!r} refers to {shortened(str(reference))}; "
-                "only references within it can be published"
-            )
-        moved = self.pointer + str(reference)[1:]
-        self.references.append(moved)
-        return moved
-
-
-def _as_2020_12(schema: Mapping[str, Json]) -> JsonObject:
-    """Translate the keywords that older drafts spell otherwise, and drop what only Airflow's form understands."""
-    translated = dict(schema)
-    if isinstance(translated.get("items"), list):
-        translated["prefixItems"] = translated.pop("items")
-        if "additionalItems" in translated:
-            translated["items"] = translated.pop("additionalItems")
-    for exclusive, inclusive in (("exclusiveMinimum", "minimum"), ("exclusiveMaximum", "maximum")):
-        if isinstance(flag := translated.get(exclusive), bool):  # draft 4
-            del translated[exclusive]
-            if flag and inclusive in translated:
-                translated[exclusive] = translated.pop(inclusive)
-    if translated.get("format") == "multiline":
-        del translated["format"]
-    if not isinstance(translated.get("examples", []), list):
-        del translated["examples"]
-    return translated
-
-
-def _wire_validator(wire: JsonObject, references: list[str]) -> Validator:
-    try:
-        Draft202012Validator.check_schema(wire)
-    except SchemaError as error:
-        raise ToolUnpublishable(f"the input schema is not valid 2020-12: {shortened(error.message)}") from error
-    _require_resolvable(references, wire)
-    return cast("Validator", Draft202012Validator(wire, format_checker=_FORMAT_CHECKER, registry=_NO_DOCUMENTS))
-
-
-def _require_resolvable(references: list[str], wire: JsonObject) -> None:
-    """Follow each reference once, so that a broken one is found now and not in the middle of a call."""
-    resolver = _NO_DOCUMENTS.resolver_with_root(DRAFT202012.create_resource(wire))
-    for reference in references:
-        try:
-            resolver.lookup(reference)
-        except Unresolvable as error:
-            raise ToolUnpublishable(f"the input schema refers to {reference}, which is not there") from error
-
-
-def _path_text(error: ValidationError) -> str:
-    return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path)
+    return visible(" ".join(part for part in parts if part))
 
 
 def _is_datetime(value: Json) -> bool:

@@ -27,6 +27,7 @@ from dagcall.assembly import Dagcall, assembled
 from dagcall.config import Settings
 from dagcall.delivery import with_delivery
 from dagcall.errors import ConfigError
+from dagcall.remembered import Remembered
 from dagcall.stdin import endable_stdin
 
 logger = logging.getLogger(__name__)
@@ -41,7 +42,9 @@ LAST_ANSWERS_SECONDS = 3.0
 
 async def serve_stdio(settings: Settings, *, pins: Mapping[str, dict[str, Any]] | None) -> None:
     """Serve one client over stdin and stdout, until it closes stdin or we are asked to stop."""
-    async with assembled(settings, wait_seconds=STDIO_WAIT_SECONDS, pins=pins) as dagcall:
+    async with assembled(
+        settings, wait_seconds=STDIO_WAIT_SECONDS, pins=pins, remembered=_remembered(settings)
+    ) as dagcall:
         server = dagcall.mcp.sdk
         options = server.create_initialization_options(NotificationOptions(tools_changed=True))
         refreshing = asyncio.create_task(dagcall.catalog.keep_fresh(settings.refresh_seconds))
@@ -66,6 +69,10 @@ async def serve_stdio(settings: Settings, *, pins: Mapping[str, dict[str, Any]] 
     for outcome in outcomes:
         if isinstance(outcome, Exception):
             raise outcome
+
+
+def _remembered(settings: Settings) -> Remembered | None:
+    return Remembered(settings.remembered_file) if settings.remembered_file else None
 
 
 async def _answer_waiting_calls(dagcall: Dagcall) -> None:
@@ -104,7 +111,9 @@ async def serve_http(
     """
     listener = _listen(host, port)
     port = listener.getsockname()[1]
-    async with assembled(settings, wait_seconds=HTTP_WAIT_SECONDS, pins=pins) as dagcall:
+    async with assembled(
+        settings, wait_seconds=HTTP_WAIT_SECONDS, pins=pins, remembered=_remembered(settings)
+    ) as dagcall:
         stopping = asyncio.Event()
         app = dagcall.mcp.sdk.streamable_http_app(
             stateless_http=True,

@@ -4,19 +4,19 @@ Pure. Knows what a model should read and what clients demand of a tool; the rule
 Nothing volatile goes into a tool, so that a definition pinned today is equal to the same definition tomorrow.
 """
 
-import unicodedata
-from collections.abc import Mapping
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
-from markdown_it import MarkdownIt
 from mcp_types import Tool as WireTool
 from mcp_types import ToolAnnotations
 
+from dagcall.authoring import NOTHING_SAID, WordsUnusable, author_words, effective_policy
+from dagcall.errors import ToolUnpublishable
 from dagcall.model import Dag, Json
 from dagcall.naming import tool_name_from_dag_id
+from dagcall.outputs import OutputSchema, cancel_output_schema, output_schema, part_output_schema
 from dagcall.policy import ToolPolicy
+from dagcall.prose import first_paragraph, visible
 from dagcall.schemas import InputSchema
 
 MAX_DESCRIPTION = 1000
@@ -24,6 +24,16 @@ MAX_DESCRIPTION = 1000
 META_DAG_ID = "dagcall/dag_id"
 WAIT_TOOL_NAME = "wait_for_dag_run"
 CANCEL_TOOL_NAME = "cancel_dag_run"
+READ_TOOL_NAME = "read_dag_result"
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """Something that the operator or the author says of a tool and that cannot be used."""
+
+    what: str
+    """`output_schema`, for one."""
+    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +44,12 @@ class Tool:
     dag: Dag
     """What it was made from."""
     input: InputSchema
+    output: OutputSchema
+    entry: ToolPolicy
+    """What the operator says of it."""
     policy: ToolPolicy
+    """What holds: the author's words count where the operator says nothing."""
+    left_out: tuple[LeftOut, ...] = ()
 
     @property
     def name(self) -> str:
@@ -47,20 +62,36 @@ class Tool:
         return self.dag.dag_id
 
 
-def tool_from_dag(dag: Dag, policy: ToolPolicy) -> Tool:
+def tool_from_dag(dag: Dag, entry: ToolPolicy, *, refusal: str | None = None) -> Tool:
     """Make the tool of a dag.
+
+    Args:
+        dag: the dag.
+        entry: what the operator says of it.
+        refusal: why the author's block must not be used, where that is known.
 
     Raises:
         ToolUnpublishable: its params cannot be published, or the policy does not fit them.
     """
+    left_out: list[LeftOut] = []
+    try:
+        words = NOTHING_SAID if refusal else author_words(dag.doc_md)
+    except WordsUnusable as error:
+        words, refusal = NOTHING_SAID, str(error)
+    if refusal:
+        left_out.append(LeftOut("the dagcall block in its doc_md", refusal))
+    policy = effective_policy(entry, words)
+    output, problem = _output(policy)
+    if problem:
+        left_out.append(LeftOut("its output_schema" if entry.output_schema else "its author's output_schema", problem))
     schema = InputSchema.from_params(dag.params, fixed=policy.fixed, hidden=policy.hidden)
     annotations = policy.annotations
     wire = WireTool(
         name=policy.name or tool_name_from_dag_id(dag.dag_id),
         title=visible(policy.title or dag.display_name),
         description=_description(dag, policy, schema),
-        input_schema=visible_texts(schema.wire),
-        output_schema=output_schema(),
+        input_schema=schema.wire,
+        output_schema=output.wire,
         annotations=ToolAnnotations(
             title=visible(policy.title or dag.display_name),
             read_only_hint=annotations.read_only,
@@ -70,30 +101,18 @@ def tool_from_dag(dag: Dag, policy: ToolPolicy) -> Tool:
         ),
         _meta={META_DAG_ID: dag.dag_id},
     )
-    return Tool(wire, dag, schema, policy)
+    return Tool(wire, dag, schema, output, entry, policy, tuple(left_out))
 
 
-def output_schema() -> dict[str, Json]:
-    """Return the schema of every answer that is not an error."""
-    return {
-        "type": "object",
-        "properties": {
-            "state": {
-                "type": "string",
-                "enum": ["success", "running"],
-                "description": "running: the run goes on; wait_for_dag_run with its dag_run_id returns the rest",
-            },
-            "dag_run_id": {"type": "string", "description": "The run in Airflow, and the handle to wait for it"},
-            "results": {"type": "object", "description": "What each result task returned, by task id"},
-            "url": {"type": "string", "description": "The run in Airflow's UI, for people"},
-            "replayed": {
-                "type": "boolean",
-                "description": "true: the run had ended before this call, which repeats one whose answer was lost",
-            },
-            "message": {"type": "string", "description": "What to do next, where there is something to do"},
-        },
-        "required": ["state", "dag_run_id", "url"],
-    }
+def _output(policy: ToolPolicy) -> tuple[OutputSchema, str | None]:
+    """Return the output schema as declared; else one that fits every answer, and why the declared is no use."""
+    problem = None
+    if policy.output_schema is not None:
+        try:
+            return OutputSchema.from_declared(policy.output_schema, task_ids=policy.results), None
+        except ToolUnpublishable as error:
+            problem = str(error)
+    return OutputSchema(output_schema()), problem
 
 
 def own_tools() -> tuple[WireTool, ...]:
@@ -104,7 +123,7 @@ def own_tools() -> tuple[WireTool, ...]:
             "Cancel a dag run",
             "Stops a run that an earlier call started, by setting it to failed, unless it has ended. What its tasks "
             "have done by then stays done. Returns the state that the run has now.",
-            _cancel_output_schema(),
+            cancel_output_schema(),
             ToolAnnotations(
                 title="Cancel a dag run",
                 read_only_hint=False,
@@ -112,6 +131,38 @@ def own_tools() -> tuple[WireTool, ...]:
                 idempotent_hint=True,
                 open_world_hint=False,
             ),
+        ),
+        _own_tool(
+            READ_TOOL_NAME,
+            "Read results of a dag run",
+            "Reads results that were too large for one answer, part by part: an answer that has 'preview' in place of "
+            "'results' names in 'omitted' what there is to read. It starts nothing. Where the part has 'next_offset', "
+            "call it again with that as offset for the next one.",
+            part_output_schema(),
+            ToolAnnotations(
+                title="Read results of a dag run",
+                read_only_hint=True,
+                destructive_hint=False,
+                idempotent_hint=True,
+                open_world_hint=False,
+            ),
+            more={
+                "path": {
+                    "type": "string",
+                    "description": "What to read, as a JSON Pointer into the results, such as /task_id/rows/0; "
+                    "without it, all results by task id",
+                },
+                "offset": {
+                    "type": "integer",
+                    "minimum": 0,
+                    "description": "Where to begin: at which item of a list, key of an object or character of a text",
+                },
+                "limit": {
+                    "type": "integer",
+                    "minimum": 1,
+                    "description": "At most how many items, keys or characters; without it, as many as fit",
+                },
+            },
         ),
         _own_tool(
             WAIT_TOOL_NAME,
@@ -131,7 +182,13 @@ def own_tools() -> tuple[WireTool, ...]:
 
 
 def _own_tool(
-    name: str, title: str, description: str, output: dict[str, Json], annotations: ToolAnnotations
+    name: str,
+    title: str,
+    description: str,
+    output: dict[str, Json],
+    annotations: ToolAnnotations,
+    *,
+    more: dict[str, Json] | None = None,
 ) -> WireTool:
     return WireTool(
         name=name,
@@ -142,6 +199,7 @@ def _own_tool(
             "properties": {
                 "tool": {"type": "string", "description": "The name of the tool that started the run"},
                 "dag_run_id": {"type": "string", "description": "The dag_run_id of its answer"},
+                **(more or {}),
             },
             "required": ["dag_run_id", "tool"],
             "additionalProperties": False,
@@ -149,18 +207,6 @@ def _own_tool(
         output_schema=output,
         annotations=annotations,
     )
-
-
-def _cancel_output_schema() -> dict[str, Json]:
-    return {
-        "type": "object",
-        "properties": {
-            "state": {"type": "string", "enum": ["failed", "queued", "running", "success"]},
-            "dag_run_id": {"type": "string"},
-            "url": {"type": "string", "description": "The run in Airflow's UI, for people"},
-        },
-        "required": ["state", "dag_run_id", "url"],
-    }
 
 
 def wire_json(tool: WireTool) -> dict[str, Any]:
@@ -186,40 +232,3 @@ def _how_to_call(schema: InputSchema) -> str:
     if not schema.optional:
         return waits
     return f"{waits} Optional: {', '.join(schema.optional)}; leave out what you were not given."
-
-
-def first_paragraph(markdown: str) -> str:
-    """Return the first paragraph of a Markdown text as plain text; headings, lists and code before it are skipped."""
-    tokens = MarkdownIt().parse(markdown)
-    for opening, inline in pairwise(tokens):
-        if opening.type == "paragraph_open" and opening.level == 0:
-            parts = (
-                "\n" if child.type in {"softbreak", "hardbreak"} else child.content for child in inline.children or ()
-            )
-            return " ".join("".join(parts).split())
-    return ""
-
-
-def visible(text: str) -> str:
-    """Drop the characters that a reviewer cannot see and a model can read: controls, direction marks, tags.
-
-    Unicode's categories Cc (but for line breaks and tabs), Cf, Cs, Co and Cn.
-    """
-    return "".join(c for c in text if c in "\n\t" or unicodedata.category(c) not in {"Cc", "Cf", "Cs", "Co", "Cn"})
-
-
-def visible_texts(schema: Mapping[str, Json]) -> dict[str, Json]:
-    """Return a schema whose titles and descriptions hold only visible characters; values stay as they are."""
-    cleaned: dict[str, Json] = {}
-    for key, value in schema.items():
-        if key in {"title", "description"} and isinstance(value, str):
-            cleaned[key] = visible(value)
-        elif key in {"enum", "const", "default", "examples"}:
-            cleaned[key] = value
-        elif isinstance(value, Mapping):
-            cleaned[key] = visible_texts(value)
-        elif isinstance(value, list):
-            cleaned[key] = [visible_texts(item) if isinstance(item, Mapping) else item for item in value]
-        else:
-            cleaned[key] = value
-    return cleaned

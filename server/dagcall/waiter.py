@@ -14,7 +14,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from dagcall.airflow import AirflowApi
+from dagcall.airflow import AirflowApi, RunKey
 from dagcall.errors import AirflowError, AirflowNotFound, AirflowRefused, AirflowUnreachable, RunDeleted
 from dagcall.gate import Purpose
 from dagcall.model import Json, Run, RunState
@@ -30,9 +30,6 @@ OVERLAP = timedelta(seconds=10)
 """How far the shared question looks back behind the latest end seen: an end is committed later than it is dated."""
 SWEEP_SECONDS = 30.0
 """How often it is checked that nothing was missed: what the shared question cannot see costs a caller no more."""
-
-RunKey = tuple[str, str]
-"""dag id, run id"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +54,7 @@ class _Watch:
     result_task_ids: tuple[str, ...] | None = None
     """Whose results a stream brings with the end."""
     results: Mapping[str, Json] | None = None
-    waiting: dict[asyncio.Future[RunState], Callable[[RunState], None]] = field(default_factory=dict)
+    waiting: dict[asyncio.Future[RunState | None], Callable[[RunState], None]] = field(default_factory=dict)
     """Who waits, and whom to tell each state that is seen on the way."""
     stream: asyncio.Task[None] | None = None
     is_over: bool = False
@@ -101,6 +98,7 @@ class Waiter:
         seconds: float,
         on_state: Callable[[RunState], None] = lambda _: None,
         result_task_ids: tuple[str, ...] | None = None,
+        told: asyncio.Future[RunState | None] | None = None,
     ) -> Ending:
         """Return how the run ends, or the state that it has when the time is over or `release` is called.
 
@@ -109,6 +107,7 @@ class Waiter:
             seconds: how long to wait at most.
             on_state: told each state that is seen on the way.
             result_task_ids: the tasks whose results are welcome with the end; None to ask for none.
+            told: a future of the caller's own; whoever sets it to None ends the wait.
 
         Raises:
             RunDeleted: somebody deleted the run.
@@ -117,7 +116,7 @@ class Waiter:
         if run.state.is_final or self._is_released:
             return Ending(run.state)
         watch = self._watches.get((run.dag_id, run.run_id)) or self._watch(run, result_task_ids)
-        told: asyncio.Future[RunState] = asyncio.get_running_loop().create_future()
+        told = told or asyncio.get_running_loop().create_future()
         watch.waiting[told] = on_state
         try:
             async with asyncio.timeout(seconds):
@@ -125,7 +124,7 @@ class Waiter:
         except TimeoutError:
             return Ending(watch.state)
         else:
-            return Ending(state, watch.results if watch.result_task_ids == result_task_ids else None)
+            return Ending(state or watch.state, watch.results if watch.result_task_ids == result_task_ids else None)
         finally:
             del watch.waiting[told]
             if not watch.waiting and not watch.is_over:

@@ -6,7 +6,7 @@ from typing import Any, Literal, Protocol
 
 import httpx
 
-from tests.fake_airflow import FakeAirflow, FakeDag, FakeImportError, FakeParam, FakeTask, Version
+from tests.fake_airflow import FakeAirflow, FakeDag, FakeImportError, FakeParam, FakeQuestion, FakeTask, Version
 
 
 class ContractAirflow(Protocol):
@@ -28,6 +28,8 @@ class ContractAirflow(Protocol):
     def set_xcom(
         self, dag_id: str, run_id: str, task_id: str, value: Any, *, map_index: int = ..., is_result: bool = ...
     ) -> None: ...
+    def skip_for_nothing_to_map(self, dag_id: str, run_id: str, task_id: str) -> None: ...
+    def ask(self, dag_id: str, run_id: str, task_id: str, question: FakeQuestion, *, map_index: int = ...) -> None: ...
     def delete(self, dag_id: str, run_id: str) -> None: ...
 
 
@@ -73,12 +75,23 @@ class FakeSide:
         run.set_xcom(task_id, value, self.fake.clock.now(), map_index=map_index)
         run.xcoms[-1].dag_result = is_result
 
+    def skip_for_nothing_to_map(self, dag_id: str, run_id: str, task_id: str) -> None:
+        for instance in self.fake.run(run_id, dag_id).instances_of(task_id):
+            instance.state, instance.start_date, instance.end_date = "skipped", None, None
+
+    def ask(self, dag_id: str, run_id: str, task_id: str, question: FakeQuestion, *, map_index: int = -1) -> None:
+        run = self.fake.run(run_id, dag_id)
+        for instance in run.instances_of(task_id):
+            if instance.map_index == map_index:
+                instance.ask(question, run.waiting_state, self.fake.clock.now())
+
     def delete(self, dag_id: str, run_id: str) -> None:
         self.fake.delete(self.fake.run(run_id, dag_id))
 
 
 def fake_side(version: Version, *, all_admins: bool = False) -> FakeSide:
     fake = FakeAirflow(version, all_admins=all_admins)
+    fake.is_scheduler_silent = True  # the real ones have none
     for dag in (*_params_dags(), *_shapes_dags(), *_many_dags()):
         dag.checks = None
         fake.add_dag(dag)

@@ -1,7 +1,7 @@
-"""A real Airflow: its REST API in a child process, on SQLite, without a scheduler.
+"""A real Airflow: its REST API in a child process, on SQLite, without a scheduler unless one is asked for.
 
-Nothing runs here, so tests set by hand, in the database, what a scheduler and workers would have written: states of
-runs and tasks, XComs, log files. What has a REST endpoint goes through that, in the tests themselves.
+Nothing runs here then, so tests set by hand, in the database, what a scheduler and workers would have written: states
+of runs and tasks, XComs, log files. What has a REST endpoint goes through that, in the tests themselves.
 """
 
 import asyncio
@@ -29,7 +29,8 @@ import httpx
 
 from dagcall.demo.installation import REQUIREMENTS, make_environment
 from dagcall.demo.processes import CHILD
-from tests.fake_airflow import Version
+from tests.fake_airflow import FakeQuestion, Version
+from tests.fake_airflow.dags import as_params
 
 DAGS = Path(__file__).parent / "dags"
 JWT_SECRET = "0123456789abcdef" * 4
@@ -91,7 +92,7 @@ class RealAirflow:
         self._execute(
             "UPDATE task_instance SET state = ?, try_number = 1, start_date = ?, end_date = ?, duration = 0 "
             "WHERE dag_id = ? AND run_id = ? AND task_id = ?",
-            (state, _now(), _now(), dag_id, run_id, task_id),
+            (state, _now(), None if state == "running" else _now(), dag_id, run_id, task_id),
         )
         folder = self.home / "logs" / f"dag_id={dag_id}" / f"run_id={run_id}" / f"task_id={task_id}"
         folder.mkdir(parents=True, exist_ok=True)
@@ -108,6 +109,43 @@ class RealAirflow:
             f"{result_column}, \"key\", dag_run_id) SELECT {marks}, 'return_value', id FROM dag_run "
             "WHERE dag_id = ? AND run_id = ?",
             (dag_id, run_id, task_id, map_index, json.dumps(value), _now(), *result_value, dag_id, run_id),
+        )
+
+    def skip_for_nothing_to_map(self, dag_id: str, run_id: str, task_id: str) -> None:
+        """Do what the scheduler does with a task that is mapped over an empty list: it sets no dates."""
+        self._execute(
+            "UPDATE task_instance SET state = 'skipped', start_date = NULL, end_date = NULL "
+            "WHERE dag_id = ? AND run_id = ? AND task_id = ?",
+            (dag_id, run_id, task_id),
+        )
+
+    def ask(self, dag_id: str, run_id: str, task_id: str, question: FakeQuestion, *, map_index: int = -1) -> None:
+        """Do what a worker does when `HITLOperator` begins to wait."""
+        where = (dag_id, run_id, task_id, map_index)
+        params = {
+            name: {"value": param.default, "description": param.description, "schema": param.schema}
+            for name, param in as_params(question.params).items()
+        }
+        self._execute(
+            "INSERT INTO hitl_detail (ti_id, options, subject, body, defaults, multiple, params, assignees, "
+            "created_at, params_input) SELECT id, ?, ?, ?, ?, ?, ?, ?, ?, '{}' FROM task_instance "
+            "WHERE dag_id = ? AND run_id = ? AND task_id = ? AND map_index = ?",
+            (
+                json.dumps(list(question.options)),
+                question.subject,
+                question.body,
+                json.dumps(question.defaults),
+                question.multiple,
+                json.dumps(params),
+                json.dumps([{"id": name, "name": name} for name in question.assigned_users]),
+                _now(),
+                *where,
+            ),
+        )
+        self._execute(
+            "UPDATE task_instance SET state = ?, try_number = 1, start_date = ? "
+            "WHERE dag_id = ? AND run_id = ? AND task_id = ? AND map_index = ?",
+            ("awaiting_input" if self.version >= "3.3" else "deferred", _now(), *where),
         )
 
     def delete(self, dag_id: str, run_id: str) -> None:
@@ -130,7 +168,14 @@ def _base64url(data: bytes) -> str:
 
 @contextmanager
 def real_airflow(
-    version: Version, *, cache: Path, home: Path, tell: Callable[[str], None], all_admins: bool = False
+    version: Version,
+    *,
+    cache: Path,
+    home: Path,
+    tell: Callable[[str], None],
+    all_admins: bool = False,
+    dags: Path = DAGS,
+    services: Sequence[str] = (),
 ) -> Iterator[RealAirflow]:
     """Run an Airflow of one version in `home`.
 
@@ -140,30 +185,41 @@ def real_airflow(
         home: an empty folder.
         tell: gets a line whenever something takes long.
         all_admins: let everybody in without a password.
+        dags: a folder of dags, whose name no other such folder has.
+        services: what else is to run, e.g. `scheduler`; as `airflow` calls it.
     """
     environ = dict(os.environ)  # noqa: TID251 - a child process begins with the environment of its parent
     python = _python(version, environ, tell)
-    shutil.copy(_database(version, python, cache, environ, tell), home / "airflow.db")
+    shutil.copy(_database(version, python, cache, environ, tell=tell, dags=dags), home / "airflow.db")
     port = _free_port()
-    settings = environ | _settings(home, all_admins=all_admins)
-    command = [str(python.parent / "airflow"), "api-server", "--apps", "core", "--port", str(port)]
+    airflow = RealAirflow(version, f"http://127.0.0.1:{port}", home)
+    settings = environ | _settings(home, dags, all_admins=all_admins)
+    settings["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"] = f"{airflow.url}/execution/"
     log = home / "api-server.log"
+    with contextlib.ExitStack() as running:
+        apps = "all" if services else "core"
+        process = _start(python, home, settings, ["api-server", "--apps", apps, "--port", str(port)], log)
+        running.callback(_stop, process)
+        for service in services:
+            started = _start(python, home, settings, [service, "--skip-serve-logs"], home / f"{service}.log")
+            running.callback(_stop, started)
+        _wait_until_it_answers(airflow, process, log)
+        yield airflow
+
+
+def _start(
+    python: Path, home: Path, settings: Mapping[str, str], words: Sequence[str], log: Path
+) -> subprocess.Popen[bytes]:
     with log.open("wb") as output:
-        process = subprocess.Popen(  # noqa: S603 - our own command
-            # CHILD makes the server end with this process, even when that is killed.
-            [python, "-I", CHILD, str(os.getpid()), "SIGTERM", *command],
+        return subprocess.Popen(  # noqa: S603 - our own command
+            # CHILD makes the process end with this one, even when that is killed.
+            [python, "-I", CHILD, str(os.getpid()), "SIGTERM", str(python.parent / "airflow"), *words],
             env=settings,
             cwd=home,
             stdout=output,
             stderr=subprocess.STDOUT,
             start_new_session=True,
         )
-    try:
-        airflow = RealAirflow(version, f"http://127.0.0.1:{port}", home)
-        _wait_until_it_answers(airflow, process, log)
-        yield airflow
-    finally:
-        _stop(process)
 
 
 def _python(version: Version, environ: dict[str, str], tell: Callable[[str], None]) -> Path:
@@ -181,16 +237,16 @@ def _python(version: Version, environ: dict[str, str], tell: Callable[[str], Non
 
 
 def _database(
-    version: Version, python: Path, cache: Path, environ: dict[str, str], tell: Callable[[str], None]
+    version: Version, python: Path, cache: Path, environ: dict[str, str], *, tell: Callable[[str], None], dags: Path
 ) -> Path:
     """Return a database with the dags in it, made anew when the dags or the environment have changed."""
-    content = b"".join(path.read_bytes() for path in sorted(DAGS.glob("*.py"))) + bytes(python)
-    database = cache / f"{version}-{hashlib.sha256(content).hexdigest()[:12]}.db"
+    content = b"".join(path.read_bytes() for path in sorted(dags.glob("*.py"))) + bytes(python)
+    database = cache / f"{version}-{dags.name}-{hashlib.sha256(content).hexdigest()[:12]}.db"
     if not database.exists():
         tell(f"making a database for Airflow {version}; this happens once for each change of the dags")
         home = cache / f"{version}-{uuid.uuid4().hex}"
         home.mkdir()
-        settings = environ | _settings(home, all_admins=False)
+        settings = environ | _settings(home, dags, all_admins=False)
         for command in (["db", "migrate"], ["dags", "reserialize"]):
             done = subprocess.run(  # noqa: S603 - our own command
                 [python.parent / "airflow", *command],
@@ -204,13 +260,13 @@ def _database(
                 raise RuntimeError(f"airflow {' '.join(command)} failed:\n{done.stdout}{done.stderr}")
         (home / "airflow.db").rename(database)
         shutil.rmtree(home)
-        for outdated in cache.glob(f"{version}-*.db"):
+        for outdated in cache.glob(f"{version}-{dags.name}-*.db"):
             if outdated != database:
                 outdated.unlink()
     return database
 
 
-def _settings(home: Path, *, all_admins: bool) -> dict[str, str]:
+def _settings(home: Path, dags: Path, *, all_admins: bool) -> dict[str, str]:
     passwords = home / "passwords.json"
     passwords.write_text(json.dumps({"admin": "admin", "viewer": "viewer"}))
     return {
@@ -220,8 +276,9 @@ def _settings(home: Path, *, all_admins: bool) -> dict[str, str]:
         "AIRFLOW__API__WORKERS": "1",
         "AIRFLOW__API_AUTH__JWT_SECRET": JWT_SECRET,
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
-        "AIRFLOW__CORE__DAGS_FOLDER": str(DAGS),
+        "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__PARALLELISM": "2",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": str(all_admins),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,viewer:viewer",

@@ -19,7 +19,7 @@ from dagcall.errors import (
     AirflowUnreachable,
 )
 from dagcall.gate import Gate
-from dagcall.model import DagSummary, LogEvent, Param, RunState, Task, TaskInstance
+from dagcall.model import DagSummary, LogEvent, LoggedException, Param, RunState, Task, TaskInstance
 from dagcall.rest import AirflowRest, log_in
 from tests.contract.fake_side import ContractAirflow
 
@@ -63,6 +63,7 @@ async def test_summary(api: AirflowApi) -> None:
         is_stale=False,
         has_import_errors=False,
         allowed_run_types=None,
+        max_active_runs=16,
     )
     with pytest.raises(AirflowNotFound):
         await api.fetch_summary("nosuch")
@@ -223,17 +224,59 @@ async def test_task_instances_and_logs(airflow: ContractAirflow, api: AirflowApi
     ]
     await trigger(api, "grouped", run_id)
     airflow.set_task("grouped", run_id, "group.first", "failed", log=log)
-    failed = TaskInstance("group.first", -1, "failed", 1, 0)
+    (failed,) = await api.fetch_task_instances("grouped", run_id, task_ids=("group.first",))
+    assert failed == TaskInstance("group.first", -1, "failed", 1, 0, end_date=failed.end_date)
+    assert failed.end_date is not None
     others = [TaskInstance(task_id, -1, None, 0, 0) for task_id in ("group.inner", "group.other")]
     assert sorted(await api.fetch_task_instances("grouped", run_id), key=lambda i: i.task_id) == [failed, *others]
-    assert await api.fetch_task_instances("grouped", run_id, task_ids=("group.first",)) == (failed,)
     events = await api.fetch_log("grouped", run_id, failed)
     assert events[-2:] == (
         LogEvent("info", "hello"),
-        LogEvent("error", "Task failed with exception", (("ValueError", "no"),)),
+        LogEvent("error", "Task failed with exception", exceptions=(LoggedException("ValueError", "no"),)),
     )
     with pytest.raises(AirflowNotFound):
         await api.fetch_log("grouped", run_id, replace(failed, try_number=2))
+
+
+async def test_the_insides_of_several_runs(airflow: ContractAirflow, api: AirflowApi, run_id: str) -> None:
+    """Some of the runs asked for have nothing in these states, and one does not exist."""
+    for dag_id in ("grouped", "one_task"):
+        await trigger(api, dag_id, run_id)
+        airflow.start(dag_id, run_id)
+    airflow.set_task("grouped", run_id, "group.first", "failed")
+    runs = {("grouped", run_id), ("one_task", run_id), ("one_task", "nosuch")}
+
+    insides = await api.fetch_insides(runs)
+    assert insides.keys() == {("grouped", run_id), ("one_task", run_id)}
+    assert {instance.task_id for instance in insides["grouped", run_id]} == {
+        "group.first",
+        "group.inner",
+        "group.other",
+    }
+
+    stuck = await api.fetch_insides(runs, {"failed", "upstream_failed", "deferred", "awaiting_input"})
+    assert {key: [instance.task_id for instance in found] for key, found in stuck.items()} == {
+        ("grouped", run_id): ["group.first"]
+    }
+
+
+async def test_how_long_runs_took_and_how_many_go_on(airflow: ContractAirflow, api: AirflowApi, run_id: str) -> None:
+    before = await api.count_running("no_tasks")
+    await trigger(api, "no_tasks", run_id)
+    assert await api.count_running("no_tasks") == before
+    airflow.start("no_tasks", run_id)
+    assert await api.count_running("no_tasks") == before + 1
+    taken = len(await api.fetch_durations("no_tasks"))
+    airflow.finish("no_tasks", run_id, "success")
+    durations = await api.fetch_durations("no_tasks")
+    assert len(durations) == min(taken + 1, 20)
+    assert all(seconds >= 0 for seconds in durations)
+    assert (await api.fetch_summary("no_tasks")).max_active_runs == 16
+
+
+async def test_a_scheduler_that_never_gave_a_sign_of_life(api: AirflowApi) -> None:
+    """The Airflows of these tests have no scheduler."""
+    assert await api.fetch_scheduler_silence() == "never"
 
 
 async def test_a_password_is_enough(airflow: ContractAirflow) -> None:
@@ -295,3 +338,10 @@ async def test_unfinished_runs_and_setting_one_to_failed(api: AirflowApi, run_id
     assert (await api.set_run_failed("one_task", run_id)).state is RunState.FAILED
 
     assert ("one_task", run_id) not in await api.fetch_unfinished_run_ids(["one_task"])
+
+
+async def test_a_run_that_is_set_to_failed_may_be_noted_as_cancelled_at_once(api: AirflowApi, run_id: str) -> None:
+    await trigger(api, "one_task", run_id)
+    run = await api.set_run_failed("one_task", run_id, note="asked for by curl (cancelled)")
+    assert (run.state, run.note) == (RunState.FAILED, "asked for by curl (cancelled)")
+    assert (await api.fetch_run("one_task", run_id)).note == run.note

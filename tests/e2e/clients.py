@@ -11,7 +11,7 @@ from typing import Any
 from urllib.parse import quote
 
 from mcp import Client, StdioServerParameters
-from mcp.client.session import MessageHandlerFnT
+from mcp.client.session import ElicitationFnT, MessageHandlerFnT
 from mcp.client.stdio import stdio_client
 from mcp_types import CallToolResult, TextContent
 
@@ -23,7 +23,12 @@ CONNECTIONS = ["http 2026-07-28", "http 2025-11-25", "stdio 2026-07-28", "stdio 
 
 @asynccontextmanager
 async def connected(
-    demo: RunningDemo, connection: str, errors: Path, *, on_message: MessageHandlerFnT | None = None
+    demo: RunningDemo,
+    connection: str,
+    errors: Path,
+    *,
+    on_message: MessageHandlerFnT | None = None,
+    on_question: ElicitationFnT | None = None,
 ) -> AsyncIterator[Client]:
     """Connect to the demo's dagcall, or to one of our own that serves the demo's Airflow over stdio.
 
@@ -32,6 +37,7 @@ async def connected(
         connection: one of `CONNECTIONS`.
         errors: gets what a server of our own writes to stderr.
         on_message: gets every notification.
+        on_question: answers for the client's user; without it the client cannot ask.
     """
     transport, revision = connection.split()
     mode = "auto" if revision == "2026-07-28" else "legacy"
@@ -43,7 +49,7 @@ async def connected(
             environ = {**demo.environ, "DAGCALL_SERVER_SECRET": secrets.token_hex(32)}
             parameters = StdioServerParameters(command=sys.executable, args=words, env=environ)
             server = stdio_client(parameters, errlog=errlog)
-        async with Client(server, mode=mode, message_handler=on_message) as client:
+        async with Client(server, mode=mode, message_handler=on_message, elicitation_callback=on_question) as client:
             assert client.protocol_version == revision
             yield client
 

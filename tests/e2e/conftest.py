@@ -9,11 +9,13 @@ from tests.e2e.running_demo import RunningDemo, running_demo
 from tests.terminal import terminal_of
 
 DAGS = Path(__file__).parent / "dags"
+OWN_DAGS = ("asking.py", "author_words.py", "early.py", "factorial.py", "failures.py", "large.py", "shapes.py")
+"""Those that are there from the start."""
 
 
 @pytest.fixture(scope="package")
 def demo(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDemo]:
-    """A running demo, with `dags/factorial.py` as its user's own dag. Runs of other tests are in it, too."""
-    own_dags = {"factorial.py": (DAGS / "factorial.py").read_text()}
+    """A running demo, with `OWN_DAGS` as its user's own dags. Runs of other tests are in it, too."""
+    own_dags = {name: (DAGS / name).read_text() for name in OWN_DAGS}
     with running_demo(tmp_path_factory.mktemp("demo"), own_dags, tell=terminal_of(request.config)) as running:
         yield running

@@ -279,6 +279,61 @@ SCORES = [
     ),
 ]
 
+REFUNDS = [
+    DemoCall(
+        "approve_refund",
+        {"order_id": "SO-2026-A7K2", "amount": 49.999, "reason": "The bag of coffee arrived open."},
+        {
+            "answer": {
+                "decision": "automatic",
+                "order_id": "SO-2026-A7K2",
+                "asked": 50.0,  # in whole cents; the largest sum that needs nobody
+                "paid": 50.0,
+                "currency": "EUR",
+                "receipt": {"number": "RF-2026-A7K2", "approved_by": None, "note": None},
+            }
+        },
+    ),
+]
+
+TABLES = [
+    DemoCall(
+        "big_table",
+        {"rows": 3, "columns": 2},
+        {
+            "read_sensors": {
+                "unit": "°C",
+                "sensors": {
+                    # 0, 7, 14 and 13, 20, 27 tenths above -19.5
+                    "sensor_01": {"lowest": -19.5, "highest": -18.1, "mean": -18.8, "too_warm": 0},
+                    "sensor_02": {"lowest": -18.2, "highest": -16.8, "mean": -17.5, "too_warm": 1},
+                },
+                "rows": 3,
+                "readings": [
+                    {"time": "2026-01-01T00:00:00Z", "sensor_01": -19.5, "sensor_02": -18.2},
+                    {"time": "2026-01-01T00:01:00Z", "sensor_01": -18.8, "sensor_02": -17.5},
+                    {"time": "2026-01-01T00:02:00Z", "sensor_01": -18.1, "sensor_02": -16.8},
+                ],
+            }
+        },
+    ),
+]
+
+STEPS = [
+    DemoCall(
+        "slow_steps",
+        {"batches": 2, "seconds": 0.25},
+        {
+            "open_shop": {
+                "batches": [{"batch": 1, "loaves": 12}, {"batch": 2, "loaves": 12}],
+                "loaves": 24,
+                "ready": ["shop heated", "tables laid"],
+                "seconds_of_work": 1.5,  # two batches, and four other tasks
+            }
+        },
+    ),
+]
+
 #: Runs that fail: the message is the last line of the exception.
 FAILURES = [
     DemoFailure("always_fails", {}, "explode", 2, "ValueError: Step 3 failed: it was asked to"),
@@ -309,6 +364,13 @@ FAILURES = [
         "clean_texts",
         1,
         'ValueError: The param `extra_words` must map words to numbers, such as {"superb": 3, "soggy": -1.5}.',
+    ),
+    DemoFailure(
+        "approve_refund",
+        {"order_id": "SO-2026-A7K2", "amount": 0.004, "reason": "A rounding error."},
+        "check_request",
+        1,
+        "ValueError: The param `amount` is less than a cent: give the sum to refund in EUR.",
     ),
 ]
 
@@ -511,4 +573,4 @@ def repeated_order_calls(session: str) -> list[DemoCall]:
 
 def demo_calls(session: str) -> list[DemoCall]:
     """List calls that may be made in any order, and at once; `session` keeps their order ids apart from other runs'."""
-    return [*SUMMARIES, *SALES, *SCORES, *order_calls(session)]
+    return [*SUMMARIES, *SALES, *SCORES, *REFUNDS, *TABLES, *STEPS, *order_calls(session)]

@@ -10,7 +10,7 @@ The modules: `dags` (what a test declares), `runs` (what happens in a run), `bod
 """
 
 from tests.fake_airflow.access import FakeUser
-from tests.fake_airflow.dags import NOTSET, FakeDag, FakeParam, FakeTask, SkipTask
+from tests.fake_airflow.dags import NOTSET, FakeDag, FakeParam, FakeQuestion, FakeTask, SkipTask
 from tests.fake_airflow.questions import Version
 from tests.fake_airflow.runs import FakeClock, FakeRun, FakeTaskInstance
 from tests.fake_airflow.server import FakeAirflow, FakeImportError
@@ -23,6 +23,7 @@ __all__ = [
     "FakeDag",
     "FakeImportError",
     "FakeParam",
+    "FakeQuestion",
     "FakeRun",
     "FakeTask",
     "FakeTaskInstance",

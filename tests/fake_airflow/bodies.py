@@ -10,7 +10,7 @@ from jsonschema import FormatChecker, ValidationError, validate
 
 from tests.fake_airflow.dags import NOTSET, FakeDag, FakeParam, FakeTask, as_params
 from tests.fake_airflow.questions import Version
-from tests.fake_airflow.runs import FakeRun, FakeTaskInstance, FakeXCom
+from tests.fake_airflow.runs import FakeAsking, FakeRun, FakeTaskInstance, FakeXCom
 
 PARSED_AT = datetime(2029, 12, 31, tzinfo=UTC)
 BUNDLE = "dags-folder"
@@ -235,6 +235,34 @@ def task_instance_body(run: FakeRun, instance: FakeTaskInstance) -> dict[str, An
         "trigger": None,
         "triggerer_job": None,
         "dag_version": _dag_version_body(run.dag),
+    }
+
+
+def hitl_body(run: FakeRun, instance: FakeTaskInstance, asking: FakeAsking) -> dict[str, Any]:
+    question, response = asking.question, asking.response
+    user = None if response is None else {"id": response.user, "name": response.user}
+    return {
+        "options": list(question.options),
+        "subject": question.subject,
+        "body": question.body,
+        "defaults": None if question.defaults is None else list(question.defaults),
+        "multiple": question.multiple,
+        "params": {
+            name: {
+                "value": None if param.default is NOTSET else param.default,
+                "description": param.description,
+                "schema": param.schema,
+            }
+            for name, param in as_params(question.params).items()
+        },
+        "assigned_users": [{"id": name, "name": name} for name in question.assigned_users],
+        "created_at": timestamp(asking.at),
+        "responded_by_user": user,
+        "responded_at": None if response is None else timestamp(response.at),
+        "chosen_options": None if response is None else response.chosen_options,
+        "params_input": {} if response is None else response.params_input,
+        "response_received": response is not None,
+        "task_instance": task_instance_body(run, instance),
     }
 
 

@@ -23,7 +23,10 @@ def _health(airflow: "FakeAirflow", _request: httpx.Request) -> Answer:
     beat = bodies.timestamp(airflow.clock.now())
     return 200, {
         "metadatabase": {"status": "healthy"},
-        "scheduler": {"status": "healthy", "latest_scheduler_heartbeat": beat},
+        "scheduler": {
+            "status": "unhealthy" if airflow.is_scheduler_silent else "healthy",
+            "latest_scheduler_heartbeat": None if airflow.is_scheduler_silent else beat,
+        },
         "triggerer": {"status": "healthy", "latest_triggerer_heartbeat": beat},
         "dag_processor": {"status": "healthy", "latest_dag_processor_heartbeat": beat},
     }

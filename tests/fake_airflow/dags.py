@@ -29,6 +29,19 @@ def as_params(params: Mapping[str, Any]) -> dict[str, FakeParam]:
 
 
 @dataclass(kw_only=True)
+class FakeQuestion:
+    """What a task asks a person, as `HITLOperator` does; its arguments, too."""
+
+    subject: str = field(kw_only=False)
+    options: Sequence[str] = ("Approve", "Reject")
+    body: str | None = None
+    defaults: Sequence[str] | None = None
+    multiple: bool = False
+    params: Mapping[str, Any] = field(default_factory=dict)
+    assigned_users: Sequence[str] = ()
+
+
+@dataclass(kw_only=True)
 class FakeTask:
     """One task of a dag.
 
@@ -53,6 +66,8 @@ class FakeTask:
     """Whether the dag declared it as (part of) its result; Airflow 3.3 and later."""
     doc_md: str | None = None
     pool: str = "default_pool"
+    question: FakeQuestion | None = None
+    """The task waits until a person has answered this, and then returns the answer; `call` is not called."""
 
 
 @dataclass(kw_only=True)

@@ -121,6 +121,13 @@ class BulkRunsBody(Body):
     actions: list[BulkUpdate]
 
 
+class ResponseBody(Body):
+    model_config = ConfigDict(extra="ignore")
+
+    chosen_options: list[str] = Field(min_length=1)
+    params_input: dict[str, Any] = Field(default_factory=dict)
+
+
 class PatchDagBody(Body):
     is_paused: bool
 
@@ -193,6 +200,13 @@ class RunsQuery(PageQuery):
 class TaskInstancesQuery(PageQuery):
     state: list[str] = []
     task_id: str | None = None
+
+
+class HitlDetailsQuery(PageQuery):
+    state: list[str] = []
+    task_id: str | None = None
+    map_index: int | None = None
+    response_received: bool | None = None
 
 
 class XComsQuery(PageQuery):

@@ -53,6 +53,7 @@ def _trigger(airflow: "FakeAirflow", request: httpx.Request, *, dag_id: str) -> 
         data_interval=_data_interval(body),
         run_after=run_after,
         queued_at=airflow.clock.now(),
+        waiting_state="deferred" if airflow.version < "3.3" else "awaiting_input",
         triggering_user_name=user.name,
         triggered_by="ui" if request.headers.get("referer") else "rest_api",
         note=body.note or None,

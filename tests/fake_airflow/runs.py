@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
-from tests.fake_airflow.dags import FakeDag, FakeTask, SkipTask, as_params
+from tests.fake_airflow.dags import FakeDag, FakeQuestion, FakeTask, SkipTask, as_params
 
 FINAL_STATES = frozenset({"success", "failed"})
 FINAL_TASK_STATES = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
+PARKED_STATES = frozenset({"deferred", "awaiting_input"})
 
 
 class Clock(Protocol):
@@ -46,6 +47,30 @@ class FakeXCom:
 
 
 @dataclass(eq=False)
+class FakeResponse:
+    chosen_options: list[str]
+    params_input: dict[str, Any]
+    user: str
+    at: datetime
+
+    def as_xcom(self) -> dict[str, Any]:
+        return {
+            "chosen_options": self.chosen_options,
+            "params_input": self.params_input,
+            "responded_by_user": {"id": self.user, "name": self.user},
+        }
+
+
+@dataclass(eq=False)
+class FakeAsking:
+    """A question that was asked, and what came of it."""
+
+    question: FakeQuestion
+    at: datetime
+    response: FakeResponse | None = None
+
+
+@dataclass(eq=False)
 class FakeTaskInstance:
     task: FakeTask
     map_index: int
@@ -56,10 +81,21 @@ class FakeTaskInstance:
     end_date: datetime | None = None
     logs: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
     """Events by try number, as `GET …/logs/{try_number}` shows them."""
+    asking: FakeAsking | None = None
 
     @property
     def task_id(self) -> str:
         return self.task.task_id
+
+    @property
+    def is_parked(self) -> bool:
+        """Whether it waits for a person."""
+        return self.asking is not None and self.asking.response is None and self.state in PARKED_STATES
+
+    def ask(self, question: FakeQuestion, state: str, now: datetime) -> None:
+        """Wait for a person."""
+        self.start(now)
+        self.state, self.asking = state, FakeAsking(question, now)
 
     def start(self, now: datetime) -> None:
         if self.state is None or self.state in {"scheduled", "queued"}:
@@ -92,6 +128,8 @@ class FakeRun:
     """How often its state was looked at."""
     task_instances: list[FakeTaskInstance] = field(default_factory=list)
     xcoms: list[FakeXCom] = field(default_factory=list)
+    waiting_state: str = "awaiting_input"
+    """The state of a task that waits for a person."""
     is_deleted: bool = False
     changed: asyncio.Event = field(default_factory=asyncio.Event)
     """Set, and replaced, at each change of state."""
@@ -114,7 +152,13 @@ class FakeRun:
     @property
     def is_held(self) -> bool:
         """Whether looking at it, however often, cannot end it."""
-        return not self.is_final and (self.dag.is_paused or (self.dag.checks is None and self.dag.seconds is None))
+        moves = self.dag.checks is not None or self.dag.seconds is not None
+        return not self.is_final and (self.dag.is_paused or not moves or self.is_parked)
+
+    @property
+    def is_parked(self) -> bool:
+        """Whether one of its tasks waits for a person."""
+        return any(instance.is_parked for instance in self.task_instances)
 
     @property
     def params(self) -> dict[str, Any]:
@@ -159,20 +203,28 @@ class FakeRun:
         self.set_state(state, now)
 
     def end_by_hand(self, state: str, now: datetime, *, pending: str) -> None:
-        """End it as `PATCH {"state": …}` does: what runs gets the run's state, what has not begun gets `pending`."""
+        """End it as `PATCH {"state": …}` does: what runs gets the run's state, what has not begun gets `pending`.
+
+        Where that is `success`, what failed or was skipped becomes a success, too.
+        """
         for instance in self.task_instances:
-            if instance.state in {"running", "deferred", "awaiting_input"}:
+            if pending == "success" or instance.state in {"running", "deferred", "awaiting_input"}:
                 instance.end(state, now)
             elif instance.state not in FINAL_TASK_STATES:
                 instance.end(pending, now)
         self.end(state, now)
 
     def execute(self, clock: Clock) -> None:
-        """Run what has not run yet, in order, and end as Airflow would: failed when a leaf failed."""
+        """Run what has not run yet, in order, and end as Airflow would: failed when a leaf failed.
+
+        Tasks that wait for a person keep it from its end.
+        """
         self.start(clock.now())
         for task in self.dag.in_order():
             if any(instance.state not in FINAL_TASK_STATES for instance in self.instances_of(task.task_id)):
                 self._execute_task(task, clock)
+        if any(instance.state not in FINAL_TASK_STATES for instance in self.task_instances):
+            return
         leaves = [instance for instance in self.task_instances if not instance.task.downstream]
         bad = any(instance.state in {"failed", "upstream_failed"} for instance in leaves)
         self.end("failed" if bad else "success", clock.now())
@@ -181,10 +233,16 @@ class FakeRun:
         upstream = [
             i.state for t in self.dag.tasks if task.task_id in t.downstream for i in self.instances_of(t.task_id)
         ]
+        if any(state not in FINAL_TASK_STATES for state in upstream):
+            return
         if task.trigger_rule == "all_success" and not all(state == "success" for state in upstream):
             blocked = "upstream_failed" if {"failed", "upstream_failed"} & set(upstream) else "skipped"
             for instance in self.instances_of(task.task_id):
                 instance.end(blocked, clock.now())
+            return
+        if task.question is not None:
+            for instance in self.instances_of(task.task_id):
+                self._ask(task.question, instance, clock)
             return
         outcome = _outcome(task, self.params)
         if task.mapped and not isinstance(outcome, Exception):
@@ -193,7 +251,16 @@ class FakeRun:
             for instance in self.instances_of(task.task_id):
                 self._end_instance(instance, outcome, clock)
 
+    def _ask(self, question: FakeQuestion, instance: FakeTaskInstance, clock: Clock) -> None:
+        if instance.asking is None:
+            instance.ask(question, self.waiting_state, clock.now())
+        elif instance.asking.response is not None and instance.state not in FINAL_TASK_STATES:
+            self._end_instance(instance, instance.asking.response.as_xcom(), clock)
+
     def _execute_mapped(self, task: FakeTask, outcomes: list[Any], clock: Clock) -> None:
+        if not outcomes:  # the one instance that there is becomes `skipped`, with neither a start nor an end
+            self.instances_of(task.task_id)[0].state = "skipped"
+            return
         known = {instance.map_index: instance for instance in self.instances_of(task.task_id)}
         instances = [known.get(index) or FakeTaskInstance(task, index) for index in range(len(outcomes))]
         place = self.task_instances.index(next(iter(known.values())))

@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import httpx
 
-from tests.fake_airflow import dag_routes, run_routes, task_routes  # noqa: F401 - they register themselves
+from tests.fake_airflow import dag_routes, hitl_routes, run_routes, task_routes  # noqa: F401 - they register themselves
 from tests.fake_airflow.access import USERS, FakeAccess, FakeUser
 from tests.fake_airflow.dags import FakeDag
 from tests.fake_airflow.questions import Version
@@ -51,6 +51,7 @@ class FakeAirflow:
         self.transport: httpx.AsyncBaseTransport = httpx.MockTransport(self.handle)
         self.latency_seconds = 0.0
         """How long each answer really takes."""
+        self.is_scheduler_silent = False
 
         self.dags: dict[str, FakeDag] = {}
         self.runs: list[FakeRun] = []
@@ -111,7 +112,7 @@ class FakeAirflow:
     def clear(self, run: FakeRun) -> None:
         """Let the run begin anew, as a person does with "Clear"."""
         for instance in run.task_instances:
-            instance.state = instance.end_date = None
+            instance.state = instance.end_date = instance.asking = None
         run.xcoms.clear()
         self.requeue(run)
 

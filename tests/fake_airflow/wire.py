@@ -31,6 +31,9 @@ Route: TypeAlias = Literal[
     "xcoms",
     "xcom",
     "log",
+    "hitl_details",
+    "hitl_detail",
+    "respond",
     "unknown",
 ]
 

@@ -55,7 +55,7 @@ async def test_more_dags_than_fit_on_a_page_are_all_found(served: Served) -> Non
         async with Client(dagcall.mcp.sdk) as client:
             listed = await client.list_tools()
 
-    assert len(listed.tools) == 252  # and two of dagcall's own, on one page
+    assert len(listed.tools) == 253  # and three of dagcall's own, on one page
     assert listed.next_cursor is None
     assert airflow.max_in_flight <= 4
 
@@ -111,6 +111,76 @@ async def test_an_entry_that_publishes_nothing_says_why(
 ) -> None:
     async with served(an_airflow(), tools=tools) as dagcall:
         assert reasons(dagcall) == {what: reason}
+
+
+def with_block(toml: str) -> FakeDag:
+    return FakeDag("d", tasks=[FakeTask("report")], doc_md=f"Adds up.\n\n```toml dagcall\n{toml}\n```\n")
+
+
+@pytest.mark.parametrize(
+    ("entry", "toml", "withheld"),
+    [
+        pytest.param(
+            {},
+            'titel = "Sales"',
+            (
+                "d: the dagcall block in its doc_md",
+                "line 4: 'titel' is not a key of such a block; did you mean 'title'?",
+            ),
+            id="the author's key",
+        ),
+        pytest.param(
+            {},
+            'results = ["reprot"]',
+            (
+                "d: the dagcall block in its doc_md",
+                "results names task 'reprot', which the dag does not have; did you mean 'report'?",
+            ),
+            id="the author's result task",
+        ),
+        pytest.param(
+            {"results": ["report"], "output_schema": {"properties": {"total": {}}}},
+            "",
+            (
+                "d: its output_schema",
+                "the schema has a property 'total', which is no result task; there are report.",
+            ),
+            id="the operator's output schema",
+        ),
+    ],
+)
+async def test_what_cannot_be_used_is_reported_once_and_takes_no_tool_away(
+    served: Served,
+    caplog: pytest.LogCaptureFixture,
+    entry: dict[str, Any],
+    toml: str,
+    withheld: tuple[str, str],
+) -> None:
+    airflow = FakeAirflow()
+    airflow.add_dag(with_block(toml))
+    what, reason = withheld[0], f"{withheld[1]} The tool is published without it"
+
+    async with served(airflow, tools=[{"dag": "d", **entry}]) as dagcall:
+        for _ in range(2):
+            assert published(dagcall) == ["d"]
+            assert reasons(dagcall) == {what: reason}
+            await dagcall.catalog.refresh()
+    assert caplog.messages.count(f"not published: {what}: {reason}") == 1
+
+
+async def test_a_mended_block_is_used_at_the_next_refresh(served: Served) -> None:
+    airflow = FakeAirflow()
+    airflow.add_dag(with_block('title = "Sales"\nresults = ["other"]'))
+
+    async with served(airflow) as dagcall:
+        assert dagcall.catalog.tool("d").wire.title == "d"
+        dag = with_block('title = "Sales"\nresults = ["other"]')
+        dag.tasks = [FakeTask("report"), FakeTask("other")]
+        airflow.add_dag(dag)
+        await dagcall.catalog.refresh()
+
+        assert reasons(dagcall) == {}
+        assert dagcall.catalog.tool("d").wire.title == "Sales"
 
 
 async def test_an_entry_for_one_dag_outdoes_a_pattern(served: Served) -> None:

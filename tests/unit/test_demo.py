@@ -127,8 +127,11 @@ def test_only_dags_parsed_in_this_run_count() -> None:
 def test_every_demo_dag_is_waited_for() -> None:
     assert dag_files(DAGS) == {
         "always_fails.py",
+        "approve_refund.py",
+        "big_table.py",
         "sales_report.py",
         "score_many.py",
+        "slow_steps.py",
         "submit_order.py",
         "summarize_text.py",
     }

@@ -1,8 +1,11 @@
-from dagcall.model import LogEvent, RunState, Task, leaf_task_ids
+import pytest
+
+from dagcall.model import Frame, LogEvent, LoggedException, RunState, Task, leaf_task_ids
 
 
 def task(task_id: str, *downstream: str, rule: str = "all_success") -> Task:
-    return Task.from_json({"task_id": task_id, "downstream_task_ids": list(downstream), "trigger_rule": rule})
+    data = {"task_id": task_id, "downstream_task_ids": list(downstream), "trigger_rule": rule, "is_mapped": False}
+    return Task.from_json(data)
 
 
 def test_leaves_are_the_tasks_after_which_only_clean_up_comes() -> None:
@@ -19,8 +22,34 @@ def test_a_run_has_ended_in_two_states() -> None:
     assert [state for state in RunState if state.is_final] == [RunState.SUCCESS, RunState.FAILED]
 
 
-def test_a_log_line_may_be_bare_text_or_tell_of_an_exception() -> None:
+def test_a_log_line_may_be_bare_text_or_an_event() -> None:
     assert LogEvent.from_json("plain") == LogEvent(None, "plain")
-    assert LogEvent.from_json(
-        {"level": "error", "event": "Task failed", "error_detail": [{"exc_type": "ValueError", "exc_value": "boom"}]}
-    ) == LogEvent("error", "Task failed", (("ValueError", "boom"),))
+    event = {"level": "error", "event": "ended", "logger": "task", "signal_name": "SIGKILL", "exit_code": 7}
+    assert LogEvent.from_json(event) == LogEvent("error", "ended", "task", signal="SIGKILL", exit_code=7)
+    assert LogEvent.from_json({"event": "exit", "exit_code": "a text of somebody's own"}).exit_code is None
+
+
+def test_exceptions_come_with_their_notes_steps_and_members() -> None:
+    frames = [{"filename": "x.py", "lineno": 3, "name": "f"}]
+    members = [[{"exc_type": "A", "exc_value": "1"}], [{"exc_type": "B", "exc_value": "2"}]]
+    detail = [
+        {"exc_type": "ValueError", "exc_value": "boom", "exc_notes": ["a note"], "frames": frames},
+        {"exc_type": "ExceptionGroup", "exc_value": "two", "exceptions": members},
+    ]
+    assert LogEvent.from_json({"event": "failed", "error_detail": detail}).exceptions == (
+        LoggedException("ValueError", "boom\na note", (Frame("x.py", 3, "f"),)),
+        LoggedException("ExceptionGroup", "two"),
+        LoggedException("A", "1"),
+        LoggedException("B", "2"),
+    )
+
+
+@pytest.mark.parametrize("detail", ["text", {"exc_type": "E"}, [1, {}, None]])
+def test_what_only_has_the_name_of_an_exception_is_none(detail: object) -> None:
+    assert LogEvent.from_json({"event": "mine", "error_detail": detail}).exceptions == ()
+
+
+def test_a_step_that_is_none_is_left_out() -> None:
+    detail = [{"exc_type": "E", "frames": ["text", {}]}]
+    (found,) = LogEvent.from_json({"event": "mine", "error_detail": detail}).exceptions
+    assert found == LoggedException("E", "", (Frame("None", 0, "None"),))

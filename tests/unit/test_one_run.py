@@ -359,7 +359,7 @@ async def test_a_run_can_be_cancelled_until_it_has_ended(served: Served) -> None
     assert cancelled == again == {"state": "failed", "dag_run_id": handle, "url": cancelled["url"]}
     assert len(airflow.requests_to("patch_run")) == 1
     assert told.is_error
-    assert "somebody set it to failed" in text_of(told)
+    assert "somebody set the run to failed" in text_of(told)
 
 
 async def test_a_caller_who_leaves_leaves_the_run_alone(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -38,7 +38,7 @@ def test_a_selector_selects(text: str, selector: str, selected: list[bool]) -> N
         ({"tag": "a", "name": "x"}, 'name belongs to one tool: use it with dag = "…", not with tag'),
         ({"dag": "a", "name": "a b"}, "name 'a b' is not a tool name: 1 to 50 of A-Z, a-z, 0-9, _ and -"),
         ({"dag": "a", "name": "wait_for_dag_run"}, "name 'wait_for_dag_run' is one of dagcall's own tools"),
-        ({"dag": "a", "results": ["t", "t"]}, "results names a task twice"),
+        ({"dag": "a", "results": ["t", "t"]}, "names a task twice"),
         ({"dag": "a", "repeat": "new", "reuse_seconds": 1}, 'repeat = "new" and reuse_seconds contradict each other'),
         (
             {"dag": "a", "annotations": {"read_only": True, "destructive": True}},

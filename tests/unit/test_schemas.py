@@ -50,8 +50,18 @@ def wire_property(one: Param) -> dict[str, Any]:
             param(
                 value="n", enum=["n", "s"], values_display={"s": "South", "n": "North"}, description_md="Where **to**"
             ),
-            {"enum": ["n", "s"], "default": "n", "description": "Where **to** Values: n (North), s (South)."},
+            {"enum": ["n", "s"], "default": "n", "description": "Where to Values: n (North), s (South)."},
             id="values_display as readable text, in the order of enum",
+        ),
+        pytest.param(
+            param(value="EUR", description="ISO 4217"),
+            {"type": "string", "default": "EUR", "description": "ISO 4217"},
+            id="a plain default with a description has the type that it shows",
+        ),
+        pytest.param(
+            param(value="EUR", title="Cur\u200brency", values_display={"EUR": "Eu\u202ero"}),
+            {"type": "string", "default": "EUR", "title": "Currency", "description": "Values: EUR (Euro)."},
+            id="invisible characters",
         ),
         pytest.param(
             param(value=[], type="array"), {"type": "array", "items": {}, "default": []}, id="array has items"

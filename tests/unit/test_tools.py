@@ -3,12 +3,10 @@
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from dagcall.model import Dag, DagSummary, Param
 from dagcall.policy import ToolPolicy
-from dagcall.tools import MAX_DESCRIPTION, first_paragraph, own_tools, tool_from_dag, visible, wire_json
+from dagcall.tools import MAX_DESCRIPTION, LeftOut, own_tools, tool_from_dag, wire_json
 
 HOW = "The call runs the dag and waits for its result."
 
@@ -104,30 +102,65 @@ def test_values_in_a_schema_stay_as_they_are() -> None:
 
 
 def test_dagcalls_own_tools_name_a_run_and_start_nothing() -> None:
-    cancel, wait = (wire_json(tool) for tool in own_tools())
+    cancel, read, wait = (wire_json(tool) for tool in own_tools())
 
     assert (cancel["name"], cancel["annotations"]["destructiveHint"]) == ("cancel_dag_run", True)
+    assert (read["name"], read["annotations"]["readOnlyHint"]) == ("read_dag_result", True)
     assert (wait["name"], wait["annotations"]["readOnlyHint"]) == ("wait_for_dag_run", True)
     assert cancel["inputSchema"] == wait["inputSchema"]
     assert wait["inputSchema"]["required"] == ["dag_run_id", "tool"]
 
 
+def block(*lines: str) -> str:
+    return "\n".join(["Adds up.", "", "```toml dagcall", *lines, "```"])
+
+
+def test_the_authors_block_is_about_the_tool_and_no_part_of_its_description() -> None:
+    words = block(
+        'title = "Sales"',
+        'results = ["report"]',
+        "annotations = { read_only = true }",
+        "[output_schema]",
+        'required = ["report"]',
+    )
+    tool = tool_from_dag(dag(doc_md=words), ToolPolicy(dag="d"))
+
+    assert tool.left_out == ()
+    assert (tool.wire.title, tool.wire.description) == ("Sales", f"Adds up.\n\n{HOW}")
+    assert tool.wire.annotations is not None
+    assert (tool.wire.annotations.title, tool.wire.annotations.read_only_hint) == ("Sales", True)
+    assert (tool.wire.output_schema or {})["properties"]["results"]["required"] == ["report"]
+    assert tool.policy.results == ("report",)
+    assert tool.entry == ToolPolicy(dag="d")
+    assert tool.output.problem({}) == "results: 'report' is a required property"
+
+
+def test_a_block_with_a_mistake_is_left_out_whole_and_the_tool_is_not() -> None:
+    tool = tool_from_dag(dag(doc_md=block('title = "Sales"', "readonly = true")), ToolPolicy(dag="d"))
+
+    assert tool.wire == tool_from_dag(dag(doc_md="Adds up."), ToolPolicy(dag="d")).wire
+    assert [(item.what, item.reason[:30]) for item in tool.left_out] == [
+        ("the dagcall block in its doc_md", "line 5: 'readonly' is not a ke")
+    ]
+
+
 @pytest.mark.parametrize(
-    ("markdown", "paragraph"),
-    [
-        ("", ""),
-        ("# Only a title", ""),
-        ("- a list\n- of things\n\nThen `code` and [a link](http://x).", "Then code and a link."),
-        ("```\ncode\n```\nText", "Text"),
-    ],
+    ("entry", "what"),
+    [({"output_schema": {"type": "array"}}, "its output_schema"), ({}, "its author's output_schema")],
 )
-def test_the_first_paragraph_is_plain_text(markdown: str, paragraph: str) -> None:
-    assert first_paragraph(markdown) == paragraph
+def test_an_output_schema_that_cannot_be_published_is_left_out(entry: dict[str, Any], what: str) -> None:
+    words = block('title = "Sales"', "[output_schema]", 'type = "string"')
+    tool = tool_from_dag(dag(doc_md=words), ToolPolicy(dag="d", **entry))
+
+    assert tool.wire.title == "Sales"
+    assert "unexpected_results" not in (tool.wire.output_schema or {})["properties"]
+    (left_out,) = tool.left_out
+    assert left_out.what == what
+    assert "so its type is 'object'" in left_out.reason
 
 
-@given(st.text())
-def test_visible_text_is_stable_and_encodable(text: str) -> None:
-    shown = visible(text)
+def test_a_block_that_is_known_to_be_wrong_is_not_read() -> None:
+    tool = tool_from_dag(dag(doc_md=block('results = ["reprot"]')), ToolPolicy(dag="d"), refusal="no such task")
 
-    assert visible(shown) == shown
-    shown.encode()
+    assert tool.policy.results is None
+    assert tool.left_out == (LeftOut("the dagcall block in its doc_md", "no such task"),)

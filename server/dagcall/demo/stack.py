@@ -33,6 +33,8 @@ START_SECONDS = 240.0
 #: What a dag file has and the modules beside it have not.
 DAG_DEFINITION = re.compile(r"^@dag\b|\bDAG\(", re.MULTILINE)
 #: Variables of the caller that would reach into Airflow, its Python, or the client library of PostgreSQL.
+NOISY = ("airflow.jobs", "airflow.executors", "airflow.dag_processing", "alembic", "httpx", "uvicorn")
+"""What Airflow's own parts log at INFO is of no interest; not all of `airflow`, which is also where operators log."""
 FOREIGN = re.compile(r"_?AIRFLOW|PYTHON|VIRTUAL_ENV|PG[A-Z]+$|OTEL_|DAGCALL_|__PYVENV")
 
 
@@ -189,7 +191,8 @@ def settings(folder: Folder, secrets: Secrets, port: int, environ: Mapping[str, 
         "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
         # A run that is set to failed stops its task within a second.
         "WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
-        "LOGGING__LOGGING_LEVEL": "WARNING",
+        "LOGGING__LOGGING_LEVEL": "INFO",  # so that what a task prints is in its log
+        "LOGGING__NAMESPACE_LEVELS": " ".join(f"{name}=WARNING" for name in NOISY),
         "LOGGING__COLORED_CONSOLE_LOG": "False",
         "LOGGING__BASE_LOG_FOLDER": str(folder.logs / "tasks"),
         "LOGGING__DAG_PROCESSOR_CHILD_PROCESS_LOG_DIRECTORY": str(folder.logs / "dags"),

@@ -1,0 +1,220 @@
+"""What goes on inside the runs that are waited for: one shared look for all of them.
+
+A run's own state says nothing until the run has ended. The task instances tell earlier that the result can no longer
+come, that it is there already, that a person is asked, and how far the run is. They are asked for in one request for
+many runs, and never for a run that is over within seconds; what a look costs Airflow sets the time to the next one.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from enum import Enum, auto
+
+from dagcall.airflow import AirflowApi, RunKey
+from dagcall.errors import AirflowError
+from dagcall.model import RunState, TaskInstance
+from dagcall.questions import Question
+from dagcall.sights import LOST, MAY_WAIT_FOR_PEOPLE, Sight, are_ready, is_lost, sight_of, usual_seconds
+from dagcall.waiting import interval_seconds
+
+logger = logging.getLogger(__name__)
+
+FIRST_LOOK_SECONDS = 2.0
+"""Most runs are over by then, and cost nothing more."""
+COST_FACTOR = 20
+"""The pause between two looks, in durations of a look: a twentieth of one of Airflow's workers at most."""
+LONGEST_PAUSE_SECONDS = 30.0
+FULL_LOOKS = 50
+"""Of how many runs all task instances are read in one look; where more are wanted, they take turns."""
+QUICK_LOOKS = 1000
+"""Of how many other runs those task instances are read that call for something; likewise."""
+QUEUED_SECONDS = 5.0
+"""A run that is queued for longer has a reason that is worth asking for."""
+REASON_SECONDS = 10.0
+"""How long an answer to "why is this dag's run queued" holds."""
+USUAL_SECONDS = 600.0
+"""How long an answer to "how long does this dag usually take" holds."""
+
+
+class Finding(Enum):
+    """What makes it pointless to wait until the run ends."""
+
+    LOST = auto()
+    """The result can no longer come."""
+    READY = auto()
+    """The result is there, and was wanted as soon as it is."""
+    QUESTIONS = auto()
+    """The run waits for a person."""
+
+
+@dataclass(eq=False, slots=True)
+class View:
+    """One caller's view into its run."""
+
+    key: RunKey
+    told: asyncio.Future[RunState | None]
+    """What the caller awaits; None tells it to stop waiting and to look at `finding`."""
+    vital_task_ids: Callable[[], Awaitable[frozenset[str]]]
+    """The tasks without which there is no result."""
+    awaited_task_ids: frozenset[str] | None = None
+    """The tasks whose success is all that is waited for; None: the run's end is."""
+    wants_progress: bool = False
+    stops_for_questions: bool = True
+    """Whether a question to a person ends the wait."""
+    on_change: Callable[[], None] = lambda: None
+    since: float = 0.0
+    state: RunState = RunState.QUEUED
+    sight: Sight | None = None
+    queued_because: str = ""
+    usual_seconds: float | None = None
+    finding: Finding | None = None
+    questions: tuple[Question, ...] = ()
+
+    def find(self, finding: Finding) -> None:
+        """End the wait."""
+        if not self.told.done():
+            self.finding = finding
+            self.told.set_result(None)
+
+    @property
+    def standing(self) -> str:
+        """How far the run is, in words; empty where nothing is known."""
+        if self.state is RunState.QUEUED:
+            return self.queued_because
+        if self.sight is None:
+            return ""
+        done = f"{self.sight.finished} of {self.sight.known} tasks done"
+        return f"{done}; {self.sight.doing}" if self.sight.doing else done
+
+
+@dataclass(slots=True)
+class _Known:
+    """Something that was asked, and until when it is believed."""
+
+    until: float = float("-inf")
+    reason: str = ""
+    seconds: float | None = None
+
+
+@dataclass
+class Insight:
+    """Looks into runs as long as somebody has a view into them.
+
+    Args:
+        api: Airflow.
+        now: the loop's clock, in seconds.
+        sleep: for tests.
+    """
+
+    api: AirflowApi
+    now: Callable[[], float]
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    _views: dict[View, None] = field(default_factory=dict)
+    """In the order in which they were last looked into."""
+    _looking: asyncio.Task[None] | None = None
+    _reasons: dict[str, _Known] = field(default_factory=dict)
+    _durations: dict[str, _Known] = field(default_factory=dict)
+
+    @contextmanager
+    def watching(self, view: View) -> Iterator[None]:
+        """Look into a run for as long as this lasts."""
+        view.since = self.now()
+        self._views[view] = None
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look_on(), name="look into runs")
+        try:
+            yield
+        finally:
+            del self._views[view]
+
+    async def aclose(self) -> None:
+        """Stop looking."""
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.gather(self._looking, return_exceptions=True)
+
+    async def why_queued(self, dag_id: str) -> str:
+        """Return why a run of this dag does not begin, in words; empty where Airflow shows no reason."""
+        known = self._reasons.setdefault(dag_id, _Known())
+        if known.until < self.now():
+            known.reason = await self._fetch_reason(dag_id)
+            known.until = self.now() + REASON_SECONDS
+        return known.reason
+
+    async def _look_on(self) -> None:
+        cost = 0.0
+        while self._views:
+            youngest = self.now() - max(view.since for view in self._views)
+            pause = max(interval_seconds(youngest, shortest=FIRST_LOOK_SECONDS), COST_FACTOR * cost)
+            await self.sleep(min(pause, LONGEST_PAUSE_SECONDS))
+            began = self.now()
+            try:
+                await self._look([view for view in self._views if began - view.since >= FIRST_LOOK_SECONDS / 2])
+            except AirflowError as error:
+                logger.debug("a look into the runs that are waited for failed: %s", error)
+            except Exception:
+                logger.exception("a look into the runs that are waited for stumbled; the next one comes")
+            cost = self.now() - began
+
+    async def _look(self, views: list[View]) -> None:
+        if not views:
+            return
+        full = [view for view in views if view.wants_progress or view.awaited_task_ids is not None][:FULL_LOOKS]
+        others = [view for view in views if view not in set(full)][:QUICK_LOOKS]
+        for view in (*full, *others):  # behind those that are still to have their turn
+            self._views[view] = self._views.pop(view)
+        insides = await self._insides(full, None)
+        for view in full:
+            view.sight = sight_of(insides.get(view.key, ()))
+        insides |= await self._insides(others, LOST | MAY_WAIT_FOR_PEOPLE)
+        for view in (*full, *others):
+            await self._conclude(view, insides.get(view.key, []))
+        asking = {key for key, instances in insides.items() if _may_ask(instances)}
+        await self._ask_people([*full, *others], asking)
+        for view in full:
+            await self._explain(view)
+            view.on_change()
+
+    async def _insides(self, views: list[View], states: frozenset[str] | None) -> dict[RunKey, list[TaskInstance]]:
+        return await self.api.fetch_insides({view.key for view in views}, states) if views else {}
+
+    async def _conclude(self, view: View, instances: list[TaskInstance]) -> None:
+        if any(instance.state in LOST for instance in instances) and is_lost(instances, await view.vital_task_ids()):
+            view.find(Finding.LOST)
+        elif view.awaited_task_ids is not None and are_ready(instances, view.awaited_task_ids):
+            view.find(Finding.READY)
+
+    async def _ask_people(self, views: list[View], asking: set[RunKey]) -> None:
+        questions = await self.api.fetch_questions(asking) if asking else ()
+        for view in views:
+            view.questions = tuple(q for q in questions if (q.dag_id, q.run_id) == view.key)
+            if view.questions and view.stops_for_questions:
+                view.find(Finding.QUESTIONS)
+
+    async def _explain(self, view: View) -> None:
+        dag_id, _ = view.key
+        if view.state is RunState.QUEUED and self.now() - view.since >= QUEUED_SECONDS:
+            view.queued_because = await self.why_queued(dag_id)
+        known = self._durations.setdefault(dag_id, _Known())
+        if known.until < self.now():
+            known.seconds = usual_seconds(await self.api.fetch_durations(dag_id))
+            known.until = self.now() + USUAL_SECONDS
+        view.usual_seconds = known.seconds
+
+    async def _fetch_reason(self, dag_id: str) -> str:
+        dag = await self.api.fetch_summary(dag_id)
+        if dag.is_paused:
+            return f"dag {dag_id} is paused in Airflow, and its runs with it, until somebody unpauses it"
+        silent_since = await self.api.fetch_scheduler_silence()
+        if silent_since is not None:
+            return f"Airflow's scheduler gives no sign of life (the last one: {silent_since})"
+        running = await self.api.count_running(dag_id)
+        if dag.max_active_runs is not None and running >= dag.max_active_runs:
+            return f"{running} runs of dag {dag_id} go on, and no more than {dag.max_active_runs} may (max_active_runs)"
+        return ""
+
+
+def _may_ask(instances: list[TaskInstance]) -> bool:
+    return any(instance.state in MAY_WAIT_FOR_PEOPLE for instance in instances)

@@ -1,0 +1,344 @@
+"""MCP's tasks extension: a call that answers at once with a handle, and the requests that follow it.
+
+For clients that declare `io.modelcontextprotocol/tasks` (revision 2026-07-28). The run in Airflow is the task, so any
+replica serves any request; what `attendance` keeps is only for speed. A task ends in what the plain call would have
+answered, a failed run and a question that nobody can be asked here included.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from mcp import MCPError
+from mcp.server import ServerRequestContext
+from mcp.server.lowlevel import Server
+from mcp.shared.inbound import MCP_NAME_HEADER, decode_header_value
+from mcp_types import (
+    HEADER_MISMATCH,
+    INTERNAL_ERROR,
+    INVALID_PARAMS,
+    MISSING_REQUIRED_CLIENT_CAPABILITY,
+    CallToolResult,
+    ElicitResult,
+)
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+from pydantic import ValidationError
+
+from dagcall.answers import Answer, error_result
+from dagcall.attendance import Attendance, Attended
+from dagcall.catalog import Catalog
+from dagcall.errors import AirflowError, DagcallError, RunError, RunOutOfSight, UnknownRun, UnknownTool
+from dagcall.handles import (
+    EXTENSION,
+    REQUIRED_CAPABILITIES,
+    Handle,
+    Snapshot,
+    Status,
+    TaskParams,
+    UpdateParams,
+    result_json,
+    status_message,
+)
+from dagcall.ledger import Entry
+from dagcall.model import Json
+from dagcall.people import accepted, can_ask, input_requests
+from dagcall.receipts import says_cancelled
+from dagcall.runs import Runs
+from dagcall.tools import Tool
+from dagcall.waiting import LONGEST_SECONDS
+
+logger = logging.getLogger(__name__)
+
+FIRST_LIST_SECONDS = 8.0
+"""How long a request waits for the first list of tools."""
+UNDELIVERED_SECONDS = 0.1
+"""How long a new run is waited for before its handle has left the house."""
+PERSON_SECONDS = 3600.0
+"""How long it is remembered what a person has said who was asked; the client does not ask meanwhile."""
+READ_SECONDS = 2.0
+"""How long a request waits for the results of a run that has ended."""
+TRY_MARK = "#"
+
+P = TypeVar("P", bound=TaskParams)
+Context = ServerRequestContext[Any, Any]
+
+
+class Tasks:
+    """Serves the tasks extension.
+
+    Args:
+        sdk: the server to add it to.
+        catalog: what is published.
+        runs: what makes the calls.
+        caller: who calls.
+        render: returns the result of a call on the wire.
+        carrier: returns what notes that an outcome has reached its caller.
+        client_name: returns what Airflow's administrators read of a client.
+        wall_clock: the time in UTC, for tests.
+    """
+
+    def __init__(
+        self,
+        sdk: Server[Any],
+        catalog: Catalog,
+        runs: Runs,
+        *,
+        caller: str,
+        render: Callable[[Context, Tool, Answer], CallToolResult],
+        carrier: Callable[[Context], Callable[[Entry], None]],
+        client_name: Callable[[Context], str],
+        wall_clock: Callable[[], datetime] | None = None,
+    ) -> None:
+        self._catalog = catalog
+        self._runs = runs
+        self._caller = caller
+        self._render = render
+        self._carrier = carrier
+        self._client_name = client_name
+        now = wall_clock or (lambda: datetime.now(UTC))  # noqa: TID251 - the real one, but for tests
+        self._attendance = Attendance(runs, now)
+        sdk.extensions[EXTENSION] = {}
+        sdk.add_request_handler("tasks/get", TaskParams, _guarded(self._get))
+        sdk.add_request_handler("tasks/update", UpdateParams, _guarded(self._update))
+        sdk.add_request_handler("tasks/cancel", TaskParams, _guarded(self._cancel))
+
+    async def aclose(self) -> None:
+        """Wait for nothing any more."""
+        await self._attendance.aclose()
+
+    async def create(
+        self,
+        ctx: Context,
+        tool: Tool,
+        arguments: Mapping[str, Json],
+        *,
+        budget_seconds: float,
+        key: str | None,
+        note: str,
+    ) -> dict[str, Json] | CallToolResult:
+        """Start a call, and return its task; or its result, where the run has ended already.
+
+        Args:
+            ctx: the request.
+            tool: what is called.
+            arguments: with what.
+            budget_seconds: how long the start may take.
+            key: the caller's idempotency key.
+            note: written on the run.
+
+        Raises:
+            CallerError: nothing was started.
+            RunError: the run had ended before this call came, and did not deliver.
+            AirflowError: Airflow did not answer as needed; the message says what is known of the run.
+        """
+        started = await self._runs.begin(
+            tool, arguments, caller=self._caller, budget_seconds=budget_seconds, key=key, note=note
+        )
+        attended = self._attendance.begin(tool, started.run, started.entry, seconds=UNDELIVERED_SECONDS)
+        if started.run.state.is_final and await attended.has_answer(READ_SECONDS):
+            self._deliver(ctx, attended)
+            answer = replace(attended.answer.result(), is_replayed=started.is_replayed)
+            return self._render(ctx, tool, answer)
+        # An answer that is lost on its way leaves the run to whoever asks again; one that arrives makes a client.
+        arrival = Entry(started.run.run_id, None, on_delivered=lambda: self._attendance.expect(attended))
+        self._carrier(ctx)(arrival)
+        return self._working(attended).as_json() | {"resultType": "task"}
+
+    # The requests
+
+    async def _get(self, ctx: Context, params: TaskParams) -> dict[str, Json]:
+        handle = Handle.from_task_id(params.task_id)
+        attended = self._attendance.of(handle)
+        if attended is None:
+            attended = await self._begin(handle)
+            if says_cancelled(attended.run):
+                self._attendance.drop(attended)
+                return self._cancelled(attended)
+        self._attendance.expect(attended)
+        if not await attended.has_answer(READ_SECONDS if attended.run.state.is_final else 0):
+            return self._working(attended).as_json()
+        try:
+            answer = attended.answer.result()
+        except RunOutOfSight as error:  # it is still to come: the next request has it waited for anew
+            self._attendance.drop(attended)
+            return replace(self._working(attended), message=str(error), poll_seconds=LONGEST_SECONDS).as_json()
+        except RunError as error:
+            return await self._failed(ctx, attended, error)
+        if answer.results is not None:
+            return self._completed(ctx, attended, self._render(ctx, attended.tool, answer), "done")
+        if answer.questions and (questions := await self._runs.open_questions(attended.run)):
+            return self._asking(ctx, attended, replace(answer, questions=questions))
+        self._attendance.drop(attended)  # answered, or waited for long enough: on with it
+        return self._working(await self._begin(handle)).as_json()
+
+    async def _update(self, ctx: Context, params: UpdateParams) -> dict[str, Json]:
+        handle = Handle.from_task_id(params.task_id)
+        attended = self._attendance.of(handle) or await self._begin(handle)
+        asked = {question.key for question in await self._runs.open_questions(attended.run)}
+        given = {_question_key(key): value for key, value in params.input_responses.items()}
+        contents, notice = accepted({key: _elicited(value) for key, value in given.items() if key in asked})
+        delivery = await self._runs.respond(
+            attended.tool,
+            attended.run.run_id,
+            caller=self._caller,
+            contents=contents,
+            who=self._client_name(ctx),
+        )
+        if delivery.refused:
+            notice = "Airflow does not take an answer to this from dagcall's account."
+        attended.notice, attended.problems = notice, delivery.problems
+        for key in delivery.problems:
+            attended.tries[key] = attended.tries.get(key, 0) + 1
+        return {}
+
+    async def _cancel(self, _ctx: Context, params: TaskParams) -> dict[str, Json]:
+        handle = Handle.from_task_id(params.task_id)
+        await self._runs.cancel(await self._tool(handle), handle.run_id, caller=self._caller)
+        if attended := self._attendance.of(handle):
+            self._attendance.drop(attended)
+        return {}
+
+    async def _begin(self, handle: Handle) -> Attended:
+        """Wait from now on for the run of a task that was created long ago, or by another replica."""
+        tool = await self._tool(handle)
+        return self._attendance.begin(tool, await self._runs.look(tool, handle.run_id, caller=self._caller))
+
+    async def _tool(self, handle: Handle) -> Tool:
+        await self._catalog.wait_until_read(FIRST_LIST_SECONDS)
+        return self._catalog.tool(handle.tool)
+
+    def _deliver(self, ctx: Context, attended: Attended) -> None:
+        if attended.entry is not None:
+            self._carrier(ctx)(attended.entry)
+
+    # What is told
+
+    def _snapshot(self, attended: Attended, status: Status, message: str) -> Snapshot:
+        return Snapshot(
+            attended.handle,
+            status,
+            message,
+            created_at=attended.run.run_after,
+            updated_at=attended.updated_at,
+            poll_seconds=attended.poll_seconds,
+        )
+
+    def _working(self, attended: Attended) -> Snapshot:
+        view = attended.view
+        message = status_message(
+            attended.handle,
+            attended.stage,
+            standing=view.standing if view else "",
+            usual_seconds=view.usual_seconds if view else None,
+        )
+        return self._snapshot(attended, "working", message)
+
+    def _completed(self, ctx: Context, attended: Attended, result: CallToolResult, what: str) -> dict[str, Json]:
+        self._deliver(ctx, attended)
+        message = status_message(attended.handle, what)
+        return self._snapshot(attended, "completed", message).as_json(result=result_json(result))
+
+    def _cancelled(self, attended: Attended) -> dict[str, Json]:
+        message = (
+            f"Run {attended.run.run_id} of dag {attended.run.dag_id} was set to failed, for this task was cancelled. "
+            "What its tasks had done by then stays done."
+        )
+        return self._snapshot(attended, "cancelled", message).as_json()
+
+    async def _failed(self, ctx: Context, attended: Attended, error: RunError) -> dict[str, Json]:
+        """Tell a run that failed from one that was cancelled, perhaps through another replica."""
+        try:
+            run = await self._runs.look(attended.tool, attended.run.run_id, caller=self._caller)
+        except (UnknownRun, AirflowError):
+            run = attended.run
+        if says_cancelled(run):
+            return self._cancelled(attended)
+        return self._completed(ctx, attended, error_result(str(error)), "failed")
+
+    def _asking(self, ctx: Context, attended: Attended, answer: Answer) -> dict[str, Json]:
+        """Ask the person; where that cannot be done here, answer as a plain call does."""
+        self._attendance.expect(attended, PERSON_SECONDS)
+        requests = input_requests(answer.questions, attended.problems)
+        if attended.notice or requests is None or not can_ask(ctx.session):
+            result = self._render(ctx, attended.tool, replace(answer, notice=attended.notice))
+            return self._completed(ctx, attended, result, "waiting for a person")
+        asked = {
+            _asked_key(key, attended.tries.get(key, 0)): request.model_dump(
+                mode="json", by_alias=True, exclude_none=True
+            )
+            for key, request in requests.items()
+        }
+        names = ", ".join(question.name for question in answer.questions)
+        message = status_message(attended.handle, "waiting for a person to answer", standing=names)
+        snapshot = replace(self._snapshot(attended, "input_required", message), poll_seconds=LONGEST_SECONDS)
+        return snapshot.as_json(inputRequests=asked)
+
+
+def are_declared(ctx: Context) -> bool:
+    """Say whether this request, and not only an earlier one, declares the extension."""
+    capabilities = ctx.session.client_capabilities
+    is_modern = ctx.session.protocol_version in MODERN_PROTOCOL_VERSIONS
+    return is_modern and capabilities is not None and EXTENSION in (capabilities.extensions or {})
+
+
+def require_declared(ctx: Context) -> None:
+    """Refuse a request that is about tasks from a client that does not declare the extension.
+
+    Raises:
+        MCPError: it does not.
+    """
+    if not are_declared(ctx):
+        raise MCPError(
+            code=MISSING_REQUIRED_CLIENT_CAPABILITY,
+            message=f"{ctx.method} needs a client that declares the extension {EXTENSION} on this request",
+            data=REQUIRED_CAPABILITIES,
+        )
+
+
+def _guarded(
+    handler: Callable[[Context, P], Awaitable[dict[str, Json]]],
+) -> Callable[[Context, P], Awaitable[dict[str, Json]]]:
+    """Check what every request about a task needs, and turn what goes wrong into errors of the protocol."""
+
+    async def guarded(ctx: Context, params: P) -> dict[str, Json]:
+        require_declared(ctx)
+        _require_matching_header(ctx, params.task_id)
+        try:
+            return await handler(ctx, params)
+        except (UnknownRun, UnknownTool) as error:
+            message = f"There is no task {params.task_id!r} that you have started."
+            raise MCPError(code=INVALID_PARAMS, message=message) from error
+        except DagcallError as error:
+            raise MCPError(code=INTERNAL_ERROR, message=str(error)) from error
+        except Exception as error:
+            logger.exception("%s failed inside dagcall", ctx.method)
+            message = f"dagcall itself failed while it worked on {ctx.method}; its log says how."
+            raise MCPError(code=INTERNAL_ERROR, message=message) from error
+
+    return guarded
+
+
+def _require_matching_header(ctx: Context, task_id: str) -> None:
+    """Refuse a request whose `Mcp-Name` names another task; a missing one is let pass, for no replica needs it."""
+    header = ctx.request.headers.get(MCP_NAME_HEADER) if ctx.request is not None else None
+    if header is not None and decode_header_value(header) != task_id:
+        message = f"{MCP_NAME_HEADER} header does not match the request body's 'taskId' parameter"
+        raise MCPError(code=HEADER_MISMATCH, message=message)
+
+
+def _asked_key(question_key: str, tries: int) -> str:
+    """Return a new key for a question that is asked again: clients answer each key once."""
+    return f"{question_key}{TRY_MARK}{tries + 1}" if tries else question_key
+
+
+def _question_key(key: str) -> str:
+    return key.partition(TRY_MARK)[0]
+
+
+def _elicited(value: Json) -> object:
+    try:
+        return ElicitResult.model_validate(value)
+    except ValidationError:
+        return value

@@ -1,0 +1,158 @@
+"""What `dagcall.outcomes` makes of runs that succeeded, against the fake and the real Airflow: always the same.
+
+Nothing runs here; what workers and the scheduler would have written is set by hand, once the run is set to success:
+below 3.3 that makes a success of each task, whatever had come of it.
+"""
+
+import time
+from collections.abc import AsyncIterator
+from typing import Any
+
+import httpx
+import pytest
+
+from dagcall.airflow import RESULTS_THROUGH_WAIT, AirflowApi
+from dagcall.credentials import Credentials, static_token
+from dagcall.gate import Gate
+from dagcall.model import Run
+from dagcall.outcomes import Outcomes
+from dagcall.policy import ToolPolicy
+from dagcall.rest import AirflowRest
+from dagcall.results import Results
+from dagcall.tools import Tool, tool_from_dag
+from tests.contract.fake_side import ContractAirflow
+
+
+@pytest.fixture
+async def api(airflow: ContractAirflow) -> AsyncIterator[AirflowApi]:
+    credentials = Credentials(static_token(airflow.token()), now=time.time)
+    rest = AirflowRest(airflow.url, credentials, gate=Gate(), transport=airflow.transport)
+    yield AirflowApi(rest)
+    await rest.aclose()
+
+
+async def started(api: AirflowApi, dag_id: str, run_id: str, *results: str) -> tuple[Tool, Run]:
+    tool = tool_from_dag(await api.fetch_dag(dag_id), ToolPolicy(dag=dag_id, results=results or None))
+    return tool, await api.trigger(dag_id, run_id=run_id, conf={}, logical_date=None, note="")
+
+
+async def test_a_run_says_which_version_of_its_dag_it_is_of(api: AirflowApi, run_id: str) -> None:
+    _, run = await started(api, "one_task", run_id)
+    assert run.dag_version == 1
+    assert (await api.fetch_run("one_task", run_id)).dag_version == 1
+
+
+async def test_a_run_set_to_success_by_hand(
+    airflow: ContractAirflow, api: AirflowApi, http: httpx.AsyncClient, run_id: str
+) -> None:
+    await started(api, "grouped", run_id)
+    airflow.set_task("grouped", run_id, "group.first", "failed")
+    (await http.patch(f"/dags/grouped/dagRuns/{run_id}", json={"state": "success"})).raise_for_status()
+    states = {i.task_id: i.state for i in await api.fetch_task_instances("grouped", run_id)}
+    old, new = ("success", "success") if airflow.version < "3.3" else ("failed", "skipped")
+    assert states == {"group.first": old, "group.inner": new, "group.other": new}
+
+
+async def test_named_tasks_in_a_group(airflow: ContractAirflow, api: AirflowApi, run_id: str) -> None:
+    tool, run = await started(api, "grouped", run_id, "group.first", "group.inner", "group.other")
+    airflow.finish("grouped", run_id, "success")
+    airflow.set_task("grouped", run_id, "group.first", "success")
+    airflow.set_xcom(
+        "grouped", run_id, "group.first", {"__classname__": "uuid.UUID", "__version__": 1, "__data__": "u"}
+    )
+    airflow.set_task("grouped", run_id, "group.inner", "success")
+    airflow.set_task("grouped", run_id, "group.other", "skipped")
+    expected = Results({"group.first": "u", "group.inner": None, "group.other": None}, skipped=("group.other",))
+    assert await Outcomes(api).results(tool, run) == expected
+
+
+async def test_leaves(airflow: ContractAirflow, api: AirflowApi, run_id: str) -> None:
+    tool, run = await started(api, "grouped", run_id)
+    airflow.finish("grouped", run_id, "success")
+    for task_id, value in (("group.other", 3), ("group.first", 1), ("group.inner", [float("nan"), float("-inf"), 2])):
+        airflow.set_task("grouped", run_id, task_id, "success")
+        airflow.set_xcom("grouped", run_id, task_id, value)
+    expected = Results({"group.inner": [None, None, 2], "group.other": 3})
+    assert await Outcomes(api).results(tool, run) == expected
+
+
+async def test_the_declared_result(airflow: ContractAirflow, api: AirflowApi, run_id: str) -> None:
+    tool, run = await started(api, "declared_result", run_id)
+    airflow.finish("declared_result", run_id, "success")
+    airflow.set_xcom("declared_result", run_id, "answer", 42, is_result=True)
+    airflow.set_xcom("declared_result", run_id, "afterwards", -42)
+    is_there = await api.version() >= RESULTS_THROUGH_WAIT
+    expected = Results({"answer": 42} if is_there else {"afterwards": -42})
+    assert await Outcomes(api).results(tool, run) == expected
+
+
+async def test_a_stream_for_no_named_task_brings_the_declared_result(
+    airflow: ContractAirflow, api: AirflowApi, run_id: str
+) -> None:
+    tool, run = await started(api, "declared_result", run_id)
+    airflow.finish("declared_result", run_id, "success")
+    airflow.set_xcom("declared_result", run_id, "answer", 42, is_result=True)
+    airflow.set_xcom("declared_result", run_id, "afterwards", -42)
+    asked = Outcomes(api).stream_task_ids(tool, run)
+    assert asked == ()
+    async with api.stream_states("declared_result", run_id, interval_seconds=0.1, result_task_ids=asked) as states:
+        *_, (_, seen) = [line async for line in states]
+    assert seen == ({"answer": 42} if await api.version() >= RESULTS_THROUGH_WAIT else None)
+
+
+@pytest.mark.parametrize(
+    ("stored", "expected"),
+    [
+        pytest.param({2: "c", 0: "a", 1: ["b"]}, ["a", ["b"], "c"], id="all"),
+        pytest.param({2: "c"}, [None, None, "c"], id="only the last returned something"),
+        pytest.param({}, [None, None, None], id="nobody returned anything"),
+    ],
+)
+async def test_a_mapped_task(
+    airflow: ContractAirflow, api: AirflowApi, run_id: str, stored: dict[int, Any], expected: list[Any]
+) -> None:
+    tool, run = await started(api, "mapped_leaf", run_id)
+    airflow.finish("mapped_leaf", run_id, "success")
+    airflow.set_task("mapped_leaf", run_id, "double", "success")
+    for index, value in stored.items():
+        airflow.set_xcom("mapped_leaf", run_id, "double", value, map_index=index)
+    assert await Outcomes(api).results(tool, run) == Results({"double": expected})
+
+
+async def test_skipped_instances_of_a_mapped_task(airflow: ContractAirflow, api: AirflowApi, run_id: str) -> None:
+    tool, run = await started(api, "mapped_leaf", run_id)
+    airflow.finish("mapped_leaf", run_id, "success")
+    airflow.set_task("mapped_leaf", run_id, "double", "skipped")
+    airflow.set_xcom("mapped_leaf", run_id, "double", "b", map_index=1)
+    expected = Results({"double": [None, "b", None]}, skipped=("double[0]", "double[2]"))
+    assert await Outcomes(api).results(tool, run) == expected
+
+
+@pytest.mark.parametrize("is_over", [True, False])
+async def test_a_task_mapped_over_nothing(
+    airflow: ContractAirflow, api: AirflowApi, run_id: str, *, is_over: bool
+) -> None:
+    tool, run = await started(api, "mapped", run_id, "double", "total")
+    if is_over:
+        airflow.finish("mapped", run_id, "success")
+    airflow.set_task("mapped", run_id, "numbers", "success")
+    airflow.skip_for_nothing_to_map("mapped", run_id, "double")
+    airflow.set_task("mapped", run_id, "total", "skipped")
+    expected = Results({"double": [], "total": None}, skipped=("total",))
+    assert await Outcomes(api).results(tool, run, is_over=is_over) == expected
+
+
+async def test_a_mapped_task_that_was_skipped(airflow: ContractAirflow, api: AirflowApi, run_id: str) -> None:
+    tool, run = await started(api, "mapped", run_id, "double")
+    airflow.finish("mapped", run_id, "success")
+    airflow.set_task("mapped", run_id, "numbers", "skipped")
+    airflow.set_task("mapped", run_id, "double", "skipped")
+    assert await Outcomes(api).results(tool, run) == Results({"double": None}, skipped=("double",))
+
+
+async def test_a_result_task_that_the_dag_does_not_have(airflow: ContractAirflow, api: AirflowApi, run_id: str) -> None:
+    tool, run = await started(api, "one_task", run_id, "nosuch", "add")
+    airflow.finish("one_task", run_id, "success")
+    airflow.set_xcom("one_task", run_id, "add", 2)
+    airflow.set_task("one_task", run_id, "add", "success")
+    assert await Outcomes(api).results(tool, run) == Results({"add": 2})

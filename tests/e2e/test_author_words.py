@@ -1,0 +1,77 @@
+"""What a dag's author says of the tool in `doc_md`, as Airflow's API delivers it and as clients hold dagcall to it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.e2e.clients import CONNECTIONS, connected, text_of
+from tests.e2e.commands import run_dagcall
+from tests.e2e.running_demo import RunningDemo
+
+
+@pytest.mark.parametrize("connection", CONNECTIONS)
+async def test_the_authors_words_hold_and_a_mismatch_costs_nothing(
+    demo: RunningDemo, connection: str, tmp_path: Path
+) -> None:
+    """The client checks structured content against the output schema that it has listed, and raises if it differs."""
+    async with connected(demo, connection, tmp_path / "errors") as client:
+        (tool,) = [tool for tool in (await client.list_tools()).tools if tool.name == "author_words"]
+        assert (tool.title, tool.annotations and tool.annotations.read_only_hint) == ("Add up", True)
+        assert (tool.description or "").startswith("Add up amounts; as_declared set to false returns text.\n\nThe call")
+        assert (tool.output_schema or {})["properties"]["results"] == {
+            "type": "object",
+            "description": "What each result task returned, by task id",
+            "required": ["add_up"],
+            "properties": {"add_up": {"type": "number", "description": "The sum, in EUR."}},
+        }
+
+        typed = await client.call_tool("author_words", {"amounts": [1, 2.5]})
+        assert (typed.structured_content or {})["results"] == {"add_up": 3.5}
+
+        other = await client.call_tool("author_words", {"amounts": [1, 2.5], "as_declared": False})
+        assert not other.is_error, text_of(other)
+        answer: dict[str, Any] = other.structured_content or {}
+        assert answer == json.loads(text_of(other))
+        assert "results" not in answer
+        assert answer["unexpected_results"] == {"add_up": "3.5 EUR"}
+        assert answer["message"].endswith("results.add_up: the value is not of type 'number'")
+
+
+def test_the_operator_has_the_last_word_and_reads_of_mistakes(demo: RunningDemo) -> None:
+    entries = """
+[[tools]]
+dag = "author_words"
+title = "Ours"
+annotations = { destructive = true }
+output_schema = { properties = { add_up = { type = "array", contains = {}, minContains = 2 } } }
+
+[[tools]]
+dag = "mistaken_words"
+"""
+    config = demo.folder / "author_words.toml"
+    config.write_text(f"{demo.config.read_text().partition('[[tools]]')[0]}{entries}")
+    done = run_dagcall("tools", "--json", "--config", str(config), environ=demo.environ)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+
+    tools = {tool["name"]: tool for tool in found["tools"]}
+    assert {name: tool["title"] for name, tool in tools.items()} == {
+        "author_words": "Ours",
+        "mistaken_words": "mistaken_words",
+    }
+    assert tools["author_words"]["annotations"]["readOnlyHint"] is False
+    assert tools["author_words"]["annotations"]["openWorldHint"] is False
+    assert found["withheld"] == [
+        {
+            "what": "author_words: its output_schema",
+            "reason": "the schema uses minContains, which MCP clients do not all read alike. "
+            "The tool is published without it",
+        },
+        {
+            "what": "mistaken_words: the dagcall block in its doc_md",
+            "reason": "line 5: 'anotations' is not a key of such a block; did you mean 'annotations'? "
+            "The tool is published without it",
+        },
+    ]

@@ -1,0 +1,134 @@
+"""Runs that fail in every way there is, on a real Airflow, as their callers read them."""
+
+import asyncio
+from pathlib import Path
+
+import httpx
+import pytest
+from mcp import Client
+
+from tests.e2e.clients import connected, text_of
+from tests.e2e.running_demo import RunningDemo
+
+LONGEST_SECONDS = 240.0
+AGAIN_FAILS = "Calling again with the same arguments starts a new run, which will probably fail in the same way."
+MAY_HELP = "Calling again starts a new run, and may help: this kind of failure can pass."
+PREPARED = "Had succeeded before, and is not undone: prepare."
+WORK_NOT_RUN = "Not run, for a task before it failed: work."
+
+FAILURES: dict[str, list[str]] = {
+    "fails_in_the_middle": [
+        "Task look_up failed on try 1 of 1: ValueError: no region named north (api_key=***)",
+        "  It began with KeyError: 'north'",
+        "  Raised in dags/failures.py, line 37, in look_up",
+        "  The end of its log:",
+        "    WARNING the answer was Bearer ***",
+        PREPARED,
+        WORK_NOT_RUN,
+        AGAIN_FAILS,
+    ],
+    "fails_in_a_group": [
+        "Task gather failed on try 1 of 1: ExceptionGroup: two things went wrong (2 sub-exceptions)",
+        "  It began with TimeoutError: the first; ValueError: the second",
+        AGAIN_FAILS,
+    ],
+    "fails_by_exit": [
+        "Task give_up failed on try 1 of 1: its process ended with exit code 7",
+        "Calling again starts a new run.",
+    ],
+    "fails_mapped": [
+        (
+            "Task count_down failed in 6 of its 12 instances (map indexes 0, 2, 4, 6, 8, 10) on try 1 of 1: "
+            "ZeroDivisionError: integer division or modulo by zero"
+        ),
+        "Task add_up failed on try 1 of 1: LookupError: some counts are missing",
+        "Had succeeded before, and is not undone: count_down (6 of 12 instances).",
+        AGAIN_FAILS,
+    ],
+    "fails_slow_task": [
+        "Task sleep_long failed on try 1 of 1: it took longer than its execution_timeout allows (AirflowTaskTimeout)",
+        MAY_HELP,
+    ],
+    "fails_slow_run": [
+        "It took longer than its dag allows (dagrun_timeout), so Airflow ended it and skipped what was not done.",
+        MAY_HELP,
+    ],
+    "fails_killed": [
+        "Task die failed on try 1 of 1: SIGKILL ended its process, most likely because memory ran out",
+        MAY_HELP,
+    ],
+    "fails_for_good": [
+        "Task refuse failed on try 1 of 3, and is not tried again: AirflowFailException: the account is closed",
+        AGAIN_FAILS,
+    ],
+    "fails_beside_a_skip": [
+        "Task connect failed on try 1 of 1: ConnectionRefusedError: [Errno 111] Connection refused",
+        "Skipped: skip.",
+        MAY_HELP,
+    ],
+    "fails_in_a_shell": [
+        (
+            "Task shell failed on try 1 of 1: AirflowException: Bash command failed. "
+            "The command returned a non-zero exit code 3."
+        ),
+        "Calling again starts a new run.",
+    ],
+}
+"""What each dag of `dags/failures.py` is told with: these lines, in this order, between the first and the last."""
+ENDING = "is about to end without what it was called for."
+"""What is said of a run that Airflow has not ended yet, though nothing is left to run in it."""
+SECRETS = ("hunter2hunter2", "correct-horse-battery", "a1B2a1B2", "abcdefgh12345678")
+
+
+@pytest.mark.parametrize("connection", ["http 2026-07-28", "stdio 2025-11-25"])
+async def test_one_reading_tells_what_went_wrong(demo: RunningDemo, connection: str, tmp_path: Path) -> None:
+    async with asyncio.timeout(LONGEST_SECONDS), connected(demo, connection, tmp_path / "stderr") as client:
+        texts = await asyncio.gather(*(failure(client, tool) for tool in FAILURES))
+
+    for (tool, expected), text in zip(FAILURES.items(), texts, strict=True):
+        first, *lines, last = text.splitlines()
+        assert first.startswith("The run mcp__"), text
+        assert first.partition(f" of dag {tool} ")[2] in {"failed.", ENDING}, text
+        assert last.startswith(f"For people: {demo.airflow_url}/dags/{tool}/runs/mcp__"), text
+        assert [line for line in lines if line in expected] == expected, text
+        assert not [secret for secret in SECRETS if secret in text], text
+        assert "\x1b" not in text
+        assert "[31m" not in text
+
+
+async def failure(client: Client, tool: str) -> str:
+    result = await client.call_tool(tool, {})
+    assert result.is_error
+    assert result.structured_content is None
+    return text_of(result)
+
+
+async def test_a_run_that_somebody_ends_by_hand(demo: RunningDemo, tmp_path: Path) -> None:
+    async with (
+        asyncio.timeout(LONGEST_SECONDS),
+        connected(demo, "http 2026-07-28", tmp_path / "stderr") as client,
+        asyncio.TaskGroup() as group,
+    ):
+        call = group.create_task(failure(client, "fails_by_hand"))
+        await asyncio.to_thread(end_when_it_sleeps, demo)
+        lines = (await call).splitlines()
+
+    stopped = "Task sleep_on failed on try 1 of 1: its state was set to failed from outside while it ran"
+    last = "It was probably ended on purpose: find out why before calling again."
+    assert lines[1] == stopped
+    assert lines[-4:-1] == [PREPARED, "Skipped: work.", last]
+
+
+def end_when_it_sleeps(demo: RunningDemo) -> None:
+    """Do in Airflow what a person does who sets the run to failed once its second task runs."""
+    with httpx.Client(base_url=demo.airflow_url, trust_env=False, timeout=30) as http:
+        user = {"username": "admin", "password": demo.admin_password}
+        token = http.post("/auth/token", json=user).raise_for_status().json()["access_token"]
+        http.headers["Authorization"] = f"Bearer {token}"
+        runs = "/api/v2/dags/fails_by_hand/dagRuns"
+        while True:
+            asked = {"task_id": "sleep_on", "state": "running"}
+            found = http.get(f"{runs}/~/taskInstances", params=asked).raise_for_status().json()["task_instances"]
+            if found:
+                http.patch(f"{runs}/{found[0]['dag_run_id']}", json={"state": "failed"}).raise_for_status()
+                return

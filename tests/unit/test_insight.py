@@ -1,0 +1,195 @@
+"""What is seen inside a run while it is waited for, and what that does to the call."""
+
+import asyncio
+from functools import partial
+from typing import Any, Literal
+
+import pytest
+from mcp import Client
+
+from dagcall.model import RunState
+from tests.fake_airflow import FakeAirflow, FakeDag, FakeTask, Fault
+from tests.fake_airflow.runs import FakeRun
+from tests.unit.conftest import Served
+from tests.unit.test_calls import VERSIONS, add, answer, call, refusal, text_of, until
+
+
+@pytest.fixture(autouse=True)
+def look_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dagcall.insight.FIRST_LOOK_SECONDS", 0.01)
+
+
+def steps(**more: Any) -> FakeDag:
+    """Return a dag that first computes and then tidies up, and whose runs end only when they are told to."""
+    tasks = [FakeTask("compute", lambda _: 42, downstream=["tidy"]), FakeTask("tidy"), FakeTask("log")]
+    return FakeDag("steps", tasks=tasks, checks=None, **more)
+
+
+def set_task(airflow: FakeAirflow, run: FakeRun, task_id: str, state: str) -> None:
+    (instance,) = run.instances_of(task_id)
+    instance.start(airflow.clock.now())
+    instance.end(state, airflow.clock.now())
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("state", ["failed", "upstream_failed"])
+async def test_a_call_fails_as_soon_as_its_result_cannot_come(
+    served: Served, version: Literal["3.1.8", "3.2.2", "3.3.2"], state: str
+) -> None:
+    airflow = FakeAirflow(version)
+    airflow.add_dag(steps())
+
+    async with served(airflow) as dagcall:
+        calling = asyncio.create_task(refusal(dagcall, "steps"))
+        await until(lambda: dagcall.waiter.watched == 1)
+        (run,) = airflow.runs
+        airflow.start(run)
+        set_task(airflow, run, "tidy", state)
+        text = await calling
+
+    assert run.state == "running"
+    assert run.run_id in text
+
+
+async def test_a_task_that_does_not_matter_may_fail(served: Served) -> None:
+    airflow = FakeAirflow()
+    airflow.add_dag(steps())
+
+    async with served(airflow) as dagcall:
+        calling = asyncio.create_task(call(dagcall, "steps"))
+        await until(lambda: dagcall.waiter.watched == 1)
+        (run,) = airflow.runs
+        airflow.start(run)
+        set_task(airflow, run, "compute", "failed")  # no leaf, and no result: a trigger rule may save the run
+        await until(lambda: len(airflow.requests_to("list_task_instances")) >= 2)
+        assert not calling.done()
+        set_task(airflow, run, "compute", "success")
+        airflow.finish(run)
+        result = await calling
+
+    assert not result.is_error, text_of(result)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+async def test_a_call_that_wants_results_only_is_answered_when_they_are_there(
+    served: Served, version: Literal["3.1.8", "3.2.2", "3.3.2"]
+) -> None:
+    airflow = FakeAirflow(version)
+    airflow.add_dag(steps())
+    tool = {"dag": "steps", "results": ["compute"], "return_when": "results_ready"}
+
+    async with served(airflow, tools=[tool]) as dagcall:
+        calling = asyncio.create_task(answer(dagcall, "steps"))
+        await until(lambda: dagcall.waiter.watched == 1)
+        (run,) = airflow.runs
+        airflow.start(run)
+        run.set_xcom("compute", 42, airflow.clock.now())
+        set_task(airflow, run, "compute", "success")
+        content = await calling
+        assert (content["state"], content["results"]) == ("results_ready", {"compute": 42})
+        assert run.state == "running"
+
+        again = asyncio.create_task(answer(dagcall, "steps"))  # the first call had its answer: this is another one
+        await until(lambda: len(airflow.runs) == 2)
+        airflow.finish(airflow.runs[1])
+        assert (await again)["state"] == "success"
+
+
+async def test_progress_tells_how_far_the_run_is(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dagcall.progress.PROGRESS_SECONDS", 0.01)
+    airflow = FakeAirflow()
+    dag = airflow.add_dag(steps())
+    seen: list[tuple[float, float | None, str]] = []
+
+    async def on_progress(progress: float, total: float | None, message: str | None) -> None:
+        seen.append((progress, total, message or ""))
+        (run,) = airflow.runs
+        if "0 of 3 tasks done; running: compute, log" in seen[-1][2]:
+            set_task(airflow, run, "compute", "success")
+        elif "1 of 3 tasks done" in seen[-1][2]:
+            airflow.finish(run)
+
+    async with served(airflow) as dagcall, asyncio.timeout(10):
+        async with Client(dagcall.mcp.sdk) as client:
+            for _ in range(3):  # so that it is known how long a run usually takes
+                calling = asyncio.create_task(client.call_tool("steps", {}))
+                await until(lambda: bool(airflow.runs) and airflow.runs[-1].state == "queued")
+                airflow.start(airflow.runs[-1])
+                airflow.finish(airflow.runs[-1])
+                await calling
+        airflow.runs.clear()
+        dag.checks = None
+        async with Client(dagcall.mcp.sdk, mode="legacy") as client:
+            calling = asyncio.create_task(client.call_tool("steps", {}, progress_callback=on_progress))
+            await until(lambda: dagcall.waiter.watched == 1)
+            airflow.start(airflow.runs[-1])
+            await calling
+
+    numbers = [progress for progress, _, _ in seen]
+    assert numbers == sorted(set(numbers))
+    assert {total for _, total, message in seen if "of 3" in message} == {3.0}
+    assert all(total is None or progress <= total for progress, total, _ in seen)
+
+
+@pytest.mark.parametrize("why", ["paused", "max_active_runs", "scheduler", "nothing"])
+async def test_a_run_that_stays_queued_says_why(served: Served, monkeypatch: pytest.MonkeyPatch, why: str) -> None:
+    monkeypatch.setattr("dagcall.runs.QUEUED_SECONDS", 0.0)
+    airflow = FakeAirflow()
+    dag = airflow.add_dag(steps(max_active_runs=1))
+
+    async with served(airflow, wait_seconds=0.1) as dagcall:
+        if why == "max_active_runs":
+            first = asyncio.create_task(answer(dagcall, "steps"))
+            await until(lambda: dagcall.waiter.watched == 1)
+            airflow.start(airflow.runs[0])
+        calling = asyncio.create_task(answer(dagcall, "steps"))
+        await until(lambda: dagcall.waiter.watched == 1 + (why == "max_active_runs"))
+        dag.is_paused = why == "paused"
+        airflow.is_scheduler_silent = why == "scheduler"
+        content = await calling
+        if why == "max_active_runs":
+            assert (await first)["state"] == "running"
+
+    expected = {
+        "paused": "queued: dag steps is paused in Airflow",
+        "max_active_runs": "queued: 1 runs of dag steps go on, and no more than 1 may",
+        "scheduler": "queued: Airflow's scheduler gives no sign of life",
+        "nothing": "(queued). Call wait_for_dag_run",
+    }
+    assert expected[why] in content["message"]
+
+
+async def test_many_calls_share_one_look_and_short_runs_need_none(served: Served) -> None:
+    airflow = FakeAirflow()
+    airflow.add_dag(steps())
+    airflow.add_dag(add())
+
+    async with served(airflow) as dagcall:
+        await answer(dagcall, "add", x=1)
+        assert not airflow.requests_to("list_task_instances")
+        async with Client(dagcall.mcp.sdk) as client:
+            calls = [asyncio.create_task(client.call_tool("steps", {})) for _ in range(30)]
+            await until(lambda: dagcall.waiter.watched == 30)
+            looks = partial(airflow.requests_to, "list_task_instances")
+            await until(lambda: any(len(look.json["dag_run_ids"]) == 30 for look in looks()))
+            for run in airflow.runs:
+                airflow.finish(run)
+            await asyncio.gather(*calls)
+
+
+async def test_a_look_that_fails_is_followed_by_the_next_one(served: Served, caplog: pytest.LogCaptureFixture) -> None:
+    airflow = FakeAirflow()
+    airflow.add_dag(steps())
+
+    async with served(airflow) as dagcall:
+        airflow.add_fault(Fault(route="list_task_instances", status=503))
+        airflow.add_fault(Fault(route="list_task_instances", body=b'{"task_instances": [{}]}'))
+        calling = asyncio.create_task(refusal(dagcall, "steps"))
+        await until(lambda: dagcall.waiter.watched == 1)
+        (run,) = airflow.runs
+        airflow.start(run)
+        set_task(airflow, run, "log", "failed")
+        await calling
+
+    assert run.state == RunState.RUNNING
+    assert "stumbled" not in caplog.text

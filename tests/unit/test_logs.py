@@ -1,0 +1,89 @@
+"""The last lines of what a task wrote."""
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dagcall.logs import MAX_LINE_CHARACTERS, last_lines, own_events, plain
+from dagcall.masking import Masker
+from dagcall.model import LogEvent, LoggedException
+
+
+def lines(*events: LogEvent, count: int = 15, characters: int = 2000) -> list[str]:
+    return last_lines(events, count, characters, Masker())
+
+
+def printed(text: str) -> LogEvent:
+    return LogEvent("info", text, "task.stdout")
+
+
+@pytest.mark.parametrize(
+    ("event", "is_own"),
+    [
+        (printed("hello"), True),
+        (LogEvent(None, "a line of a log that is plain text"), True),
+        (LogEvent("info", "Done. Returned value was: 1", "airflow.task.operators.x"), True),
+        (LogEvent("info", "asked", "airflow.providers.http.hooks.http"), True),
+        (LogEvent("warning", "deprecated", "airflow.models.dagbag"), True),
+        (LogEvent("info", "Filling up the DagBag", "airflow.models.dagbag"), False),
+        (LogEvent("info", "Worker startup parse complete", "task"), False),
+        (LogEvent("error", "Process timed out", "task"), True),
+        (LogEvent("error", "Task failed with exception", "task", (LoggedException("E", ""),)), False),
+        (LogEvent("critical", "Process terminated by signal.", "task", signal="SIGKILL"), False),
+        (LogEvent("warning", "Process exited abnormally", "task", exit_code=1), False),
+        (LogEvent("info", "::group::Post Execute", "task"), False),
+    ],
+)
+def test_bookkeeping_is_left_out(event: LogEvent, is_own: bool) -> None:  # noqa: FBT001 - a column of the table
+    assert own_events([event]) == ([event] if is_own else [])
+
+
+def test_the_sources_of_a_log_are_no_lines_of_it() -> None:
+    head = [
+        LogEvent(None, "::group::Log message source details"),
+        LogEvent(None, "/x.log"),
+        LogEvent(None, "::endgroup::"),
+    ]
+    assert lines(*head, printed("hello")) == ["hello"]
+
+
+def test_what_is_printed_late_is_kept_though_it_stands_in_a_group() -> None:
+    assert lines(LogEvent("info", "::group::Post Execute", "task"), printed("hello")) == ["hello"]
+
+
+def test_the_last_lines_within_the_limits() -> None:
+    many = [printed(f"line {number}") for number in range(100)]
+    assert lines(*many, count=2) == ["line 98", "line 99"]
+    assert lines(*many, count=0) == []
+    assert lines(*many, characters=15) == ["line 98", "line 99"]
+    assert lines(printed("two\n\nlines\n"), count=9) == ["two", "lines"]
+    (long,) = lines(printed("x" * 5000))
+    assert len(long) == MAX_LINE_CHARACTERS
+
+
+def test_levels_that_matter_and_exceptions_are_shown() -> None:
+    event = LogEvent("warning", "asking again", "shop", (LoggedException("ReadTimeout", "5 s"),))
+    assert lines(event) == ["WARNING asking again (ReadTimeout: 5 s)"]
+
+
+def test_a_secret_of_many_lines_is_masked_though_it_begins_before_the_last_lines() -> None:
+    key = ["-----BEGIN PRIVATE KEY-----", *["a1B2" * 16] * 20, "-----END PRIVATE KEY-----"]
+    assert lines(*map(printed, [*key, "done"]), count=2) == [
+        "-----BEGIN PRIVATE KEY-----***-----END PRIVATE KEY-----",
+        "done",
+    ]
+
+
+def test_a_huge_log_is_looked_at_from_its_end_only() -> None:
+    assert lines(printed("first " + "x" * 60_000), printed("y" * 49_900), printed("last"), count=3)[-1] == "last"
+
+
+def test_colours_and_other_invisible_things_are_dropped() -> None:
+    assert (
+        plain("\x1b[1;31mred\x1b[0m \x1b]8;;http://x\x1b\\link\x1b]8;;\x07\u202e\x00 a\r\nb\rc") == "red link a\nb\nc"
+    )
+
+
+@given(st.text())
+def test_plain_text_is_stable(text: str) -> None:
+    assert plain(plain(text)) == plain(text)

@@ -1,0 +1,280 @@
+"""What a run asks -> a form -> a response."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from jsonschema import Draft202012Validator
+
+from dagcall.errors import InvalidArguments
+from dagcall.model import Param
+from dagcall.questions import (
+    MAX_BODY,
+    Question,
+    Response,
+    form_of,
+    message_of,
+    question_json,
+    response_from_content,
+    waiting_message,
+)
+
+APPROVAL = Question(
+    dag_id="refund",
+    run_id="mcp__x",
+    task_id="approve",
+    map_index=-1,
+    asked_at=datetime(2026, 11, 22, 12, tzinfo=UTC),
+    subject="Refund 180 EUR?",
+    body="",
+    options=("Approve", "Reject"),
+    defaults=(),
+    is_multiple=False,
+    params=(),
+    assigned_users=(),
+    url="http://airflow.test/q",
+)
+
+
+def asking(*params: Param, **more: Any) -> Question:
+    return replace(APPROVAL, params=params, **more)
+
+
+def param(name: str, value: Any = None, **schema: Any) -> Param:
+    return Param(name, value, schema, schema.pop("description", None))
+
+
+def schema_of(question: Question) -> dict[str, Any]:
+    form = form_of(question)
+    assert form is not None
+    Draft202012Validator.check_schema(form.schema)
+    return form.schema
+
+
+def response(question: Question, **content: Any) -> Response:
+    form = form_of(question)
+    assert form is not None
+    return response_from_content(question, form, content)
+
+
+def problems(question: Question, **content: Any) -> tuple[str, ...]:
+    with pytest.raises(InvalidArguments) as refused:
+        response(question, **content)
+    return refused.value.problems
+
+
+# The form
+
+
+def test_one_of_several_options() -> None:
+    assert schema_of(APPROVAL) == {
+        "type": "object",
+        "properties": {"answer": {"type": "string", "title": "Answer", "enum": ["Approve", "Reject"]}},
+        "required": ["answer"],
+    }
+    assert schema_of(asking(defaults=("Reject",)))["properties"]["answer"]["default"] == "Reject"
+
+
+def test_several_options() -> None:
+    question = asking(options=("a", "b", "c"), is_multiple=True)
+    several = {"type": "array", "title": "Answers", "items": {"type": "string", "enum": ["a", "b", "c"]}, "minItems": 1}
+    assert schema_of(question)["properties"] == {"answer": several}
+    assert schema_of(replace(question, defaults=("a",)))["properties"] == {"answer": several | {"default": ["a"]}}
+
+
+def test_a_single_option_needs_no_field() -> None:
+    question = asking(options=("OK",))
+    assert schema_of(question) == {"type": "object", "properties": {}, "required": []}
+    assert "Sending this answers 'OK'." in message_of(question)
+    assert response(question) == Response(("OK",), {})
+
+
+@pytest.mark.parametrize(
+    ("given", "shown"),
+    [
+        pytest.param(
+            param("p", "x", type="string", minLength=1, maxLength=9, pattern="x"),
+            {"type": "string", "minLength": 1, "maxLength": 9, "default": "x"},
+            id="text",
+        ),
+        pytest.param(
+            param("p", type=["null", "number"], exclusiveMinimum=0, maximum=9, title="P"),
+            {"type": "number", "title": "P", "maximum": 9},
+            id="a number or nothing",
+        ),
+        pytest.param(param("p", 3, type="integer", minimum=1), {"type": "integer", "minimum": 1, "default": 3}, id="n"),
+        pytest.param(param("p", False, type="boolean"), {"type": "boolean", "default": False}, id="yes or no"),
+        pytest.param(
+            param("p", "2026-01-01", type="string", format="date"),
+            {"type": "string", "format": "date", "default": "2026-01-01"},
+            id="a date",
+        ),
+        pytest.param(
+            param("p", "12:00:00", type="string", format="time"), {"type": "string", "default": "12:00:00"}, id="time"
+        ),
+        pytest.param(param("p", 1.5), {"type": "number", "default": 1.5}, id="a plain default"),
+        pytest.param(
+            param("p", "b", enum=["a", "b"]), {"type": "string", "enum": ["a", "b"], "default": "b"}, id="enum"
+        ),
+        pytest.param(
+            param("p", 2, enum=[1, 2, None]),
+            {"type": "string", "enum": ["1", "2", "null"], "default": "2"},
+            id="no texts",
+        ),
+        pytest.param(param("p", const="c"), {"type": "string", "enum": ["c"]}, id="a constant"),
+        pytest.param(
+            param("p", ["x"], type="array", items={"type": "string"}, description="Names."),
+            {"type": "string", "description": "Names. (JSON)", "default": '["x"]'},
+            id="a list",
+        ),
+        pytest.param(param("p", type="object"), {"type": "string", "description": "(JSON)"}, id="an object"),
+        pytest.param(
+            param("p", 1, anyOf=[{"type": "integer"}, {"type": "string"}]),
+            {"type": "string", "description": "(JSON)", "default": "1"},
+            id="one of two types",
+        ),
+    ],
+)
+def test_a_field_is_flat(given: Param, shown: dict[str, Any]) -> None:
+    assert schema_of(asking(given))["properties"]["p"] == shown
+
+
+def test_a_field_may_be_called_as_ours() -> None:
+    question = asking(param("answer", 1, type="integer"))
+    assert list(schema_of(question)["properties"]) == ["answer_", "answer"]
+    assert response(question, answer_="Reject", answer=2) == Response(("Reject",), {"answer": 2})
+
+
+def test_odd_names_are_mapped_and_mapped_back() -> None:
+    question = asking(param("max rows", 1, type="integer"), options=("OK",))
+    (name,) = schema_of(question)["properties"]
+    assert response(question, **{name: 2}).params_input == {"max rows": 2}
+
+
+def test_what_cannot_be_shown_is_asked_in_airflow_only() -> None:
+    question = asking(param("p", **{"$ref": "https://example.com/schema"}))
+    assert form_of(question) is None
+    assert "fields" not in question_json(question)
+
+
+# The response
+
+
+def test_every_param_is_sent() -> None:
+    question = asking(
+        param("amount", 180.0, type="number"),
+        param("note", type=["null", "string"]),
+        param("plain", "x"),
+        options=("OK",),
+    )
+    assert response(question, amount=5) == Response(("OK",), {"amount": 5, "note": None, "plain": "x"})
+
+
+@pytest.mark.parametrize("untouched", [{}, {"note": None}, {"note": ""}], ids=["missing", "null", "empty"])
+def test_a_field_that_was_not_touched_keeps_its_default(untouched: dict[str, Any]) -> None:
+    question = asking(param("note", type=["null", "string"]), options=("OK",))
+    assert response(question, **untouched).params_input == {"note": None}
+
+
+def test_an_empty_text_may_be_meant() -> None:
+    required = asking(param("p", type="string"), options=("OK",))
+    assert response(required, p="").params_input == {"p": ""}
+    by_default = asking(param("p", "", type="string"), options=("OK",))
+    assert response(by_default, p="").params_input == {"p": ""}
+
+
+def test_typed_text_becomes_the_value_that_it_stands_for() -> None:
+    question = asking(param("p", 1, enum=[1, 2]), param("q", type="array"), options=("OK",))
+    assert response(question, p="2", q="[1]").params_input == {"p": 2, "q": [1]}
+    assert response(question, p=2, q=[1]).params_input == {"p": 2, "q": [1]}
+
+
+def test_several_options_are_sent_once_each() -> None:
+    question = asking(options=("a", "b", "c"), is_multiple=True)
+    assert response(question, answer=["c", "a", "c"]).chosen_options == ("c", "a")
+    assert response(question, answer="b").chosen_options == ("b",)
+
+
+@pytest.mark.parametrize("answer", [{}, {"answer": "Maybe"}, {"answer": ["Approve"]}, {"answer": 3}])
+def test_an_option_must_be_one_of_them(answer: dict[str, Any]) -> None:
+    assert problems(APPROVAL, **answer) == ("answer: choose one of Approve, Reject",)
+
+
+def test_at_least_one_of_several_options() -> None:
+    question = asking(options=("a", "b"), is_multiple=True)
+    assert problems(question, answer=[]) == ("answer: choose one or more of a, b",)
+
+
+def test_every_bad_value_is_named() -> None:
+    question = asking(param("amount", type="number", minimum=0), param("who", type="string"), param("q", type="array"))
+    assert problems(question, answer="Maybe", amount=-1, q="[", other=1) == (
+        "answer: choose one of Approve, Reject",
+        "q: this is not JSON",
+        "other: there is no such argument; there are amount, who, q",
+        "amount: -1 is less than the minimum of 0",
+        "who: required, but not given",
+        "q: '[' is not of type 'array'",
+    )
+
+
+# Texts
+
+
+def test_what_the_person_reads() -> None:
+    question = replace(
+        APPROVAL, map_index=2, body="Order **A7**\u202e", subject="Refund\nnow?", assigned_users=("mia", "joe")
+    )
+    assert message_of(question, problems=("amount: too much",)) == (
+        "Your answer was not taken:\n- amount: too much\n\n"
+        "The Airflow dag refund waits for a person (task approve[2] of run mcp__x).\n\n"
+        "Refund now?\n\n"
+        "Order **A7**\n\n"
+        "Airflow takes an answer only from mia or joe."
+    )
+
+
+def test_a_long_body_is_cut_and_says_so() -> None:
+    shown = question_json(replace(APPROVAL, body="x" * (MAX_BODY + 1)))["body"]
+    assert shown == "x" * MAX_BODY + "… (the rest is at http://airflow.test/q)"
+
+
+def test_what_a_model_reads() -> None:
+    assert question_json(APPROVAL) == {
+        "task_id": "approve",
+        "subject": "Refund 180 EUR?",
+        "options": ["Approve", "Reject"],
+        "url": "http://airflow.test/q",
+    }
+    whole = asking(
+        param("n", 1, type="integer"),
+        map_index=0,
+        body="Body",
+        defaults=("Reject",),
+        is_multiple=True,
+        assigned_users=("mia",),
+    )
+    assert question_json(whole) == {
+        "task_id": "approve",
+        "map_index": 0,
+        "subject": "Refund 180 EUR?",
+        "body": "Body",
+        "options": ["Approve", "Reject"],
+        "defaults": ["Reject"],
+        "multiple": True,
+        "fields": {"n": {"type": "integer", "default": 1}},
+        "assigned_users": ["mia"],
+        "url": "http://airflow.test/q",
+    }
+
+
+def test_what_to_do_next() -> None:
+    assert waiting_message((APPROVAL,), how_to_go_on="Then wait.") == (
+        "The run waits for a person to answer a question in Airflow: give your user the url of the question, and do "
+        "not answer in their place. Then wait."
+    )
+    several = (replace(APPROVAL, assigned_users=("mia", "joe")), replace(APPROVAL, assigned_users=("mia", "ann")))
+    assert waiting_message(several, how_to_go_on="Then wait.", notice="They declined.") == (
+        "They declined. The run waits for a person to answer 2 questions in Airflow, which only mia, joe or ann may "
+        "do: give your user the urls of the questions, and do not answer in their place. Then wait."
+    )

@@ -1,0 +1,118 @@
+"""The tools of the last process, listed before Airflow was asked."""
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dagcall.airflow import AirflowApi
+from dagcall.catalog import Catalog
+from dagcall.credentials import Credentials
+from dagcall.gate import Gate
+from dagcall.policy import ToolPolicy
+from dagcall.remembered import Remembered
+from dagcall.rest import AirflowRest
+from tests.fake_airflow import FakeAirflow, FakeDag, FakeParam
+from tests.unit.test_calls import until
+
+ALL = ToolPolicy(dags="*")
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "cache" / "dags.json"
+
+
+def write(file: Path, content: str) -> None:
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(content, encoding="utf-8")
+
+
+def mode_of(file: Path) -> int:
+    return file.stat().st_mode
+
+
+def airflow_with(*dag_ids: str) -> FakeAirflow:
+    airflow = FakeAirflow(all_admins=True)
+    for dag_id in dag_ids:
+        airflow.add_dag(FakeDag(dag_id, params={"n": FakeParam(1, type="integer")}))
+    return airflow
+
+
+@asynccontextmanager
+async def started(airflow: FakeAirflow, file: Path, *policies: ToolPolicy, pins: Any = None) -> AsyncIterator[Catalog]:
+    """Begin to publish, as a server that starts does."""
+    rest = AirflowRest(airflow.url, Credentials(None, now=lambda: 0.0), gate=Gate(), transport=airflow.transport)
+    catalog = Catalog(AirflowApi(rest), policies or (ALL,), pins=pins, remembered=Remembered(file))
+    refreshing = asyncio.create_task(catalog.keep_fresh(60))
+    try:
+        yield catalog
+    finally:
+        refreshing.cancel()
+        await asyncio.gather(refreshing, return_exceptions=True)
+
+
+async def tools_before_an_answer(file: Path, *policies: ToolPolicy, pins: Any = None) -> list[str]:
+    """Return what is published by a server whose Airflow does not answer yet."""
+    airflow = airflow_with()
+    airflow.hold("version")
+    async with started(airflow, file, *policies, pins=pins) as catalog:
+        await catalog.wait_until_read(0.2)
+        return list(catalog.snapshot.tools)
+
+
+async def read_once(file: Path, *dag_ids: str) -> None:
+    async with started(airflow_with(*dag_ids), file) as catalog:
+        await until(file.exists)
+        assert list(catalog.snapshot.tools) == sorted(dag_ids)
+
+
+async def test_a_restarted_server_lists_its_tools_before_airflow_answers(file: Path) -> None:
+    assert await tools_before_an_answer(file) == []
+    await read_once(file, "one", "two")
+    assert await tools_before_an_answer(file) == ["one", "two"]
+    assert mode_of(file) & 0o077 == 0
+
+
+async def test_what_airflow_says_then_counts(file: Path) -> None:
+    await read_once(file, "one", "two")
+    airflow = airflow_with("two", "three")
+    held = airflow.hold("version")
+    async with started(airflow, file) as catalog:
+        await catalog.wait_until_read(5)
+        assert list(catalog.snapshot.tools) == ["one", "two"]
+        held.release()
+        await until(lambda: '"three"' in file.read_text(encoding="utf-8"))
+        assert list(catalog.snapshot.tools) == ["three", "two"]
+
+
+async def test_only_what_the_allow_list_still_allows_is_listed(file: Path) -> None:
+    await read_once(file, "one", "two", "three")
+    named = ToolPolicy(dag="two", name="second")
+    assert await tools_before_an_answer(file, ToolPolicy(dags="t*"), named) == ["second", "three"]
+    assert await tools_before_an_answer(file, ToolPolicy(dag="one", fixed={"nosuch": 1}), named) == ["second"]
+
+
+async def test_what_differs_from_its_pin_is_not_listed(file: Path) -> None:
+    await read_once(file, "one")
+    assert await tools_before_an_answer(file, pins={"one": {"name": "one"}}) == []
+
+
+@pytest.mark.parametrize("content", ["", "[{}]", "{", "\x00"])
+async def test_a_file_of_no_use_is_written_anew(file: Path, content: str, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "dagcall.remembered")
+    write(file, content)
+    assert await tools_before_an_answer(file) == []
+    assert "is of no use and is written anew" in caplog.text
+
+
+async def test_where_nothing_can_be_written_nothing_is_lost(file: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "dagcall.remembered")
+    write(file.parent, "a file where a folder should be")
+    async with started(airflow_with("one"), file) as catalog:
+        await until(lambda: "not remembered" in caplog.text)
+        assert list(catalog.snapshot.tools) == ["one"]
