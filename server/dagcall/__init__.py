@@ -45,6 +45,8 @@ The map, from what knows nothing to what knows everything. A module imports only
     dossiers      why a run failed
     insight       what goes on inside the runs that are waited for
     progress      what a caller is told while its call goes on
+    answering     a run that a caller waits for -> the answer to its call
+    leaving       callers who leave, and runs that are stopped
     recent        results that were read lately
     starting      one call, one run: new, or the one that is there already
     runs          one call from start to end

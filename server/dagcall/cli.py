@@ -343,7 +343,8 @@ async def _call(
             arguments = arguments_for(wires.get(tool))
             try:
                 # A key of its own: whoever types a command twice means it twice.
-                meta = cast("RequestParamsMeta", {META_IDEMPOTENCY_KEY: secrets.token_urlsafe()})
+                # The token says that progress is wanted: where client and server share a process, the SDK sends none.
+                meta = cast("RequestParamsMeta", {META_IDEMPOTENCY_KEY: secrets.token_urlsafe(), "progressToken": 1})
                 return await client.call_tool(tool, arguments, progress_callback=on_progress, meta=meta)
             except MCPError as error:  # caught here: outside the client it would come in an ExceptionGroup
                 return CallToolResult(is_error=True, content=[TextContent(type="text", text=error.message)])

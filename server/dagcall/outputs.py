@@ -172,7 +172,7 @@ def output_schema(results: JsonObject | None = None) -> JsonObject:
                 "type": "boolean",
                 "description": "true: the run had ended before this call, which repeats one whose answer was lost",
             },
-            "questions": {"type": "array", "items": QUESTION, "description": "What the run asks a person"},
+            "questions": {"type": "array", "items": {"type": "object"}, "description": "What the run asks a person"},
             "message": {"type": "string", "description": "What to do next, where there is something to do"},
         },
         "required": ["state", "dag_run_id", "url"],
@@ -183,24 +183,6 @@ def output_schema(results: JsonObject | None = None) -> JsonObject:
             "description": "In place of results, where what the tasks returned is not what results is declared to be",
         }
     return schema
-
-
-QUESTION: JsonObject = {
-    "type": "object",
-    "properties": {
-        "task_id": {"type": "string"},
-        "map_index": {"type": "integer"},
-        "subject": {"type": "string"},
-        "body": {"type": "string"},
-        "options": {"type": "array", "items": {"type": "string"}},
-        "defaults": {"type": "array", "items": {"type": "string"}},
-        "multiple": {"type": "boolean", "description": "true: several options may be chosen"},
-        "fields": {"type": "object", "description": "What else is to be filled in: name -> schema"},
-        "assigned_users": {"type": "array", "items": {"type": "string"}, "description": "Who alone may answer"},
-        "url": {"type": "string", "description": "Where a person answers"},
-    },
-    "required": ["task_id", "subject", "options", "url"],
-}
 
 
 def cancel_output_schema() -> JsonObject:

@@ -81,8 +81,8 @@ class Progress:
             what += f" ({self._in_line()} calls wait to be started)"
         usual = ""
         if self._view is not None:
-            if self._view.standing:
-                what += f": {self._view.standing}"
+            if standing := self._view.standing:
+                what = standing if self._view.sight else f"{what}: {standing}"
             if self._view.usual_seconds is not None:
                 usual = f", usually about {self._view.usual_seconds:.0f} s"
         return f"{what}; {seconds:.0f} s since the call{usual}"

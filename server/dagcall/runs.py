@@ -4,60 +4,32 @@ How a call gets its one run is `starting`'s business, how its end is noticed `wa
 """
 
 import asyncio
-import logging
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
-from typing import TypeVar
-
-import stamina
 
 from dagcall.airflow import AirflowApi
+from dagcall.answering import Answering, Listener, OnOutcome, OnStage, OnView, in_words
 from dagcall.answers import Answer
 from dagcall.catalog import Catalog
 from dagcall.dossiers import Dossiers
-from dagcall.errors import (
-    AirflowError,
-    AirflowNotFound,
-    AirflowUnreachable,
-    RunError,
-    RunFailed,
-    RunOutOfSight,
-    UnknownRun,
-    Unreadable,
-)
+from dagcall.errors import AirflowError, AirflowNotFound, RunError, RunOutOfSight, UnknownRun, Unreadable
 from dagcall.gate import Purpose
 from dagcall.identity import Identity, number_in
-from dagcall.insight import QUEUED_SECONDS, Finding, Insight, View
+from dagcall.leaving import Leaving
 from dagcall.ledger import Entry, Ledger
 from dagcall.model import Json, Run, RunState
 from dagcall.outcomes import Outcomes
 from dagcall.progress import IN_LINE
 from dagcall.questions import Question
-from dagcall.receipts import Receipts, cancelled_note, says_answered
+from dagcall.receipts import Receipts, says_answered
 from dagcall.recent import RecentResults
 from dagcall.replies import Delivery, Replies
 from dagcall.sights import are_ready
 from dagcall.starting import Call, Started, Starter
 from dagcall.tools import WAIT_TOOL_NAME, Tool
-from dagcall.waiter import Ending, Waiter
-
-logger = logging.getLogger(__name__)
-
-GRACE_SECONDS = 3.0
-"""From a caller's leaving to setting its run to failed: whoever only lost the connection is back by then."""
-PATIENCE_SECONDS = (0.5, 5.0)
-"""The first and the longest pause between tries to read an outcome while Airflow is away."""
-CANCEL_ATTEMPTS = 4
-
-T = TypeVar("T")
-OnStage = Callable[[str], None]
-"""Told what is going on with a call, in a word or two."""
-OnView = Callable[[View], None]
-"""Given the view into the run, by a caller who wants to know how far it is."""
-OnOutcome = Callable[[Entry], None]
-"""Given the entry of a run whose outcome is about to go to its caller, to note there whether it arrived."""
+from dagcall.waiter import Waiter
 
 
 class Runs:
@@ -84,11 +56,10 @@ class Runs:
     ) -> None:
         clock = wall_clock or (lambda: datetime.now(UTC))  # noqa: TID251 - the real one, but for tests
         self._api = api
-        self._waiter = waiter
         self._identity = identity
         self._outcomes = Outcomes(api)
-        self._dossiers = dossiers
-        self._insight = Insight(api, self._now)
+        self._answering = Answering(api, waiter, self._outcomes, dossiers)
+        self._leaving = Leaving(api)
         self._receipts = Receipts(api)
         self._replies = Replies(api, wall_clock=clock)
         self._recent = RecentResults()
@@ -101,8 +72,6 @@ class Runs:
             now=self._now,
             wall_clock=clock,
         )
-        self._endings: set[asyncio.Task[None]] = set()
-        self._is_draining = False
 
     @property
     def in_line(self) -> int:
@@ -134,7 +103,7 @@ class Runs:
         started = await self.begin(
             tool, arguments, caller=caller, budget_seconds=deadline - self._now(), key=key, note=note
         )
-        listener = _Listener(deadline, on_stage, on_view, on_outcome)
+        listener = Listener(deadline, on_stage, on_view, on_outcome)
         answer = await self._attend(tool, started.run, started.entry, listener)
         return replace(answer, is_replayed=started.is_replayed)
 
@@ -183,7 +152,7 @@ class Runs:
             entry = self._ledger.entry(run.run_id) or Entry(run.run_id, number_in(run.run_id))
             entry.waiting += 1
         return await self._attend(
-            tool, run, entry, _Listener(self._now() + budget_seconds, on_stage, on_view, on_outcome)
+            tool, run, entry, Listener(self._now() + budget_seconds, on_stage, on_view, on_outcome)
         )
 
     async def look(self, tool: Tool, run_id: str, *, caller: str) -> Run:
@@ -227,7 +196,7 @@ class Runs:
         run = await self._own_run(tool, run_id, caller)
         entry = self._ledger.entry(run_id) or Entry(run_id, number_in(run_id))
         entry.waiting += 1
-        listener = _Listener(deadline, on_stage, on_view, on_outcome, stops_for_questions=stops_for_questions)
+        listener = Listener(deadline, on_stage, on_view, on_outcome, stops_for_questions=stops_for_questions)
         return await self._attend(tool, run, entry, listener)
 
     async def cancel(self, tool: Tool, run_id: str, *, caller: str) -> Answer:
@@ -237,7 +206,7 @@ class Runs:
             UnknownRun: this caller started no such run of this tool.
         """
         run = await self._own_run(tool, run_id, caller)
-        state = await self._set_failed(run.dag_id, run.run_id, is_cancelled=True)
+        state = await self._leaving.set_failed(run.dag_id, run.run_id, is_cancelled=True)
         if state is RunState.FAILED and (entry := self._ledger.entry(run_id)):
             entry.is_delivered = True  # whoever cancels knows the outcome: the same call made again is a new one
         return Answer(state, run.run_id, self._api.run_url(run.dag_id, run.run_id))
@@ -291,7 +260,7 @@ class Runs:
             yield
         except asyncio.CancelledError:
             entry.waiting -= 1
-            self._left(tool, entry)
+            self._leaving.left(tool, entry)
             raise
         entry.waiting -= 1
 
@@ -307,7 +276,7 @@ class Runs:
         is_over = run.state.is_final
         if run.state is RunState.FAILED or not (is_over or await self._is_ready(tool, run)):
             raise Unreadable(
-                f"Run {run_id} of dag {run.dag_id} {_in_words(run.state)}, so there are no results to read. "
+                f"Run {run_id} of dag {run.dag_id} {in_words(run.state)}, so there are no results to read. "
                 f"{WAIT_TOOL_NAME} with tool {tool.name!r} and this run id "
                 f"{'tells why it failed' if is_over else 'waits for them'}."
             )
@@ -328,15 +297,12 @@ class Runs:
 
     def drain(self) -> None:
         """Have everybody who waits answered with what is known of their run by now."""
-        self._is_draining = True
-        self._waiter.release()
+        self._answering.drain()
 
     async def aclose(self) -> None:
         """End what was begun for callers who left, and send the last receipts."""
-        for task in self._endings:
-            task.cancel()
-        await asyncio.gather(*self._endings, return_exceptions=True)
-        await self._insight.aclose()
+        await self._leaving.aclose()
+        await self._answering.aclose()
         await self._receipts.aclose()
 
     def _now(self) -> float:
@@ -351,15 +317,13 @@ class Runs:
         except AirflowNotFound as error:
             raise unknown from error
 
-    # Wait and read
-
-    async def _attend(self, tool: Tool, run: Run, entry: Entry, listener: "_Listener") -> Answer:
+    async def _attend(self, tool: Tool, run: Run, entry: Entry, listener: Listener) -> Answer:
         """Wait for a run as one of those whom its entry counts, and answer."""
         try:
-            answer = await self._answer(tool, run, listener)
+            answer = await self._answering.answer(tool, run, listener)
         except asyncio.CancelledError:
             entry.waiting -= 1
-            self._left(tool, entry)
+            self._leaving.left(tool, entry)
             raise
         except RunOutOfSight:  # its outcome is still to come, for whoever asks again
             entry.waiting -= 1
@@ -378,142 +342,3 @@ class Runs:
         if entry.number is not None and not says_answered(run):
             entry.on_delivered = lambda: self._receipts.add(run)
         on_outcome(entry)
-
-    async def _answer(self, tool: Tool, run: Run, listener: "_Listener") -> Answer:
-        url = self._api.run_url(run.dag_id, run.run_id)
-        state = run.state
-        try:
-            view = await self._view(tool, run, listener)
-            ending = await self._wait(tool, run, view, listener)
-            state = ending.state
-            if not state.is_final and view.finding not in {Finding.LOST, Finding.READY}:
-                standing = view.standing or await self._why_queued(run, state, view)
-                return Answer(state, run.run_id, url, standing=standing, questions=view.questions)
-            listener.on_stage("reading the results")
-            if state is RunState.FAILED or view.finding is Finding.LOST:
-                raise RunFailed(await self._patiently(listener.deadline, lambda: self._failure(tool, run, state, url)))
-            results = await self._patiently(
-                listener.deadline, lambda: self._outcomes.results(tool, run, ending.results, is_over=state.is_final)
-            )
-            if results.failed:  # the run went well without them, the call did not
-                raise RunFailed(await self._patiently(listener.deadline, lambda: self._failure(tool, run, state, url)))
-            return Answer(state, run.run_id, url, results.values, skipped=results.skipped)
-        except AirflowError as error:
-            raise RunOutOfSight(
-                f"Run {run.run_id} of dag {run.dag_id} was started and {_in_words(state)}, but {error}. "
-                f"{WAIT_TOOL_NAME} with tool {tool.name!r} and this run id returns what comes of it; it starts "
-                f"nothing. For people: {url}"
-            ) from error
-
-    async def _view(self, tool: Tool, run: Run, listener: "_Listener") -> View:
-        """Return a caller's view into its run; nothing looks through it yet."""
-        is_for_results = tool.policy.return_when == "results_ready" and not run.state.is_final
-        view = View(
-            (run.dag_id, run.run_id),
-            asyncio.get_running_loop().create_future(),
-            vital_task_ids=lambda: self._outcomes.vital_task_ids(tool),
-            awaited_task_ids=await self._outcomes.result_task_ids(tool) if is_for_results else None,
-            wants_progress=listener.on_view is not None,
-            stops_for_questions=listener.stops_for_questions,
-            state=run.state,
-        )
-        if listener.on_view is not None:
-            listener.on_view(view)
-        return view
-
-    async def _wait(self, tool: Tool, run: Run, view: View, listener: "_Listener") -> Ending:
-        """Return the end, or the last state seen when there is no more to wait for.
-
-        That is when the budget is spent, when dagcall is about to stop, and when the view shows something.
-        """
-
-        def on_state(state: RunState) -> None:
-            view.state = state
-            if not state.is_final:
-                listener.on_stage(state.value)
-
-        on_state(run.state)
-        with self._insight.watching(view):
-            return await self._waiter.wait_until_ended(
-                run,
-                seconds=listener.deadline - self._now(),
-                on_state=on_state,
-                result_task_ids=self._outcomes.stream_task_ids(tool, run),
-                told=view.told,
-            )
-
-    async def _why_queued(self, run: Run, state: RunState, view: View) -> str:
-        if state is not RunState.QUEUED or self._now() - view.since < QUEUED_SECONDS or self._is_draining:
-            return ""
-        try:
-            return await self._insight.why_queued(run.dag_id)
-        except AirflowError:  # the answer is right without it
-            return ""
-
-    async def _failure(self, tool: Tool, run: Run, state: RunState, url: str) -> str:
-        return await self._dossiers.failure(run, url, is_over=state.is_final, log_lines=tool.policy.log_lines)
-
-    async def _patiently(self, deadline: float, read: Callable[[], Awaitable[T]]) -> T:
-        """Read an outcome; while Airflow is away, wait for it as long as the caller does."""
-        pause, longest = PATIENCE_SECONDS
-        while True:
-            try:
-                return await read()
-            except AirflowUnreachable:
-                if self._now() + pause > deadline or self._is_draining:
-                    raise
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, longest)
-
-    # Leaving
-
-    def _left(self, tool: Tool, entry: Entry) -> None:
-        """Do what the operator wants done to the run of a caller who left."""
-        if tool.policy.on_cancel == "fail" and not entry.waiting:
-            task = asyncio.create_task(self._fail_after_grace(tool.dag_id, entry), name=f"end {entry.run_id}")
-            self._endings.add(task)
-            task.add_done_callback(self._endings.discard)
-
-    async def _fail_after_grace(self, dag_id: str, entry: Entry) -> None:
-        await asyncio.sleep(GRACE_SECONDS)
-        if entry.waiting or entry.ended_at is not None:
-            return
-        try:
-            state = await self._set_failed(dag_id, entry.run_id)
-        except AirflowError as error:
-            logger.warning("run %s of dag %s was left and could not be set to failed: %s", entry.run_id, dag_id, error)
-        else:
-            logger.info("run %s of dag %s was left by its caller and is now %s", entry.run_id, dag_id, state.value)
-
-    async def _set_failed(self, dag_id: str, run_id: str, *, is_cancelled: bool = False) -> RunState:
-        """Set a run to failed, but never one that has ended; return the state that it has then.
-
-        Args:
-            dag_id: the run's dag.
-            run_id: the run.
-            is_cancelled: whether its caller wants that, which is noted on the run.
-        """
-        async for attempt in stamina.retry_context(
-            on=self._api.rest.may_retry, attempts=CANCEL_ATTEMPTS, wait_initial=0.2, wait_max=2.0, timeout=None
-        ):
-            with attempt:  # Airflow and its scheduler may lock each other out; then the state is read anew
-                run = await self._api.fetch_run(dag_id, run_id, attempts=1)
-                if not run.state.is_final:
-                    note = cancelled_note(run) if is_cancelled else None
-                    await self._api.set_run_failed(dag_id, run_id, note=note)
-        return (await self._api.fetch_run(dag_id, run_id)).state
-
-
-@dataclass(frozen=True, slots=True)
-class _Listener:
-    """A caller, as far as waiting for its run goes."""
-
-    deadline: float
-    on_stage: OnStage
-    on_view: OnView | None
-    on_outcome: OnOutcome
-    stops_for_questions: bool = True
-
-
-def _in_words(state: RunState) -> str:
-    return {RunState.SUCCESS: "succeeded", RunState.FAILED: "failed"}.get(state, f"is {state.value}")

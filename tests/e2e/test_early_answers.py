@@ -80,7 +80,7 @@ async def test_progress_tells_which_tasks_are_done_and_which_run(
 
     async def on_progress(progress: float, total: float | None, message: str | None) -> None:
         seen.append((progress, total, message or ""))
-        if "running: 1 of 2 tasks done; running: tidy" in (message or ""):
+        if "1 of 2 tasks done; running: tidy" in (message or ""):
             switch.flip()
 
     async with asyncio.timeout(SECONDS), connected(demo, connection, tmp_path / "errors") as client:

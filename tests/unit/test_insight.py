@@ -133,7 +133,7 @@ async def test_progress_tells_how_far_the_run_is(served: Served, monkeypatch: py
 
 @pytest.mark.parametrize("why", ["paused", "max_active_runs", "scheduler", "nothing"])
 async def test_a_run_that_stays_queued_says_why(served: Served, monkeypatch: pytest.MonkeyPatch, why: str) -> None:
-    monkeypatch.setattr("dagcall.runs.QUEUED_SECONDS", 0.0)
+    monkeypatch.setattr("dagcall.answering.QUEUED_SECONDS", 0.0)
     airflow = FakeAirflow()
     dag = airflow.add_dag(steps(max_active_runs=1))
 

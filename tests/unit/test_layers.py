@@ -52,10 +52,14 @@ ALLOWED = {
     "progress": {"insight"},
     "recent": {"excerpts", "model"},
     "starting": {"airflow", "catalog", "errors", "identity", "ledger", "model", "pressure", "receipts", "tools"},
+    "answering": {
+        *("airflow", "answers", "dossiers", "errors", "insight", "ledger", "model", "outcomes", "tools", "waiter"),
+    },
+    "leaving": {"airflow", "errors", "ledger", "model", "receipts", "tools"},
     "runs": {
-        *("airflow", "answers", "catalog", "dossiers", "errors", "gate", "identity", "insight", "ledger", "model"),
-        *("outcomes", "progress", "questions", "receipts", "recent", "replies", "sights", "starting", "tools"),
-        "waiter",
+        *("airflow", "answering", "answers", "catalog", "dossiers", "errors", "gate", "identity", "leaving", "ledger"),
+        *("model", "outcomes", "progress", "questions", "receipts", "recent", "replies", "sights", "starting"),
+        *("tools", "waiter"),
     },
     "people": {"answers", "model", "questions", "runs", "tools"},
     "resources": {"answers", "catalog", "errors", "excerpts", "model", "runs", "tools", "wording"},

@@ -363,7 +363,7 @@ async def test_a_run_can_be_cancelled_until_it_has_ended(served: Served) -> None
 
 
 async def test_a_caller_who_leaves_leaves_the_run_alone(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("dagcall.runs.GRACE_SECONDS", 0.0)
+    monkeypatch.setattr("dagcall.leaving.GRACE_SECONDS", 0.0)
     airflow = an_airflow(checks=None)
 
     async with served(airflow) as dagcall:
@@ -376,7 +376,7 @@ async def test_a_caller_who_leaves_leaves_the_run_alone(served: Served, monkeypa
 async def test_a_caller_who_leaves_ends_the_run_where_the_operator_says_so(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dagcall.runs.GRACE_SECONDS", 0.0)
+    monkeypatch.setattr("dagcall.leaving.GRACE_SECONDS", 0.0)
     airflow = an_airflow(checks=None)
 
     async with served(airflow, tools=[{"dag": "add", "on_cancel": "fail"}]) as dagcall:
@@ -389,7 +389,7 @@ async def test_a_caller_who_leaves_ends_the_run_where_the_operator_says_so(
 async def test_a_run_that_somebody_took_up_within_the_grace_goes_on(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dagcall.runs.GRACE_SECONDS", 0.2)
+    monkeypatch.setattr("dagcall.leaving.GRACE_SECONDS", 0.2)
     airflow = an_airflow(checks=None)
 
     async with served(airflow, tools=[{"dag": "add", "on_cancel": "fail"}]) as dagcall:

@@ -498,7 +498,7 @@ async def test_another_replica_takes_the_answer(served: Served) -> None:
 async def test_the_run_of_a_caller_who_leaves_in_the_middle_of_a_question(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dagcall.runs.GRACE_SECONDS", 0.01)
+    monkeypatch.setattr("dagcall.leaving.GRACE_SECONDS", 0.01)
     airflow = FakeAirflow()
     airflow.add_dag(asks())
     person = Person(None)

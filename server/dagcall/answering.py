@@ -1,0 +1,164 @@
+"""A run that a caller waits for -> the answer to its call.
+
+Puts together when the wait is over (`waiter`, `insight`) and what came of it (`outcomes`, `dossiers`). Knows nothing of
+who else waits; that is `runs`' business.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import TypeVar
+
+from dagcall.airflow import AirflowApi
+from dagcall.answers import Answer
+from dagcall.dossiers import Dossiers
+from dagcall.errors import AirflowError, AirflowUnreachable, RunFailed, RunOutOfSight
+from dagcall.insight import QUEUED_SECONDS, Finding, Insight, View
+from dagcall.ledger import Entry
+from dagcall.model import Run, RunState
+from dagcall.outcomes import Outcomes
+from dagcall.tools import WAIT_TOOL_NAME, Tool
+from dagcall.waiter import Ending, Waiter
+
+PATIENCE_SECONDS = (0.5, 5.0)
+"""The first and the longest pause between tries to read an outcome while Airflow is away."""
+
+T = TypeVar("T")
+OnStage = Callable[[str], None]
+"""Told what is going on with a call, in a word or two."""
+OnView = Callable[[View], None]
+"""Given the view into the run, by a caller who wants to know how far it is."""
+OnOutcome = Callable[[Entry], None]
+"""Given the entry of a run whose outcome is about to go to its caller, to note there whether it arrived."""
+
+
+@dataclass(frozen=True, slots=True)
+class Listener:
+    """A caller, as far as waiting for its run goes."""
+
+    deadline: float
+    """When it has to have an answer, by the loop's clock."""
+    on_stage: OnStage
+    on_view: OnView | None
+    on_outcome: OnOutcome
+    stops_for_questions: bool = True
+
+
+class Answering:
+    """Waits for runs and reads what they came to."""
+
+    def __init__(self, api: AirflowApi, waiter: Waiter, outcomes: Outcomes, dossiers: Dossiers) -> None:
+        self._api = api
+        self._waiter = waiter
+        self._outcomes = outcomes
+        self._dossiers = dossiers
+        self._insight = Insight(api, self._now)
+        self._is_draining = False
+
+    def drain(self) -> None:
+        """Have everybody who waits answered with what is known of their run by now."""
+        self._is_draining = True
+        self._waiter.release()
+
+    async def aclose(self) -> None:
+        """Stop looking into runs."""
+        await self._insight.aclose()
+
+    def _now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    async def answer(self, tool: Tool, run: Run, listener: Listener) -> Answer:
+        """Wait for a run, and return what comes of it, or what is known of it when the wait is over.
+
+        Raises:
+            RunError: the run did not deliver; `RunOutOfSight` where it may still do.
+        """
+        url = self._api.run_url(run.dag_id, run.run_id)
+        state = run.state
+        try:
+            view = await self._view(tool, run, listener)
+            ending = await self._wait(tool, run, view, listener)
+            state = ending.state
+            if not state.is_final and view.finding not in {Finding.LOST, Finding.READY}:
+                standing = view.standing or await self._why_queued(run, state, view)
+                return Answer(state, run.run_id, url, standing=standing, questions=view.questions)
+            listener.on_stage("reading the results")
+            if state is RunState.FAILED or view.finding is Finding.LOST:
+                raise RunFailed(await self._patiently(listener.deadline, lambda: self._failure(tool, run, state, url)))
+            results = await self._patiently(
+                listener.deadline, lambda: self._outcomes.results(tool, run, ending.results, is_over=state.is_final)
+            )
+            if results.failed:  # the run went well without them, the call did not
+                raise RunFailed(await self._patiently(listener.deadline, lambda: self._failure(tool, run, state, url)))
+            return Answer(state, run.run_id, url, results.values, skipped=results.skipped)
+        except AirflowError as error:
+            raise RunOutOfSight(
+                f"Run {run.run_id} of dag {run.dag_id} was started and {in_words(state)}, but {error}. "
+                f"{WAIT_TOOL_NAME} with tool {tool.name!r} and this run id returns what comes of it; it starts "
+                f"nothing. For people: {url}"
+            ) from error
+
+    async def _view(self, tool: Tool, run: Run, listener: Listener) -> View:
+        """Return a caller's view into its run; nothing looks through it yet."""
+        is_for_results = tool.policy.return_when == "results_ready" and not run.state.is_final
+        view = View(
+            (run.dag_id, run.run_id),
+            asyncio.get_running_loop().create_future(),
+            vital_task_ids=lambda: self._outcomes.vital_task_ids(tool),
+            awaited_task_ids=await self._outcomes.result_task_ids(tool) if is_for_results else None,
+            wants_progress=listener.on_view is not None,
+            stops_for_questions=listener.stops_for_questions,
+            state=run.state,
+        )
+        if listener.on_view is not None:
+            listener.on_view(view)
+        return view
+
+    async def _wait(self, tool: Tool, run: Run, view: View, listener: Listener) -> Ending:
+        """Return the end, or the last state seen when there is no more to wait for.
+
+        That is when the budget is spent, when dagcall is about to stop, and when the view shows something.
+        """
+
+        def on_state(state: RunState) -> None:
+            view.state = state
+            if not state.is_final:
+                listener.on_stage(state.value)
+
+        on_state(run.state)
+        with self._insight.watching(view):
+            return await self._waiter.wait_until_ended(
+                run,
+                seconds=listener.deadline - self._now(),
+                on_state=on_state,
+                result_task_ids=self._outcomes.stream_task_ids(tool, run),
+                told=view.told,
+            )
+
+    async def _why_queued(self, run: Run, state: RunState, view: View) -> str:
+        if state is not RunState.QUEUED or self._now() - view.since < QUEUED_SECONDS or self._is_draining:
+            return ""
+        try:
+            return await self._insight.why_queued(run.dag_id)
+        except AirflowError:  # the answer is right without it
+            return ""
+
+    async def _failure(self, tool: Tool, run: Run, state: RunState, url: str) -> str:
+        return await self._dossiers.failure(run, url, is_over=state.is_final, log_lines=tool.policy.log_lines)
+
+    async def _patiently(self, deadline: float, read: Callable[[], Awaitable[T]]) -> T:
+        """Read an outcome; while Airflow is away, wait for it as long as the caller does."""
+        pause, longest = PATIENCE_SECONDS
+        while True:
+            try:
+                return await read()
+            except AirflowUnreachable:
+                if self._now() + pause > deadline or self._is_draining:
+                    raise
+            await asyncio.sleep(pause)
+            pause = min(2 * pause, longest)
+
+
+def in_words(state: RunState) -> str:
+    """Return a run's state as a clause about it."""
+    return {RunState.SUCCESS: "succeeded", RunState.FAILED: "failed"}.get(state, f"is {state.value}")

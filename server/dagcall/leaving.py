@@ -1,0 +1,72 @@
+"""Callers who leave, and runs that are stopped.
+
+A caller who leaves stops nothing, unless the operator wants that of the tool; then it has a few seconds to come back.
+"""
+
+import asyncio
+import logging
+
+import stamina
+
+from dagcall.airflow import AirflowApi
+from dagcall.errors import AirflowError
+from dagcall.ledger import Entry
+from dagcall.model import RunState
+from dagcall.receipts import cancelled_note
+from dagcall.tools import Tool
+
+logger = logging.getLogger(__name__)
+
+GRACE_SECONDS = 3.0
+"""From a caller's leaving to setting its run to failed: whoever only lost the connection is back by then."""
+CANCEL_ATTEMPTS = 4
+
+
+class Leaving:
+    """Ends the runs of callers who have gone, and those that somebody wants to end."""
+
+    def __init__(self, api: AirflowApi) -> None:
+        self._api = api
+        self._endings: set[asyncio.Task[None]] = set()
+
+    async def aclose(self) -> None:
+        """Leave what has not begun to end as it is."""
+        for task in self._endings:
+            task.cancel()
+        await asyncio.gather(*self._endings, return_exceptions=True)
+
+    def left(self, tool: Tool, entry: Entry) -> None:
+        """Do what the operator wants done to the run of a caller who left."""
+        if tool.policy.on_cancel == "fail" and not entry.waiting:
+            task = asyncio.create_task(self._fail_after_grace(tool.dag_id, entry), name=f"end {entry.run_id}")
+            self._endings.add(task)
+            task.add_done_callback(self._endings.discard)
+
+    async def _fail_after_grace(self, dag_id: str, entry: Entry) -> None:
+        await asyncio.sleep(GRACE_SECONDS)
+        if entry.waiting or entry.ended_at is not None:
+            return
+        try:
+            state = await self.set_failed(dag_id, entry.run_id)
+        except AirflowError as error:
+            logger.warning("run %s of dag %s was left and could not be set to failed: %s", entry.run_id, dag_id, error)
+        else:
+            logger.info("run %s of dag %s was left by its caller and is now %s", entry.run_id, dag_id, state.value)
+
+    async def set_failed(self, dag_id: str, run_id: str, *, is_cancelled: bool = False) -> RunState:
+        """Set a run to failed, but never one that has ended; return the state that it has then.
+
+        Args:
+            dag_id: the run's dag.
+            run_id: the run.
+            is_cancelled: whether its caller wants that, which is noted on the run.
+        """
+        async for attempt in stamina.retry_context(
+            on=self._api.rest.may_retry, attempts=CANCEL_ATTEMPTS, wait_initial=0.2, wait_max=2.0, timeout=None
+        ):
+            with attempt:  # Airflow and its scheduler may lock each other out; then the state is read anew
+                run = await self._api.fetch_run(dag_id, run_id, attempts=1)
+                if not run.state.is_final:
+                    note = cancelled_note(run) if is_cancelled else None
+                    await self._api.set_run_failed(dag_id, run_id, note=note)
+        return (await self._api.fetch_run(dag_id, run_id)).state
