@@ -17,6 +17,8 @@ The map, from what knows nothing to what knows everything. A module imports only
     logs          the log of a task -> what the task itself wrote
     failures      a failed run -> the text its caller reads
     outputs       what an answer looks like: output schemas, and the check of what they declare
+    callers       who calls, and what an authorization server's claims say of them
+    rights        whom a selector of callers means
     policy        what the operator says of a tool
     authoring     what the dag's author says of it, in doc_md
     tools         dag + policy -> the tool on the wire
@@ -26,14 +28,21 @@ The map, from what knows nothing to what knows everything. A module imports only
     pins          tool_schemas/: canonical text, comparison, readable differences
     waiting       how long until the next look at a run
     handles       a task of MCP's tasks extension, as it goes over the wire
+    keys          named keys for callers without an authorization server
     pressure      how much Airflow takes just now: limit, breaker, retry budget
     identity      run ids: whose call, and which
     ledger        what this process knows of its own calls
     delivery      whether an answer reached its caller
+    pin_folder    the folder of pins, as it is now
+    authentication   `[auth]`: how callers prove who they are
+    allowances    `[limits]`, `[audit]`, `[[accounts]]`: how far callers may go, and what is kept of it
     config        the one reader of the environment and of dagcall.toml
     gate          how many requests to Airflow may be in flight, and who is next
     credentials   the token for Airflow, renewed before it runs out
     rest          one request to Airflow, and every way in which it can fail; the one importer of httpx
+    tokens        what an authorization server says of a caller: JWTs, or introspection
+    admission     whom HTTP lets in, and what it tells the others
+    accounts      in whose name Airflow starts a caller's runs
     airflow       Airflow's REST API, one method per question
     remembered    the dags as last read, in a file for the next start
     catalog       allow-list x Airflow x pins -> the tools published now
@@ -48,8 +57,13 @@ The map, from what knows nothing to what knows everything. A module imports only
     answering     a run that a caller waits for -> the answer to its call
     leaving       callers who leave, and runs that are stopped
     recent        results that were read lately
+    calls         one call of a tool, and the run that it gets
+    quotas        how much one caller may start
     starting      one call, one run: new, or the one that is there already
     runs          one call from start to end
+    origins       where a request comes from: its caller, and what it says of itself
+    audit         one line of JSON for each call
+    announcements   tells clients that their list has changed
     people        asks the person behind a call what its run wants to know
     resources     results of a caller's own runs, part by part
     attendance    runs that are waited for in the stead of clients who ask now and then
@@ -58,7 +72,8 @@ The map, from what knows nothing to what knows everything. A module imports only
     assembly      every part wired together
     stdin         stdin as a stream that we can end, too
     serve         stdio and Streamable HTTP, start to clean stop
+    remote        a server that runs already, to call its tools
     questionnaire asks in a terminal what a server wants to know
-    cli           serve | tools | call | pin | check | demo
+    cli           serve | tools | call | pin | check | key | demo
     demo/         a real Airflow on this machine, for trying dagcall out
 """

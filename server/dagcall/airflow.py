@@ -16,6 +16,8 @@ from datetime import datetime
 from typing import Any, TypeVar
 from urllib.parse import quote
 
+from dagcall.accounts import Account
+from dagcall.credentials import Credentials
 from dagcall.errors import AirflowAnswerUnusable, AirflowNotFound, AirflowUnreachable
 from dagcall.gate import Purpose
 from dagcall.model import Dag, DagSummary, Json, LogEvent, Run, RunState, Task, TaskInstance
@@ -142,6 +144,7 @@ class AirflowApi:
         logical_date: datetime | None,
         note: str,
         who: str = "",
+        account: Account | None = None,
     ) -> Run:
         """Start a run. Asked once: whoever calls this decides what a lost answer means.
 
@@ -158,7 +161,9 @@ class AirflowApi:
             "conf": dict(conf),
             "note": note,
         }
-        answer = await self._rest.change("POST", path, purpose=Purpose.TRIGGER, body=body, who=who)
+        answer = await self._rest.change(
+            "POST", path, purpose=Purpose.TRIGGER, body=body, who=who, credentials=_credentials_of(account)
+        )
         return self._rest.parsed(Run.from_json, answer, path)
 
     async def fetch_run(self, dag_id: str, run_id: str, *, attempts: int = READ_ATTEMPTS) -> Run:
@@ -182,17 +187,22 @@ class AirflowApi:
         runs = self._rest.parsed(lambda data: [Run.from_json(run) for run in data["dag_runs"]], answer, path)
         return tuple(run for run in runs if run.dag_id == dag_id and run.run_id.startswith(run_id_prefix))
 
-    async def set_run_failed(self, dag_id: str, run_id: str, *, note: str | None = None) -> Run:
+    async def set_run_failed(
+        self, dag_id: str, run_id: str, *, note: str | None = None, account: Account | None = None
+    ) -> Run:
         """Set a run to failed, which stops its tasks. Whoever asks has seen that it is not finished.
 
         Args:
             dag_id: the run's dag.
             run_id: the run.
             note: replaces the run's note; None to leave it.
+            account: in whose name; None: dagcall's own.
         """
         path = _run_path(dag_id, run_id)
         body = {"state": RunState.FAILED} | ({} if note is None else {"note": note})
-        answer = await self._rest.change("PATCH", path, purpose=Purpose.TRIGGER, body=body)
+        answer = await self._rest.change(
+            "PATCH", path, purpose=Purpose.TRIGGER, body=body, credentials=_credentials_of(account)
+        )
         return self._rest.parsed(Run.from_json, answer, path)
 
     async def set_notes(self, notes: Mapping[tuple[str, str], str]) -> None:
@@ -283,7 +293,7 @@ class AirflowApi:
         query: dict[str, Any] = {"interval": 1}
         if task_ids is not None:
             query["result"] = list(task_ids)
-        lines = await self._rest.get(path, purpose=Purpose.RESULT, query=query, parse=str.splitlines)
+        lines = await self._rest.get(path, purpose=Purpose.RESULT, query=query, parse=_json_lines)
         last = self._rest.parsed(json.loads, lines[-1] if lines else "", path)
         if not isinstance(last, dict) or not RunState(last.get("state", "queued")).is_final:
             raise AirflowUnreachable(
@@ -418,7 +428,7 @@ class AirflowApi:
         found = await self._pages(path, query, "hitl_details", parse)
         return tuple(question for question in found if question and (question.dag_id, question.run_id) in runs)
 
-    async def respond(self, question: Question, response: Response) -> None:
+    async def respond(self, question: Question, response: Response, *, account: Account | None = None) -> None:
         """Answer a question. Asked once: whoever calls this decides what a lost answer means.
 
         Raises:
@@ -429,7 +439,8 @@ class AirflowApi:
         """
         path = f"{_run_path(question.dag_id, question.run_id)}/taskInstances/{_segment(question.task_id)}"
         body = {"chosen_options": list(response.chosen_options), "params_input": dict(response.params_input)}
-        await self._rest.change("PATCH", f"{path}/{question.map_index}/hitlDetails", purpose=Purpose.RESULT, body=body)
+        path = f"{path}/{question.map_index}/hitlDetails"
+        await self._rest.change("PATCH", path, purpose=Purpose.RESULT, body=body, credentials=_credentials_of(account))
 
     def run_url(self, dag_id: str, run_id: str) -> str:
         """Return the address of a run in Airflow's UI."""
@@ -472,6 +483,15 @@ class AirflowApi:
             found += page
             if not page or len(found) >= total:
                 return tuple(found)
+
+
+def _json_lines(text: str) -> list[str]:
+    """Return the lines of JSON; a line end of Unicode's within a text ends none."""
+    return [line for line in text.split("\n") if line.strip()]
+
+
+def _credentials_of(account: Account | None) -> Credentials | None:
+    return None if account is None else account.credentials
 
 
 def _segment(name: str) -> str:

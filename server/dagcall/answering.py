@@ -78,9 +78,11 @@ class Answering:
         try:
             view = await self._view(tool, run, listener)
             ending = await self._wait(tool, run, view, listener)
-            state = ending.state
+            state = ending.state if ending.state.is_final else view.state
+            standing = view.standing
+            if state is RunState.QUEUED and not standing:
+                state, standing = await self._looked_at(run, view)
             if not state.is_final and view.finding not in {Finding.LOST, Finding.READY}:
-                standing = view.standing or await self._why_queued(run, state, view)
                 return Answer(state, run.run_id, url, standing=standing, questions=view.questions)
             listener.on_stage("reading the results")
             if state is RunState.FAILED or view.finding is Finding.LOST:
@@ -135,13 +137,19 @@ class Answering:
                 told=view.told,
             )
 
-    async def _why_queued(self, run: Run, state: RunState, view: View) -> str:
-        if state is not RunState.QUEUED or self._now() - view.since < QUEUED_SECONDS or self._is_draining:
-            return ""
+    async def _looked_at(self, run: Run, view: View) -> tuple[RunState, str]:
+        """Return the state of a run that was queued when it was last seen, and why it is if it still is.
+
+        A run that is watched by the shared poll is seen again only at its end.
+        """
+        state = RunState.QUEUED
+        if self._now() - view.since < QUEUED_SECONDS or self._is_draining:
+            return state, ""
         try:
-            return await self._insight.why_queued(run.dag_id)
+            state = (await self._api.fetch_run(run.dag_id, run.run_id, attempts=1)).state
+            return state, await self._insight.why_queued(run.dag_id) if state is RunState.QUEUED else ""
         except AirflowError:  # the answer is right without it
-            return ""
+            return state, ""
 
     async def _failure(self, tool: Tool, run: Run, state: RunState, url: str) -> str:
         return await self._dossiers.failure(run, url, is_over=state.is_final, log_lines=tool.policy.log_lines)

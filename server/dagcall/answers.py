@@ -13,6 +13,7 @@ from mcp_types import CallToolResult, ContentBlock, ResourceLink, TextContent
 
 from dagcall.excerpts import PREVIEW_SHARE, Part, json_size, preview
 from dagcall.model import Json, RunState
+from dagcall.prose import visible
 from dagcall.questions import MAX_QUESTIONS, Question, question_json, waiting_message
 from dagcall.tools import READ_TOOL_NAME, WAIT_TOOL_NAME, Tool
 
@@ -71,7 +72,10 @@ def call_result(
         return _preview_result(tool, answer, state, max_bytes, has_links=has_links)
     if problem := tool.output.problem(results):
         on_mismatch(problem)
-        message = f"The results are whole, but not as this tool declares them, and so in unexpected_results: {problem}"
+        message = (
+            "The results are whole, but not as this tool declares them, and so in unexpected_results: "
+            f"{visible(problem)}"
+        )
         content = _content(answer, state, unexpected_results=results, message=message)
     return _result(content)
 
@@ -82,7 +86,7 @@ def _unfinished(tool: Tool, answer: Answer) -> dict[str, Json]:
         message = waiting_message(answer.questions, how_to_go_on=how_to_go_on, notice=answer.notice)
         questions = [question_json(question) for question in answer.questions[:MAX_QUESTIONS]]
         return _content(answer, "awaiting_input", questions=questions, message=message)
-    goes_on = ": ".join(filter(None, (answer.state.value, answer.standing)))
+    goes_on = visible(": ".join(filter(None, (answer.state.value, answer.standing))))
     message = (
         f"The run goes on ({goes_on}). Call {WAIT_TOOL_NAME} with tool {tool.name!r} and this dag_run_id for its "
         "result."
@@ -138,4 +142,4 @@ def cancel_result(answer: Answer) -> CallToolResult:
 
 def error_result(text: str) -> CallToolResult:
     """Return the answer to a call that came to nothing."""
-    return CallToolResult(is_error=True, content=[TextContent(type="text", text=text)])
+    return CallToolResult(is_error=True, content=[TextContent(type="text", text=visible(text))])

@@ -5,13 +5,18 @@ import json
 import logging
 import secrets
 import time
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
+from dagcall.accounts import Account, Accounts
+from dagcall.admission import Admission
 from dagcall.airflow import AirflowApi
+from dagcall.allowances import AccountSettings
+from dagcall.audit import Audit, opened
+from dagcall.authentication import AuthSettings
 from dagcall.catalog import Catalog
 from dagcall.config import AirflowSettings, Settings, read_secret
 from dagcall.credentials import Credentials, FetchToken, static_token, token_command
@@ -19,11 +24,15 @@ from dagcall.dossiers import Dossiers
 from dagcall.errors import ConfigError
 from dagcall.gate import Gate
 from dagcall.identity import Identity
+from dagcall.keys import Keys
 from dagcall.masking import Masker
 from dagcall.mcp_server import McpServer
+from dagcall.pins import Pins
+from dagcall.quotas import Quotas
 from dagcall.remembered import Remembered
-from dagcall.rest import AirflowRest, log_in
+from dagcall.rest import AirflowRest, IssuerHttp, log_in
 from dagcall.runs import Runs
+from dagcall.tokens import IntrospectedTokens, IssuerKeys, JwtTokens, Rules, Tokens
 from dagcall.waiter import Waiter
 
 logger = logging.getLogger(__name__)
@@ -44,7 +53,7 @@ async def assembled(
     settings: Settings,
     *,
     wait_seconds: float,
-    pins: Mapping[str, dict[str, Any]] | None = None,
+    read_pins: Callable[[], Pins] | None = None,
     remembered: Remembered | None = None,
     transport: Any = None,
     wall_clock: Callable[[], datetime] | None = None,
@@ -54,37 +63,55 @@ async def assembled(
     Args:
         settings: what the operator set.
         wait_seconds: how long a call waits where its tool does not say.
-        pins: tool name -> pinned tool; None to publish without pins.
+        read_pins: what was reviewed, asked at each refresh; None to publish without pins.
         remembered: what the last process read of the dags; None to begin with nothing.
         transport: in place of the network, for tests; as httpx takes it.
         wall_clock: the time in UTC, for tests.
     """
     gate = Gate(settings.airflow.max_in_flight, queue=settings.airflow.max_in_line)
     credentials = Credentials(fetch_token(settings.airflow, gate, transport=transport), now=time.time)
-    rest = AirflowRest(settings.airflow.url, credentials, gate=gate, verify=settings.airflow.tls(), transport=transport)
+    rest = AirflowRest(
+        settings.airflow.url,
+        credentials,
+        gate=gate,
+        max_answer_bytes=settings.airflow.max_answer_bytes,
+        verify=settings.airflow.tls(),
+        transport=transport,
+    )
     api = AirflowApi(rest, ui_url=settings.airflow.ui_url)
-    catalog = Catalog(api, settings.policies, pins=pins, remembered=remembered)
+    catalog = Catalog(api, settings.policies, read_pins=read_pins, remembered=remembered, callers=settings.auth.callers)
     waiter = Waiter(api)
     identity = Identity(identity_secret(settings))
-    dossiers = Dossiers(api, Masker(known_secrets(settings)), log_lines=settings.server.log_lines)
-    runs = Runs(api, catalog, waiter, identity, dossiers=dossiers, wall_clock=wall_clock)
-    mcp = McpServer(
-        catalog,
-        runs,
-        wait_seconds=settings.server.wait_seconds or wait_seconds,
-        max_wait_seconds=settings.server.max_wait_seconds,
-        cache_seconds=settings.refresh_seconds,
-        max_result_bytes=settings.server.max_result_bytes,
-        state_key=identity.key_for("request state"),
-        wall_clock=wall_clock,
-    )
-    try:
-        yield Dagcall(catalog, runs, waiter, mcp)
-    finally:
-        await mcp.aclose()
-        await runs.aclose()
-        await waiter.aclose()
-        await rest.aclose()
+    masker = Masker(known_secrets(settings))
+    dossiers = Dossiers(api, masker, log_lines=settings.server.log_lines)
+    quotas = Quotas(api, **settings.limits.model_dump())
+    runs = Runs(api, catalog, waiter, identity, dossiers=dossiers, masker=masker, quotas=quotas, wall_clock=wall_clock)
+    with opened(settings.audit.file) as write:
+        mcp = McpServer(
+            catalog,
+            runs,
+            audit=Audit(
+                write,
+                arguments=settings.audit.arguments,
+                masker=masker,
+                key=identity.key_for("digests in the audit log"),
+                wall_clock=wall_clock or (lambda: datetime.now(UTC)),  # noqa: TID251 - the real one, but for tests
+            ),
+            accounts=_accounts(settings, gate, transport=transport),
+            wait_seconds=settings.server.wait_seconds or wait_seconds,
+            max_wait_seconds=settings.server.max_wait_seconds,
+            cache_seconds=settings.refresh_seconds,
+            max_result_bytes=settings.server.max_result_bytes,
+            state_key=identity.key_for("request state"),
+            wall_clock=wall_clock,
+        )
+        try:
+            yield Dagcall(catalog, runs, waiter, mcp)
+        finally:
+            await mcp.aclose()
+            await runs.aclose()
+            await waiter.aclose()
+            await rest.aclose()
 
 
 def identity_secret(settings: Settings) -> bytes:
@@ -117,10 +144,15 @@ def known_secrets(settings: Settings) -> list[str]:
         "airflow.password_file": airflow.password_file,
         "airflow.token_file": airflow.token_file,
         "server.secret_file": server.secret_file,
+        "auth.client_secret_file": settings.auth.client_secret_file,
     }
+    for number, account in enumerate(settings.accounts):
+        files[f"accounts[{number}].password_file"] = account.password_file
+        files[f"accounts[{number}].token_file"] = account.token_file
     secret = [] if server.secret is None else [server.secret.get_secret_value()]
     return [
         *airflow.secrets(),
+        *settings.auth.secrets(),
         *secret,
         *(read_secret(path, name) for name, path in files.items() if path is not None),
     ]
@@ -130,6 +162,24 @@ def _password(airflow: AirflowSettings) -> str | None:
     if airflow.password_file is not None:
         return read_secret(airflow.password_file, "airflow.password_file")
     return None if airflow.password is None else airflow.password.get_secret_value()
+
+
+def _accounts(settings: Settings, gate: Gate, *, transport: Any) -> Accounts:
+    """Return the accounts that act for callers.
+
+    Raises:
+        ConfigError: a file that should hold a secret does not.
+    """
+    none = dict.fromkeys(("username", "password", "password_file", "token", "token_file", "token_command"))
+
+    def account(entry: AccountSettings) -> Account | None:
+        if entry.is_own:
+            return None
+        log_in_as = none | {key: getattr(entry, key) for key in ("username", "password_file", "token_file")}
+        fetch = fetch_token(settings.airflow.model_copy(update=log_in_as), gate, transport=transport)
+        return Account(entry.name, Credentials(fetch, now=time.time))
+
+    return Accounts([(entry.callers, account(entry)) for entry in settings.accounts])
 
 
 def fetch_token(airflow: AirflowSettings, gate: Gate, *, transport: Any = None) -> FetchToken | None:
@@ -165,3 +215,49 @@ def _password_log_in(airflow: AirflowSettings, username: str, gate: Gate, transp
         return await log_in(airflow.url, username, password, gate=gate, verify=verify, transport=transport)
 
     return fetch
+
+
+@asynccontextmanager
+async def admitting(
+    auth: AuthSettings, *, url: str, metadata_url: str, open_paths: Collection[str]
+) -> AsyncIterator[Admission]:
+    """Wire together what asks callers over HTTP who they are. Nothing is asked of the issuer yet.
+
+    Args:
+        auth: what the operator set; it is on.
+        url: the address that callers use.
+        metadata_url: where clients read of the issuer.
+        open_paths: what everybody may ask.
+
+    Raises:
+        ConfigError: a file cannot be used.
+    """
+    keys = None if auth.keys_file is None else Keys(auth.keys_file)
+    http = IssuerHttp(verify=auth.tls(), client=_issuers_client(auth))
+    try:
+        yield Admission(
+            keys=keys,
+            tokens=_tokens(auth, http, url),
+            required_scopes=auth.required_scopes,
+            metadata_url=metadata_url if auth.issuer else None,
+            open_paths=open_paths,
+        )
+    finally:
+        await http.aclose()
+
+
+def _tokens(auth: AuthSettings, http: IssuerHttp, url: str) -> Tokens | None:
+    if auth.issuer is None:
+        return None
+    rules = Rules(auth.issuer, auth.audience or url, auth.groups_claim)
+    if auth.introspection_url is not None:
+        return IntrospectedTokens(rules, http, auth.introspection_url)
+    return JwtTokens(rules, IssuerKeys(http, issuer=auth.issuer, url=auth.jwks_url))
+
+
+def _issuers_client(auth: AuthSettings) -> tuple[str, str] | None:
+    if auth.client_id is None:
+        return None
+    if auth.client_secret_file is not None:
+        return auth.client_id, read_secret(auth.client_secret_file, "auth.client_secret_file")
+    return auth.client_id, "".join(auth.secrets())

@@ -8,20 +8,21 @@ import asyncio
 import contextlib
 import logging
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any
 
 from mcp_types import Tool as WireTool
 
 from dagcall.airflow import AirflowApi, DagQuery
+from dagcall.callers import LOCAL, Caller
 from dagcall.errors import AirflowError, AirflowNotFound, ToolUnpublishable, UnknownTool
 from dagcall.model import Dag, DagSummary
-from dagcall.pins import difference
+from dagcall.pins import Pins
 from dagcall.policy import ToolPolicy
 from dagcall.remembered import Remembered
-from dagcall.tools import Tool, tool_from_dag, wire_json
+from dagcall.rights import EVERYBODY, is_meant
+from dagcall.tools import Tool, own_tools, tool_from_dag, wire_json
 from dagcall.wording import did_you_mean
 
 logger = logging.getLogger(__name__)
@@ -48,6 +49,10 @@ class Snapshot:
     withheld: tuple[Withheld, ...] = ()
     problem: str | None = None
     """Why Airflow could not be asked; the tools are then those of the last time."""
+    own: tuple[WireTool, ...] = field(default_factory=own_tools)
+    """dagcall's own tools."""
+    unreviewed: Mapping[str, Tool] = field(default_factory=dict)
+    """What would be published, by name, were it as it was pinned."""
 
     @cached_property
     def of_dag(self) -> Mapping[str, list[Tool]]:
@@ -64,9 +69,10 @@ class Catalog:
     Args:
         api: Airflow.
         policies: the allow-list.
-        pins: tool name -> pinned tool; None to publish without pins.
+        read_pins: what was reviewed, asked at each refresh; None to publish without pins.
         remembered: what the last process read; None to begin with nothing.
-        on_change: told when the published tools differ from before.
+        callers: who may use a tool whose entry does not say.
+        on_change: given the published tools that differ from before, as they were and as they are.
     """
 
     def __init__(
@@ -74,30 +80,63 @@ class Catalog:
         api: AirflowApi,
         policies: tuple[ToolPolicy, ...],
         *,
-        pins: Mapping[str, dict[str, Any]] | None = None,
+        read_pins: Callable[[], Pins] | None = None,
         remembered: Remembered | None = None,
-        on_change: Callable[[], Awaitable[None]] | None = None,
+        callers: tuple[str, ...] = (EVERYBODY,),
+        on_change: Callable[[Collection[Tool]], Awaitable[None]] | None = None,
     ) -> None:
         self._api = api
         self._policies = policies
-        self._pins = pins
+        self._read_pins = read_pins
         self._remembered = remembered
+        self._callers = callers
         self.on_change = on_change
         self.snapshot = Snapshot()
+        self._found = Snapshot()
+        """What the last refresh found, whether reviewed or not."""
         self._first = asyncio.Event()
         self._wanted = asyncio.Event()
 
-    def tool(self, name: str) -> Tool:
+    def may_use(self, caller: Caller, tool: Tool) -> bool:
+        """Say whether there is this tool for a caller."""
+        return is_meant(caller, tool.entry.callers or self._callers)
+
+    def wire_tools(self, caller: Caller) -> list[WireTool]:
+        """Return the tools that there are for a caller, sorted by name."""
+        return [tool.wire for tool in self.snapshot.tools.values() if self.may_use(caller, tool)]
+
+    def tool(self, name: str, caller: Caller = LOCAL) -> Tool:
         """Return a published tool.
 
         Raises:
-            UnknownTool: with the reason, as far as one is known.
+            UnknownTool: with the reason, as far as one is known; the same for one that is for other callers.
         """
-        if tool := self.snapshot.tools.get(name):
+        tool = self.snapshot.tools.get(name)
+        if tool is not None and self.may_use(caller, tool):
             return tool
+        unreviewed = self.snapshot.unreviewed.get(name)
+        if unreviewed is not None and self.may_use(caller, unreviewed):
+            raise self._not_as_reviewed(name)
         if self.snapshot.problem:
             raise UnknownTool(f"there is no tool {name!r} now: {self.snapshot.problem}")
-        raise UnknownTool(f"there is no tool {name!r}{did_you_mean(name, self.snapshot.tools)}")
+        known = [wire.name for wire in self.wire_tools(caller)]
+        raise UnknownTool(f"there is no tool {name!r}{did_you_mean(name, known)}")
+
+    def require_own(self, name: str) -> None:
+        """Let a call of one of dagcall's own tools go on.
+
+        Raises:
+            UnknownTool: it is not as it was pinned.
+        """
+        if all(wire.name != name for wire in self.snapshot.own):
+            raise self._not_as_reviewed(name)
+
+    def _not_as_reviewed(self, name: str) -> UnknownTool:
+        logger.warning("a call of %s was refused: the tool is not as it was pinned", name)
+        return UnknownTool(
+            f"tool {name!r} cannot be called now: what it is differs from what was reviewed. Nothing was done; "
+            "list the tools again later, or tell whoever runs dagcall."
+        )
 
     async def wait_until_read(self, seconds: float) -> None:
         """Wait until Airflow has been asked once, with or without success, but no longer than this."""
@@ -120,7 +159,7 @@ class Catalog:
         """Refresh for ever, and until the first time publish what is remembered."""
         loop = asyncio.get_running_loop()
         if self._remembered is not None:
-            self._restore(await asyncio.to_thread(self._remembered.load))
+            await self._restore(await asyncio.to_thread(self._remembered.load))
         while True:
             started = loop.time()
             await self.refresh()
@@ -139,23 +178,25 @@ class Catalog:
             await self._api.fetch_version()
             found = await self._find()
         except AirflowError as error:
-            found = Snapshot(before.tools, before.withheld, problem=str(error))
+            found = replace(self._found, problem=str(error))
             if before.problem != found.problem:
                 logger.warning("%s; the tools stay as they were (%d)", error, len(before.tools))
         if before.problem and not found.problem:
             logger.warning("Airflow at %s answers again", self._api.url)
+        self._found = found
+        found = await self._reviewed()
         self.snapshot = found
         self._first.set()
         self._tell_operator(before, found)
         if self._remembered is not None and found.problem is None:
             await asyncio.to_thread(
-                self._remembered.keep, {tool.dag_id: tool.dag for tool in found.tools.values()}.values()
+                self._remembered.keep, {tool.dag_id: tool.dag for tool in self._found.tools.values()}.values()
             )
-        if self.on_change and _wire(before) != _wire(found):
-            await self.on_change()
+        if self.on_change and (changed := _changed(before, found)):
+            await self.on_change(changed)
         return found
 
-    def _restore(self, dags: tuple[Dag, ...]) -> None:
+    async def _restore(self, dags: tuple[Dag, ...]) -> None:
         """Publish what the last process published, as far as the allow-list and the pins still do.
 
         A call asks Airflow anew whether its dag can run, so nothing runs because it is remembered.
@@ -169,10 +210,9 @@ class Catalog:
                     with contextlib.suppress(ToolUnpublishable):
                         tool = tool_from_dag(dag, policy)
                         tools.setdefault(tool.name, tool)
-        if self._pins is not None:
-            _withhold_unpinned(tools, self._pins)
         if tools:
-            self.snapshot = Snapshot(dict(sorted(tools.items())))
+            self._found = Snapshot(dict(sorted(tools.items())))
+            self.snapshot = await self._reviewed()
             self._first.set()
 
     async def _find(self) -> Snapshot:
@@ -197,9 +237,27 @@ class Catalog:
                     )
                     for item in outcome.left_out
                 )
-        if self._pins is not None:
-            withheld += _withhold_unpinned(tools, self._pins)
         return Snapshot(dict(sorted(tools.items())), tuple(sorted(withheld, key=lambda item: item.what)))
+
+    async def _reviewed(self) -> Snapshot:
+        """Return what was found without what is not as it was pinned."""
+        if self._read_pins is None:
+            return self._found
+        pins, found = await asyncio.to_thread(self._read_pins), self._found
+        objections = {name: pins.objection(wire_json(tool.wire)) for name, tool in found.tools.items()}
+        own_objections = {wire.name: pins.objection(wire_json(wire)) for wire in found.own}
+        withheld = [
+            *found.withheld,
+            *(Withheld(found.tools[name].dag_id, reason) for name, reason in objections.items() if reason),
+            *(Withheld(name, reason) for name, reason in own_objections.items() if reason),
+        ]
+        return replace(
+            found,
+            tools={name: tool for name, tool in found.tools.items() if not objections[name]},
+            withheld=tuple(sorted(withheld, key=lambda item: item.what)),
+            own=tuple(wire for wire in found.own if not own_objections[wire.name]),
+            unreviewed={name: tool for name, tool in found.tools.items() if objections[name]},
+        )
 
     async def _select(self) -> tuple[list[tuple[DagSummary, ToolPolicy]], list[Withheld]]:
         """Return each selected dag with the entry that holds for it, and the entries that select nothing.
@@ -267,7 +325,7 @@ class Catalog:
 
     def _last_known(self, dag_id: str, policy: ToolPolicy) -> Tool | None:
         """Return the tool of the last refresh. It stays where its dag cannot be read: a hiccup changes nothing."""
-        return next((tool for tool in self.snapshot.of_dag.get(dag_id, ()) if tool.entry == policy), None)
+        return next((tool for tool in self._found.of_dag.get(dag_id, ()) if tool.entry == policy), None)
 
     def _tell_operator(self, before: Snapshot, now: Snapshot) -> None:
         for item in now.withheld:
@@ -290,22 +348,6 @@ def reason_not_to_run(dag: DagSummary) -> str | None:
     return None
 
 
-def _withhold_unpinned(tools: dict[str, Tool], pins: Mapping[str, dict[str, Any]]) -> list[Withheld]:
-    """Take out of `tools` what is not as pinned."""
-    withheld = []
-    for name, tool in list(tools.items()):
-        published = wire_json(tool.wire)
-        if name not in pins:
-            withheld.append(Withheld(tool.dag_id, f"tool {name} is not pinned; review it and run: dagcall pin {name}"))
-        elif pins[name] != published:
-            text = difference(pins[name], published)
-            withheld.append(Withheld(tool.dag_id, f"tool {name} differs from its pin:\n{text}"))
-        else:
-            continue
-        del tools[name]
-    return withheld
-
-
 def _sentence(text: str) -> str:
     return text if text.endswith("?") else f"{text}."
 
@@ -318,5 +360,9 @@ def _as_like(pattern: str | None) -> str | None:
     return literal.replace("*", "%").replace("?", "_") or None
 
 
-def _wire(snapshot: Snapshot) -> dict[str, WireTool]:
-    return {name: tool.wire for name, tool in snapshot.tools.items()}
+def _changed(before: Snapshot, now: Snapshot) -> list[Tool]:
+    """Return the tools that are not on the wire as they were, in both forms; all of them if dagcall's own changed."""
+    pairs = [(before.tools.get(name), now.tools.get(name)) for name in {**before.tools, **now.tools}]
+    if before.own == now.own:
+        pairs = [(one, other) for one, other in pairs if not (one and other and one.wire == other.wire)]
+    return [tool for pair in pairs for tool in pair if tool]

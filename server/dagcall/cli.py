@@ -1,4 +1,4 @@
-"""The command line: `dagcall serve | tools | call | pin | check | demo`.
+"""The command line: `dagcall serve | tools | call | pin | check | key | demo`.
 
 Wiring, logging and exit codes: 0 it worked; 1 it did not (a tool failed, a pin differs, Airflow is away); 2 the
 settings or the command need mending. Answers go to stdout, everything else to stderr.
@@ -25,15 +25,18 @@ from mcp_types import (
 )
 from mcp_types import Tool as WireTool
 from rich.console import Console
+from rich.highlighter import JSONHighlighter
 from rich.table import Table
 from rich.text import Text
 
 from dagcall.arguments import arguments_from_words
 from dagcall.catalog import Snapshot
-from dagcall.config import Settings, find_config, is_configured_by_environment, load_settings
+from dagcall.config import Settings, find_config, is_configured_by_environment, load_settings, read_secret
 from dagcall.errors import ConfigError, DagcallError
-from dagcall.pins import differences, pin_text
-from dagcall.prose import visible
+from dagcall.keys import entry_of, new_key
+from dagcall.pin_folder import PinFolder
+from dagcall.pins import Pins, differences, pin_text
+from dagcall.prose import escaped, visible
 from dagcall.questionnaire import fill_in
 from dagcall.tools import own_tools, wire_json
 
@@ -71,9 +74,9 @@ FolderOption = Annotated[
 
 def main() -> None:
     """Run the command line."""
-    logging.basicConfig(
-        stream=sys.stderr, level=logging.ERROR, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
-    )
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LogFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.ERROR)
     try:
         app()
     except ConfigError as error:
@@ -95,10 +98,18 @@ def serve(
         bool, typer.Option("--stdio", help="Serve one client over stdin and stdout, as desktop clients want it.")
     ] = False,
     host: Annotated[
-        str | None, typer.Option(help="The address to listen on; of this machine only.", show_default="127.0.0.1")
+        str | None,
+        typer.Option(help="The address to listen on; beyond this machine only with [auth].", show_default="127.0.0.1"),
     ] = None,
     port: Annotated[int | None, typer.Option(help="The port to listen on.", show_default="8000")] = None,
-    pinned: Annotated[bool, typer.Option("--pinned", help="Withhold every tool that differs from its pin.")] = False,
+    pinned: Annotated[
+        bool | None,
+        typer.Option(
+            "--pinned/--unpinned",
+            help="Withhold every tool that differs from its pin, or none.",
+            show_default="--pinned where the settings name a folder of pins",
+        ),
+    ] = None,
     folder: FolderOption = None,
     verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
 ) -> None:
@@ -110,20 +121,22 @@ def serve(
     from dagcall.serve import serve_http, serve_stdio  # noqa: PLC0415 - what serves takes long to import
 
     settings = _settings(config, host=host, port=port)
-    pins = _read_pins(_pin_folder(settings, folder), is_needed=True) if pinned else None
+    has_pins = settings.pins is not None or folder is not None
+    read_pins = _reader_of_pins(_pin_folder(settings, folder)) if (has_pins if pinned is None else pinned) else None
     _set_up_logging(verbose=verbose)
     if not settings.policies:
         logging.getLogger(__name__).warning(
             "nothing is published: the allow-list is empty; add [[tools]] to the settings, or set DAGCALL_DAGS"
         )
     if stdio:
-        _run(serve_stdio(settings, pins=pins))
+        _run(serve_stdio(settings, read_pins=read_pins))
         return
 
     def on_ready(url: str) -> None:
         _say(f"dagcall serves {settings.airflow.url} at {url} (Ctrl-C stops it)")
 
-    _run(serve_http(settings, host=settings.server.host, port=settings.server.port, pins=pins, on_ready=on_ready))
+    host, port = settings.server.host, settings.server.port
+    _run(serve_http(settings, host=host, port=port, read_pins=read_pins, on_ready=on_ready))
 
 
 @app.command()
@@ -133,14 +146,15 @@ def tools(
     as_json: Annotated[bool, typer.Option("--json", help="Print the tools as they go over the wire.")] = False,
 ) -> None:
     """Show what is published, and why the rest is not."""
-    snapshot = _run(_snapshot(_settings(config)))
+    settings = _settings(config)
+    snapshot = _run(_snapshot(settings, read_pins=_configured_pins(settings)))
     if as_json:
         content = {
             "tools": [wire_json(tool.wire) for tool in snapshot.tools.values()],
             "withheld": [{"what": item.what, "reason": item.reason} for item in snapshot.withheld],
             "problem": snapshot.problem,
         }
-        print(json.dumps(content, indent=2, ensure_ascii=False))
+        print(_readable(content))
     else:
         _show(snapshot)
     if snapshot.problem:
@@ -166,19 +180,25 @@ def call(
         str | None,
         typer.Option(help="Call a server that runs already, e.g. http://127.0.0.1:8000/mcp.", show_default=False),
     ] = None,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(help="With --url: a file that holds the token or key to show there.", show_default=False),
+    ] = None,
     wait: Annotated[float, typer.Option(help="Seconds to wait for the run.", min=0.1)] = 3600.0,
 ) -> None:
     """Call a tool the way an agent does, and print its answer as JSON."""
     target = url or _settings(config)
-    result = _run(_call(target, tool, lambda wire: _arguments(wire, words or [], arguments), wait))
+    credential = None if token_file is None else read_secret(token_file, "--token-file")
+    result = _run(_call(target, tool, lambda wire: _arguments(wire, words or [], arguments), wait, credential))
     text = "\n".join(getattr(block, "text", "") for block in result.content)
     if result.is_error:
         _complain(text)
         raise typer.Exit(1)
+    answer = _readable(json.loads(text))
     if sys.stdout.isatty():
-        Console().print_json(text)
+        Console().print(JSONHighlighter()(answer), soft_wrap=True)
     else:
-        print(json.dumps(json.loads(text), indent=2, ensure_ascii=False))
+        print(answer)
 
 
 @app.command()
@@ -198,25 +218,31 @@ def pin(
     if unknown := sorted(set(names or ()) - published.keys()):
         raise ConfigError(f"there is no published tool {unknown[0]!r} to pin; `dagcall tools` says why")
     target.mkdir(parents=True, exist_ok=True)
-    pinned = _read_pins(target)
+    pins = PinFolder(target).read()
     for name in names or published:
-        changed = pinned.get(name) != published[name]
+        changed = pins.tools.get(name) != published[name]
         (target / f"{name}.json").write_text(pin_text(published[name]), encoding="utf-8")
         print(f"{'pinned' if changed else 'unchanged'}: {target / f'{name}.json'}")
-    for name in sorted(pinned.keys() - published.keys()):
+    for name in sorted((pins.tools.keys() | pins.broken.keys()) - published.keys()):
         if prune:
             (target / f"{name}.json").unlink()
-        print(f"{'removed' if prune else 'not published any more (--prune removes it)'}: {target / f'{name}.json'}")
+        what = "removed" if prune else "not published any more (--prune removes it)"
+        print(visible(f"{what}: {target / f'{name}.json'}"))
 
 
 @app.command()
 def check(*, config: ConfigOption = None, folder: FolderOption = None) -> None:
-    """Compare what is published with the pins; print the differences and fail if there are any."""
+    """Compare what is published with the pins and print the differences.
+
+    Ends with 0 where there are none, 1 where there are some, and 2 where nothing could be compared.
+    """
     settings = _settings(config)
     target = _pin_folder(settings, folder)
-    found = differences(_read_pins(target, is_needed=True), _published(_require_answer(_run(_snapshot(settings)))))
+    pins = PinFolder(target).read()
+    found = differences(pins, _published(_require_answer(_run(_snapshot(settings)))))
     for name, text in found.items():
-        print(f"{name}: {text}" if "\n" not in text and not text.endswith(":") else f"{name}:\n{_indented(text)}")
+        is_one_line = "\n" not in text and not text.endswith(":")
+        print(visible(f"{name}: {text}" if is_one_line else f"{name}:\n{_indented(text)}"))
     if found:
         tools_differ = (
             "1 tool differs from its pin" if len(found) == 1 else f"{len(found)} tools differ from their pins"
@@ -224,6 +250,27 @@ def check(*, config: ConfigOption = None, folder: FolderOption = None) -> None:
         _complain(f"{tools_differ} in {target}; review, then: dagcall pin")
         raise typer.Exit(1)
     print(f"all tools are as pinned in {target}")
+
+
+@app.command()
+def key(
+    name: Annotated[str, typer.Argument(help="Who holds it: stands in Airflow's notes and in the audit log.")],
+    *,
+    scopes: Annotated[
+        list[str] | None, typer.Option("--scope", help="What it allows; may be repeated.", show_default=False)
+    ] = None,
+    groups: Annotated[
+        list[str] | None, typer.Option("--group", help="Where its holder belongs; may be repeated.", show_default=False)
+    ] = None,
+) -> None:
+    """Make a key for a caller: print it, once, and what to add to the file of keys.
+
+    The file holds the key's hash alone, so nobody can read the key there; whoever loses one gets a new one.
+    """
+    new = new_key()
+    _say(f"The key, which is not kept anywhere; its holder sends it as the header Authorization: Bearer {new}")
+    _say("\nTo let its holder in, add this to the file that auth.keys_file names:\n")
+    print(entry_of(new, name, scopes=scopes or (), groups=groups or ()))
 
 
 @app.command()
@@ -265,16 +312,14 @@ def _pin_folder(settings: Settings, given: Path | None) -> Path:
     return given or settings.pins or Path(PIN_FOLDER)
 
 
-def _read_pins(folder: Path, *, is_needed: bool = False) -> dict[str, dict[str, Any]]:
-    if is_needed and not folder.is_dir():
-        raise ConfigError(f"there is no folder of pins {folder}; `dagcall pin` makes it")
-    pins: dict[str, dict[str, Any]] = {}
-    for path in sorted(folder.glob("*.json")):
-        try:
-            pins[path.stem] = json.loads(path.read_text(encoding="utf-8"))
-        except (OSError, ValueError) as error:
-            raise ConfigError(f"the pin {path} cannot be read: {error}") from error
-    return pins
+def _configured_pins(settings: Settings) -> Callable[[], Pins] | None:
+    return None if settings.pins is None else _reader_of_pins(settings.pins)
+
+
+def _reader_of_pins(path: Path) -> Callable[[], Pins]:
+    folder = PinFolder(path)
+    folder.read()  # where there is none, that is told before anything is served
+    return folder.read
 
 
 def _published(snapshot: Snapshot) -> dict[str, dict[str, Any]]:
@@ -292,17 +337,15 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
     except KeyboardInterrupt:
         raise SystemExit(130) from None
     except ExceptionGroup as group:  # the SDK's client runs in a task group, which wraps whatever leaves it
-        raise _first_leaf(group) from group
+        from dagcall.remote import first_leaf  # noqa: PLC0415 - what calls takes long to import
+
+        raise first_leaf(group) from group
 
 
-def _first_leaf(error: Exception) -> Exception:
-    return _first_leaf(error.exceptions[0]) if isinstance(error, ExceptionGroup) else error
-
-
-async def _snapshot(settings: Settings) -> Snapshot:
+async def _snapshot(settings: Settings, *, read_pins: Callable[[], Pins] | None = None) -> Snapshot:
     from dagcall.assembly import assembled  # noqa: PLC0415 - what serves takes long to import
 
-    async with assembled(settings, wait_seconds=0) as dagcall:
+    async with assembled(settings, wait_seconds=0, read_pins=read_pins) as dagcall:
         return await dagcall.catalog.refresh()
 
 
@@ -313,12 +356,17 @@ def _require_answer(snapshot: Snapshot) -> Snapshot:
 
 
 async def _call(
-    target: Settings | str, tool: str, arguments_for: Callable[[WireTool | None], dict[str, Any]], wait: float
+    target: Settings | str,
+    tool: str,
+    arguments_for: Callable[[WireTool | None], dict[str, Any]],
+    wait: float,
+    credential: str | None,
 ) -> CallToolResult:
-    """Call a tool: of the server at a URL, or of one in this process, over the same client."""
+    """Call a tool: of the server at a URL, with a token or key, or of one in this process, over the same client."""
     from mcp import Client, MCPError  # noqa: PLC0415 - likewise
 
     from dagcall.assembly import assembled  # noqa: PLC0415 - likewise
+    from dagcall.remote import connected  # noqa: PLC0415 - likewise
     from dagcall.starting import META_IDEMPOTENCY_KEY  # noqa: PLC0415 - likewise
 
     console = Console(stderr=True)
@@ -337,6 +385,7 @@ async def _call(
                 status.start()
 
         person = on_question if sys.stdin.isatty() else None
+        asking: dict[str, Any] = {"elicitation_callback": person, "input_required_max_rounds": ROUNDS}
 
         async def call_with(client: Client) -> CallToolResult:
             wires = {wire.name: wire for wire in (await client.list_tools()).tools}
@@ -350,18 +399,11 @@ async def _call(
                 return CallToolResult(is_error=True, content=[TextContent(type="text", text=error.message)])
 
         if isinstance(target, str):
-            try:
-                async with Client(target, elicitation_callback=person, input_required_max_rounds=ROUNDS) as client:
-                    return await call_with(client)
-            except ExceptionGroup as group:
-                if isinstance(leaf := _first_leaf(group), DagcallError):
-                    raise
-                raise DagcallError(
-                    f"no MCP server can be called at {target}: {str(leaf) or type(leaf).__name__}"
-                ) from group
-        async with assembled(target, wait_seconds=wait) as dagcall:
+            async with connected(target, credential, **asking) as client:
+                return await call_with(client)
+        async with assembled(target, wait_seconds=wait, read_pins=_configured_pins(target)) as dagcall:
             await dagcall.catalog.refresh()
-            async with Client(dagcall.mcp.sdk, elicitation_callback=person, input_required_max_rounds=ROUNDS) as client:
+            async with Client(dagcall.mcp.sdk, **asking) as client:
                 return await call_with(client)
 
 
@@ -397,7 +439,7 @@ def _show(snapshot: Snapshot) -> None:
         for name, tool in snapshot.tools.items():
             required = tool.wire.input_schema["required"]
             arguments = ", ".join(f"{key}*" if key in required else key for key in tool.input.properties)
-            table.add_row(Text(name), Text(visible(tool.dag_id)), Text(arguments or "none"))
+            table.add_row(Text(name), Text(visible(tool.dag_id)), Text(visible(arguments) or "none"))
         console.print(table)
     else:
         console.print("Nothing is published.")
@@ -406,6 +448,11 @@ def _show(snapshot: Snapshot) -> None:
         for item in snapshot.withheld:
             table.add_row(Text(visible(item.what)), Text(visible(item.reason)))
         console.print(table)
+
+
+def _readable(content: Any) -> str:
+    """Return JSON for a terminal: what cannot be seen is escaped, so that nothing in it can steer the terminal."""
+    return escaped(json.dumps(content, indent=2, ensure_ascii=False))
 
 
 def _indented(text: str) -> str:
@@ -419,6 +466,14 @@ def _say(text: str) -> None:
 def _complain(text: str) -> None:
     """Print an error; text from elsewhere cannot steer the terminal."""
     print(visible(text), file=sys.stderr, flush=True)
+
+
+class LogFormatter(logging.Formatter):
+    """Keeps to text: what stands in a message cannot steer the terminal, nor begin a line that looks like a message."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        """Return the message with its traceback, all lines but the first indented."""
+        return visible(super().format(record)).replace("\n", "\n    ")
 
 
 def _set_up_logging(*, verbose: bool) -> None:

@@ -5,11 +5,11 @@ with a suggestion; contradictions are refused, one sentence each. Secrets are ma
 """
 
 import os
+import re
 import ssl
 import tomllib
 from collections.abc import Iterator, Mapping
 from hashlib import sha256
-from ipaddress import ip_address
 from pathlib import Path
 from typing import Annotated, Any, Self
 from urllib.parse import urlsplit
@@ -17,19 +17,31 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
+from dagcall.allowances import STDERR, AccountSettings, AuditSettings, LimitSettings
+from dagcall.authentication import ALLOW_ANYONE, AuthSettings, is_every_address, is_loopback
 from dagcall.errors import ConfigError
-from dagcall.gate import DEFAULT_LIMIT, DEFAULT_QUEUE
+from dagcall.gate import DEFAULT_LIMIT, DEFAULT_QUEUE, MAX_ANSWER_BYTES
 from dagcall.policy import ToolPolicy, policy_from_text
 from dagcall.wording import did_you_mean
 
 PREFIX = "DAGCALL_"
 CONFIG_VARIABLE = "DAGCALL_CONFIG"
 FILE_NAME = "dagcall.toml"
+HOST_PATTERN = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?")
 LARGEST_ANSWER_BYTES = 170_000
 """Clients break off a message above 1 MiB. An answer is in it twice, and the SDK escapes what is not ASCII, which makes
 six bytes of the two of an é."""
+_TABLES = frozenset({"tools", "accounts"})
+"""Only in the file."""
 _OTHER_VARIABLES = frozenset({CONFIG_VARIABLE})
-_PATH_KEYS = {"airflow": ("password_file", "token_file", "ca_file"), "server": ("secret_file",), "": ("pins",)}
+_PATH_KEYS = {
+    "airflow": ("password_file", "token_file", "ca_file", "client_cert_file", "client_key_file"),
+    "server": ("secret_file",),
+    "auth": ("keys_file", "client_secret_file", "ca_file"),
+    "audit": ("file",),
+    "accounts": ("password_file", "token_file"),
+    "": ("pins",),
+}
 
 
 class AirflowSettings(BaseModel):
@@ -54,10 +66,16 @@ class AirflowSettings(BaseModel):
     """A command that prints a token, for example gcloud auth print-access-token; run anew when the token runs out."""
     ca_file: Path | None = None
     """Certificates to trust, in place of the system's."""
+    client_cert_file: Path | None = None
+    """A certificate to show to Airflow, or to what stands before it, with its chain."""
+    client_key_file: Path | None = None
+    """The key of that certificate, without a password, where it is not in the same file."""
     max_in_flight: Annotated[int, Field(ge=1, le=64)] = DEFAULT_LIMIT
     """Requests to Airflow at the same time. A stock api-server stops answering at 30 to 40."""
     max_in_line: Annotated[int, Field(ge=0)] = DEFAULT_QUEUE
     """Calls that may wait to be started; more are told to come back."""
+    max_answer_bytes: Annotated[int, Field(ge=1_048_576, le=2**31)] = MAX_ANSWER_BYTES
+    """How much of one of Airflow's answers is read. An XCom or a log that is larger is not; the caller is told so."""
 
     @field_validator("url", "ui_url")
     @classmethod
@@ -85,6 +103,8 @@ class AirflowSettings(BaseModel):
             raise ValueError("username needs password_file (or DAGCALL_AIRFLOW_PASSWORD)")
         if passwords and self.username is None:
             raise ValueError(f"{passwords[0]} needs username")
+        if self.client_key_file is not None and self.client_cert_file is None:
+            raise ValueError("client_key_file needs client_cert_file")
         return self
 
     def secrets(self) -> Iterator[str]:
@@ -92,17 +112,25 @@ class AirflowSettings(BaseModel):
         yield from (secret.get_secret_value() for secret in (self.password, self.token) if secret is not None)
 
     def tls(self) -> ssl.SSLContext | bool:
-        """Return how to verify Airflow's certificate.
+        """Return how to verify Airflow's certificate, and which one to show; verification is never off.
 
         Raises:
-            ConfigError: the file cannot be used.
+            ConfigError: a file cannot be used.
         """
-        if self.ca_file is None:
+        if self.ca_file is None and self.client_cert_file is None:
             return True
         try:
-            return ssl.create_default_context(cafile=str(self.ca_file))
+            context = ssl.create_default_context(cafile=self.ca_file)
         except (OSError, ssl.SSLError) as error:
             raise ConfigError(f"airflow.ca_file: {self.ca_file} cannot be used: {error}") from error
+        if self.client_cert_file is not None:
+            try:
+                # An empty password: OpenSSL would ask for one in the terminal.
+                context.load_cert_chain(self.client_cert_file, self.client_key_file, password="")
+            except (OSError, ssl.SSLError) as error:
+                path = self.client_cert_file
+                raise ConfigError(f"airflow.client_cert_file: {path} cannot be used: {error}") from error
+        return context
 
 
 class ServerSettings(BaseModel):
@@ -111,8 +139,14 @@ class ServerSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     host: str = "127.0.0.1"
-    """The address to listen on: of this machine only, for dagcall does not yet ask callers who they are."""
+    """The address to listen on. Beyond this machine only where callers have to say who they are: see auth."""
     port: Annotated[int, Field(ge=1, le=65_535)] = 8000
+    public_url: str | None = None
+    """The address that callers use, where a proxy is in front: https://dagcall.example.com/mcp. Tokens are made for it,
+    and requests that name its host are taken."""
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    """More names, of this machine or of a proxy, that requests may name as their host: dagcall.internal. A web page
+    that has its own name lead here is turned away."""
     wait_seconds: Annotated[float, Field(gt=0, le=86_400)] | None = None
     """How long a call waits before it answers `state: running`. Else 50 on stdio and 240 on HTTP."""
     max_wait_seconds: Annotated[float, Field(gt=0, le=86_400)] = 3600.0
@@ -135,19 +169,34 @@ class ServerSettings(BaseModel):
             raise ValueError("secret and secret_file contradict each other; give one of them")
         return self
 
-    @field_validator("host")
+    @field_validator("allowed_hosts", mode="before")
     @classmethod
-    def _require_loopback(cls, value: str) -> str:
-        try:
-            is_loopback = value == "localhost" or ip_address(value).is_loopback
-        except ValueError:
-            is_loopback = False
-        if not is_loopback:
-            raise ValueError(
-                f"{value!r} is not an address of this machine only (127.0.0.1, ::1, localhost), and dagcall cannot yet "
-                "tell callers apart; put a proxy that can in front of it"
-            )
+    def _split(cls, value: Any) -> Any:
+        return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _require_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for host in value:
+            if not HOST_PATTERN.fullmatch(host):
+                raise ValueError(f"{host!r} is not a host name, such as dagcall.internal or dagcall.internal:8000")
         return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _require_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        is_plain = not (parts.query or parts.fragment or parts.username or parts.password)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or not is_plain:
+            raise ValueError(f"{value!r} is not an address such as https://dagcall.example.com/mcp")
+        return value.rstrip("/")
+
+    @property
+    def url(self) -> str:
+        """The address that callers use."""
+        return self.public_url or address_of(self.host, self.port)
 
 
 class Settings(BaseSettings):
@@ -164,6 +213,11 @@ class Settings(BaseSettings):
 
     airflow: AirflowSettings = AirflowSettings()
     server: ServerSettings = ServerSettings()
+    auth: AuthSettings = AuthSettings()
+    limits: LimitSettings = LimitSettings()
+    audit: AuditSettings = AuditSettings()
+    accounts: tuple[AccountSettings, ...] = ()
+    """Accounts of Airflow that act for callers, `[[accounts]]` in the file. Empty: dagcall's own, for everybody."""
     tools: tuple[ToolPolicy, ...] = ()
     """The allow-list, `[[tools]]` in the file. Empty: nothing is published."""
     dags: Annotated[tuple[str, ...], NoDecode] = ()
@@ -175,7 +229,8 @@ class Settings(BaseSettings):
     cache_folder: Path | None = None
     """Where that file is. Else the folder `dagcall` in `$XDG_CACHE_HOME` or `~/.cache`."""
     pins: Path | None = None
-    """The folder of pinned tool schemas; with --pinned, only tools that equal their file are published."""
+    """The folder of pinned tool schemas, which `dagcall pin` writes. Where it is set, only tools that equal their file
+    are published, unless dagcall is served with --unpinned; a file that changes counts from the next refresh on."""
 
     @classmethod
     def settings_customise_sources(
@@ -231,6 +286,11 @@ class Settings(BaseSettings):
         return self.tools + tuple(policy for policy in extra if policy.selector not in listed)
 
 
+def address_of(host: str, port: int) -> str:
+    """Return the address at which callers reach us, where nothing is in front."""
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}/mcp"
+
+
 def load_settings(
     path: Path | None, *, server: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None
 ) -> Settings:
@@ -257,7 +317,25 @@ def load_settings(
         chosen = ServerSettings(**(settings.server.model_dump() | dict(server or {})))
     except ValidationError as error:
         raise ConfigError(_sentences("the command line", error)) from error
+    _require_answerable_host(chosen, settings.auth, source)
     return settings.model_copy(update={"server": chosen})
+
+
+def _require_answerable_host(server: ServerSettings, auth: AuthSettings, source: str) -> None:
+    """Refuse to listen beyond this machine where nobody is asked who they are, or where no request would be taken."""
+    if is_loopback(server.host):
+        return
+    if not auth.is_on and auth.allow_anyone is None:
+        raise ConfigError(
+            f"{source}: server.host: {server.host!r} is not an address of this machine only (127.0.0.1, ::1, "
+            "localhost), and callers are not asked who they are: set auth.keys_file (dagcall key NAME makes a key) or "
+            f'auth.issuer; or, if that is what you want, auth.allow_anyone = "{ALLOW_ANYONE}"'
+        )
+    if is_every_address(server.host) and server.public_url is None and not server.allowed_hosts:
+        raise ConfigError(
+            f"{source}: server.host: {server.host!r} is every address of this machine; say under which one callers "
+            'reach it: server.public_url = "https://dagcall.example.com/mcp", or server.allowed_hosts'
+        )
 
 
 def find_config(given: Path | None) -> Path | None:
@@ -304,7 +382,7 @@ def variable_names() -> dict[str, str]:
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
             for key in field.annotation.model_fields:
                 names[f"{PREFIX}{name}_{key}".upper()] = f"{name}.{key}"
-        elif name != "tools":
+        elif name not in _TABLES:
             names[f"{PREFIX}{name}".upper()] = name
     return names
 
@@ -325,10 +403,11 @@ def _file_content(path: Path) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from error
     for section, keys in _PATH_KEYS.items():
-        table = data.get(section) if section else data
-        for key in keys:
-            if isinstance(table, dict) and isinstance(table.get(key), str):
-                table[key] = str(path.parent / Path(table[key]).expanduser())
+        found = data.get(section) if section else data
+        for table in found if isinstance(found, list) else [found]:
+            for key in keys:
+                if isinstance(table, dict) and isinstance(table.get(key), str) and Path(table[key]) != STDERR:
+                    table[key] = str(path.parent / Path(table[key]).expanduser())
     return data
 
 
@@ -348,7 +427,15 @@ def _sentence(error: Any) -> str:
 
 def _siblings(location: list[Any]) -> list[str]:
     """Return the settings that stand where an unknown one was found."""
-    models: dict[Any, type[BaseModel]] = {"airflow": AirflowSettings, "server": ServerSettings, "tools": ToolPolicy}
+    models: dict[Any, type[BaseModel]] = {
+        "airflow": AirflowSettings,
+        "server": ServerSettings,
+        "auth": AuthSettings,
+        "tools": ToolPolicy,
+        "limits": LimitSettings,
+        "audit": AuditSettings,
+        "accounts": AccountSettings,
+    }
     model = models.get(location[0], Settings) if len(location) > 1 else Settings
     if "annotations" in location[:-1]:
         model = ToolPolicy.model_fields["annotations"].default.__class__

@@ -17,7 +17,7 @@ from referencing.jsonschema import DRAFT202012
 
 from dagcall.errors import ToolUnpublishable
 from dagcall.model import Json
-from dagcall.prose import visible
+from dagcall.prose import has_hidden, without_hidden
 from dagcall.wording import shortened
 
 JsonObject = dict[str, Json]
@@ -32,6 +32,10 @@ _SCHEMA_KEYS = frozenset(
     {"items", "contains", "additionalProperties", "propertyNames", "not", "if", "then", "else"}
     | {"unevaluatedItems", "unevaluatedProperties"}
 )
+_DATA_KEYS = frozenset({"const", "dependentRequired", "enum", "pattern", "required"})
+"""What decides which values fit, so it goes as it is: whoever reviews a pin sees every invisible character in it."""
+_SHOWN_DATA_KEYS = frozenset({"default", "examples"})
+"""Values that decide nothing: one with something invisible in it is not shown."""
 _SCHEMA_LIST_KEYS = frozenset({"allOf", "anyOf", "oneOf", "prefixItems"})
 _SCHEMA_MAP_KEYS = frozenset({"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"})
 
@@ -70,10 +74,10 @@ class Move:
                 cleaned[key] = [clean(item) for item in value]
             elif key in _SCHEMA_MAP_KEYS:
                 cleaned[key] = {name: clean(item) for name, item in value.items()}
-            elif key in {"title", "description"} and isinstance(value, str):
-                cleaned[key] = visible(value)
-            else:
+            elif key in _DATA_KEYS:
                 cleaned[key] = value
+            elif key not in _SHOWN_DATA_KEYS or not has_hidden(value):
+                cleaned[key] = without_hidden(value)
         if cleaned.get("type") == "array" and "prefixItems" not in cleaned:
             cleaned.setdefault("items", {})
         cleaned.pop("$id", None)

@@ -3,7 +3,7 @@
 import logging
 
 from dagcall.airflow import AirflowApi
-from dagcall.errors import AirflowError, AirflowNotFound, AirflowRefused
+from dagcall.errors import AirflowAnswerTooLarge, AirflowError, AirflowNotFound, AirflowRefused
 from dagcall.failures import TaskLog, failure_text, instances_to_read
 from dagcall.masking import Masker
 from dagcall.model import Run, TaskInstance
@@ -62,6 +62,8 @@ class Dossiers:
 def _why_missing(error: AirflowError) -> str:
     if isinstance(error, AirflowRefused):
         return "dagcall's account in Airflow may not read task logs"
+    if isinstance(error, AirflowAnswerTooLarge):
+        return "its log is larger than dagcall reads (airflow.max_answer_bytes)"
     if isinstance(error, AirflowNotFound):
         return "Airflow has no log of it"
     return "Airflow could not hand out its log"

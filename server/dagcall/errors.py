@@ -8,6 +8,7 @@
     │  ├─ Unreadable             -> tool error: the run has no results to read, or none at this path
     │  ├─ IdempotencyConflict    -> tool error: this key was used for other arguments
     │  ├─ Busy                   -> tool error: when to come back
+    │  │  └─ OverLimit              this caller has started as much as it may
     │  └─ TriggerRefused         -> tool error: Airflow's own reason (400, 422), or the dag cannot run now
     ├─ RunError                the dag run did not deliver
     │  ├─ RunFailed              -> tool error: the failed task and its exception
@@ -21,6 +22,8 @@
     │  ├─ AirflowConflict        409, likewise
     │  ├─ AirflowRejected        400 and 422, likewise
     │  └─ AirflowAnswerUnusable  -> tool error: not an Airflow 3.1+, or not Airflow at all
+    │     └─ AirflowAnswerTooLarge  the operator may raise airflow.max_answer_bytes
+    ├─ IssuerAway              whoever vouches for callers did not answer as needed -> 503, before any message is read
     └─ OperatorError           found before serving; never reaches an agent
        ├─ ConfigError            -> one sentence on stderr, exit code 2
        └─ ToolUnpublishable      -> this dag is left out, with the reason; the others go on
@@ -69,6 +72,10 @@ class IdempotencyConflict(CallerError):
 
 class Busy(CallerError):
     """Too many calls are in line; nothing was started."""
+
+
+class OverLimit(Busy):
+    """The caller has started as many runs as it may; nothing was started."""
 
 
 class TriggerRefused(CallerError):
@@ -140,6 +147,14 @@ class AirflowRejected(AirflowError):
 
 class AirflowAnswerUnusable(AirflowError):
     """What answered is not an Airflow that dagcall can work with."""
+
+
+class IssuerAway(DagcallError):
+    """The authorization server did not answer as needed, so that nobody can say whose a token is."""
+
+
+class AirflowAnswerTooLarge(AirflowAnswerUnusable):
+    """The answer is larger than dagcall reads."""
 
 
 class OperatorError(DagcallError):

@@ -19,6 +19,8 @@ DEFAULT_LIMIT = 8
 """Requests in flight. 20 concurrent GETs were fine on a stock Airflow 3.3.2; 40 were not."""
 DEFAULT_QUEUE = 1000
 """Triggers in line. At 30 to 60 triggers a second, which is what one api-server worker takes, 20 to 30 s."""
+MAX_ANSWER_BYTES = 64 * 1024 * 1024
+"""What is read of one answer. An XCom is mostly below 1 MB, and parsed it takes several times its size in memory."""
 TYPICAL_TRIGGER_SECONDS = 0.05
 """A first guess; what is measured takes its place."""
 
@@ -77,6 +79,11 @@ class Gate:
     def waiting(self, purpose: Purpose) -> int:
         """Return how many wait in line for this."""
         return self._in_line[purpose]
+
+    def waiting_for(self, purpose: Purpose, caller: str) -> int:
+        """Return how many wait in line for this on behalf of one caller, whatever the tool."""
+        line = self._waiting[purpose].items()
+        return sum(len(theirs) for who, theirs in line if who.rpartition("/")[0] == caller)
 
     @asynccontextmanager
     async def place(self, purpose: Purpose, *, who: str = "") -> AsyncIterator[None]:
@@ -155,8 +162,7 @@ class Gate:
         in_line = self.waiting(purpose)
         if purpose is Purpose.TRIGGER and in_line >= self._queue:
             seconds = math.ceil(in_line * self._trigger_seconds / self._limit.current)
-            calls = "1 call is" if in_line == 1 else f"{in_line} calls are"
-            raise Busy(f"Nothing was started: {calls} in line already; try again in {seconds} s.")
+            raise Busy(f"Nothing was started: too many calls are in line already; try again in {seconds} s.")
         admitted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting[purpose].setdefault(who, deque()).append(admitted)
         self._in_line[purpose] += 1

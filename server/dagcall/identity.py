@@ -67,6 +67,12 @@ class Identity:
         return base64.b32encode(digest).decode().lower()[:length]
 
 
+def run_id_in(text: str) -> str | None:
+    """Return the first run id in a text; None if there is none."""
+    found = _RUN_ID.search(text)
+    return found[0] if found else None
+
+
 def number_in(run_id: str) -> int | None:
     """Return the number of a run within its family; None for a run with an idempotency key, or for another's id."""
     match = _RUN_ID.fullmatch(run_id)

@@ -167,7 +167,9 @@ class Insight:
             self._views[view] = self._views.pop(view)
         insides = await self._insides(full, None)
         for view in full:
-            view.sight = sight_of(insides.get(view.key, ()))
+            view.sight = sight_of(instances := insides.get(view.key, ()))
+            if any(instance.state is not None for instance in instances):  # the shared poll sees ends only
+                view.state = RunState.RUNNING
         insides |= await self._insides(others, LOST | MAY_WAIT_FOR_PEOPLE)
         for view in (*full, *others):
             await self._conclude(view, insides.get(view.key, []))

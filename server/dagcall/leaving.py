@@ -8,6 +8,7 @@ import logging
 
 import stamina
 
+from dagcall.accounts import Account
 from dagcall.airflow import AirflowApi
 from dagcall.errors import AirflowError
 from dagcall.ledger import Entry
@@ -53,13 +54,16 @@ class Leaving:
         else:
             logger.info("run %s of dag %s was left by its caller and is now %s", entry.run_id, dag_id, state.value)
 
-    async def set_failed(self, dag_id: str, run_id: str, *, is_cancelled: bool = False) -> RunState:
+    async def set_failed(
+        self, dag_id: str, run_id: str, *, is_cancelled: bool = False, account: Account | None = None
+    ) -> RunState:
         """Set a run to failed, but never one that has ended; return the state that it has then.
 
         Args:
             dag_id: the run's dag.
             run_id: the run.
             is_cancelled: whether its caller wants that, which is noted on the run.
+            account: in whose name; None: dagcall's own.
         """
         async for attempt in stamina.retry_context(
             on=self._api.rest.may_retry, attempts=CANCEL_ATTEMPTS, wait_initial=0.2, wait_max=2.0, timeout=None
@@ -68,5 +72,5 @@ class Leaving:
                 run = await self._api.fetch_run(dag_id, run_id, attempts=1)
                 if not run.state.is_final:
                     note = cancelled_note(run) if is_cancelled else None
-                    await self._api.set_run_failed(dag_id, run_id, note=note)
+                    await self._api.set_run_failed(dag_id, run_id, note=note, account=account)
         return (await self._api.fetch_run(dag_id, run_id)).state

@@ -16,9 +16,13 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from urllib.parse import quote, quote_plus
 
+from dagcall.model import Json
+
 MASK = "***"
 MIN_SECRET_CHARACTERS = 6
 """A shorter secret would hide half of every text, and is guessed faster than it is stolen."""
+MIN_CHARACTERS_IN_DATA = 12
+"""In data a shorter one, `airflow` for one, would spoil values that have nothing to do with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,9 +106,9 @@ class Masker:
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
-        forms = {form for secret in secrets if len(secret) >= MIN_SECRET_CHARACTERS for form in _forms(secret)}
-        longest_first = sorted(forms, key=lambda form: (-len(form), form))
-        self._known = re.compile("|".join(map(re.escape, longest_first))) if forms else None
+        known = list(secrets)
+        self._known = _any_of(known, MIN_SECRET_CHARACTERS)
+        self._known_in_data = _any_of(known, MIN_CHARACTERS_IN_DATA)
 
     def masked(self, text: str) -> str:
         """Return the text with each secret replaced by `***`."""
@@ -113,6 +117,27 @@ class Masker:
         for shape in SHAPES:
             text = shape.pattern.sub(rf"\g<keep>{MASK}", text)
         return text
+
+    def without_known(self, value: Json) -> Json:
+        """Return data without the secrets that the server knows: by value alone, for data may well look like secrets.
+
+        What a task returned is for its caller. That a task can read dagcall's own password makes it nobody's result.
+        """
+        if self._known_in_data is None:
+            return value
+        if isinstance(value, str):
+            return self._known_in_data.sub(MASK, value)
+        if isinstance(value, list):
+            return [self.without_known(item) for item in value]
+        if isinstance(value, dict):
+            return {self._known_in_data.sub(MASK, key): self.without_known(item) for key, item in value.items()}
+        return value
+
+
+def _any_of(secrets: list[str], min_characters: int) -> re.Pattern[str] | None:
+    forms = {form for secret in secrets if len(secret) >= min_characters for form in _forms(secret)}
+    longest_first = sorted(forms, key=lambda form: (-len(form), form))
+    return re.compile("|".join(map(re.escape, longest_first))) if forms else None
 
 
 def _forms(secret: str) -> Iterator[str]:

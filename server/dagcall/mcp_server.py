@@ -18,8 +18,6 @@ from mcp import MCPError
 from mcp.server import CacheHint, ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.server.request_state import RequestStateBoundary, RequestStateSecurity
-from mcp.server.session import ServerSession
-from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler, ToolsListChanged
 from mcp_types import (
     INTERNAL_ERROR,
     INVALID_PARAMS,
@@ -38,17 +36,21 @@ from mcp_types import (
 )
 from mcp_types import Tool as WireTool
 
+from dagcall.accounts import Accounts
+from dagcall.announcements import Announcements
 from dagcall.answers import Answer, call_result, cancel_result, error_result
+from dagcall.audit import Audit, Line
+from dagcall.callers import Caller
 from dagcall.catalog import Catalog
 from dagcall.delivery import SCOPE_KEY as DELIVERY_KEY
 from dagcall.delivery import Delivery
-from dagcall.errors import DagcallError, InvalidArguments, UnknownTool
+from dagcall.errors import Busy, DagcallError, InvalidArguments, UnknownTool
 from dagcall.ledger import Entry
 from dagcall.mismatches import Mismatches
 from dagcall.model import Json
+from dagcall.origins import Origin, caller_id_of, caller_of
 from dagcall.people import STATE_SECONDS, Conversation, can_ask
 from dagcall.progress import Progress
-from dagcall.prose import visible
 from dagcall.resources import Resources, listed_resources, listed_templates
 from dagcall.runs import Runs
 from dagcall.starting import META_IDEMPOTENCY_KEY
@@ -61,7 +63,6 @@ FIRST_LIST_SECONDS = 8.0
 """How long the first `tools/list` waits for Airflow. claude.ai wants its first answers within 10 s."""
 LINKS_SINCE = "2025-06-18"
 """The first revision whose results may hold resource links; an older client may break on one."""
-MAX_CLIENT_NAME = 100
 
 INSTRUCTIONS = (
     "Each tool runs one Airflow dag and waits for its result. A result with state 'running' is no failure: the run "
@@ -71,8 +72,6 @@ INSTRUCTIONS = (
 )
 
 META_WAIT_SECONDS = "dagcall/wait_seconds"
-CALLER = "local"
-"""Who calls: everybody who reaches this server is one caller, for nobody is asked yet who they are."""
 
 Context = ServerRequestContext[Any, Any]
 ToolOutcome = CallToolResult | InputRequiredResult | dict[str, Json]
@@ -90,6 +89,8 @@ class McpServer:
         cache_seconds: how long a client may keep the list.
         max_result_bytes: what an answer may take, as JSON text.
         state_key: seals what a client keeps while it asks its user; the same for all replicas.
+        audit: told of every call.
+        accounts: know in whose name a caller's runs are started.
         wall_clock: the time in UTC, for tests.
     """
 
@@ -103,10 +104,14 @@ class McpServer:
         cache_seconds: float,
         max_result_bytes: int,
         state_key: bytes,
+        audit: Audit,
+        accounts: Accounts,
         wall_clock: Callable[[], datetime] | None = None,
     ) -> None:
         self._catalog = catalog
         self._runs = runs
+        self._audit = audit
+        self._accounts = accounts
         self._mismatches = Mismatches()
         self._is_stopping = False
         self._wait_seconds = wait_seconds
@@ -114,9 +119,7 @@ class McpServer:
         self._max_result_bytes = max_result_bytes
         self._resources = Resources(catalog, runs, max_bytes=max_result_bytes)
         self._own_tools = {tool.name: tool for tool in own_tools()}
-        self._bus = InMemorySubscriptionBus()
-        self._listeners = ListenHandler(self._bus)
-        self._session: ServerSession | None = None
+        self._announcements = Announcements(catalog)
         self.calls_in_progress = 0
         self.idle = asyncio.Event()
         """Set while no call is in progress."""
@@ -135,25 +138,26 @@ class McpServer:
             get_tool_input_schema=self._input_schema,
         )
         self.sdk.add_request_handler("tools/call", CallToolRequestParams, self._call_tool)
-        self.sdk.add_notification_handler("notifications/initialized", NotificationParams, self._remember_session)
-        security = RequestStateSecurity(keys=[state_key], ttl=STATE_SECONDS)
+        remember = self._announcements.remember_session
+        self.sdk.add_notification_handler("notifications/initialized", NotificationParams, remember)
+        security = RequestStateSecurity(keys=[state_key], ttl=STATE_SECONDS, bind_principal=caller_id_of)
         self.sdk.middleware.append(RequestStateBoundary(security, default_audience=self.sdk.name))
         self._tasks = Tasks(
             self.sdk,
             catalog,
             runs,
-            caller=CALLER,
+            accounts=accounts,
+            audit=audit,
             render=self._result,
             carrier=_carrier,
-            client_name=_client_name,
             wall_clock=wall_clock,
         )
-        catalog.on_change = self._announce_change
+        catalog.on_change = self._announcements.announce
 
     def begin_stop(self) -> None:
         """Take no new calls, and end the streams on which changes are announced; those who wait go on waiting."""
         self._is_stopping = True
-        self._listeners.close()
+        self._announcements.close()
 
     async def aclose(self) -> None:
         """Wait for no task any more."""
@@ -161,14 +165,14 @@ class McpServer:
 
     # Listing
 
-    def _wire_tools(self) -> list[WireTool]:
-        """Return every tool, the dags' first: sorted, on one page, for some clients read no second one."""
-        tools = [tool.wire for tool in self._catalog.snapshot.tools.values()]
-        return [*tools, *self._own_tools.values()] if tools else []
+    def _wire_tools(self, caller: Caller) -> list[WireTool]:
+        """Return a caller's tools, the dags' first: sorted, on one page, for some clients read no second one."""
+        tools = self._catalog.wire_tools(caller)
+        return [*tools, *self._catalog.snapshot.own] if tools else []
 
-    async def _list_tools(self, _ctx: Context, _params: PaginatedRequestParams | None) -> ListToolsResult:
+    async def _list_tools(self, ctx: Context, _params: PaginatedRequestParams | None) -> ListToolsResult:
         await self._catalog.wait_until_read(FIRST_LIST_SECONDS)
-        return ListToolsResult(tools=self._wire_tools())
+        return ListToolsResult(tools=self._wire_tools(caller_of(ctx)))
 
     async def _list_resources(self, _ctx: Context, _params: PaginatedRequestParams | None) -> ListResourcesResult:
         return listed_resources()
@@ -185,45 +189,55 @@ class McpServer:
         tool = self._catalog.snapshot.tools.get(name)
         return tool.wire.input_schema if tool else None
 
-    async def _remember_session(self, ctx: Context, _params: NotificationParams) -> None:
-        """Keep the session of a handshake-era client, to tell it of changes: on stdio there is exactly one."""
-        self._session = ctx.session
-
     async def _listen(self, ctx: Context, params: SubscriptionsListenRequestParams) -> SubscriptionsListenResult:
         if "taskIds" in (ctx.params or {}).get("notifications", {}):
             require_declared(ctx)  # which is all that is asked of us: clients are not told of tasks, they ask
-        return await self._listeners(ctx, params)
-
-    async def _announce_change(self) -> None:
-        await self._bus.publish(ToolsListChanged())
-        if self._session is not None:
-            await self._session.send_tool_list_changed()
+        return await self._announcements.listen(ctx, params)
 
     # Calling
 
     async def _call_tool(self, ctx: Context, params: CallToolRequestParams) -> ToolOutcome:
+        arguments = params.arguments or {}
+        name, about = params.name, ""
+        if name in self._own_tools:
+            name, about = (str(arguments.get(key)) for key in ("tool", "dag_run_id"))
+        dag = tool.dag_id if (tool := self._catalog.snapshot.tools.get(name)) else None
+        with self._audit.request(
+            Origin.of(ctx), f"tools/call {params.name}", arguments, tool=name, dag=dag, about=about
+        ) as line:
+            return await self._audited_call(ctx, params, line)
+
+    async def _audited_call(self, ctx: Context, params: CallToolRequestParams, line: Line) -> ToolOutcome:
+        if self._is_stopping:
+            busy = Busy("Nothing was started: this dagcall is about to stop; call again in a moment.")
+            line.failed(busy)
+            return error_result(str(busy))
         try:
-            if self._is_stopping:
-                return error_result("Nothing was started: this dagcall is about to stop; call again in a moment.")
             with self._in_progress():
-                return await self._answer(ctx, params)
+                outcome = await self._answer(ctx, params, line)
         except UnknownTool as error:
+            line.failed(error)
             raise MCPError(code=INVALID_PARAMS, message=str(error)) from error
         except DagcallError as error:
+            line.failed(error)
             return error_result(str(error))
-        except Exception:
+        except Exception as error:
+            line.failed(error)
             logger.exception("a call of %s failed inside dagcall", params.name)
             return error_result(
                 f"dagcall itself failed while it worked on this call of {params.name}; its log says how. "
                 "Whether a run was started can be seen in Airflow."
             )
+        line.answered(outcome)
+        return outcome
 
-    async def _read_resource(self, _ctx: Context, params: ReadResourceRequestParams) -> ReadResourceResult:
+    async def _read_resource(self, ctx: Context, params: ReadResourceRequestParams) -> ReadResourceResult:
         if self._is_stopping:
             raise MCPError(code=INTERNAL_ERROR, message="This dagcall is about to stop; read again in a moment.")
-        with self._in_progress():
+        asked = {"uri": params.uri}
+        with self._in_progress(), self._audit.request(Origin.of(ctx), "resources/read", asked, about=params.uri):
             await self._catalog.wait_until_read(FIRST_LIST_SECONDS)
-            return await self._resources.read(params.uri, caller=CALLER)
+            return await self._resources.read(params.uri, caller=caller_of(ctx))
 
     @contextmanager
     def _in_progress(self) -> Iterator[None]:
@@ -236,36 +250,41 @@ class McpServer:
             if not self.calls_in_progress:
                 self.idle.set()
 
-    async def _answer(self, ctx: Context, params: CallToolRequestParams) -> ToolOutcome:
+    async def _answer(self, ctx: Context, params: CallToolRequestParams, line: Line) -> ToolOutcome:
         await self._catalog.wait_until_read(FIRST_LIST_SECONDS)
         name, arguments = params.name, params.arguments or {}
+        origin, caller = Origin.of(ctx), caller_of(ctx)
+        if name in self._own_tools:
+            self._catalog.require_own(name)
         if name == CANCEL_TOOL_NAME:
-            return cancel_result(await self._runs.cancel(*self._named_run(name, arguments), caller=CALLER))
+            tool, run_id = self._named_run(name, arguments, caller)
+            account = self._accounts.of(caller)
+            return cancel_result(await self._runs.cancel(tool, run_id, caller=caller.id, account=account))
         if name == READ_TOOL_NAME:
-            return await self._resources.call(arguments, caller=CALLER)
+            return await self._resources.call(arguments, caller=caller)
         if are_declared(ctx) and not self._is_waited_for(ctx, params):
-            tool = self._catalog.tool(name)
+            tool = self._catalog.tool(name, caller)
             return await self._tasks.create(
                 ctx,
                 tool,
                 arguments,
                 budget_seconds=self._budget(ctx, tool),
                 key=_idempotency_key(ctx, name),
-                note=_note(ctx, name),
+                note=origin.note(name),
             )
-        async with Progress(ctx.session, lambda: self._runs.in_line) as progress:
-            run_id: str | None = None
+        async with Progress(ctx.session, lambda: self._runs.in_line(caller.id)) as progress:
+            known: str | None = None
             if name == WAIT_TOOL_NAME:
-                tool, run_id = self._named_run(name, arguments)
+                tool, known = self._named_run(name, arguments, caller)
             else:
-                tool = self._catalog.tool(name)
+                tool = self._catalog.tool(name, caller)
             deadline = _now() + self._budget(ctx, tool)
 
             async def resume(known_run_id: str, *, stops_for_questions: bool = True) -> Answer:
                 return await self._runs.resume(
                     tool,
                     known_run_id,
-                    caller=CALLER,
+                    caller=caller.id,
                     budget_seconds=deadline - _now(),
                     stops_for_questions=stops_for_questions,
                     on_stage=progress.entered,
@@ -278,27 +297,30 @@ class McpServer:
                 ctx.request_id,
                 runs=self._runs,
                 tool=tool,
-                caller=CALLER,
-                who=_client_name(ctx),
+                caller=caller.id,
+                account=lambda: self._accounts.of(caller),
+                who=origin.who,
                 seconds_left=lambda: deadline - _now(),
                 on_stage=progress.entered,
             )
             if (asked_about := await conversation.take_up(params)) is not None:
                 answer = await resume(asked_about)
-            elif run_id is not None:
-                answer = await resume(run_id, stops_for_questions=can_ask(ctx.session))
+            elif known is not None:
+                answer = await resume(known, stops_for_questions=can_ask(ctx.session))
             else:
                 answer = await self._runs.call(
                     tool,
                     arguments,
-                    caller=CALLER,
+                    caller=caller.id,
                     budget_seconds=deadline - _now(),
                     key=_idempotency_key(ctx, name),
-                    note=_note(ctx, name),
+                    note=origin.note(name),
+                    account=self._accounts.of(caller),
                     on_stage=progress.entered,
                     on_view=progress.look_through if _wants_progress(ctx) else None,
                     on_outcome=_carrier(ctx),
                 )
+            line.run_id = answer.run_id
             outcome = await conversation.conclude(answer, resume)
         if isinstance(outcome, InputRequiredResult):
             return outcome
@@ -328,7 +350,7 @@ class McpServer:
             raise InvalidArguments(tool.name, (f"{META_WAIT_SECONDS} in _meta is not a number of seconds",))
         return min(float(asked), self._max_wait_seconds)
 
-    def _named_run(self, own_tool: str, arguments: Mapping[str, Json]) -> tuple[Tool, str]:
+    def _named_run(self, own_tool: str, arguments: Mapping[str, Json], caller: Caller) -> tuple[Tool, str]:
         known = self._own_tools[own_tool].input_schema["properties"]
         problems = [f"{name}: there is no such argument" for name in arguments if name not in known]
         problems += [
@@ -337,7 +359,7 @@ class McpServer:
         if problems:
             raise InvalidArguments(own_tool, tuple(problems))
         try:
-            return self._catalog.tool(arguments["tool"]), arguments["dag_run_id"]
+            return self._catalog.tool(arguments["tool"], caller), arguments["dag_run_id"]
         except UnknownTool as error:
             raise InvalidArguments(own_tool, (f"tool: {error}",)) from error
 
@@ -361,16 +383,6 @@ def _idempotency_key(ctx: Context, tool: str) -> str | None:
     if key is not None and not isinstance(key, str):
         raise InvalidArguments(tool, (f"{META_IDEMPOTENCY_KEY} in _meta is not text",))
     return key
-
-
-def _note(ctx: Context, tool: str) -> str:
-    """Return what an Airflow administrator reads on the run: who asked."""
-    return f"Called through MCP (dagcall) as tool {tool} by {_client_name(ctx)}"
-
-
-def _client_name(ctx: Context) -> str:
-    client = ctx.session.client_params.client_info if ctx.session.client_params else None
-    return visible(f"{client.name} {client.version}")[:MAX_CLIENT_NAME] if client else "a client that gave no name"
 
 
 def _now() -> float:

@@ -6,10 +6,11 @@ Knows which tasks make the answer, and what each version of Airflow gets wrong a
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dagcall.airflow import RESULTS_THROUGH_WAIT, AirflowApi
 from dagcall.errors import AirflowUnreachable
+from dagcall.masking import Masker
 from dagcall.model import Dag, Json, Run, Task, TaskInstance, leaf_task_ids
 from dagcall.results import Place, Results, mapped_over_nothing, results_from
 from dagcall.tools import Tool
@@ -42,8 +43,9 @@ class Outcomes:
     were. Below 3.3 each value is a request.
     """
 
-    def __init__(self, api: AirflowApi) -> None:
+    def __init__(self, api: AirflowApi, masker: Masker | None = None) -> None:
         self._api = api
+        self._masker = masker or Masker()
         self._dags: dict[str, _Known] = {}
 
     def stream_task_ids(self, tool: Tool, run: Run) -> tuple[str, ...]:
@@ -100,7 +102,7 @@ class Outcomes:
                     task_id,
                     tool.name,
                 )
-        return results
+        return replace(results, values=self._masker.without_known(results.values))
 
     async def _at_once(
         self, tool: Tool, known: _Known, run: Run, seen: Mapping[str, Json] | None

@@ -28,6 +28,7 @@ from mcp_types import (
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
+from dagcall.accounts import Account
 from dagcall.answers import Answer
 from dagcall.model import Json
 from dagcall.questions import MAX_QUESTIONS, Form, Question, form_of, message_of
@@ -101,6 +102,7 @@ class Conversation:
         runs: takes the answers.
         tool: the call's tool.
         caller: whose runs may be answered.
+        account: returns in whose name they are answered.
         who: what is noted about who answered.
         seconds_left: how long the call may still take.
         on_stage: told what is going on.
@@ -114,6 +116,7 @@ class Conversation:
         runs: Runs,
         tool: Tool,
         caller: str,
+        account: Callable[[], Account | None],
         who: str,
         seconds_left: Callable[[], float],
         on_stage: Callable[[str], None],
@@ -123,6 +126,7 @@ class Conversation:
         self._runs = runs
         self._tool = tool
         self._caller = caller
+        self._account = account
         self._who = who
         self._seconds_left = seconds_left
         self._on_stage = on_stage
@@ -174,7 +178,9 @@ class Conversation:
     async def _deliver(self, run_id: str, responses: Mapping[str, object]) -> bool:
         """Send what was answered; say whether Airflow took any of it."""
         contents, self._notice = accepted(responses)
-        delivery = await self._runs.respond(self._tool, run_id, caller=self._caller, contents=contents, who=self._who)
+        delivery = await self._runs.respond(
+            self._tool, run_id, caller=self._caller, contents=contents, who=self._who, account=self._account()
+        )
         self._problems = delivery.problems
         if delivery.refused:
             self._notice = "Airflow does not take the answer from dagcall's account."

@@ -11,6 +11,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 
 from dagcall.model import DagSummary
 from dagcall.naming import GENERIC_TOOL_NAMES, TOOL_NAME_LENGTH, is_tool_name
+from dagcall.rights import Selectors
 
 
 def _require_distinct(task_ids: tuple[str, ...]) -> tuple[str, ...]:
@@ -86,6 +87,16 @@ class ToolPolicy(BaseModel):
     """How many of the last lines of a failed task's log callers read; 0 for none. Else what `[server]` says."""
     return_when: Literal["run_finished", "results_ready"] = "run_finished"
     """`results_ready`: answer as soon as the result tasks have succeeded, while the rest of the run goes on."""
+    callers: Selectors | None = None
+    """Who sees and calls it; any of `key:<name>`, `scope:<scope>`, `group:<group>`, `id:<issuer>#<subject>`, `local`
+    (everybody where nobody is asked who they are, as on stdio) and `*`. Else what `[auth]` says."""
+    identity_param: str | None = None
+    """A param that callers neither see nor set, and that dagcall fills with who calls: `key:<name>`,
+    `<issuer>#<subject>` or `local`."""
+    calls_per_minute: Annotated[int, Field(ge=1)] | None = None
+    """How many runs one caller may start within a minute. Else what `[limits]` says."""
+    max_concurrent: Annotated[int, Field(ge=1)] | None = None
+    """How many unfinished runs one caller may have. Else what `[limits]` says."""
     annotations: Annotations = Annotations()
 
     @model_validator(mode="after")
@@ -107,6 +118,8 @@ class ToolPolicy(BaseModel):
             raise ValueError(f"name {self.name!r} is one of dagcall's own tools")
         if self.repeat == "new" and self.reuse_seconds:
             raise ValueError('repeat = "new" and reuse_seconds contradict each other')
+        if self.identity_param is not None and self.identity_param in self.fixed.keys() | self.hidden:
+            raise ValueError(f"identity_param {self.identity_param!r} is fixed or hidden, too; dagcall fills it itself")
         return self
 
     @property

@@ -7,6 +7,7 @@ from typing import Self
 from mcp.server.session import ServerSession
 
 from dagcall.insight import View
+from dagcall.prose import in_one_line
 
 IN_LINE = "in line"
 PROGRESS_SECONDS = 2.0
@@ -77,12 +78,12 @@ class Progress:
 
     def _message(self, seconds: float) -> str:
         what = self._stage
-        if what == IN_LINE:
-            what += f" ({self._in_line()} calls wait to be started)"
+        if what == IN_LINE and (in_line := self._in_line()) > 1:
+            what += f" ({in_line} calls of yours wait to be started)"
         usual = ""
         if self._view is not None:
             if standing := self._view.standing:
                 what = standing if self._view.sight else f"{what}: {standing}"
             if self._view.usual_seconds is not None:
                 usual = f", usually about {self._view.usual_seconds:.0f} s"
-        return f"{what}; {seconds:.0f} s since the call{usual}"
+        return in_one_line(f"{what}; {seconds:.0f} s since the call{usual}")

@@ -3,14 +3,25 @@
 Pure. Airflow renders `doc_md` and `description_md` for people; to a model the marks are noise.
 """
 
+import json
+import re
 import textwrap
 import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
+
+_HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
+_HIDDEN_LETTERS = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+"""Fillers and variation selectors: letters and marks to Unicode, nothing at all on a screen. The selectors can carry
+any text, one byte each."""
+_LINE_ENDS = str.maketrans({"\u2028": "\n", "\u2029": "\n"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +61,51 @@ def fences(markdown: str) -> Iterator[Fence]:
 def visible(text: str) -> str:
     """Drop the characters that a reviewer cannot see and a model can read: controls, direction marks, tags.
 
-    Unicode's categories Cc (but for line breaks and tabs), Cf, Cs, Co and Cn.
+    Unicode's categories Cc (but for line breaks and tabs), Cf, Cs, Co and Cn, fillers and variation selectors.
+    Unicode's own line ends become line breaks.
     """
-    return "".join(c for c in text if c in "\n\t" or unicodedata.category(c) not in {"Cc", "Cf", "Cs", "Co", "Cn"})
+    return "".join(c for c in text.translate(_LINE_ENDS) if c in "\n\t" or is_visible(c))
+
+
+def is_visible(character: str) -> bool:
+    """Say whether something is seen where this character stands."""
+    return unicodedata.category(character) not in _HIDDEN_CATEGORIES and not _HIDDEN_LETTERS.match(character)
+
+
+def without_hidden(value: Any) -> Any:
+    """Return JSON with every text in it visible, names of objects included."""
+    if isinstance(value, str):
+        return visible(value)
+    if isinstance(value, list):
+        return [without_hidden(item) for item in value]
+    if isinstance(value, dict):
+        return {visible(name): without_hidden(item) for name, item in value.items()}
+    return value
+
+
+def has_hidden(value: Any) -> bool:
+    """Say whether a text in this JSON holds what cannot be seen; carriage returns do not count."""
+    if isinstance(value, str):
+        text = value.replace("\r", "")
+        return visible(text) != text
+    if isinstance(value, dict):
+        return any(has_hidden(name) or has_hidden(item) for name, item in value.items())
+    return isinstance(value, list) and any(map(has_hidden, value))
+
+
+def in_one_line(text: str) -> str:
+    """Return visible text without line breaks, for where one line is one statement."""
+    return " ".join(visible(text).split())
+
+
+def escaped(text: str) -> str:
+    r"""Return JSON text, or a line of anything, with what cannot be seen as JSON's escapes: `\u200b`.
+
+    In JSON it means the same as before. Line breaks stay.
+    """
+    return "".join(
+        c if c == "\n" or (is_visible(c) and ord(c) not in _LINE_ENDS) else json.dumps(c)[1:-1] for c in text
+    )
 
 
 def _parsed(markdown: str) -> list[Token]:

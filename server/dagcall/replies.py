@@ -13,6 +13,7 @@ from datetime import datetime
 
 import stamina
 
+from dagcall.accounts import Account
 from dagcall.airflow import AirflowApi
 from dagcall.errors import (
     AirflowConflict,
@@ -59,13 +60,16 @@ class Replies:
         self._api = api
         self._wall_clock = wall_clock
 
-    async def deliver(self, run: Run, contents: Mapping[str, Mapping[str, Json]], *, who: str) -> Delivery:
+    async def deliver(
+        self, run: Run, contents: Mapping[str, Mapping[str, Json]], *, who: str, account: Account | None = None
+    ) -> Delivery:
         """Answer those questions of a run that are still open.
 
         Args:
             run: as Airflow shows it now.
             contents: question key -> the filled-in form.
             who: through whom the answers came.
+            account: in whose name they are given; None: dagcall's own.
 
         Raises:
             AirflowUnreachable: what became of a reply is not known.
@@ -74,37 +78,40 @@ class Replies:
         questions = await self._api.fetch_questions([(run.dag_id, run.run_id)]) if contents else ()
         for question in questions:
             if question.key in contents:
-                await self._answer(question, contents[question.key], delivery)
+                await self._answer(question, contents[question.key], delivery, account)
         if delivery.taken:
             await self._record(run, delivery.taken, who)
         return delivery
 
-    async def _answer(self, question: Question, content: Mapping[str, Json], delivery: Delivery) -> None:
+    async def _answer(
+        self, question: Question, content: Mapping[str, Json], delivery: Delivery, account: Account | None
+    ) -> None:
         form = form_of(question)
         if form is None:
             return
         try:
-            await self._send(question, response_from_content(question, form, content))
+            await self._send(question, response_from_content(question, form, content), account)
         except InvalidArguments as error:
             delivery.problems[question.key] = error.problems
         except AirflowRejected as error:
             delivery.problems[question.key] = (error.reason,)
         except AirflowRefused as error:
-            logger.warning("dagcall may not answer task %s of dag %s: %s", question.name, question.dag_id, error)
+            name = "dagcall" if account is None else f"account {account.name}"
+            logger.warning("%s may not answer task %s of dag %s: %s", name, question.name, question.dag_id, error)
             delivery.refused.append(question)
         except (AirflowConflict, AirflowNotFound) as error:
             logger.info("task %s of run %s no longer asks: %s", question.name, question.run_id, error)
         else:
             delivery.taken.append(question)
 
-    async def _send(self, question: Question, response: Response) -> None:
+    async def _send(self, question: Question, response: Response, account: Account | None) -> None:
         age = (self._wall_clock() - question.asked_at).total_seconds()
         await asyncio.sleep(min(SETTLE_SECONDS - age, SETTLE_SECONDS))
         async for attempt in stamina.retry_context(
             on=self._api.rest.may_retry, attempts=ATTEMPTS, wait_initial=0.2, wait_max=2.0, timeout=None
         ):
             with attempt:
-                await self._api.respond(question, response)
+                await self._api.respond(question, response, account=account)
 
     async def _record(self, run: Run, taken: list[Question], who: str) -> None:
         names = ", ".join(question.name for question in taken)

@@ -27,6 +27,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
 from dagcall.answers import JSON_TYPE, RESULTS_URI, part_result
+from dagcall.callers import Caller
 from dagcall.catalog import Catalog
 from dagcall.errors import CallerError, DagcallError, InvalidArguments, UnknownTool, Unreadable
 from dagcall.excerpts import Part, part
@@ -77,7 +78,7 @@ class Resources:
         self._runs = runs
         self._max_bytes = max_bytes
 
-    async def call(self, arguments: Mapping[str, Json], *, caller: str) -> CallToolResult:
+    async def call(self, arguments: Mapping[str, Json], *, caller: Caller) -> CallToolResult:
         """Answer a call of `read_dag_result`.
 
         Raises:
@@ -90,7 +91,7 @@ class Resources:
         except UnknownTool as error:
             raise InvalidArguments(READ_TOOL_NAME, (f"tool: {error}",)) from error
 
-    async def read(self, uri: str, *, caller: str) -> ReadResourceResult:
+    async def read(self, uri: str, *, caller: Caller) -> ReadResourceResult:
         """Answer `resources/read`.
 
         Raises:
@@ -110,8 +111,9 @@ class Resources:
         text = json.dumps(shown, ensure_ascii=False, allow_nan=False)
         return ReadResourceResult(contents=[TextResourceContents(uri=uri, mime_type=JSON_TYPE, text=text)])
 
-    async def _part(self, place: Place, caller: str) -> Part:
-        results = await self._runs.fetch_results(self._catalog.tool(place.tool), place.dag_run_id, caller=caller)
+    async def _part(self, place: Place, caller: Caller) -> Part:
+        tool = self._catalog.tool(place.tool, caller)
+        results = await self._runs.fetch_results(tool, place.dag_run_id, caller=caller.id)
         return part(results, place.path, offset=place.offset, limit=place.limit, max_bytes=self._max_bytes)
 
 

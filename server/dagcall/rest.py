@@ -22,6 +22,7 @@ import stamina
 
 from dagcall.credentials import Credentials
 from dagcall.errors import (
+    AirflowAnswerTooLarge,
     AirflowAnswerUnusable,
     AirflowAway,
     AirflowConflict,
@@ -29,13 +30,16 @@ from dagcall.errors import (
     AirflowRefused,
     AirflowRejected,
     AirflowUnreachable,
+    IssuerAway,
 )
-from dagcall.gate import Gate, Purpose
+from dagcall.gate import MAX_ANSWER_BYTES, Gate, Purpose
 
 CONNECT_SECONDS = 3.0
 READ_SECONDS = 15.0
 """An Airflow at rest answers within 40 ms; one that is starved of database connections takes 30 s to say 500."""
 READ_ATTEMPTS = 3
+ISSUER_SECONDS = 5.0
+"""An MCP client that waits for its first answer for long gives up."""
 MAX_RETRY_AFTER_SECONDS = 60.0
 
 _T = TypeVar("_T")
@@ -49,6 +53,7 @@ class AirflowRest:
         url: where Airflow's UI is, e.g. `http://127.0.0.1:8080` or `https://example.com/airflow`.
         credentials: what to send as a bearer token.
         gate: what every request passes.
+        max_answer_bytes: how much of an answer is read.
         transport: in place of the network, for tests.
         verify: TLS verification, as httpx takes it: True, or an `ssl.SSLContext`.
     """
@@ -59,9 +64,11 @@ class AirflowRest:
         credentials: Credentials,
         *,
         gate: Gate,
+        max_answer_bytes: int = MAX_ANSWER_BYTES,
         transport: httpx.AsyncBaseTransport | None = None,
         verify: Any = True,
     ) -> None:
+        self._max_answer_bytes = max_answer_bytes
         self.url = url.rstrip("/")
         self.gate = gate
         self._credentials = credentials
@@ -105,10 +112,28 @@ class AirflowRest:
         """Ask a question that is too long for a URL: a POST that changes nothing. As `get`."""
         return await self._retried(attempts, "POST", path, purpose=purpose, body=body, is_question=True)
 
-    async def change(self, method: str, path: str, *, purpose: Purpose, body: Mapping[str, Any], who: str = "") -> Any:
-        """Send a request that changes something, once: whoever sends it knows what a lost answer means."""
+    async def change(
+        self,
+        method: str,
+        path: str,
+        *,
+        purpose: Purpose,
+        body: Mapping[str, Any],
+        who: str = "",
+        credentials: Credentials | None = None,
+    ) -> Any:
+        """Send a request that changes something, once: whoever sends it knows what a lost answer means.
+
+        Args:
+            method: POST or PATCH.
+            path: below `/api/v2/`.
+            purpose: what for.
+            body: as JSON.
+            who: on whose behalf; each gets its turn.
+            credentials: in place of dagcall's own.
+        """
         self.gate.retries.request()
-        return await self._request(method, path, purpose=purpose, body=body, who=who)
+        return await self._request(method, path, purpose=purpose, body=body, who=who, credentials=credentials)
 
     async def _retried(self, attempts: int, method: str, path: str, **request: Any) -> Any:
         self.gate.retries.request()
@@ -140,7 +165,11 @@ class AirflowRest:
             "GET",
             path,
             params=query,
-            headers={"Accept-Encoding": "identity", "Accept": "application/x-ndjson"} | await self._authorization(),
+            headers={
+                "Accept-Encoding": "identity",
+                "Accept": "application/x-ndjson",
+                **await _authorization(self._credentials),
+            },
             timeout=httpx.Timeout(silence_seconds, connect=CONNECT_SECONDS, pool=None),
         )
         response = await self._sent(request, is_effect_possible=False, is_stream=True)
@@ -155,9 +184,18 @@ class AirflowRest:
 
     async def _lines(self, response: httpx.Response) -> AsyncIterator[str]:
         with _translated(self.url, is_effect_possible=False):
-            async for line in response.aiter_lines():
-                if line.strip():
-                    yield line
+            line = bytearray()
+            async for chunk in response.aiter_bytes():
+                # Only where Airflow ends a line: httpx's own lines end at every line end that Unicode knows.
+                *ends, rest = chunk.split(b"\n")
+                for end in ends:
+                    if (line + end).strip():
+                        yield (line + end).decode(errors="replace")
+                    line.clear()
+                line += rest
+                self._require_readable(len(line), response)
+            if line.strip():
+                yield line.decode(errors="replace")
 
     def parsed(self, parse: Callable[[Any], _T], data: Any, path: str) -> _T:
         """Read an answer.
@@ -185,15 +223,17 @@ class AirflowRest:
         is_question: bool = False,
         who: str = "",
         parse: Callable[[str], Any] = json.loads,
+        credentials: Credentials | None = None,
     ) -> Any:
         """Send one request through the gate, logging in again once if Airflow no longer takes the token."""
-        headers = {} if is_anonymous else await self._authorization()
+        credentials = credentials or self._credentials
+        headers = {} if is_anonymous else await _authorization(credentials)
         request = self._http.build_request(method, path, params=query, json=body)
         request.headers.update(headers)
         is_effect_possible = method != "GET" and not is_question
         response = await self._send(request, purpose, who, is_effect_possible=is_effect_possible)
-        if _says_log_in_again(response) and self._credentials.can_renew_after(_token_in(headers)):
-            renewed = await self._authorization()
+        if _says_log_in_again(response) and credentials.can_renew_after(_token_in(headers)):
+            renewed = await _authorization(credentials)
             if renewed != headers:
                 request.headers.update(renewed)
                 response = await self._send(request, purpose, who, is_effect_possible=is_effect_possible)
@@ -211,16 +251,37 @@ class AirflowRest:
     ) -> httpx.Response:
         """Send a request and tell the gate how Airflow took it."""
         with _reported(self.gate), _translated(self.url, is_effect_possible=is_effect_possible):
-            response = await self._http.send(request, stream=is_stream)
+            response = await self._http.send(request, stream=True)
+            content = None if is_stream else await self._content(response)
         if response.status_code == httpx.codes.TOO_MANY_REQUESTS or response.is_server_error:
             self.gate.failed(is_overload=True)
         else:
             self.gate.answered()
-        return response
+        if is_stream:
+            return response
+        self._require_readable(len(content or b""), response)
+        by_hop = {"content-encoding", "content-length", "transfer-encoding"}
+        headers = [(name, value) for name, value in response.headers.items() if name not in by_hop]
+        return httpx.Response(response.status_code, headers=headers, content=content, request=request)
 
-    async def _authorization(self) -> dict[str, str]:
-        token = await self._credentials.token()
-        return {} if token is None else {"Authorization": f"Bearer {token}"}
+    async def _content(self, response: httpx.Response) -> bytes:
+        """Return an answer's content, or a little more than may be read of it: no answer fills the memory."""
+        content = bytearray()
+        try:
+            async for chunk in response.aiter_bytes():
+                content += chunk
+                if len(content) > self._max_answer_bytes:
+                    break
+        finally:
+            await response.aclose()
+        return bytes(content)
+
+    def _require_readable(self, size: int, response: httpx.Response) -> None:
+        if size > self._max_answer_bytes:
+            raise AirflowAnswerTooLarge(
+                f"Airflow at {self.url} answered {response.request.url.path} with more than the "
+                f"{self._max_answer_bytes:,} bytes that dagcall reads (airflow.max_answer_bytes)"
+            )
 
     def _require_ok(self, response: httpx.Response, path: str, *, is_effect_possible: bool) -> None:
         """Turn a status that is no success into the error that it means."""
@@ -287,6 +348,58 @@ async def log_in(
         raise AirflowRefused(f"Airflow at {url} did not log in user {username!r}: {reason}") from error
 
 
+class IssuerHttp:
+    """Asks the authorization server that vouches for callers: not Airflow, so not through Airflow's gate.
+
+    Args:
+        verify: TLS verification, as httpx takes it.
+        client: id and secret that the authorization server knows dagcall by; None for questions that anybody may ask.
+        transport: in place of the network, for tests.
+    """
+
+    def __init__(
+        self,
+        *,
+        verify: Any = True,
+        client: tuple[str, str] | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._auth = None if client is None else httpx.BasicAuth(*client)
+        self._http = httpx.AsyncClient(
+            verify=verify,
+            transport=transport,
+            follow_redirects=False,
+            timeout=ISSUER_SECONDS,
+            headers={"Accept": "application/json"},
+        )
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def get(self, url: str) -> dict[str, Any]:
+        """Return a JSON object that is published for everybody.
+
+        Raises:
+            IssuerAway: there was no such answer.
+        """
+        return await self._json("GET", url)
+
+    async def post(self, url: str, form: Mapping[str, str]) -> dict[str, Any]:
+        """Ask as a client that the server knows. As `get`."""
+        return await self._json("POST", url, data=form, auth=self._auth)
+
+    async def _json(self, method: str, url: str, **request: Any) -> dict[str, Any]:
+        try:
+            response = await self._http.request(method, url, **request)
+            content = response.json()
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+            raise IssuerAway(f"{url} gave no JSON ({_reason(error)})") from error
+        if response.status_code != httpx.codes.OK or not isinstance(content, dict):
+            raise IssuerAway(f"{url} answered with status {response.status_code}, or with no JSON object")
+        return content
+
+
 @contextmanager
 def _reported(gate: Gate) -> Iterator[None]:
     """Tell the gate where there is no answer."""
@@ -349,6 +462,11 @@ def _says_log_in_again(response: httpx.Response) -> bool:
     return response.status_code == httpx.codes.UNAUTHORIZED or (
         response.status_code == httpx.codes.FORBIDDEN and "Invalid JWT token" in response.text
     )
+
+
+async def _authorization(credentials: Credentials) -> dict[str, str]:
+    token = await credentials.token()
+    return {} if token is None else {"Authorization": f"Bearer {token}"}
 
 
 def _token_in(headers: Mapping[str, str]) -> str | None:

@@ -9,9 +9,11 @@ from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
 
+from dagcall.accounts import Account
 from dagcall.airflow import AirflowApi
 from dagcall.answering import Answering, Listener, OnOutcome, OnStage, OnView, in_words
 from dagcall.answers import Answer
+from dagcall.calls import Call, Started
 from dagcall.catalog import Catalog
 from dagcall.dossiers import Dossiers
 from dagcall.errors import AirflowError, AirflowNotFound, RunError, RunOutOfSight, UnknownRun, Unreadable
@@ -19,15 +21,17 @@ from dagcall.gate import Purpose
 from dagcall.identity import Identity, number_in
 from dagcall.leaving import Leaving
 from dagcall.ledger import Entry, Ledger
+from dagcall.masking import Masker
 from dagcall.model import Json, Run, RunState
 from dagcall.outcomes import Outcomes
 from dagcall.progress import IN_LINE
 from dagcall.questions import Question
+from dagcall.quotas import Quotas
 from dagcall.receipts import Receipts, says_answered
 from dagcall.recent import RecentResults
 from dagcall.replies import Delivery, Replies
 from dagcall.sights import are_ready
-from dagcall.starting import Call, Started, Starter
+from dagcall.starting import Starter
 from dagcall.tools import WAIT_TOOL_NAME, Tool
 from dagcall.waiter import Waiter
 
@@ -41,6 +45,8 @@ class Runs:
         waiter: watches the runs.
         identity: makes the run ids.
         dossiers: tell why a run failed.
+        masker: hides the server's own secrets in results.
+        quotas: how much a caller may start.
         wall_clock: the time in UTC.
     """
 
@@ -52,31 +58,34 @@ class Runs:
         identity: Identity,
         *,
         dossiers: Dossiers,
+        masker: Masker,
+        quotas: Quotas | None = None,
         wall_clock: Callable[[], datetime] | None = None,
     ) -> None:
         clock = wall_clock or (lambda: datetime.now(UTC))  # noqa: TID251 - the real one, but for tests
         self._api = api
         self._identity = identity
-        self._outcomes = Outcomes(api)
+        self._outcomes = Outcomes(api, masker)
         self._answering = Answering(api, waiter, self._outcomes, dossiers)
         self._leaving = Leaving(api)
         self._receipts = Receipts(api)
         self._replies = Replies(api, wall_clock=clock)
         self._recent = RecentResults()
         self._ledger = Ledger()
+        self._quotas = quotas or Quotas(api)
         self._starter = Starter(
             api,
             catalog,
             identity,
             self._ledger,
+            self._quotas,
             now=self._now,
             wall_clock=clock,
         )
 
-    @property
-    def in_line(self) -> int:
-        """How many calls wait to be started."""
-        return self._api.rest.gate.waiting(Purpose.TRIGGER)
+    def in_line(self, caller: str) -> int:
+        """Return how many calls of a caller wait to be started; those of others are nobody else's business."""
+        return self._api.rest.gate.waiting_for(Purpose.TRIGGER, caller)
 
     async def call(
         self,
@@ -87,6 +96,7 @@ class Runs:
         budget_seconds: float,
         key: str | None = None,
         note: str = "",
+        account: Account | None = None,
         on_stage: OnStage = lambda _: None,
         on_view: OnView | None = None,
         on_outcome: OnOutcome = lambda _: None,
@@ -101,7 +111,7 @@ class Runs:
         deadline = self._now() + budget_seconds
         on_stage(IN_LINE)
         started = await self.begin(
-            tool, arguments, caller=caller, budget_seconds=deadline - self._now(), key=key, note=note
+            tool, arguments, caller=caller, budget_seconds=deadline - self._now(), key=key, note=note, account=account
         )
         listener = Listener(deadline, on_stage, on_view, on_outcome)
         answer = await self._attend(tool, started.run, started.entry, listener)
@@ -116,6 +126,7 @@ class Runs:
         budget_seconds: float,
         key: str | None = None,
         note: str = "",
+        account: Account | None = None,
     ) -> Started:
         """Give a call its run and count it among those who wait for it; whoever calls this goes on to `attend` it.
 
@@ -124,7 +135,11 @@ class Runs:
             AirflowError: Airflow did not answer as needed; the message says what is known of the run.
         """
         conf = tool.input.conf_from_arguments(arguments, tool=tool.name)
-        return await self._starter.start(Call(tool, arguments, conf, caller, self._now() + budget_seconds, key, note))
+        self._quotas.require_small(tool.name, arguments)
+        if tool.policy.identity_param is not None:
+            conf[tool.policy.identity_param] = caller
+        deadline = self._now() + budget_seconds
+        return await self._starter.start(Call(tool, arguments, conf, caller, deadline, key, note, account))
 
     async def attend(
         self,
@@ -154,6 +169,15 @@ class Runs:
         return await self._attend(
             tool, run, entry, Listener(self._now() + budget_seconds, on_stage, on_view, on_outcome)
         )
+
+    def require_own(self, run_id: str, *, caller: str) -> None:
+        """Refuse what is about a run of somebody else, without a question to Airflow.
+
+        Raises:
+            UnknownRun: no call of this caller made this run id.
+        """
+        if not self._identity.owns(caller, run_id):
+            raise UnknownRun(f"there is no run {run_id!r} that you started")
 
     async def look(self, tool: Tool, run_id: str, *, caller: str) -> Run:
         """Return a run that an earlier call of this caller started, as it is now.
@@ -199,14 +223,15 @@ class Runs:
         listener = Listener(deadline, on_stage, on_view, on_outcome, stops_for_questions=stops_for_questions)
         return await self._attend(tool, run, entry, listener)
 
-    async def cancel(self, tool: Tool, run_id: str, *, caller: str) -> Answer:
+    async def cancel(self, tool: Tool, run_id: str, *, caller: str, account: Account | None = None) -> Answer:
         """Set a run to failed unless it has ended, and confirm it.
 
         Raises:
             UnknownRun: this caller started no such run of this tool.
+            AirflowError: Airflow did not answer as needed, or does not let the account do this.
         """
         run = await self._own_run(tool, run_id, caller)
-        state = await self._leaving.set_failed(run.dag_id, run.run_id, is_cancelled=True)
+        state = await self._leaving.set_failed(run.dag_id, run.run_id, is_cancelled=True, account=account)
         if state is RunState.FAILED and (entry := self._ledger.entry(run_id)):
             entry.is_delivered = True  # whoever cancels knows the outcome: the same call made again is a new one
         return Answer(state, run.run_id, self._api.run_url(run.dag_id, run.run_id))
@@ -214,7 +239,14 @@ class Runs:
     # People
 
     async def respond(
-        self, tool: Tool, run_id: str, *, caller: str, contents: Mapping[str, Mapping[str, Json]], who: str
+        self,
+        tool: Tool,
+        run_id: str,
+        *,
+        caller: str,
+        contents: Mapping[str, Mapping[str, Json]],
+        who: str,
+        account: Account | None = None,
     ) -> Delivery:
         """Answer what a run asks people.
 
@@ -224,6 +256,7 @@ class Runs:
             caller: whose run it must be.
             contents: question key -> the filled-in form. A question that is no longer open is passed over.
             who: through whom the answers came, for Airflow's administrators.
+            account: in whose name they are given; None: dagcall's own.
 
         Raises:
             UnknownRun: this caller started no such run of this tool.
@@ -231,7 +264,7 @@ class Runs:
         """
         run = await self._own_run(tool, run_id, caller)
         try:
-            return await self._replies.deliver(run, contents, who=who)
+            return await self._replies.deliver(run, contents, who=who, account=account)
         except AirflowError as error:
             raise RunOutOfSight(
                 f"Whether the answer for run {run_id} of dag {run.dag_id} has reached Airflow is not known: {error}. "
@@ -330,9 +363,12 @@ class Runs:
             raise
         except RunError:
             entry.waiting -= 1
+            self._quotas.ended(run.run_id)
             self._ended(run, entry, listener.on_outcome)
             raise
         entry.waiting -= 1
+        if answer.state.is_final:
+            self._quotas.ended(run.run_id)
         if answer.results is not None:
             self._ended(run, entry, listener.on_outcome)
         return answer

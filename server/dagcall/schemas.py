@@ -34,7 +34,7 @@ from dagcall.dialect import MAX_SCHEMA_BYTES, NO_DOCUMENTS, JsonObject, Move, co
 from dagcall.errors import InvalidArguments, ToolUnpublishable
 from dagcall.model import Json, Param
 from dagcall.naming import property_name_from_param
-from dagcall.prose import plain_text, visible
+from dagcall.prose import has_hidden, plain_text, visible
 from dagcall.wording import did_you_mean, shortened
 
 MAX_PROBLEMS = 20
@@ -219,7 +219,7 @@ def _wire_property(param: Param, name: str, references: list[str], *, has_defaul
         cleaned["description"] = description
     else:
         cleaned.pop("description", None)
-    if has_default and param.value is not None:
+    if has_default and param.value is not None and not has_hidden(param.value):
         cleaned["default"] = param.value
     return cleaned
 

@@ -10,23 +10,30 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import IO, Any
+from urllib.parse import urlsplit
 
 import anyio
 import uvicorn
+from mcp.server.auth.routes import build_resource_metadata_url, create_protected_resource_routes
+from mcp.server.auth.settings import AuthSettings as SdkAuthSettings
 from mcp.server.lowlevel import NotificationOptions
 from mcp.server.stdio import stdio_server
 from mcp.server.transport_security import TransportSecuritySettings
+from pydantic import AnyHttpUrl
 from sse_starlette.sse import AppStatus
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from dagcall.assembly import Dagcall, assembled
-from dagcall.config import Settings
-from dagcall.delivery import with_delivery
+from dagcall.assembly import Dagcall, admitting, assembled
+from dagcall.authentication import is_every_address
+from dagcall.config import ServerSettings, Settings, address_of
+from dagcall.delivery import App, with_delivery
 from dagcall.errors import ConfigError
+from dagcall.pins import Pins
 from dagcall.remembered import Remembered
 from dagcall.stdin import endable_stdin
 
@@ -40,10 +47,10 @@ LAST_ANSWERS_SECONDS = 3.0
 """From "answer now" to the end of the process: for the answers to reach their callers."""
 
 
-async def serve_stdio(settings: Settings, *, pins: Mapping[str, dict[str, Any]] | None) -> None:
+async def serve_stdio(settings: Settings, *, read_pins: Callable[[], Pins] | None) -> None:
     """Serve one client over stdin and stdout, until it closes stdin or we are asked to stop."""
     async with assembled(
-        settings, wait_seconds=STDIO_WAIT_SECONDS, pins=pins, remembered=_remembered(settings)
+        settings, wait_seconds=STDIO_WAIT_SECONDS, read_pins=read_pins, remembered=_remembered(settings)
     ) as dagcall:
         server = dagcall.mcp.sdk
         options = server.create_initialization_options(NotificationOptions(tools_changed=True))
@@ -94,16 +101,16 @@ async def serve_http(
     *,
     host: str,
     port: int,
-    pins: Mapping[str, dict[str, Any]] | None,
+    read_pins: Callable[[], Pins] | None,
     on_ready: Callable[[str], None],
 ) -> None:
     """Serve Streamable HTTP at `/mcp`, with `/health` and `/ready` beside it, until asked to stop.
 
     Args:
         settings: what the operator set.
-        host: an address of this machine only.
+        host: the address to listen on.
         port: the port to listen on; 0 for any free one.
-        pins: tool name -> pinned tool; None to publish without pins.
+        read_pins: what was reviewed, asked at each refresh; None to publish without pins.
         on_ready: told the URL once it answers.
 
     Raises:
@@ -111,20 +118,26 @@ async def serve_http(
     """
     listener = _listen(host, port)
     port = listener.getsockname()[1]
-    async with assembled(
-        settings, wait_seconds=HTTP_WAIT_SECONDS, pins=pins, remembered=_remembered(settings)
-    ) as dagcall:
+    async with (
+        AsyncExitStack() as context,
+        assembled(
+            settings, wait_seconds=HTTP_WAIT_SECONDS, read_pins=read_pins, remembered=_remembered(settings)
+        ) as dagcall,
+    ):
         stopping = asyncio.Event()
+        url = settings.server.model_copy(update={"host": host, "port": port}).url
+        routes = [*_probes(dagcall, stopping), *_metadata(settings, url)]
         app = dagcall.mcp.sdk.streamable_http_app(
             stateless_http=True,
-            transport_security=_loopback_only(host),
-            custom_starlette_routes=_probes(dagcall, stopping),
+            transport_security=_hosts_taken(settings.server, host),
+            custom_starlette_routes=routes,
         )
+        guarded = await context.enter_async_context(_guarded(settings, with_delivery(app), url, routes))
         # sse-starlette would cut every stream off at the first signal; the calls on them are to be answered instead.
         AppStatus.disable_automatic_graceful_drain()  # type: ignore[no-untyped-call]
         server = _HttpServer(
             uvicorn.Config(
-                with_delivery(app),
+                guarded,
                 log_config=None,
                 access_log=False,
                 lifespan="on",
@@ -134,13 +147,39 @@ async def serve_http(
         )
         refreshing = asyncio.create_task(dagcall.catalog.keep_fresh(settings.refresh_seconds))
         draining = asyncio.create_task(_drain(dagcall, stopping, settings.server.drain_seconds))
-        on_ready(f"http://{f'[{host}]' if ':' in host else host}:{port}/mcp")
+        on_ready(address_of(host, port))
         try:
             await server.serve(sockets=[listener])
         finally:
             for task in (refreshing, draining):
                 task.cancel()
             await asyncio.gather(refreshing, draining, return_exceptions=True)
+
+
+@asynccontextmanager
+async def _guarded(settings: Settings, app: App, url: str, routes: Sequence[Route]) -> AsyncIterator[App]:
+    """Let in those who prove who they are, where that is asked; `routes` are for everybody."""
+    if not settings.auth.is_on:
+        yield app
+        return
+    metadata_url = str(build_resource_metadata_url(AnyHttpUrl(url)))
+    open_paths = {route.path for route in routes}
+    async with admitting(settings.auth, url=url, metadata_url=metadata_url, open_paths=open_paths) as admission:
+        yield admission.guard(app)
+
+
+def _metadata(settings: Settings, url: str) -> list[Route]:
+    """Return what tells clients which authorization server to go to (RFC 9728)."""
+    auth = settings.auth
+    if auth.issuer is None:
+        return []
+    # Through the SDK's settings, for otherwise pydantic puts a slash behind an address that has no path.
+    spelt = SdkAuthSettings.model_validate({"issuer_url": auth.issuer, "resource_server_url": url})
+    return create_protected_resource_routes(
+        resource_url=spelt.resource_server_url or AnyHttpUrl(url),
+        authorization_servers=[spelt.issuer_url],
+        scopes_supported=list(auth.required_scopes) or None,
+    )
 
 
 class _HttpServer(uvicorn.Server):
@@ -181,13 +220,16 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _loopback_only(host: str) -> TransportSecuritySettings:
-    """Accept only callers that name this machine: a web page that resolves its own name to us is turned away."""
-    names = sorted({"127.0.0.1", "localhost", "[::1]", f"[{host}]" if ":" in host else host})
+def _hosts_taken(server: ServerSettings, host: str) -> TransportSecuritySettings:
+    """Accept only callers that name us: a web page that resolves its own name to us is turned away."""
+    own = [] if is_every_address(host) else [f"[{host}]" if ":" in host else host]
+    public = [urlsplit(server.public_url).netloc] if server.public_url else []
+    names = sorted({"127.0.0.1", "localhost", "[::1]", *own, *public, *server.allowed_hosts})
+    hosts = names + [f"{name}:*" for name in names]
     return TransportSecuritySettings(
         enable_dns_rebinding_protection=True,
-        allowed_hosts=[f"{name}:*" for name in names] + names,
-        allowed_origins=[f"http://{name}:*" for name in names] + [f"http://{name}" for name in names],
+        allowed_hosts=hosts,
+        allowed_origins=[f"{scheme}://{name}" for scheme in ("http", "https") for name in hosts],
     )
 
 

@@ -18,34 +18,40 @@ caller form a family of numbered ids, and it is decided whether this call is a r
 """
 
 import asyncio
+import logging
 import secrets
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TypeVar
 
 import stamina
 
 from dagcall.airflow import AirflowApi
+from dagcall.calls import Call, Started, unstarted
 from dagcall.catalog import Catalog, reason_not_to_run
 from dagcall.errors import (
     AirflowAnswerUnusable,
     AirflowAway,
     AirflowConflict,
     AirflowNotFound,
+    AirflowRefused,
     AirflowRejected,
     AirflowUnreachable,
     IdempotencyConflict,
     InvalidArguments,
+    OverLimit,
     TriggerRefused,
 )
 from dagcall.identity import Identity, number_in
 from dagcall.ledger import REPLAY_SECONDS, Entry, Ledger
-from dagcall.model import DagSummary, Json, Run, RunState
+from dagcall.model import DagSummary, Run, RunState
 from dagcall.pressure import Breaker
+from dagcall.quotas import Quotas
 from dagcall.receipts import says_answered
-from dagcall.tools import WAIT_TOOL_NAME, Tool
+from dagcall.tools import Tool
+
+logger = logging.getLogger(__name__)
 
 ATTEMPTS = 4
 PATIENCE_SECONDS = 60.0
@@ -64,40 +70,6 @@ META_IDEMPOTENCY_KEY = "dagcall/idempotency_key"
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
-    """One call of a tool."""
-
-    tool: Tool
-    arguments: Mapping[str, Json]
-    conf: Mapping[str, Json]
-    caller: str
-    """Who calls; a run's owner."""
-    deadline: float
-    """When the caller has to have an answer, by the loop's clock."""
-    key: str | None = None
-    """The caller's idempotency key."""
-    note: str = ""
-    nonce: str = field(default_factory=lambda: secrets.token_hex(8))
-    """Written into the run's note, to know this call's run from another one of the same id."""
-
-    @property
-    def full_note(self) -> str:
-        """The note with the nonce."""
-        return f"{self.note} [{self.nonce}]".lstrip()
-
-
-@dataclass(frozen=True, slots=True)
-class Started:
-    """The run of a call."""
-
-    run: Run
-    entry: Entry
-    """Counts this call among those who wait."""
-    is_replayed: bool
-    """Whether the run had ended before this call came."""
-
-
 class Starter:
     """Gives each call its run.
 
@@ -106,6 +78,7 @@ class Starter:
         catalog: told when a definition no longer holds.
         identity: makes the run ids.
         ledger: what this process knows.
+        quotas: how much a caller may start.
         now: the loop's clock, in seconds.
         wall_clock: the time in UTC, for logical dates and for "a short while ago".
     """
@@ -116,6 +89,7 @@ class Starter:
         catalog: Catalog,
         identity: Identity,
         ledger: Ledger,
+        quotas: Quotas,
         *,
         now: Callable[[], float],
         wall_clock: Callable[[], datetime],
@@ -124,6 +98,7 @@ class Starter:
         self._catalog = catalog
         self._identity = identity
         self._ledger = ledger
+        self._quotas = quotas
         self._now = now
         self._wall_clock = wall_clock
         self._checks: dict[str, tuple[float, asyncio.Task[DagSummary]]] = {}
@@ -196,7 +171,7 @@ class Starter:
         try:
             run = await self._find(call.tool.dag_id, entry.run_id, attempts=ATTEMPTS)
         except AirflowUnreachable as error:
-            raise _unstarted(call, entry, error, is_unsure=True) from error
+            raise unstarted(call, entry, error, is_unsure=True) from error
         return self._seen(call, entry, run) if run else await self._trigger(call, entry)
 
     async def _learn(self, call: Call, family: str) -> None:
@@ -241,10 +216,7 @@ class Starter:
             yield
         except BaseException as error:
             entry.waiting -= 1
-            is_unsure = isinstance(error, asyncio.CancelledError) or (
-                isinstance(error, AirflowUnreachable) and error.is_effect_possible
-            )
-            if family is not None and not (is_unsure or entry.is_started or entry.waiting):
+            if family is not None and not (_is_unsure(error) or entry.is_started or entry.waiting):
                 self._ledger.forget(family, entry)
             raise
 
@@ -255,12 +227,26 @@ class Starter:
         until = self._now() if self._breaker.is_open else min(self._now() + PATIENCE_SECONDS, call.deadline)
         try:
             await self._require_can_run(call.tool, until)
-        except TriggerRefused:
+            with _nothing_started():
+                await self._quotas.admit(call.caller, call.tool, entry.run_id)
+        except (TriggerRefused, OverLimit) as refusal:
+            if isinstance(refusal, OverLimit) and not self._quotas.may_look(call.caller, call.tool):
+                raise
             with _nothing_started():
                 run = await self._find(call.tool.dag_id, entry.run_id, attempts=ATTEMPTS)
             if run:
                 return self._seen(call, entry, run)
             raise
+        try:
+            run, is_ours = await self._settle(call, entry, until)
+        except BaseException as error:
+            self._quotas.attempted(entry.run_id, may_exist=_is_unsure(error))
+            raise
+        self._quotas.attempted(entry.run_id, may_exist=is_ours)
+        return run, is_ours
+
+    async def _settle(self, call: Call, entry: Entry, until: float) -> tuple[Run, bool]:
+        """Ask Airflow to start the run of an entry until it is known what came of that."""
         is_unsure = False
         try:
             async for attempt in stamina.retry_context(
@@ -278,7 +264,7 @@ class Starter:
                         is_unsure = is_unsure or error.is_effect_possible
                         raise
         except AirflowUnreachable as error:
-            raise _unstarted(call, entry, error, is_unsure=is_unsure) from error
+            raise unstarted(call, entry, error, is_unsure=is_unsure) from error
         raise AssertionError  # pragma: no cover - retry_context ends by returning or raising
 
     async def _patiently(self, until: float, ask: Callable[[], Awaitable[T]]) -> T:
@@ -316,6 +302,7 @@ class Starter:
                     logical_date=logical_date,
                     note=call.full_note,
                     who=f"{call.caller}/{tool.name}",
+                    account=call.account,
                 )
             except AirflowConflict:
                 # The same answer for "this run id exists" and "this logical date exists".
@@ -330,6 +317,14 @@ class Starter:
                 self._catalog.refresh_soon()
                 raise TriggerRefused(
                     f"Nothing was started: Airflow refused dag {tool.dag_id}: {error.reason}"
+                ) from error
+            except AirflowRefused as error:
+                if call.account is None:
+                    raise
+                logger.warning("dag %s was not started as %s: %s", tool.dag_id, call.account.name, error)
+                raise TriggerRefused(
+                    f"Nothing was started: dagcall starts your runs with Airflow's account {call.account.name!r}, and "
+                    f"Airflow does not let it run dag {tool.dag_id}. Whoever runs Airflow can change that."
                 ) from error
             except AirflowNotFound as error:
                 self._catalog.refresh_soon()
@@ -370,6 +365,12 @@ class Starter:
         return await asyncio.shield(check)
 
 
+def _is_unsure(error: BaseException) -> bool:
+    """Say whether a run may be there in spite of this error."""
+    is_effect_possible = isinstance(error, AirflowUnreachable) and error.is_effect_possible
+    return is_effect_possible or isinstance(error, asyncio.CancelledError)
+
+
 def _may_settle(error: Exception) -> bool | float:
     """Say whether asking again settles it. Not from the budget for retries: what is unsure must not stay so."""
     if not isinstance(error, AirflowUnreachable) or isinstance(error, AirflowAway):
@@ -384,19 +385,3 @@ def _nothing_started() -> Iterator[None]:
         yield
     except AirflowUnreachable as error:
         raise AirflowUnreachable(f"Nothing was started: {error}.", is_effect_possible=False) from error
-
-
-def _unstarted(call: Call, entry: Entry, error: AirflowUnreachable, *, is_unsure: bool) -> AirflowUnreachable:
-    if not is_unsure:
-        return AirflowUnreachable(f"Nothing was started: {error}.", is_effect_possible=False)
-    run = f"run {entry.run_id} of dag {call.tool.dag_id}"
-    return AirflowUnreachable(
-        (
-            f"This call belongs to {run}, but what became of it is not known: {error}."
-            if entry.is_started
-            else f"Whether {run} was started is not known: {error}."
-        )
-        + f" Calling again with the same arguments finds out and starts no second run; {WAIT_TOOL_NAME} with tool "
-        f"{call.tool.name!r} and this run id only looks.",
-        is_effect_possible=True,
-    )

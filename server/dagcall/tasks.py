@@ -26,8 +26,10 @@ from mcp_types import (
 from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
+from dagcall.accounts import Accounts
 from dagcall.answers import Answer, error_result
 from dagcall.attendance import Attendance, Attended
+from dagcall.audit import Audit
 from dagcall.catalog import Catalog
 from dagcall.errors import AirflowError, DagcallError, RunError, RunOutOfSight, UnknownRun, UnknownTool
 from dagcall.handles import (
@@ -43,6 +45,7 @@ from dagcall.handles import (
 )
 from dagcall.ledger import Entry
 from dagcall.model import Json
+from dagcall.origins import Origin, caller_id_of, caller_of
 from dagcall.people import accepted, can_ask, input_requests
 from dagcall.receipts import says_cancelled
 from dagcall.runs import Runs
@@ -72,10 +75,10 @@ class Tasks:
         sdk: the server to add it to.
         catalog: what is published.
         runs: what makes the calls.
-        caller: who calls.
+        accounts: know in whose name a caller's runs are started.
+        audit: told of what changes something.
         render: returns the result of a call on the wire.
         carrier: returns what notes that an outcome has reached its caller.
-        client_name: returns what Airflow's administrators read of a client.
         wall_clock: the time in UTC, for tests.
     """
 
@@ -85,24 +88,24 @@ class Tasks:
         catalog: Catalog,
         runs: Runs,
         *,
-        caller: str,
+        accounts: Accounts,
+        audit: Audit,
         render: Callable[[Context, Tool, Answer], CallToolResult],
         carrier: Callable[[Context], Callable[[Entry], None]],
-        client_name: Callable[[Context], str],
         wall_clock: Callable[[], datetime] | None = None,
     ) -> None:
         self._catalog = catalog
         self._runs = runs
-        self._caller = caller
+        self._accounts = accounts
+        self._audit = audit
         self._render = render
         self._carrier = carrier
-        self._client_name = client_name
         now = wall_clock or (lambda: datetime.now(UTC))  # noqa: TID251 - the real one, but for tests
         self._attendance = Attendance(runs, now)
         sdk.extensions[EXTENSION] = {}
         sdk.add_request_handler("tasks/get", TaskParams, _guarded(self._get))
-        sdk.add_request_handler("tasks/update", UpdateParams, _guarded(self._update))
-        sdk.add_request_handler("tasks/cancel", TaskParams, _guarded(self._cancel))
+        sdk.add_request_handler("tasks/update", UpdateParams, self._audited(_guarded(self._update)))
+        sdk.add_request_handler("tasks/cancel", TaskParams, self._audited(_guarded(self._cancel)))
 
     async def aclose(self) -> None:
         """Wait for nothing any more."""
@@ -133,8 +136,15 @@ class Tasks:
             RunError: the run had ended before this call came, and did not deliver.
             AirflowError: Airflow did not answer as needed; the message says what is known of the run.
         """
+        caller = caller_of(ctx)
         started = await self._runs.begin(
-            tool, arguments, caller=self._caller, budget_seconds=budget_seconds, key=key, note=note
+            tool,
+            arguments,
+            caller=caller.id,
+            budget_seconds=budget_seconds,
+            key=key,
+            note=note,
+            account=self._accounts.of(caller),
         )
         attended = self._attendance.begin(tool, started.run, started.entry, seconds=UNDELIVERED_SECONDS)
         if started.run.state.is_final and await attended.has_answer(READ_SECONDS):
@@ -149,10 +159,10 @@ class Tasks:
     # The requests
 
     async def _get(self, ctx: Context, params: TaskParams) -> dict[str, Json]:
-        handle = Handle.from_task_id(params.task_id)
+        handle = self._own(ctx, params)
         attended = self._attendance.of(handle)
         if attended is None:
-            attended = await self._begin(handle)
+            attended = await self._begin(ctx, handle)
             if says_cancelled(attended.run):
                 self._attendance.drop(attended)
                 return self._cancelled(attended)
@@ -171,20 +181,22 @@ class Tasks:
         if answer.questions and (questions := await self._runs.open_questions(attended.run)):
             return self._asking(ctx, attended, replace(answer, questions=questions))
         self._attendance.drop(attended)  # answered, or waited for long enough: on with it
-        return self._working(await self._begin(handle)).as_json()
+        return self._working(await self._begin(ctx, handle)).as_json()
 
     async def _update(self, ctx: Context, params: UpdateParams) -> dict[str, Json]:
-        handle = Handle.from_task_id(params.task_id)
-        attended = self._attendance.of(handle) or await self._begin(handle)
+        handle = self._own(ctx, params)
+        attended = self._attendance.of(handle) or await self._begin(ctx, handle)
         asked = {question.key for question in await self._runs.open_questions(attended.run)}
         given = {_question_key(key): value for key, value in params.input_responses.items()}
         contents, notice = accepted({key: _elicited(value) for key, value in given.items() if key in asked})
+        origin = Origin.of(ctx)
         delivery = await self._runs.respond(
             attended.tool,
             attended.run.run_id,
-            caller=self._caller,
+            caller=origin.caller.id,
             contents=contents,
-            who=self._client_name(ctx),
+            who=origin.who,
+            account=self._accounts.of(origin.caller),
         )
         if delivery.refused:
             notice = "Airflow does not take an answer to this from dagcall's account."
@@ -193,21 +205,47 @@ class Tasks:
             attended.tries[key] = attended.tries.get(key, 0) + 1
         return {}
 
-    async def _cancel(self, _ctx: Context, params: TaskParams) -> dict[str, Json]:
-        handle = Handle.from_task_id(params.task_id)
-        await self._runs.cancel(await self._tool(handle), handle.run_id, caller=self._caller)
+    async def _cancel(self, ctx: Context, params: TaskParams) -> dict[str, Json]:
+        handle, caller = self._own(ctx, params), caller_of(ctx)
+        tool = await self._tool(ctx, handle)
+        await self._runs.cancel(tool, handle.run_id, caller=caller.id, account=self._accounts.of(caller))
         if attended := self._attendance.of(handle):
             self._attendance.drop(attended)
         return {}
 
-    async def _begin(self, handle: Handle) -> Attended:
-        """Wait from now on for the run of a task that was created long ago, or by another replica."""
-        tool = await self._tool(handle)
-        return self._attendance.begin(tool, await self._runs.look(tool, handle.run_id, caller=self._caller))
+    def _own(self, ctx: Context, params: TaskParams) -> Handle:
+        """Return the handle of a task, which may be another's: what is attended here is known to all requests.
 
-    async def _tool(self, handle: Handle) -> Tool:
+        Raises:
+            UnknownRun: the caller started no such run, or no longer has its tool.
+        """
+        handle, caller = Handle.from_task_id(params.task_id), caller_of(ctx)
+        self._runs.require_own(handle.run_id, caller=caller.id)
+        attended = self._attendance.of(handle)
+        if attended is not None and not self._catalog.may_use(caller, attended.tool):
+            raise UnknownRun(f"there is no tool {handle.tool!r}")
+        return handle
+
+    async def _begin(self, ctx: Context, handle: Handle) -> Attended:
+        """Wait from now on for the run of a task that was created long ago, or by another replica."""
+        tool = await self._tool(ctx, handle)
+        return self._attendance.begin(tool, await self._runs.look(tool, handle.run_id, caller=caller_id_of(ctx)))
+
+    async def _tool(self, ctx: Context, handle: Handle) -> Tool:
         await self._catalog.wait_until_read(FIRST_LIST_SECONDS)
-        return self._catalog.tool(handle.tool)
+        return self._catalog.tool(handle.tool, caller_of(ctx))
+
+    def _audited(
+        self, handler: Callable[[Context, P], Awaitable[dict[str, Json]]]
+    ) -> Callable[[Context, P], Awaitable[dict[str, Json]]]:
+        async def audited(ctx: Context, params: P) -> dict[str, Json]:
+            handle = Handle.from_task_id(params.task_id)
+            dag = tool.dag_id if (tool := self._catalog.snapshot.tools.get(handle.tool)) else None
+            asked = params.model_dump(mode="json", exclude={"meta"})
+            with self._audit.request(Origin.of(ctx), ctx.method, asked, tool=handle.tool, dag=dag, about=handle.run_id):
+                return await handler(ctx, params)
+
+        return audited
 
     def _deliver(self, ctx: Context, attended: Attended) -> None:
         if attended.entry is not None:
@@ -250,7 +288,7 @@ class Tasks:
     async def _failed(self, ctx: Context, attended: Attended, error: RunError) -> dict[str, Json]:
         """Tell a run that failed from one that was cancelled, perhaps through another replica."""
         try:
-            run = await self._runs.look(attended.tool, attended.run.run_id, caller=self._caller)
+            run = await self._runs.look(attended.tool, attended.run.run_id, caller=caller_id_of(ctx))
         except (UnknownRun, AirflowError):
             run = attended.run
         if says_cancelled(run):

@@ -11,6 +11,7 @@ from mcp_types import Tool as WireTool
 from mcp_types import ToolAnnotations
 
 from dagcall.authoring import NOTHING_SAID, WordsUnusable, author_words, effective_policy
+from dagcall.callers import LOCAL
 from dagcall.errors import ToolUnpublishable
 from dagcall.model import Dag, Json
 from dagcall.naming import tool_name_from_dag_id
@@ -84,7 +85,9 @@ def tool_from_dag(dag: Dag, entry: ToolPolicy, *, refusal: str | None = None) ->
     output, problem = _output(policy)
     if problem:
         left_out.append(LeftOut("its output_schema" if entry.output_schema else "its author's output_schema", problem))
-    schema = InputSchema.from_params(dag.params, fixed=policy.fixed, hidden=policy.hidden)
+    # Shown to nobody, and checked to take a text; each call puts its own caller's id there.
+    identity = {} if policy.identity_param is None else {policy.identity_param: LOCAL.id}
+    schema = InputSchema.from_params(dag.params, fixed=policy.fixed | identity, hidden=policy.hidden)
     annotations = policy.annotations
     wire = WireTool(
         name=policy.name or tool_name_from_dag_id(dag.dag_id),
@@ -221,7 +224,7 @@ def _description(dag: Dag, policy: ToolPolicy, schema: InputSchema) -> str:
     else:
         lead, paragraph = (dag.description or "").strip(), first_paragraph(dag.doc_md or "")
         said = lead if paragraph in lead else f"{lead}\n\n{paragraph}".strip()
-    said = visible(said).strip() or f"Runs the Airflow dag {dag.dag_id}."
+    said = visible(said).strip() or f"Runs the Airflow dag {visible(dag.dag_id)}."
     if len(said) > MAX_DESCRIPTION:
         said = said[: MAX_DESCRIPTION - 1].rsplit(" ", 1)[0] + "…"
     return f"{said}\n\n{_how_to_call(schema)}"

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from dagcall.accounts import Account
 from dagcall.airflow import RESULTS_THROUGH_WAIT, AirflowApi, DagQuery
 from dagcall.credentials import Credentials, static_token
 from dagcall.errors import (
@@ -308,6 +309,26 @@ async def test_a_viewer_may_not_trigger(airflow: ContractAirflow, run_id: str) -
     with pytest.raises(AirflowRefused):
         await trigger(AirflowApi(rest), "one_task", run_id)
     await rest.aclose()
+
+
+async def test_what_is_changed_is_changed_as_the_account_that_is_given(airflow: ContractAirflow, run_id: str) -> None:
+    """And what is looked at is looked at as dagcall's own."""
+    admin, viewer = (
+        Account(name, Credentials(static_token(airflow.token(name)), now=time.time)) for name in ("admin", "viewer")
+    )
+    rest = rest_of(airflow, viewer.credentials)
+    api = AirflowApi(rest)
+
+    run = await api.trigger("one_task", run_id=run_id, conf={}, logical_date=None, note="", account=admin)
+    with pytest.raises(AirflowRefused):
+        await api.trigger("one_task", run_id=f"{run_id}_1", conf={}, logical_date=None, note="", account=viewer)
+    with pytest.raises(AirflowRefused):
+        await api.set_run_failed("one_task", run_id)
+    ended = await api.set_run_failed("one_task", run_id, account=admin)
+    await rest.aclose()
+
+    assert run.run_id == run_id
+    assert ended.state is RunState.FAILED
 
 
 async def test_notes_are_replaced_where_the_run_is_there(api: AirflowApi, run_id: str) -> None:

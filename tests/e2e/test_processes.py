@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 import pytest
 
+from dagcall.naming import GENERIC_TOOL_NAMES
 from tests.e2e.commands import free_port
 from tests.e2e.serving_process import (
     LEGACY,
@@ -139,7 +140,7 @@ def test_stdio_ends_when_its_client_has_gone(airflow: FakeAirflow, revision: str
     with served(airflow) as url, stdio_server(environ_for(url)) as server:
         *_, answer = server.stream(revision, request(revision, 1, "tools/list", {}))
         names = [tool["name"] for tool in answer["result"]["tools"]]
-        assert names == ["echo", "endless", "nest", "cancel_dag_run", "wait_for_dag_run"]
+        assert names == ["echo", "endless", "nest", *sorted(GENERIC_TOOL_NAMES)]
         assert server.process.stdin is not None
         server.process.stdin.close()
         assert server.process.wait(2) == 0  # the SDK's client kills what takes longer

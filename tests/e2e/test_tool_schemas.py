@@ -11,6 +11,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from dagcall.demo.stack import DAGS, dag_files
+from dagcall.naming import GENERIC_TOOL_NAMES
 from dagcall.pins import pin_text
 from tests.e2e.commands import clean_environ, run_dagcall
 from tests.e2e.running_demo import RunningDemo
@@ -38,7 +39,7 @@ def test_what_the_demo_publishes_is_what_was_reviewed(demo: RunningDemo) -> None
 
 
 def test_every_demo_dag_and_every_tool_of_dagcall_has_a_file() -> None:
-    expected = {Path(name).stem for name in dag_files(DAGS)} | {"wait_for_dag_run", "cancel_dag_run"}
+    expected = {Path(name).stem for name in dag_files(DAGS)} | GENERIC_TOOL_NAMES
     assert {path.stem for path in PINS} == expected
 
 

@@ -25,8 +25,11 @@ class WallClock:
 
 
 @contextmanager
-def served(airflow: FakeAirflow, port: int = 0) -> Iterator[str]:
-    """Serve on a port of loopback, any free one with 0, in a thread, and give the address."""
+def served(airflow: FakeAirflow, port: int = 0, **tls: Any) -> Iterator[str]:
+    """Serve on a port of loopback, any free one with 0, in a thread, and give the address.
+
+    `tls` is what uvicorn takes: `ssl_certfile` and its kin.
+    """
     airflow.steady_streams = True
     config = uvicorn.Config(
         as_asgi(airflow),
@@ -35,6 +38,7 @@ def served(airflow: FakeAirflow, port: int = 0) -> Iterator[str]:
         log_level="critical",
         lifespan="off",
         timeout_graceful_shutdown=1,
+        **tls,
     )
     server = uvicorn.Server(config)
     sockets = [config.bind_socket()]
@@ -42,7 +46,7 @@ def served(airflow: FakeAirflow, port: int = 0) -> Iterator[str]:
     thread = threading.Thread(target=server.run, args=(sockets,), daemon=True)
     thread.start()
     try:
-        yield f"http://127.0.0.1:{sockets[0].getsockname()[1]}"
+        yield f"{'https' if tls else 'http'}://127.0.0.1:{sockets[0].getsockname()[1]}"
     finally:
         server.should_exit = True
         thread.join()

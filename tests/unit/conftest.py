@@ -9,6 +9,7 @@ import stamina
 
 from dagcall.assembly import Dagcall, assembled
 from dagcall.config import Settings
+from dagcall.pins import Pins
 from tests.fake_airflow import FakeAirflow
 
 
@@ -49,7 +50,7 @@ def served() -> Served:
         async with assembled(
             Settings.model_validate({"airflow": login, **allowed}),
             wait_seconds=wait_seconds,
-            pins=pins,
+            read_pins=None if pins is None else lambda: Pins(pins),
             transport=airflow.transport,
         ) as dagcall:
             await dagcall.catalog.refresh()

@@ -92,7 +92,8 @@ async def test_the_run_says_who_asked(served: Served) -> None:
     async with served(airflow) as dagcall:
         await answer(dagcall, "add", "legacy", x=1)
 
-    assert (airflow.runs[0].note or "").startswith("Called through MCP (dagcall) as tool add by mcp 0.1.0 [")
+    note = airflow.runs[0].note or ""
+    assert note.startswith("Called through MCP (dagcall) as tool add (request 2) by mcp 0.1.0 [")
 
 
 @pytest.mark.parametrize("version", VERSIONS)

@@ -1,13 +1,17 @@
 """The allow-list against the fake Airflow: who is published, who is not, and why."""
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
-from mcp import Client
+from mcp import Client, MCPError
 
 from dagcall.assembly import Dagcall
+from dagcall.errors import ConfigError
+from dagcall.pin_folder import PinFolder
+from dagcall.pins import Pins, pin_text
 from dagcall.tools import wire_json
 from tests.fake_airflow import NOTSET, FakeAirflow, FakeDag, FakeParam, FakeTask, Fault
 from tests.unit.conftest import Served
@@ -294,7 +298,7 @@ async def test_changes_are_announced_once(served: Served) -> None:
 
     async with served(airflow) as dagcall:
 
-        async def count() -> None:
+        async def count(_: object) -> None:
             told.append("changed")
 
         dagcall.catalog.on_change = count
@@ -334,6 +338,68 @@ async def test_pinned_tools_are_published_as_they_are_pinned_or_not_at_all(serve
         assert reasons(dagcall)["plain"].startswith("tool plain differs from its pin:\ndescription:")
 
 
+async def test_a_tool_withheld_after_it_was_listed_is_refused_in_neutral_words(
+    served: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    airflow = an_airflow()
+    async with served(airflow) as dagcall:
+        pins = {name: wire_json(tool.wire) for name, tool in dagcall.catalog.snapshot.tools.items()}
+        pins |= {wire.name: wire_json(wire) for wire in dagcall.catalog.snapshot.own}
+    pins["wait_for_dag_run"] = {"name": "wait_for_dag_run"}
+
+    async with served(airflow, pins=pins) as dagcall, Client(dagcall.mcp.sdk) as client:
+        assert "wait_for_dag_run" not in {tool.name for tool in (await client.list_tools()).tools}
+        airflow.add_dag(FakeDag("plain", description="Now it says something."))
+        await dagcall.catalog.refresh()
+
+        for name in ("plain", "wait_for_dag_run"):
+            with pytest.raises(MCPError) as refusal:
+                await client.call_tool(name, {})
+            assert str(refusal.value) == (
+                f"tool {name!r} cannot be called now: what it is differs from what was reviewed. Nothing was done; "
+                "list the tools again later, or tell whoever runs dagcall."
+            )
+        assert f"a call of {name} was refused: the tool is not as it was pinned" in caplog.messages
+        assert "tool wait_for_dag_run differs from its pin:\n" in reasons(dagcall)["wait_for_dag_run"]
+        assert airflow.runs == []
+
+
+async def test_a_tool_withheld_while_airflow_is_away_comes_back_with_its_pin(served: Served) -> None:
+    airflow = an_airflow()
+    async with served(airflow) as dagcall:
+        reviewed = {name: wire_json(tool.wire) for name, tool in dagcall.catalog.snapshot.tools.items()}
+
+    pins = dict(reviewed)
+    async with served(airflow, pins=pins) as dagcall:
+        airflow.add_fault(Fault(route="version", status=503, times=None))
+        del pins["plain"]
+        await dagcall.catalog.refresh()
+        assert "plain" not in published(dagcall)
+        pins |= reviewed
+        await dagcall.catalog.refresh()
+        assert "plain" in published(dagcall)
+        assert dagcall.catalog.snapshot.problem
+
+
+async def test_the_folder_of_pins_is_read_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    folder = PinFolder(tmp_path / "pins")
+    with pytest.raises(ConfigError, match=r"there is no folder of pins .*; `dagcall pin` makes it"):
+        folder.read()
+    folder.path.mkdir()
+    assert folder.read() == Pins()
+    (folder.path / "good.json").write_text(pin_text({"name": "good"}))
+    (folder.path / "bad.json").write_bytes(b"\xff")
+    (folder.path / "notes.txt").write_text("not a pin")
+    both = Pins({"good": {"name": "good"}}, {"bad": "it cannot be read"})
+    assert [folder.read(), folder.read()] == [both, both]
+    folder.path.rename(tmp_path / "elsewhere")
+    assert folder.read() == both
+    assert caplog.messages == [
+        f"the pin {folder.path / 'bad'} is of no use: it cannot be read",
+        f"the folder of pins {folder.path} cannot be read (No such file or directory); what it last held stays",
+    ]
+
+
 async def test_a_bug_over_one_dag_hides_no_other(
     served: Served, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -356,7 +422,7 @@ async def test_refreshing_goes_on_by_itself_and_sooner_when_asked(served: Served
     async with served(airflow) as dagcall:
         changed = asyncio.Event()
 
-        async def note() -> None:
+        async def note(_: object) -> None:
             changed.set()
 
         dagcall.catalog.on_change = note

@@ -193,3 +193,17 @@ async def test_a_look_that_fails_is_followed_by_the_next_one(served: Served, cap
 
     assert run.state == RunState.RUNNING
     assert "stumbled" not in caplog.text
+
+
+async def test_a_polled_run_that_runs_is_not_called_queued(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dagcall.answering.QUEUED_SECONDS", 0.0)
+    airflow = FakeAirflow()
+    airflow.add_dag(steps())
+
+    async with served(airflow, wait_seconds=0.1, airflow={"max_in_flight": 1}) as dagcall:  # one place: no streams
+        calling = asyncio.create_task(answer(dagcall, "steps"))
+        await until(lambda: dagcall.waiter.watched == 1)
+        airflow.start(airflow.runs[0])
+        content = await calling
+
+    assert content["message"].startswith("The run goes on (running). ")

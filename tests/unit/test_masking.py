@@ -168,3 +168,12 @@ def test_no_text_takes_long(fragment: str) -> None:
     began = time.process_time()
     Masker().masked(text)
     assert time.process_time() - began < 2
+
+
+def test_data_loses_known_secrets_by_value_and_nothing_else() -> None:
+    masker = Masker(["a long secret", "airflow"])
+    data = {"a long secret": ["x a%20long%20secret", 1, None, {"password": "airflow", "token": "ghp_" + "a" * 36}]}
+    assert masker.without_known(data) == {
+        "***": ["x ***", 1, None, {"password": "airflow", "token": "ghp_" + "a" * 36}]
+    }
+    assert Masker().without_known(data) is data

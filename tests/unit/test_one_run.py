@@ -448,12 +448,12 @@ async def test_a_full_line_turns_calls_away_at_once(served: Served) -> None:
         first = asyncio.create_task(call(dagcall, x=1))
         await hold.arrived()
         second = asyncio.create_task(call(dagcall, x=2))
-        await until(lambda: dagcall.runs.in_line == 1)
+        await until(lambda: dagcall.runs.in_line("local") == 1)
         turned_away = text_of(await call(dagcall, x=3))
         hold.release()
         await asyncio.gather(first, second)
 
-    assert turned_away.startswith("Nothing was started: 1 call is in line already; try again in ")
+    assert turned_away.startswith("Nothing was started: too many calls are in line already; try again in ")
     assert len(airflow.runs) == 2
 
 

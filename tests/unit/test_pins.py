@@ -2,10 +2,11 @@ import json
 import unicodedata
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dagcall.pins import difference, differences, pin_text
+from dagcall.pins import Pins, difference, differences, pin_text, pins_from_texts
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
@@ -33,21 +34,60 @@ def test_the_canonical_text() -> None:
 
 
 def test_the_order_of_keys_does_not_matter_and_that_of_arrays_does() -> None:
-    before = {"t": {"a": {"x": 1, "y": [1, 2]}}}
+    before = Pins({"t": {"a": {"x": 1, "y": [1, 2]}}})
     assert differences(before, {"t": {"a": {"y": [1, 2], "x": 1}}}) == {}
     assert list(differences(before, {"t": {"a": {"x": 1, "y": [2, 1]}}})) == ["t"]
 
 
 def test_tools_that_come_and_go_are_told() -> None:
-    assert differences({"old": {}, "same": {}}, {"new": {}, "same": {}}) == {
+    pins = Pins({"old": {}, "same": {}, "odd": {"_meta": 1}}, {"bad": "it is not JSON"})
+    assert differences(pins, {"bad": {}, "new": {}, "same": {}}) == {
+        "bad": "its pin is of no use: it is not JSON",
         "new": "published, but not pinned",
+        "odd": "pinned, but not published any more",
         "old": "pinned, but not published any more",
     }
 
 
+def test_a_tool_that_was_renamed_says_what_its_name_was() -> None:
+    meta = {"_meta": {"dagcall/dag_id": "some.dag"}}
+    assert differences(Pins({"old": meta, "both": meta}), {"new": meta, "both": meta}) == {
+        "new": "published, but not pinned; its dag was pinned as old",
+        "old": "pinned, but not published any more; its dag is published as new",
+    }
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (None, "it cannot be read"),
+        ("{", "it is not JSON (Expecting property name enclosed in double quotes: line 1 column 2 (char 1))"),
+        ("[" * 100_000, None),
+        ("[1]", "it does not hold a tool"),
+        ("{}", "it holds the tool None"),
+        ('{"name": "u"}', "it holds the tool 'u'"),
+    ],
+)
+def test_a_pin_that_is_of_no_use_costs_its_own_tool_only(text: str | None, reason: str | None) -> None:
+    pins = pins_from_texts({"t": text, "good": '{"name": "good"}'})
+    assert pins.tools == {"good": {"name": "good"}}
+    assert list(pins.broken) == ["t"]
+    assert reason is None or pins.broken["t"] == reason
+    assert pins.objection({"name": "good"}) is None
+    assert (pins.objection({"name": "t"}) or "").startswith("the pin of tool t is of no use: ")
+    assert pins.objection({"name": "x"}) == "tool x is not pinned; review it and run: dagcall pin x"
+    assert (pins.objection({"name": "good", "title": "x"}) or "").startswith("tool good differs from its pin:\ntitle:")
+
+
 def test_the_description_comes_first_and_shows_what_is_hidden() -> None:
-    pinned = {"annotations": {"a": 1}, "description": "Adds.\nKindly.", "title": "Add"}
-    published = {"annotations": {"a": 2}, "description": "Adds.\nAnd\u200b sends it off.", "title": "Add", "x": [1]}
+    pinned = {"annotations": {"a": 1}, "description": "Adds.\nKindly.", "title": "Add", "inputSchema": {"--a": 1}}
+    published = {
+        "annotations": {"a": 2},
+        "description": "Adds.\nAnd\u200b sends it off.",
+        "title": "Add",
+        "inputSchema": {},
+        "_x": [1],
+    }
 
     assert difference(pinned, published).splitlines() == [
         "description:",
@@ -59,7 +99,12 @@ def test_the_description_comes_first_and_shows_what_is_hidden() -> None:
         '  -  "a": 1',
         '  +  "a": 2',
         "   }",
-        "x:",
+        "inputSchema:",
+        "  -{",
+        '  -  "--a": 1',
+        "  -}",
+        "  +{}",
+        "_x:",
         "  +[",
         "  +  1",
         "  +]",

@@ -1,10 +1,24 @@
 """What is left of Markdown, and of characters that nobody sees."""
 
+import json
+import unicodedata
+from typing import Any
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dagcall.prose import Fence, fences, first_paragraph, plain_text, visible
+from dagcall.prose import (
+    Fence,
+    escaped,
+    fences,
+    first_paragraph,
+    has_hidden,
+    in_one_line,
+    plain_text,
+    visible,
+    without_hidden,
+)
 
 
 @pytest.mark.parametrize(
@@ -55,3 +69,45 @@ def test_visible_text_is_stable_and_encodable(text: str) -> None:
 
     assert visible(shown) == shown
     shown.encode()
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a\u200bb\u202ec\U000e0041d\x1b[31me\x9bf\rg", "abcd[31mefg"),
+        ("a\ufe0fb\U000e0100c\u3164d\u034fe", "abcde"),
+        ("a\u2028b\u2029c\u0085d", "a\nb\ncd"),
+        ("é e\u0301 \u4e2d \U0001f600\n\t", "é e\u0301 \u4e2d \U0001f600\n\t"),
+    ],
+)
+def test_what_nobody_sees_is_dropped(text: str, shown: str) -> None:
+    assert visible(text) == shown
+
+
+def test_where_a_line_is_a_statement_text_stays_on_it() -> None:
+    assert in_one_line("a\n2026-01-01 INFO\u2028b\tc") == "a 2026-01-01 INFO b c"
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(JSON)
+def test_escaped_json_means_the_same_and_hides_nothing(value: Any) -> None:
+    text = escaped(json.dumps(value, ensure_ascii=False, indent=2))
+    assert json.loads(text) == value
+    assert not {unicodedata.category(c) for c in text if c != "\n"} & {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+
+
+@given(JSON)
+def test_json_without_what_is_hidden_has_nothing_hidden(value: Any) -> None:
+    assert not has_hidden(without_hidden(value))
+
+
+@pytest.mark.parametrize("value", ["\u200b", ["\u200b"], {"\u200b": 1}, {"a": [{"b": "\u200b"}]}])
+def test_hidden_text_is_found_wherever_it_stands(value: Any) -> None:
+    assert has_hidden(value)
+    assert not has_hidden(["C:\\users", "a\r\nb", 1, None, {}])

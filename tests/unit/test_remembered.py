@@ -13,6 +13,7 @@ from dagcall.airflow import AirflowApi
 from dagcall.catalog import Catalog
 from dagcall.credentials import Credentials
 from dagcall.gate import Gate
+from dagcall.pins import Pins
 from dagcall.policy import ToolPolicy
 from dagcall.remembered import Remembered
 from dagcall.rest import AirflowRest
@@ -47,7 +48,8 @@ def airflow_with(*dag_ids: str) -> FakeAirflow:
 async def started(airflow: FakeAirflow, file: Path, *policies: ToolPolicy, pins: Any = None) -> AsyncIterator[Catalog]:
     """Begin to publish, as a server that starts does."""
     rest = AirflowRest(airflow.url, Credentials(None, now=lambda: 0.0), gate=Gate(), transport=airflow.transport)
-    catalog = Catalog(AirflowApi(rest), policies or (ALL,), pins=pins, remembered=Remembered(file))
+    read_pins = None if pins is None else lambda: Pins(pins)
+    catalog = Catalog(AirflowApi(rest), policies or (ALL,), read_pins=read_pins, remembered=Remembered(file))
     refreshing = asyncio.create_task(catalog.keep_fresh(60))
     try:
         yield catalog

@@ -90,14 +90,19 @@ def test_a_tool_promises_nothing_unless_somebody_says_so() -> None:
     )
 
 
-def test_values_in_a_schema_stay_as_they_are() -> None:
-    schema = {"enum": ["a\u200b"], "default": "a\u200b", "anyOf": [{"title": "x\u200b"}, True]}
+def test_values_that_decide_stay_as_they_are_and_nothing_else_hides_anything() -> None:
+    schema = {
+        "enum": ["a\u200b"],
+        "default": "a\u200b",
+        "anyOf": [{"title": "x\u200b", "examples": ["b", "\u200b"]}, True],
+        "$comment": "x\u200b",
+    }
     wire = tool_from_dag(dag(params=[Param("p", "a\u200b", schema, None)]), ToolPolicy(dag="d")).wire
 
     assert wire.input_schema["properties"]["p"] == {
         "enum": ["a\u200b"],
-        "default": "a\u200b",
         "anyOf": [{"title": "x"}, True],
+        "$comment": "x",
     }
 
 

@@ -1,0 +1,65 @@
+"""Tells clients that their list of tools has changed: those for whom it has, in the way that their revision has."""
+
+from collections.abc import Collection
+from typing import Any
+
+from mcp import MCPError
+from mcp.server import ServerRequestContext
+from mcp.server.session import ServerSession
+from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler, ToolsListChanged
+from mcp_types import INTERNAL_ERROR, NotificationParams, SubscriptionsListenRequestParams, SubscriptionsListenResult
+
+from dagcall.callers import Caller
+from dagcall.catalog import Catalog
+from dagcall.origins import caller_of
+from dagcall.tools import Tool
+
+MAX_STREAMS = 1024
+
+Context = ServerRequestContext[Any, Any]
+
+
+class Announcements:
+    """Knows who listens.
+
+    Args:
+        catalog: knows for whom there is a tool.
+    """
+
+    def __init__(self, catalog: Catalog) -> None:
+        self._catalog = catalog
+        self._streams: dict[ListenHandler, tuple[Caller, InMemorySubscriptionBus]] = {}
+        self._session: tuple[Caller, ServerSession] | None = None
+        """Of a handshake-era client: on stdio there is exactly one."""
+
+    async def remember_session(self, ctx: Context, _params: NotificationParams) -> None:
+        """Take note of a client that has shaken hands."""
+        self._session = caller_of(ctx), ctx.session
+
+    async def listen(self, ctx: Context, params: SubscriptionsListenRequestParams) -> SubscriptionsListenResult:
+        """Serve a stream of announcements until the client closes it."""
+        if len(self._streams) >= MAX_STREAMS:
+            raise MCPError(code=INTERNAL_ERROR, message="Too many clients listen for changes already.")
+        bus = InMemorySubscriptionBus()
+        stream = ListenHandler(bus)
+        self._streams[stream] = caller_of(ctx), bus
+        try:
+            return await stream(ctx, params)
+        finally:
+            del self._streams[stream]
+
+    async def announce(self, changed: Collection[Tool]) -> None:
+        """Tell everybody for whom one of these tools is, or was, there."""
+        for caller, bus in list(self._streams.values()):
+            if self._concerns(caller, changed):
+                await bus.publish(ToolsListChanged())
+        if self._session is not None and self._concerns(self._session[0], changed):
+            await self._session[1].send_tool_list_changed()
+
+    def close(self) -> None:
+        """End all streams."""
+        for stream in list(self._streams):
+            stream.close()
+
+    def _concerns(self, caller: Caller, changed: Collection[Tool]) -> bool:
+        return any(self._catalog.may_use(caller, tool) for tool in changed)

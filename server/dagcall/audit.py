@@ -1,0 +1,189 @@
+"""The audit log: one line of JSON for each request that starts, reads, answers or stops something, refused ones too.
+
+What was asked and what came of it, by whom; never a result. Arguments are there as a keyed digest, or with secrets
+masked, or not at all. A file that is renamed is opened anew, so that the platform's rotation works as it is.
+"""
+
+import asyncio
+import hashlib
+import hmac
+import json
+import logging
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from logging.handlers import WatchedFileHandler
+from pathlib import Path
+from typing import Any, Literal
+
+from mcp_types import CallToolResult, InputRequiredResult
+
+from dagcall.allowances import STDERR
+from dagcall.errors import AirflowError, CallerError, ConfigError, RunError
+from dagcall.identity import run_id_in
+from dagcall.masking import Masker
+from dagcall.origins import Origin
+
+MAX_ARGUMENTS = 20_000
+MAX_TEXT = 300
+ArgumentsAs = Literal["digest", "full", "none"]
+
+
+@dataclass(slots=True)
+class Line:
+    """One request, while it goes on."""
+
+    tool: str | None = None
+    dag: str | None = None
+    run_id: str | None = None
+    outcome: str = "done"
+    error: str | None = None
+
+    def failed(self, error: BaseException) -> None:
+        """Take note of why the request is not answered as was asked."""
+        self.error = str(error) or type(error).__name__
+        kinds = ((CallerError, "refused"), (RunError, "failed"), (AirflowError, "airflow"))
+        self.outcome = next((name for kind, name in kinds if isinstance(error, kind)), "error")
+        self.run_id = self.run_id or run_id_in(self.error)
+
+    def answered(self, outcome: CallToolResult | InputRequiredResult | Mapping[str, Any]) -> None:
+        """Take note of what a call is answered with; a mapping is a task."""
+        if isinstance(outcome, InputRequiredResult):
+            self.outcome = "input_required"
+        elif isinstance(outcome, CallToolResult):
+            content = outcome.structured_content or {}
+            self.outcome = str(content.get("state", "error" if outcome.is_error else "done"))
+            self.run_id = content.get("dag_run_id", self.run_id)
+        else:
+            self.outcome, self.run_id = "task", run_id_in(str(outcome.get("taskId")))
+
+
+class Audit:
+    """Writes the log.
+
+    Args:
+        write: takes one line; None for no log.
+        arguments: what of a request's arguments is written.
+        masker: hides secrets in arguments and errors.
+        key: digests are made with it, so that nobody can guess what was digested.
+        wall_clock: the time in UTC.
+    """
+
+    def __init__(
+        self,
+        write: Callable[[str], None] | None,
+        *,
+        arguments: ArgumentsAs,
+        masker: Masker,
+        key: bytes,
+        wall_clock: Callable[[], datetime],
+    ) -> None:
+        self._write = write
+        self._arguments = arguments
+        self._masker = masker
+        self._key = key
+        self._wall_clock = wall_clock
+
+    @contextmanager
+    def request(
+        self,
+        origin: Origin,
+        method: str,
+        arguments: object,
+        *,
+        tool: str | None = None,
+        dag: str | None = None,
+        about: str = "",
+    ) -> Iterator[Line]:
+        """Write a line when the block ends; the block tells it how.
+
+        Args:
+            origin: who asks.
+            method: what for.
+            arguments: with what.
+            tool: which tool it is about, known or not.
+            dag: the tool's dag.
+            about: a text that may name the run.
+        """
+        line = Line(tool, dag, run_id_in(about))
+        if self._write is None:
+            yield line
+            return
+        begun_at, started = self._wall_clock(), asyncio.get_running_loop().time()
+        try:
+            yield line
+        except asyncio.CancelledError:
+            line.outcome = "left"
+            raise
+        except BaseException as error:
+            if line.error is None:
+                line.failed(error)
+            raise
+        finally:
+            seconds = asyncio.get_running_loop().time() - started
+            told = {
+                "time": begun_at.isoformat(timespec="milliseconds"),
+                "method": method[:MAX_TEXT],
+                "caller": origin.caller.id,
+                "label": origin.caller.label,
+                "client": origin.client,
+                "request": origin.request_id,
+                "trace": origin.trace_id,
+                "tool": line.tool and line.tool[:MAX_TEXT],
+                "dag": line.dag,
+                **self._shown(arguments),
+                "run": line.run_id and line.run_id[:MAX_TEXT],
+                "outcome": line.outcome,
+                "seconds": round(seconds, 3),
+                "error": line.error and self._masker.masked(line.error.partition("\n")[0])[:MAX_TEXT],
+            }
+            self._write(_one_line({name: value for name, value in told.items() if value is not None}))
+
+    def _shown(self, arguments: object) -> dict[str, str]:
+        if self._arguments == "none":
+            return {}
+        try:
+            text = json.dumps(arguments, sort_keys=True, separators=(",", ":"), default=str)
+        except (RecursionError, TypeError, ValueError):  # too deep, or a number of too many digits: refused anyway
+            return {"arguments": "(no JSON)"}
+        if self._arguments == "digest":
+            digest = hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()
+            return {"arguments_digest": f"hmac-sha256:{digest}"}
+        masked = self._masker.masked(text)
+        return {"arguments": masked if len(masked) <= MAX_ARGUMENTS else f"{masked[:MAX_ARGUMENTS]}… (cut)"}
+
+
+def _one_line(told: Mapping[str, Any]) -> str:
+    """Return JSON without a control character in it."""
+    return json.dumps(told, ensure_ascii=True).replace("\x7f", "\\u007f")
+
+
+@contextmanager
+def opened(file: Path | None) -> Iterator[Callable[[str], None] | None]:
+    """Open the log for as long as the block lasts, and yield what takes its lines; None for no log.
+
+    Raises:
+        ConfigError: the file cannot be written.
+    """
+    if file is None:
+        yield None
+        return
+    handler = _handler(file)
+    logger = logging.Logger("dagcall.audit")  # noqa: LOG001 - nothing that is set for other logs silences it
+    logger.addHandler(handler)
+    try:
+        yield logger.info
+    finally:
+        handler.close()
+
+
+def _handler(file: Path) -> logging.Handler:
+    if file == STDERR:
+        return logging.StreamHandler(sys.stderr)
+    try:
+        file.touch(mode=0o600)  # only a file that is not there gets this mode
+        return WatchedFileHandler(file, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"audit.file: {file} cannot be written: {error.strerror}") from error

@@ -1,0 +1,67 @@
+"""One call of a tool, and the run that it gets."""
+
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from dagcall.accounts import Account
+from dagcall.errors import AirflowUnreachable
+from dagcall.ledger import Entry
+from dagcall.model import Json, Run
+from dagcall.tools import WAIT_TOOL_NAME, Tool
+
+MAX_NOTE_TEXT = 800
+"""Characters of a note; nonce, receipts and who answered questions come behind it, and Airflow takes 1,000."""
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """One call of a tool."""
+
+    tool: Tool
+    arguments: Mapping[str, Json]
+    conf: Mapping[str, Json]
+    caller: str
+    """Who calls; a run's owner."""
+    deadline: float
+    """When the caller has to have an answer, by the loop's clock."""
+    key: str | None = None
+    """The caller's idempotency key."""
+    note: str = ""
+    account: Account | None = None
+    """In whose name the run is started; None: dagcall's own."""
+    nonce: str = field(default_factory=lambda: secrets.token_hex(8))
+    """Written into the run's note, to know this call's run from another one of the same id."""
+
+    @property
+    def full_note(self) -> str:
+        """The note with the nonce."""
+        return f"{self.note[:MAX_NOTE_TEXT]} [{self.nonce}]".lstrip()
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """The run of a call."""
+
+    run: Run
+    entry: Entry
+    """Counts this call among those who wait."""
+    is_replayed: bool
+    """Whether the run had ended before this call came."""
+
+
+def unstarted(call: Call, entry: Entry, error: AirflowUnreachable, *, is_unsure: bool) -> AirflowUnreachable:
+    """Return what a caller is told whose run could not be started, or perhaps was."""
+    if not is_unsure:
+        return AirflowUnreachable(f"Nothing was started: {error}.", is_effect_possible=False)
+    run = f"run {entry.run_id} of dag {call.tool.dag_id}"
+    return AirflowUnreachable(
+        (
+            f"This call belongs to {run}, but what became of it is not known: {error}."
+            if entry.is_started
+            else f"Whether {run} was started is not known: {error}."
+        )
+        + f" Calling again with the same arguments finds out and starts no second run; {WAIT_TOOL_NAME} with tool "
+        f"{call.tool.name!r} and this run id only looks.",
+        is_effect_possible=True,
+    )

@@ -1,0 +1,60 @@
+"""What dagcall lets through, Airflow takes, or refuses in words: never an error of its own."""
+
+import asyncio
+import time
+import uuid
+from contextlib import suppress
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+
+from dagcall.airflow import AirflowApi, DagQuery
+from dagcall.credentials import Credentials, static_token
+from dagcall.errors import AirflowRejected, InvalidArguments, ToolUnpublishable
+from dagcall.gate import Gate
+from dagcall.policy import ToolPolicy
+from dagcall.rest import AirflowRest
+from dagcall.tools import Tool, tool_from_dag
+from tests.any_arguments import any_arguments, grown
+from tests.contract.fake_side import ContractAirflow
+
+
+async def tools_with_params(api: AirflowApi) -> list[Tool]:
+    tools = []
+    for summary in await api.fetch_dags(DagQuery(tag="params")):
+        with suppress(ToolUnpublishable):
+            tools.append(tool_from_dag(await api.fetch_dag(summary.dag_id), ToolPolicy(dag=summary.dag_id)))
+    return [tool for tool in tools if tool.input.properties]
+
+
+async def test_no_arguments_make_airflow_stumble(airflow: ContractAirflow) -> None:
+    rest = AirflowRest(
+        airflow.url,
+        Credentials(static_token(airflow.token()), now=time.time),
+        gate=Gate(),
+        transport=airflow.transport,
+    )
+    api = AirflowApi(rest)
+    loop = asyncio.get_running_loop()
+    started = 0
+
+    async def call(tool: Tool, arguments: dict[str, Any]) -> None:
+        nonlocal started
+        with suppress(InvalidArguments, AirflowRejected):
+            conf = tool.input.conf_from_arguments(arguments, tool=tool.name)
+            run_id = f"mcp__{uuid.uuid4().hex}"
+            await api.trigger(tool.dag_id, run_id=run_id, conf=conf, logical_date=None, note="")
+            started += 1
+
+    def try_any(tool: Tool) -> None:
+        @settings(max_examples=12, deadline=None, database=None, suppress_health_check=list(HealthCheck))
+        @given(any_arguments(tool.input.properties))
+        def try_it(arguments: dict[str, Any]) -> None:
+            asyncio.run_coroutine_threadsafe(call(tool, grown(arguments)), loop).result(30)
+
+        try_it()
+
+    for tool in await tools_with_params(api):
+        await asyncio.to_thread(try_any, tool)
+    await rest.aclose()
+    assert started > 0

@@ -1,0 +1,157 @@
+"""In whose name Airflow starts, stops and answers: the account of the caller, and dagcall's own for looking."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from dagcall.config import Settings, load_settings
+from tests.fake_airflow import FakeAirflow, FakeDag, FakeTask
+from tests.fake_airflow.access import FakeUser
+from tests.unit.conftest import Served
+from tests.unit.test_calls import add, answer, refusal
+from tests.unit.test_quotas import briefly, waits
+
+
+@pytest.fixture
+def airflow(tmp_path: Path) -> FakeAirflow:
+    """Airflow with a clerk who may write, and the files with passwords and tokens."""
+    airflow = FakeAirflow()
+    airflow.access.users["clerk"] = FakeUser("clerk", "clerk-password")
+    (tmp_path / "clerk").write_text("clerk-password", encoding="utf-8")
+    (tmp_path / "viewer").write_text("viewer", encoding="utf-8")
+    (tmp_path / "token").write_text(airflow.access.token("clerk"), encoding="utf-8")
+    return airflow
+
+
+def logging_in(folder: Path, user: str, *callers: str) -> dict[str, Any]:
+    return {"callers": callers or ["*"], "username": user, "password_file": str(folder / user)}
+
+
+async def test_a_run_is_started_as_the_caller_s_account_and_watched_as_dagcall_s(
+    served: Served, airflow: FakeAirflow, tmp_path: Path
+) -> None:
+    airflow.add_dag(add())
+    accounts = [logging_in(tmp_path, "viewer", "key:ci"), logging_in(tmp_path, "clerk", "local")]
+
+    async with served(airflow, dags=["*"], accounts=accounts) as dagcall:
+        content = await answer(dagcall, "add", x=1)
+
+    assert content["results"] == {"total": 3}
+    assert airflow.runs[0].triggering_user_name == "clerk"
+    assert airflow.access.logins == 2
+
+
+async def test_a_token_in_a_file_will_do(served: Served, airflow: FakeAirflow, tmp_path: Path) -> None:
+    airflow.add_dag(add())
+    accounts = [{"callers": ["*"], "token_file": str(tmp_path / "token")}]
+
+    async with served(airflow, dags=["*"], accounts=accounts) as dagcall:
+        await answer(dagcall, "add", x=1)
+
+    assert airflow.runs[0].triggering_user_name == "clerk"
+
+
+async def test_dagcall_s_own_account_acts_where_that_is_said(served: Served, airflow: FakeAirflow) -> None:
+    airflow.add_dag(add())
+
+    async with served(airflow, dags=["*"], accounts=[{"callers": ["local"], "is_own": True}]) as dagcall:
+        await answer(dagcall, "add", x=1)
+
+    assert airflow.runs[0].triggering_user_name == "admin"
+
+
+async def test_what_the_account_may_not_do_is_not_done(served: Served, airflow: FakeAirflow, tmp_path: Path) -> None:
+    airflow.add_dag(add())
+
+    async with served(airflow, dags=["*"], accounts=[logging_in(tmp_path, "viewer")]) as dagcall:
+        text = await refusal(dagcall, "add", x=1)
+
+    assert text == (
+        "Nothing was started: dagcall starts your runs with Airflow's account 'viewer', and Airflow does not let it "
+        "run dag add. Whoever runs Airflow can change that."
+    )
+    assert airflow.runs == []
+
+
+async def test_an_account_may_start_and_not_stop(served: Served, airflow: FakeAirflow, tmp_path: Path) -> None:
+    airflow.add_dag(waits())
+
+    async with served(airflow, dags=["*"], accounts=[logging_in(tmp_path, "clerk")]) as dagcall:
+        await briefly(dagcall, x=1)
+        (run,) = airflow.runs
+        airflow.access.users["clerk"] = FakeUser("clerk", "clerk-password", "viewer")
+        text = await refusal(dagcall, "cancel_dag_run", tool="waits", dag_run_id=run.run_id)
+
+    assert "403" in text
+    assert run.state != "failed"
+
+
+async def test_whoever_has_no_account_starts_nothing(served: Served, airflow: FakeAirflow, tmp_path: Path) -> None:
+    airflow.add_dag(add())
+
+    async with served(airflow, dags=["*"], accounts=[logging_in(tmp_path, "clerk", "group:finance")]) as dagcall:
+        text = await refusal(dagcall, "add", x=1)
+
+    assert text.startswith("Nothing was changed: dagcall has no account of Airflow that acts for you.")
+    assert airflow.runs == []
+
+
+async def test_the_passwords_of_accounts_are_masked(served: Served, airflow: FakeAirflow, tmp_path: Path) -> None:
+    def fail(_: Any) -> None:
+        raise ValueError("it said clerk-password")
+
+    airflow.add_dag(FakeDag("fails", tasks=[FakeTask("it", fail)]))
+
+    async with served(airflow, dags=["*"], accounts=[logging_in(tmp_path, "clerk")]) as dagcall:
+        text = await refusal(dagcall, "fails")
+
+    assert "it said ***" in text
+
+
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {},
+        {"username": "clerk"},
+        {"password_file": "p"},
+        {"username": "clerk", "password_file": "p", "is_own": True},
+        {"token_file": "t", "is_own": True},
+    ],
+)
+def test_an_entry_is_one_account(entry: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError, match="give username and password_file, or token_file, or is_own = true"):
+        Settings.model_validate({"accounts": [{"callers": ["*"], **entry}]})
+
+
+def test_files_are_meant_from_the_settings_file(tmp_path: Path) -> None:
+    file = tmp_path / "dagcall.toml"
+    file.write_text(
+        '[audit]\nfile = "audit.jsonl"\n\n[[accounts]]\ncallers = ["*"]\ntoken_file = "token"\n', encoding="utf-8"
+    )
+
+    settings = load_settings(file, environ={})
+
+    assert settings.audit.file == tmp_path / "audit.jsonl"
+    assert settings.accounts[0].token_file == tmp_path / "token"
+    assert settings.accounts[0].name == "token"
+
+
+async def test_the_caller_is_in_the_conf_where_that_is_configured(served: Served, airflow: FakeAirflow) -> None:
+    airflow.add_dag(FakeDag("d", params={"requested_by": "nobody"}))
+
+    async with served(airflow, tools=[{"dag": "d", "identity_param": "requested_by"}]) as dagcall:
+        await answer(dagcall, "d")
+        forged = await refusal(dagcall, "d", requested_by="somebody")
+        schema = dagcall.catalog.tool("d").wire.input_schema
+
+    assert airflow.runs[0].conf == {"requested_by": "local"}
+    assert "requested_by: there is no such argument" in forged
+    assert schema["properties"] == {}
+
+
+def test_an_identity_param_is_nothing_else() -> None:
+    tool = {"dag": "d", "identity_param": "who", "fixed": {"who": "me"}}
+    with pytest.raises(ValidationError, match="identity_param 'who' is fixed or hidden, too"):
+        Settings.model_validate({"tools": [tool]})

@@ -1,0 +1,237 @@
+"""The issuer's keys and its word on tokens: when it is asked, and what is taken.
+
+tests/e2e/test_callers.py sends every kind of token over HTTP.
+"""
+
+import asyncio
+from typing import Any
+
+import httpx
+import pytest
+
+from dagcall.errors import IssuerAway
+from dagcall.rest import IssuerHttp
+from dagcall.tokens import (
+    INTROSPECTION_SECONDS,
+    KEYS_SECONDS,
+    READ_BURST,
+    READ_INTERVAL_SECONDS,
+    STALE_SECONDS,
+    IntrospectedTokens,
+    InvalidToken,
+    IssuerKeys,
+    JwtTokens,
+    Rules,
+    claims_for_us,
+)
+from tests.authorization_server import AUDIENCE, CLIENT, AuthorizationServer, SigningKey
+
+RULES = Rules("http://127.0.0.1:1", AUDIENCE, "groups")
+NOW = 1_000_000.0
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.seconds = NOW
+
+    def __call__(self) -> float:
+        return self.seconds
+
+
+class Issuer:
+    """An authorization server in this process, and dagcall's side of it."""
+
+    def __init__(self, *, url: str | None = None) -> None:
+        self.server = AuthorizationServer()
+        self.http = IssuerHttp(transport=httpx.ASGITransport(self.server.app), client=CLIENT)
+        self.clock = Clock()
+        self.keys = IssuerKeys(self.http, issuer=self.server.issuer, url=url, now=self.clock)
+        self.tokens = JwtTokens(RULES, self.keys)
+
+
+async def test_keys_are_read_once_for_many_tokens() -> None:
+    issuer = Issuer()
+
+    callers = await asyncio.gather(*(issuer.tokens.caller(issuer.server.token()) for _ in range(20)))
+
+    assert {caller.id for caller in callers} == {"http://127.0.0.1:1#u-1"}
+    assert issuer.server.key_reads == 1
+
+
+async def test_keys_are_read_again_as_they_grow_old() -> None:
+    issuer = Issuer()
+    old = issuer.server.token()
+    await issuer.tokens.caller(old)
+    issuer.server.rotate(SigningKey("second"))
+    await issuer.tokens.caller(old)
+
+    issuer.clock.seconds += KEYS_SECONDS + 1
+
+    with pytest.raises(InvalidToken, match="a key that the issuer does not have"):
+        await issuer.tokens.caller(old)
+
+
+async def test_known_keys_are_used_for_a_while_when_the_issuer_is_away() -> None:
+    issuer = Issuer()
+    token = issuer.server.token()
+    await issuer.tokens.caller(token)
+    issuer.server.is_away = True
+
+    issuer.clock.seconds += STALE_SECONDS - 1
+    assert (await issuer.tokens.caller(token)).label == "u-1"
+
+    issuer.clock.seconds += 2
+    with pytest.raises(IssuerAway):
+        await issuer.tokens.caller(token)
+
+
+async def test_made_up_key_ids_cost_the_issuer_little() -> None:
+    issuer = Issuer()
+
+    async def forge(number: int) -> None:
+        with pytest.raises(InvalidToken):
+            await issuer.tokens.caller(issuer.server.token(header={"kid": f"made up {number}"}))
+
+    for number in range(20):
+        await forge(number)
+    assert issuer.server.key_reads == READ_BURST
+
+    issuer.clock.seconds += READ_INTERVAL_SECONDS
+    for number in range(20):
+        await forge(number)
+    assert issuer.server.key_reads == READ_BURST + 1
+
+
+async def test_a_token_that_names_no_key_is_signed_with_the_only_one() -> None:
+    issuer = Issuer()
+    token = issuer.server.token(header={"kid": None})
+
+    assert (await issuer.tokens.caller(token)).label == "u-1"
+
+    issuer.server.keys.append(SigningKey("second"))
+    issuer.clock.seconds += KEYS_SECONDS + 1
+    with pytest.raises(InvalidToken):
+        await issuer.tokens.caller(token)
+
+
+async def test_keys_for_something_else_are_not_for_signatures() -> None:
+    issuer = Issuer()
+
+    class ForSecrets(SigningKey):
+        @property
+        def published(self) -> dict[str, Any]:
+            return super().published | {"use": "enc"}
+
+    issuer.server.rotate(ForSecrets("first"))
+
+    with pytest.raises(InvalidToken):
+        await issuer.tokens.caller(issuer.server.token())
+
+
+async def test_the_settings_may_say_where_the_keys_are() -> None:
+    issuer = Issuer(url="http://127.0.0.1:1/keys")
+
+    assert (await issuer.tokens.caller(issuer.server.token())).label == "u-1"
+
+
+@pytest.mark.parametrize(
+    "metadata",
+    [
+        {"issuer": "https://other.example", "jwks_uri": "https://other.example/keys"},
+        {"issuer": "https://issuer.example", "jwks_uri": "http://issuer.example/keys"},
+        {"issuer": "https://issuer.example"},
+        ["nothing"],
+    ],
+)
+async def test_metadata_that_leads_elsewhere_is_not_followed(metadata: Any) -> None:
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(str(request.url))
+        return httpx.Response(200, json=metadata)
+
+    http = IssuerHttp(transport=httpx.MockTransport(answer))
+    with pytest.raises(IssuerAway):
+        await IssuerKeys(http, issuer="https://issuer.example/team", url=None).key("first")
+    assert asked == [
+        "https://issuer.example/team/.well-known/openid-configuration",
+        "https://issuer.example/.well-known/oauth-authorization-server/team",
+    ]
+
+
+async def test_no_redirect_is_followed() -> None:
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.url.host)
+        return httpx.Response(302, headers={"location": "https://elsewhere.example"}, json={})
+
+    http = IssuerHttp(transport=httpx.MockTransport(answer), client=CLIENT)
+    with pytest.raises(IssuerAway):
+        await http.get("https://issuer.example/keys")
+    with pytest.raises(IssuerAway):
+        await http.post("https://issuer.example/introspect", {"token": "t"})
+    assert asked == ["issuer.example", "issuer.example"]
+    await http.aclose()
+
+
+async def test_what_the_issuer_says_of_a_token_is_kept_for_a_while() -> None:
+    issuer = Issuer()
+    tokens = IntrospectedTokens(RULES, issuer.http, "http://127.0.0.1:1/introspect", wall_clock=issuer.clock)
+    said = {"active": True, "sub": "u-1", "aud": AUDIENCE, "exp": NOW + 1000, "groups": ["finance"]}
+    issuer.server.introspected = {"long": said, "short": said | {"exp": NOW + 5}}
+
+    for _ in range(3):
+        assert (await tokens.caller("long")).groups == {"finance"}
+    assert issuer.server.questions == 1
+
+    issuer.clock.seconds += INTROSPECTION_SECONDS
+    issuer.server.introspected.pop("long")
+    with pytest.raises(InvalidToken):
+        await tokens.caller("long")
+
+
+async def test_an_answer_is_kept_no_longer_than_its_token() -> None:
+    issuer = Issuer()
+    tokens = IntrospectedTokens(RULES, issuer.http, "http://127.0.0.1:1/introspect", wall_clock=issuer.clock)
+    issuer.server.introspected = {"short": {"active": True, "sub": "u-1", "aud": AUDIENCE, "exp": NOW + 5}}
+    await tokens.caller("short")
+
+    issuer.clock.seconds += 36
+    with pytest.raises(InvalidToken, match="expired"):
+        await tokens.caller("short")
+
+
+async def test_a_token_that_is_far_too_long_is_not_even_sent() -> None:
+    issuer = Issuer()
+    tokens = IntrospectedTokens(RULES, issuer.http, "http://127.0.0.1:1/introspect")
+
+    with pytest.raises(InvalidToken, match="too long"):
+        await tokens.caller("x" * 20_000)
+    assert issuer.server.questions == 0
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ({"active": False}, "does not take it"),
+        ({"active": None}, "does not take it"),
+        ({"active": 1}, "does not take it"),
+        ({"iss": "https://other.example"}, "another issuer"),
+        ({"aud": "https://other.example"}, "another audience"),
+        ({"aud": [AUDIENCE + "x", 7, {}]}, "another audience"),
+        ({"aud": None}, "another audience"),
+        ({"exp": NOW - 31}, "expired"),
+        ({"exp": None}, "expired"),
+        ({"exp": True}, "expired"),
+        ({"exp": "soon"}, "expired"),
+        ({"nbf": NOW + 31}, "not valid yet"),
+        ({"nbf": "soon"}, "not valid yet"),
+    ],
+)
+def test_what_an_issuer_says_of_a_token_is_checked(changed: dict[str, Any], reason: str) -> None:
+    claims = {"active": True, "iss": RULES.issuer, "aud": [AUDIENCE], "exp": NOW, "nbf": NOW}
+    assert claims_for_us(claims, RULES, now=NOW) == claims
+
+    with pytest.raises(InvalidToken, match=reason):
+        claims_for_us(claims | changed, RULES, now=NOW)
