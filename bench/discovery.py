@@ -4,6 +4,7 @@ import asyncio
 import shutil
 import sys
 import time
+from pathlib import Path
 
 from bench.mcp_client import McpConnection
 from bench.servers import Servers
@@ -12,7 +13,7 @@ from bench.table import DAGCALL, NotMeasured, Table
 from dagcall.demo.stack import NotReady
 
 DAGS_IN_FILE = 1000
-OWN_TOOLS = 2
+OWN_TOOLS = 3
 PARSE_SECONDS = 240.0
 LIST_SECONDS = 180.0
 LOOK_SECONDS = 0.2
@@ -31,7 +32,21 @@ async def measure(table: Table, servers: Servers, airflow: StockAirflow) -> None
         return
     finally:
         file.unlink()
-    config = servers.write_config(airflow.account(f"http://127.0.0.1:{airflow.port}"), dags="many_*")
+    cache = servers.work / "cache-of-a-thousand"
+    shutil.rmtree(cache, ignore_errors=True)
+    account = airflow.account(f"http://127.0.0.1:{airflow.port}")
+    config = servers.write_config(account, dags="many_*", cache=cache)
+    serving, took, listed = await seconds_until_listed(servers, config)
+    table.put(SECTION, "from dagcall's start until it answers", "s", DAGCALL, serving)
+    late = NotMeasured(f"{listed} were listed after {LIST_SECONDS:.0f} s")
+    table.put(SECTION, what, "s", DAGCALL, took if listed >= DAGS_IN_FILE else late, at_most=60)
+    _, took, listed = await seconds_until_listed(servers, config)
+    again = took if listed >= DAGS_IN_FILE else late
+    table.put(SECTION, f"{what}, started again, with the tools remembered", "s", DAGCALL, again)
+
+
+async def seconds_until_listed(servers: Servers, config: Path) -> tuple[float, float, int]:
+    """Start dagcall; return how long it took to answer, and to list all dags, and how many it then listed."""
     words = [sys.executable, "-m", "dagcall", "serve", "--config", str(config)]
     began = time.perf_counter()
     async with servers.server("dagcall", lambda port: [*words, "--port", str(port)]) as server:
@@ -41,7 +56,4 @@ async def measure(table: Table, servers: Servers, airflow: StockAirflow) -> None
             async with await McpConnection.opened(server.port) as connection:
                 listed = len((await connection.list_tools())["tools"]) - OWN_TOOLS
             await asyncio.sleep(LOOK_SECONDS)
-        took = time.perf_counter() - began
-    table.put(SECTION, "from dagcall's start until it answers", "s", DAGCALL, serving)
-    late = NotMeasured(f"{listed} were listed after {LIST_SECONDS:.0f} s")
-    table.put(SECTION, what, "s", DAGCALL, took if listed >= DAGS_IN_FILE else late, at_most=60)
+        return serving, time.perf_counter() - began, listed

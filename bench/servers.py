@@ -92,15 +92,19 @@ class Servers:
                 await until_async(is_ready, "dagcall", START_SECONDS)
             yield server
 
-    def write_config(self, airflow: Mapping[str, Any], *, dags: str, wait_seconds: float = 600.0) -> Path:
+    def write_config(
+        self, airflow: Mapping[str, Any], *, dags: str, wait_seconds: float = 600.0, cache: Path | None = None
+    ) -> Path:
         """Write a settings file of dagcall.
 
         Args:
             airflow: `{"url": …, "username": …, "password": …}`.
             dags: a pattern of dag ids.
             wait_seconds: how long a call waits.
+            cache: the folder in which dagcall remembers the dags for its next start; None for it to forget them.
         """
-        text = "[airflow]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in airflow.items())
+        text = "remember = false\n" if cache is None else f"cache_folder = {json.dumps(str(cache))}\n"
+        text += "[airflow]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in airflow.items())
         text += (
             f"max_in_line = 100_000\n[server]\nwait_seconds = {wait_seconds}\n[[tools]]\ndags = {json.dumps(dags)}\n"
         )

@@ -11,6 +11,7 @@ from bench.servers import HERE, Servers, environ
 from bench.table import BARE, DAGCALL, Table
 
 RUNS = 9
+AGAIN = "again"
 ANSWER_SECONDS = 30.0
 PROTOCOL = "2025-11-25"
 """What desktop clients still speak: with a handshake."""
@@ -19,16 +20,23 @@ PROTOCOL = "2025-11-25"
 async def measure(table: Table, servers: Servers) -> None:
     """Start both servers in turns."""
     async with servers.fake_airflow(dags=5) as account:
-        config = servers.write_config(account, dags="double_*")
-        dagcall = [sys.executable, "-m", "dagcall", "serve", "--stdio", "--config", str(config)]
+        first, again = (
+            [sys.executable, "-m", "dagcall", "serve", "--stdio", "--config", str(config)]
+            for config in (
+                servers.write_config(account, dags="double_*"),
+                servers.write_config(account, dags="double_*", cache=servers.work / "cache"),
+            )
+        )
         bare = [sys.executable, str(HERE / "bare_server.py"), "stdio"]
-        took: dict[str, list[float]] = {DAGCALL: [], BARE: []}
+        took: dict[str, list[float]] = {DAGCALL: [], AGAIN: [], BARE: []}
         for _ in range(RUNS):
-            took[DAGCALL].append(await seconds_to_first_list(dagcall, tools=7))
+            took[DAGCALL].append(await seconds_to_first_list(first, tools=8))
+            took[AGAIN].append(await seconds_to_first_list(again, tools=8))
             took[BARE].append(await seconds_to_first_list(bare, tools=2))
     what = f"process start to first tools/list, median of {RUNS}"
     table.put("Start-up, stdio", what, "s", DAGCALL, statistics.median(took[DAGCALL]), at_most=1.5)
     table.put("Start-up, stdio", what, "s", BARE, statistics.median(took[BARE]))
+    table.put("Start-up, stdio", f"{what}, with the tools remembered", "s", DAGCALL, statistics.median(took[AGAIN]))
 
 
 async def seconds_to_first_list(command: list[str], *, tools: int) -> float:

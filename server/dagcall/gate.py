@@ -38,7 +38,7 @@ class Purpose(IntEnum):
 
 
 class Gate:
-    """Lets a limited number of requests through at a time; discovery and streams get half of the places each at most.
+    """Lets a few requests through at a time; discovery gets a quarter of the places at most, and streams half.
 
     Args:
         limit: how many at most.
@@ -154,9 +154,8 @@ class Gate:
 
     def _has_place(self, purpose: Purpose) -> bool:
         limit = self._limit.current
-        share = max(limit // 2, 1) if purpose is Purpose.DISCOVERY else limit // 2
-        is_shared = purpose in {Purpose.DISCOVERY, Purpose.STREAM}
-        return self.in_flight < limit and not (is_shared and self._inside[purpose] >= share)
+        share = {Purpose.DISCOVERY: max(limit // 4, 1), Purpose.STREAM: limit // 2}.get(purpose, limit)
+        return self.in_flight < limit and self._inside[purpose] < share
 
     async def _wait(self, purpose: Purpose, who: str) -> None:
         in_line = self.waiting(purpose)

@@ -61,7 +61,7 @@ async def test_more_dags_than_fit_on_a_page_are_all_found(served: Served) -> Non
 
     assert len(listed.tools) == 253  # and three of dagcall's own, on one page
     assert listed.next_cursor is None
-    assert airflow.max_in_flight <= 4
+    assert airflow.max_in_flight <= 2
 
 
 @pytest.mark.parametrize(

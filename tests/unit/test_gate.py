@@ -43,7 +43,7 @@ async def test_no_more_than_the_limit_are_inside() -> None:
     assert (most, gate.in_flight) == (3, 0)
 
 
-async def test_discovery_gets_half_of_the_places() -> None:
+async def test_discovery_gets_a_quarter_of_the_places() -> None:
     gate, most = Gate(8), 0
 
     async def enter() -> None:
@@ -54,7 +54,7 @@ async def test_discovery_gets_half_of_the_places() -> None:
 
     await asyncio.gather(*(enter() for _ in range(20)))
 
-    assert most == 4
+    assert most == 2
 
 
 async def test_streams_take_half_of_the_places_and_wait_for_none() -> None:

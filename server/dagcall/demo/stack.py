@@ -173,6 +173,9 @@ def settings(folder: Folder, secrets: Secrets, port: int, environ: Mapping[str, 
         # Airflow derives it from base_url otherwise, not from the port.
         "CORE__EXECUTION_API_SERVER_URL": f"http://{HOST}:{port}/execution/",
         "DATABASE__SQL_ALCHEMY_CONN": database,
+        # With 5 and 10, which are the defaults, a dozen tasks and a few callers silence the api-server for a minute.
+        "DATABASE__SQL_ALCHEMY_POOL_SIZE": "20",
+        "DATABASE__SQL_ALCHEMY_MAX_OVERFLOW": "20",
         "API__HOST": HOST,
         "API__PORT": str(port),
         "API__BASE_URL": f"http://{HOST}:{port}",
