@@ -6,9 +6,11 @@ from pathlib import Path
 
 import pytest
 
+import dagcall
+
 ROOT = Path(__file__).parents[2]
 REQUIREMENTS = sorted(
-    [*ROOT.glob("server/dagcall/demo/*.txt"), *ROOT.glob("tests/*/requirements/*.txt")],
+    [*Path(dagcall.__file__).parent.glob("demo/*.txt"), *ROOT.glob("tests/*/requirements/*.txt")],
     key=lambda path: path.name,
 )
 HASH = r"--hash=sha256:[0-9a-f]{64}"
