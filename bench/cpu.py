@@ -36,7 +36,9 @@ async def measure(table: Table, servers: Servers) -> None:
                 what = f"{tools} tool{'s' if tools > 1 else ''}, {how}"
                 table.put(SECTION, what, "ms", DAGCALL, own, at_most=2 * base[at_once])
                 table.put(SECTION, what, "ms", BARE, base[at_once])
-    table.remark("The bare server makes no request; a call of dagcall makes three, over HTTP, to another process.")
+    table.remark(
+        "The bare server makes no request; a call of dagcall makes two or three, over HTTP, to another process."
+    )
 
 
 async def cpu_ms_per_call(server: Server, tool: str, at_once: int) -> float:
