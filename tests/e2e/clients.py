@@ -46,7 +46,7 @@ async def connected(
         if transport == "stdio":
             words = ["-m", "dagcall", "serve", "--stdio", "--config", str(demo.config)]
             # A secret of its own makes it a stranger to the demo's dagcall: equal calls of both are no retries.
-            environ = {**demo.environ, "DAGCALL_SERVER_SECRET": secrets.token_hex(32), "DAGCALL_REMEMBER": "false"}
+            environ = {**demo.environ, "DAGCALL_SERVER_SECRET": secrets.token_hex(32)}
             parameters = StdioServerParameters(command=sys.executable, args=words, env=environ)
             server = stdio_client(parameters, errlog=errlog)
         async with Client(server, mode=mode, message_handler=on_message, elicitation_callback=on_question) as client:

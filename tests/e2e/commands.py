@@ -19,9 +19,13 @@ _FOREIGN = re.compile(
 
 
 def clean_environ(**more: str) -> dict[str, str]:
-    """Return this process's environment without what would reach into dagcall, and with `more`."""
+    """Return this process's environment without what would reach into dagcall, and with `more`.
+
+    Neither a demo of this machine's user nor the dags of an Airflow that had the same port before are found in it.
+    """
     own = os.environ.items()  # noqa: TID251 - a child process begins with the environment of its parent
-    return {name: value for name, value in own if not _FOREIGN.match(name)} | more
+    clean = {name: value for name, value in own if not _FOREIGN.match(name)}
+    return clean | {"XDG_DATA_HOME": os.devnull, "DAGCALL_REMEMBER": "false"} | more
 
 
 def run_dagcall(

@@ -4,6 +4,7 @@ import json
 import signal
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -97,6 +98,21 @@ def test_an_airflow_that_comes_later_is_served_then() -> None:
     assert code == 0
     assert airflow_url in errors
     assert "Traceback" not in errors
+
+
+def test_a_restarted_server_lists_what_it_read_last(airflow: FakeAirflow, tmp_path: Path) -> None:
+    with served(airflow) as url:
+        environ = environ_for(url, DAGCALL_REMEMBER="true", DAGCALL_CACHE_FOLDER=str(tmp_path))
+        environ["DAGCALL_SERVER_WAIT_SECONDS"] = "1"
+        with stdio_server(environ) as server:
+            *_, answer = server.stream(MODERN, request(MODERN, 1, "tools/list", {}))
+            until(lambda: any(tmp_path.glob("dags-*.json")))
+    with stdio_server(environ) as server:
+        *_, again = server.stream(MODERN, request(MODERN, 1, "tools/list", {}))
+        *_, refused = server.stream(MODERN, request(MODERN, 2, "tools/call", call("echo", it="x")))
+    assert again["result"]["tools"] == answer["result"]["tools"]
+    assert {"echo", "endless", "nest"} < {tool["name"] for tool in again["result"]["tools"]}
+    assert "Nothing was started" in json.dumps(refused)
 
 
 def test_an_empty_allow_list_publishes_nothing_and_says_so(airflow: FakeAirflow) -> None:

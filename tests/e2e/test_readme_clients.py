@@ -19,7 +19,7 @@ from mcp.client.stdio import stdio_client
 from dagcall.config import load_settings
 from dagcall.demo.installation import cache_folder, find_uv, install_uv
 from tests.e2e.clients import text_of
-from tests.e2e.commands import run_dagcall
+from tests.e2e.commands import clean_environ, run_dagcall
 from tests.e2e.running_demo import RunningDemo
 
 README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
@@ -150,11 +150,10 @@ def desktop_server(snippet: Mapping[str, Any], demo: RunningDemo) -> StdioServer
         "…": airflow.password_file.read_text().strip(),
         "/home/you/dagcall.toml": str(demo.config),
     }
-    nothing_else = {name: value for name, value in demo.environ.items() if not name.startswith("XDG_")}
     return StdioServerParameters(
         command=sys.executable,
         args=["-m", "dagcall", *(own_values.get(word, word) for word in snippet["args"])],
-        env=nothing_else | {name: own_values.get(value, value) for name, value in snippet.get("env", {}).items()},
+        env=clean_environ() | {name: own_values.get(value, value) for name, value in snippet.get("env", {}).items()},
     )
 
 
