@@ -39,7 +39,8 @@ The map, from what knows nothing to what knows everything. A module imports only
     config        the one reader of the environment and of dagcall.toml
     gate          how many requests to Airflow may be in flight, and who is next
     credentials   the token for Airflow, renewed before it runs out
-    rest          one request to Airflow, and every way in which it can fail; the one importer of httpx
+    transport     bytes to Airflow and back, and every way in which they do not arrive; the one importer of httpx
+    rest          one request to Airflow: credentials, the gate, retries, and what each status means
     tokens        what an authorization server says of a caller: JWTs, or introspection
     admission     whom HTTP lets in, and what it tells the others
     accounts      in whose name Airflow starts a caller's runs

@@ -30,9 +30,10 @@ from dagcall.mcp_server import McpServer
 from dagcall.pins import Pins
 from dagcall.quotas import Quotas
 from dagcall.remembered import Remembered
-from dagcall.rest import AirflowRest, IssuerHttp, log_in
+from dagcall.rest import AirflowRest, log_in
 from dagcall.runs import Runs
 from dagcall.tokens import IntrospectedTokens, IssuerKeys, JwtTokens, Rules, Tokens
+from dagcall.transport import IssuerHttp
 from dagcall.waiter import Waiter
 
 logger = logging.getLogger(__name__)

@@ -108,11 +108,20 @@ class AirflowUnreachable(AirflowError):
     Attributes:
         is_effect_possible: whether the request may have reached Airflow and taken effect.
         retry_after_seconds: when Airflow wants to be asked again; None if it did not say.
+        is_late: whether nothing at all came in time.
     """
 
-    def __init__(self, message: str, *, is_effect_possible: bool, retry_after_seconds: float | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        is_effect_possible: bool,
+        retry_after_seconds: float | None = None,
+        is_late: bool = False,
+    ) -> None:
         self.is_effect_possible = is_effect_possible
         self.retry_after_seconds = retry_after_seconds
+        self.is_late = is_late
         super().__init__(message)
 
 

@@ -1,23 +1,16 @@
-"""One request to Airflow: credentials, the gate, retries, and every way in which it can fail.
+"""One request to Airflow: credentials, the gate, retries, and what each status means.
 
-The only module that imports httpx. Knows status codes and JSON, not what a dag is.
+Knows status codes and JSON, not what a dag is; how bytes travel is `transport`'s business.
 
-What it takes care of, so that nobody else has to (measured on Airflow 3.1.8, 3.2.2 and 3.3.2):
-
-* 401 and 403 "Invalid JWT token" both mean "log in again", once.
-* No redirect is followed: it would carry the token to another host.
-* `Accept-Encoding: identity` on streams: an older Airflow's gzip holds every line back until the run has ended.
-* httpx's exceptions become ours here and nowhere else.
+401 and 403 "Invalid JWT token" both mean "log in again", once (measured on Airflow 3.1.8, 3.2.2 and 3.3.2).
 """
 
 import json
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import asynccontextmanager, contextmanager
-from ipaddress import ip_address
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from http import HTTPStatus
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
-import httpx
 import stamina
 
 from dagcall.credentials import Credentials
@@ -26,21 +19,21 @@ from dagcall.errors import (
     AirflowAnswerUnusable,
     AirflowAway,
     AirflowConflict,
+    AirflowError,
     AirflowNotFound,
     AirflowRefused,
     AirflowRejected,
     AirflowUnreachable,
-    IssuerAway,
 )
 from dagcall.gate import MAX_ANSWER_BYTES, Gate, Purpose
+from dagcall.transport import Answer, Transport
 
-CONNECT_SECONDS = 3.0
 READ_SECONDS = 15.0
 """An Airflow at rest answers within 40 ms; one that is starved of database connections takes 30 s to say 500."""
 READ_ATTEMPTS = 3
-ISSUER_SECONDS = 5.0
-"""An MCP client that waits for its first answer for long gives up."""
+LOG_IN_SECONDS = 30.0
 MAX_RETRY_AFTER_SECONDS = 60.0
+API = "/api/v2/"
 
 _T = TypeVar("_T")
 PARSE_ERRORS = (KeyError, TypeError, ValueError, AttributeError)
@@ -54,8 +47,7 @@ class AirflowRest:
         credentials: what to send as a bearer token.
         gate: what every request passes.
         max_answer_bytes: how much of an answer is read.
-        transport: in place of the network, for tests.
-        verify: TLS verification, as httpx takes it: True, or an `ssl.SSLContext`.
+        network: `transport` and `verify`, as `Transport` takes them.
     """
 
     def __init__(
@@ -65,22 +57,17 @@ class AirflowRest:
         *,
         gate: Gate,
         max_answer_bytes: int = MAX_ANSWER_BYTES,
-        transport: httpx.AsyncBaseTransport | None = None,
-        verify: Any = True,
+        **network: Any,
     ) -> None:
-        self._max_answer_bytes = max_answer_bytes
         self.url = url.rstrip("/")
         self.gate = gate
         self._credentials = credentials
-        self._http = httpx.AsyncClient(
-            base_url=f"{self.url}/api/v2/",
-            transport=transport,
-            verify=verify,
-            follow_redirects=False,
-            trust_env=_may_need_proxy(url),
-            timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS, pool=None),
-            limits=httpx.Limits(max_connections=None, max_keepalive_connections=gate.ceiling),
-            headers={"Accept": "application/json"},
+        self._http = Transport(
+            url,
+            read_seconds=READ_SECONDS,
+            max_answer_bytes=max_answer_bytes,
+            max_idle_connections=gate.ceiling,
+            **network,
         )
 
     async def aclose(self) -> None:
@@ -161,41 +148,17 @@ class AirflowRest:
             query: as everywhere.
             silence_seconds: how long no line at all is still normal.
         """
-        request = self._http.build_request(
-            "GET",
-            path,
-            params=query,
-            headers={
-                "Accept-Encoding": "identity",
-                "Accept": "application/x-ndjson",
-                **await _authorization(self._credentials),
-            },
-            timeout=httpx.Timeout(silence_seconds, connect=CONNECT_SECONDS, pool=None),
-        )
-        response = await self._sent(request, is_effect_possible=False, is_stream=True)
-        try:
-            if not response.is_success:
-                with _translated(self.url, is_effect_possible=False):
-                    await response.aread()
-                self._require_ok(response, path, is_effect_possible=False)
-            yield self._lines(response)
-        finally:
-            await response.aclose()
-
-    async def _lines(self, response: httpx.Response) -> AsyncIterator[str]:
-        with _translated(self.url, is_effect_possible=False):
-            line = bytearray()
-            async for chunk in response.aiter_bytes():
-                # Only where Airflow ends a line: httpx's own lines end at every line end that Unicode knows.
-                *ends, rest = chunk.split(b"\n")
-                for end in ends:
-                    if (line + end).strip():
-                        yield (line + end).decode(errors="replace")
-                    line.clear()
-                line += rest
-                self._require_readable(len(line), response)
-            if line.strip():
-                yield line.decode(errors="replace")
+        headers = await _authorization(self._credentials)
+        async with AsyncExitStack() as stack:
+            with _reported(self.gate):
+                answer = await stack.enter_async_context(
+                    self._http.stream(f"{API}{path}", headers=headers, query=query, silence_seconds=silence_seconds)
+                )
+            if isinstance(answer, Answer):
+                self._tell_gate(answer)
+                raise self._error(answer, path, is_effect_possible=False)
+            self.gate.answered()
+            yield answer
 
     def parsed(self, parse: Callable[[Any], _T], data: Any, path: str) -> _T:
         """Read an answer.
@@ -228,176 +191,103 @@ class AirflowRest:
         """Send one request through the gate, logging in again once if Airflow no longer takes the token."""
         credentials = credentials or self._credentials
         headers = {} if is_anonymous else await _authorization(credentials)
-        request = self._http.build_request(method, path, params=query, json=body)
-        request.headers.update(headers)
         is_effect_possible = method != "GET" and not is_question
-        response = await self._send(request, purpose, who, is_effect_possible=is_effect_possible)
-        if _says_log_in_again(response) and credentials.can_renew_after(_token_in(headers)):
+
+        async def send() -> Answer:
+            async with self.gate.place(purpose, who=who):
+                with _reported(self.gate):
+                    answer = await self._http.send(
+                        method,
+                        f"{API}{path}",
+                        headers=headers,
+                        query=query,
+                        body=body,
+                        is_effect_possible=is_effect_possible,
+                    )
+                self._tell_gate(answer)
+            return answer
+
+        answer = await send()
+        if _says_log_in_again(answer) and credentials.can_renew_after(_token_in(headers)):
             renewed = await _authorization(credentials)
             if renewed != headers:
-                request.headers.update(renewed)
-                response = await self._send(request, purpose, who, is_effect_possible=is_effect_possible)
-        self._require_ok(response, path, is_effect_possible=is_effect_possible)
-        return self.parsed(parse, response.text, path)
+                headers = renewed
+                answer = await send()
+        if not answer.is_success:
+            raise self._error(answer, path, is_effect_possible=is_effect_possible)
+        return self.parsed(parse, answer.text, path)
 
-    async def _send(
-        self, request: httpx.Request, purpose: Purpose, who: str, *, is_effect_possible: bool
-    ) -> httpx.Response:
-        async with self.gate.place(purpose, who=who):
-            return await self._sent(request, is_effect_possible=is_effect_possible)
-
-    async def _sent(
-        self, request: httpx.Request, *, is_effect_possible: bool, is_stream: bool = False
-    ) -> httpx.Response:
-        """Send a request and tell the gate how Airflow took it."""
-        with _reported(self.gate), _translated(self.url, is_effect_possible=is_effect_possible):
-            response = await self._http.send(request, stream=True)
-            content = None if is_stream else await self._content(response)
-        if response.status_code == httpx.codes.TOO_MANY_REQUESTS or response.is_server_error:
+    def _tell_gate(self, answer: Answer) -> None:
+        """Tell the gate how Airflow took a request."""
+        if answer.status == HTTPStatus.TOO_MANY_REQUESTS or answer.is_server_error:
             self.gate.failed(is_overload=True)
         else:
             self.gate.answered()
-        if is_stream:
-            return response
-        self._require_readable(len(content or b""), response)
-        by_hop = {"content-encoding", "content-length", "transfer-encoding"}
-        headers = [(name, value) for name, value in response.headers.items() if name not in by_hop]
-        return httpx.Response(response.status_code, headers=headers, content=content, request=request)
 
-    async def _content(self, response: httpx.Response) -> bytes:
-        """Return an answer's content, or a little more than may be read of it: no answer fills the memory."""
-        content = bytearray()
-        try:
-            async for chunk in response.aiter_bytes():
-                content += chunk
-                if len(content) > self._max_answer_bytes:
-                    break
-        finally:
-            await response.aclose()
-        return bytes(content)
-
-    def _require_readable(self, size: int, response: httpx.Response) -> None:
-        if size > self._max_answer_bytes:
-            raise AirflowAnswerTooLarge(
-                f"Airflow at {self.url} answered {response.request.url.path} with more than the "
-                f"{self._max_answer_bytes:,} bytes that dagcall reads (airflow.max_answer_bytes)"
-            )
-
-    def _require_ok(self, response: httpx.Response, path: str, *, is_effect_possible: bool) -> None:
+    def _error(self, answer: Answer, path: str, *, is_effect_possible: bool) -> AirflowError:
         """Turn a status that is no success into the error that it means."""
-        status = response.status_code
-        if response.is_success:
-            return
-        detail = _detail(response)
-        if status in {httpx.codes.UNAUTHORIZED, httpx.codes.FORBIDDEN}:
-            raise AirflowRefused(
+        status = answer.status
+        detail = _detail(answer)
+        if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+            return AirflowRefused(
                 f"Airflow at {self.url} refused /api/v2/{path} ({status}: {detail}); "
                 + (
                     "check the credentials in dagcall's settings"
-                    if status == httpx.codes.UNAUTHORIZED or "JWT" in detail
+                    if status == HTTPStatus.UNAUTHORIZED or "JWT" in detail
                     else "the account that dagcall uses may not do this"
                 )
             )
-        if status == httpx.codes.NOT_FOUND:
-            raise AirflowNotFound(f"Airflow at {self.url} has no {path} ({detail})")
-        if status == httpx.codes.CONFLICT:
-            raise AirflowConflict(f"Airflow at {self.url} says that {path} exists already")
-        if status in {httpx.codes.BAD_REQUEST, httpx.codes.UNPROCESSABLE_ENTITY}:
-            raise AirflowRejected(f"Airflow refused {path}: {detail}", reason=detail)
-        if status == httpx.codes.TOO_MANY_REQUESTS or response.is_server_error:
-            raise AirflowUnreachable(
+        if status == HTTPStatus.NOT_FOUND:
+            return AirflowNotFound(f"Airflow at {self.url} has no {path} ({detail})")
+        if status == HTTPStatus.CONFLICT:
+            return AirflowConflict(f"Airflow at {self.url} says that {path} exists already")
+        if status in {HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY}:
+            return AirflowRejected(f"Airflow refused {path}: {detail}", reason=detail)
+        if status == HTTPStatus.TOO_MANY_REQUESTS or answer.is_server_error:
+            return AirflowUnreachable(
                 f"Airflow at {self.url} cannot answer now ({status}); try again in a moment",
-                is_effect_possible=is_effect_possible and status != httpx.codes.TOO_MANY_REQUESTS,
-                retry_after_seconds=_retry_after(response),
+                is_effect_possible=is_effect_possible and status != HTTPStatus.TOO_MANY_REQUESTS,
+                retry_after_seconds=_retry_after(answer),
             )
-        raise AirflowAnswerUnusable(
+        return AirflowAnswerUnusable(
             f"{self.url} answered {path} with status {status}, which Airflow never does there; check the URL"
-            + (f" (it points to {response.headers['location']})" if "location" in response.headers else "")
+            + (f" (it points to {answer.headers['location']})" if "location" in answer.headers else "")
         )
 
 
-async def log_in(
-    url: str, username: str, password: str, *, gate: Gate, transport: Any = None, verify: Any = True
-) -> str:
+async def log_in(url: str, username: str, password: str, *, gate: Gate, **network: Any) -> str:
     """Get a token from `POST /auth/token` (the Simple and FAB auth managers), through the gate like everything else.
+
+    Args:
+        url: where Airflow's UI is.
+        username: whose token.
+        password: theirs.
+        gate: what the request passes.
+        network: `transport` and `verify`, as `Transport` takes them.
 
     Raises:
         AirflowRefused: wrong user name or password, or this Airflow has no password log-in.
         AirflowUnreachable: no answer.
     """
-    async with (
-        gate.place(Purpose.RESULT),
-        httpx.AsyncClient(
-            transport=transport, verify=verify, follow_redirects=False, trust_env=_may_need_proxy(url), timeout=30
-        ) as http,
-    ):
-        with _reported(gate), _translated(url, is_effect_possible=False):
-            response = await http.post(
-                f"{url.rstrip('/')}/auth/token", json={"username": username, "password": password}
-            )
-    if response.is_server_error:
+    http = Transport(url, read_seconds=LOG_IN_SECONDS, max_answer_bytes=MAX_ANSWER_BYTES, **network)
+    user = {"username": username, "password": password}
+    try:
+        async with gate.place(Purpose.RESULT):
+            with _reported(gate):
+                answer = await http.send("POST", "/auth/token", headers={}, body=user, is_effect_possible=False)
+    finally:
+        await http.aclose()
+    if answer.is_server_error:
         raise AirflowUnreachable(
-            f"Airflow at {url} cannot log anybody in now ({response.status_code})", is_effect_possible=False
+            f"Airflow at {url} cannot log anybody in now ({answer.status})", is_effect_possible=False
         )
     try:
-        return str(response.json()["access_token"])
+        return str(json.loads(answer.content)["access_token"])
     except (*PARSE_ERRORS, json.JSONDecodeError) as error:
         reason = {401: "wrong user name or password", 404: "it has no /auth/token; check the URL"}.get(
-            response.status_code, f"status {response.status_code}"
+            answer.status, f"status {answer.status}"
         )
         raise AirflowRefused(f"Airflow at {url} did not log in user {username!r}: {reason}") from error
-
-
-class IssuerHttp:
-    """Asks the authorization server that vouches for callers: not Airflow, so not through Airflow's gate.
-
-    Args:
-        verify: TLS verification, as httpx takes it.
-        client: id and secret that the authorization server knows dagcall by; None for questions that anybody may ask.
-        transport: in place of the network, for tests.
-    """
-
-    def __init__(
-        self,
-        *,
-        verify: Any = True,
-        client: tuple[str, str] | None = None,
-        transport: httpx.AsyncBaseTransport | None = None,
-    ) -> None:
-        self._auth = None if client is None else httpx.BasicAuth(*client)
-        self._http = httpx.AsyncClient(
-            verify=verify,
-            transport=transport,
-            follow_redirects=False,
-            timeout=ISSUER_SECONDS,
-            headers={"Accept": "application/json"},
-        )
-
-    async def aclose(self) -> None:
-        """Close the connections."""
-        await self._http.aclose()
-
-    async def get(self, url: str) -> dict[str, Any]:
-        """Return a JSON object that is published for everybody.
-
-        Raises:
-            IssuerAway: there was no such answer.
-        """
-        return await self._json("GET", url)
-
-    async def post(self, url: str, form: Mapping[str, str]) -> dict[str, Any]:
-        """Ask as a client that the server knows. As `get`."""
-        return await self._json("POST", url, data=form, auth=self._auth)
-
-    async def _json(self, method: str, url: str, **request: Any) -> dict[str, Any]:
-        try:
-            response = await self._http.request(method, url, **request)
-            content = response.json()
-        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-            raise IssuerAway(f"{url} gave no JSON ({_reason(error)})") from error
-        if response.status_code != httpx.codes.OK or not isinstance(content, dict):
-            raise IssuerAway(f"{url} answered with status {response.status_code}, or with no JSON object")
-        return content
 
 
 @contextmanager
@@ -406,61 +296,22 @@ def _reported(gate: Gate) -> Iterator[None]:
     try:
         yield
     except AirflowUnreachable as error:
-        gate.failed(is_overload=isinstance(error.__cause__, httpx.TimeoutException))
+        gate.failed(is_overload=error.is_late)
+        raise
+    except AirflowAnswerTooLarge:
+        gate.answered()
         raise
 
 
-class _translated:  # noqa: N801 - reads as a statement: `with _translated(…)`
-    """Turns what the transport raises into ours, once, here."""
-
-    def __init__(self, url: str, *, is_effect_possible: bool) -> None:
-        self._url = url
-        self._is_effect_possible = is_effect_possible
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
-        match error:
-            case httpx.ConnectError() | httpx.ConnectTimeout():
-                raise AirflowUnreachable(
-                    f"Airflow at {self._url} cannot be reached ({_reason(error)})", is_effect_possible=False
-                ) from error
-            case httpx.TimeoutException():
-                raise AirflowUnreachable(
-                    f"Airflow at {self._url} did not answer in time", is_effect_possible=self._is_effect_possible
-                ) from error
-            case httpx.TransportError() | httpx.StreamError() | httpx.DecodingError():
-                raise AirflowUnreachable(
-                    f"the connection to Airflow at {self._url} broke ({_reason(error)})",
-                    is_effect_possible=self._is_effect_possible,
-                ) from error
-            case httpx.InvalidURL():
-                raise AirflowAnswerUnusable(f"{self._url} is not a URL that can be asked: {error}") from error
-
-
-def _may_need_proxy(url: str) -> bool:
-    """Say whether the environment's proxies and netrc count: an Airflow on this machine is behind none."""
-    host = urlsplit(url).hostname or ""
-    try:
-        return host != "localhost" and not ip_address(host).is_loopback
-    except ValueError:
-        return True
-
-
-def _reason(error: BaseException) -> str:
-    return str(error) or type(error).__name__
-
-
-def _retry_after(response: httpx.Response) -> float | None:
+def _retry_after(answer: Answer) -> float | None:
     """Return the seconds that a Retry-After header names; one with a date is left to our own back-off."""
-    text = response.headers.get("retry-after", "")
+    text = answer.headers.get("retry-after", "")
     return min(float(text), MAX_RETRY_AFTER_SECONDS) if text.isdecimal() else None
 
 
-def _says_log_in_again(response: httpx.Response) -> bool:
-    return response.status_code == httpx.codes.UNAUTHORIZED or (
-        response.status_code == httpx.codes.FORBIDDEN and "Invalid JWT token" in response.text
+def _says_log_in_again(answer: Answer) -> bool:
+    return answer.status == HTTPStatus.UNAUTHORIZED or (
+        answer.status == HTTPStatus.FORBIDDEN and "Invalid JWT token" in answer.text
     )
 
 
@@ -473,12 +324,12 @@ def _token_in(headers: Mapping[str, str]) -> str | None:
     return headers.get("Authorization", "").removeprefix("Bearer ") or None
 
 
-def _detail(response: httpx.Response) -> str:
+def _detail(answer: Answer) -> str:
     """Return the first line of Airflow's own reason, without HTML and of a length that fits a sentence."""
     try:
-        detail = response.json()["detail"]
+        detail = json.loads(answer.content)["detail"]
     except PARSE_ERRORS:
-        return response.reason_phrase or "no reason given"
+        return answer.reason or "no reason given"
     if isinstance(detail, list):  # FastAPI's 422: [{"loc": ["body", "conf"], "msg": "…"}]
         detail = "; ".join(f"{'.'.join(map(str, item.get('loc', ())))}: {item.get('msg', '')}" for item in detail)
     elif isinstance(detail, dict):

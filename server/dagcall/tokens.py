@@ -19,7 +19,7 @@ import jwt
 from dagcall.callers import Caller, caller_of_claims
 from dagcall.errors import IssuerAway
 from dagcall.model import Json
-from dagcall.rest import IssuerHttp
+from dagcall.transport import IssuerHttp
 
 logger = logging.getLogger(__name__)
 

@@ -44,8 +44,9 @@ ALLOWED = {
     "allowances": {"arguments", "rights"},
     "authentication": {"errors", "rights"},
     "config": {"allowances", "authentication", "errors", "gate", "policy", "wording"},
-    "rest": {"credentials", "errors", "gate"},
-    "tokens": {"callers", "errors", "model", "rest"},
+    "transport": {"errors"},
+    "rest": {"credentials", "errors", "gate", "transport"},
+    "tokens": {"callers", "errors", "model", "transport"},
     "admission": {"callers", "delivery", "errors", "keys", "tokens"},
     "accounts": {"callers", "credentials", "errors", "rights"},
     "airflow": {"accounts", "credentials", "errors", "gate", "model", "questions", "rest"},
@@ -94,7 +95,7 @@ ALLOWED = {
     "assembly": {
         *("admission", "airflow", "authentication", "catalog", "config", "credentials", "dossiers", "errors", "gate"),
         *("accounts", "allowances", "audit", "identity", "keys", "masking", "quotas", "tokens"),
-        *("mcp_server", "pins", "remembered", "rest", "runs", "waiter"),
+        *("mcp_server", "pins", "remembered", "rest", "runs", "transport", "waiter"),
     },
     "stdin": set(),
     "remote": {"errors"},
@@ -107,7 +108,7 @@ ALLOWED = {
     "__main__": {"cli"},
     "__init__": set(),
 }
-ONLY_IMPORTER = {"httpx": "rest", "uvicorn": "serve", "typer": "cli", "pydantic_settings": "config"}
+ONLY_IMPORTER = {"httpx": "transport", "uvicorn": "serve", "typer": "cli", "pydantic_settings": "config"}
 PURE = {
     *("errors", "wording", "prose", "model", "naming", "arguments", "dialect", "schemas", "results", "sights"),
     *("masking", "logs", "failures", "outputs", "policy", "authoring", "tools", "questions", "excerpts", "answers"),

@@ -10,7 +10,6 @@ import httpx
 import pytest
 
 from dagcall.errors import IssuerAway
-from dagcall.rest import IssuerHttp
 from dagcall.tokens import (
     INTROSPECTION_SECONDS,
     KEYS_SECONDS,
@@ -24,6 +23,7 @@ from dagcall.tokens import (
     Rules,
     claims_for_us,
 )
+from dagcall.transport import IssuerHttp
 from tests.authorization_server import AUDIENCE, CLIENT, AuthorizationServer, SigningKey
 
 RULES = Rules("http://127.0.0.1:1", AUDIENCE, "groups")

@@ -1,0 +1,344 @@
+"""Bytes to Airflow and back: connections, time-outs, proxies, TLS, and answers that never come or never end.
+
+The only module that imports httpx. Knows nothing of credentials, status codes or JSON.
+
+* httpx's exceptions become ours here and nowhere else.
+* No redirect is followed: it would carry the token to another host.
+* `Accept-Encoding: identity` on streams: an older Airflow's gzip holds every line back until the run has ended.
+"""
+
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from http import HTTPStatus
+from importlib.metadata import version
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import urlsplit
+from urllib.request import getproxies, proxy_bypass
+
+import httpx
+
+from dagcall.errors import (
+    AirflowAnswerTooLarge,
+    AirflowAnswerUnusable,
+    AirflowUnreachable,
+    ConfigError,
+    IssuerAway,
+)
+
+CONNECT_SECONDS = 3.0
+ISSUER_SECONDS = 5.0
+"""An MCP client that waits for its first answer for long gives up."""
+AGENT = f"dagcall/{version('dagcall')}"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer, whatever it says."""
+
+    status: int
+    headers: Mapping[str, str]
+    """Names are compared without regard to case."""
+    content: bytes
+
+    @property
+    def text(self) -> str:
+        """The content; Airflow sends UTF-8."""
+        return self.content.decode(errors="replace")
+
+    @property
+    def is_success(self) -> bool:
+        """2xx."""
+        return HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES
+
+    @property
+    def reason(self) -> str:
+        """What the status is called, e.g. `Not Found`; empty for one that HTTP does not know."""
+        return HTTPStatus(self.status).phrase if self.status in set(HTTPStatus) else ""
+
+    @property
+    def is_server_error(self) -> bool:
+        """5xx."""
+        return self.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+
+
+class Transport:
+    """Sends requests to one Airflow.
+
+    What httpx's client decides anew for each request (proxy, redirects, cookies, authentication) is decided once here:
+    requests go straight to httpx's transport, which takes a third off what one costs.
+
+    Args:
+        url: where Airflow's UI is, e.g. `http://127.0.0.1:8080` or `https://example.com/airflow`.
+        read_seconds: how long nothing at all may come.
+        max_answer_bytes: how much of an answer, or of one line of a stream, is read.
+        max_idle_connections: how many are kept open.
+        transport: in place of the network, for tests; as httpx takes it.
+        verify: TLS verification, as httpx takes it: True, or an `ssl.SSLContext`.
+
+    Raises:
+        ConfigError: the environment names a proxy that cannot be used.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        read_seconds: float,
+        max_answer_bytes: int,
+        max_idle_connections: int = 1,
+        transport: httpx.AsyncBaseTransport | None = None,
+        verify: Any = True,
+    ) -> None:
+        self.url = url.rstrip("/")
+        self._read_seconds = read_seconds
+        self._max_answer_bytes = max_answer_bytes
+        self._http = transport or _connections(url, max_idle_connections, verify)
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str],
+        query: Mapping[str, Any] | None = None,
+        body: Any = None,
+        is_effect_possible: bool,
+    ) -> Answer:
+        """Send a request and read the answer.
+
+        Args:
+            method: GET, POST or PATCH.
+            path: below the URL, with its first slash.
+            headers: beside those that every request has.
+            query: as httpx takes it.
+            body: to be sent as JSON; None for none.
+            is_effect_possible: whether the request changes something where it arrives.
+
+        Raises:
+            AirflowUnreachable: there was none, or it broke off.
+            AirflowAnswerTooLarge: it is longer than what is read.
+            AirflowAnswerUnusable: the URL is none.
+        """
+        all_headers = {"Accept": "application/json", "Accept-Encoding": "gzip, deflate", **headers}
+        with self._translated(is_effect_possible=is_effect_possible):
+            response = await self._sent(
+                method, path, headers=all_headers, read_seconds=self._read_seconds, query=query, body=body
+            )
+            content = await self._content(response)
+        return self._answer(response, content, path)
+
+    @asynccontextmanager
+    async def stream(
+        self, path: str, *, headers: Mapping[str, str], query: Mapping[str, Any], silence_seconds: float
+    ) -> AsyncIterator[Answer | AsyncIterator[str]]:
+        """Ask for an answer that comes line by line. Where it is no success, it is one like any other.
+
+        Args:
+            path: below the URL, with its first slash.
+            headers: beside those that every request has.
+            query: as httpx takes it.
+            silence_seconds: how long no line at all is still normal.
+
+        Raises:
+            AirflowUnreachable, AirflowAnswerTooLarge: as of `send`, also while reading.
+        """
+        all_headers = {"Accept": "application/x-ndjson", "Accept-Encoding": "identity", **headers}
+        with self._translated(is_effect_possible=False):
+            response = await self._sent("GET", path, headers=all_headers, read_seconds=silence_seconds, query=query)
+        try:
+            if response.is_success:
+                yield self._lines(response, path)
+            else:
+                with self._translated(is_effect_possible=False):
+                    content = await self._content(response)
+                yield self._answer(response, content, path)
+        finally:
+            await response.aclose()
+
+    async def _sent(
+        self,
+        method: str,
+        path: str,
+        *,
+        headers: Mapping[str, str],
+        read_seconds: float,
+        query: Mapping[str, Any] | None,
+        body: Any = None,
+    ) -> httpx.Response:
+        seconds = {"connect": CONNECT_SECONDS, "read": read_seconds, "write": read_seconds, "pool": None}
+        request = httpx.Request(
+            method,
+            f"{self.url}{path}",
+            params=query,
+            headers={"User-Agent": AGENT, **headers},
+            json=body,
+            extensions={"timeout": seconds},
+        )
+        response = await self._http.handle_async_request(request)
+        response.request = request
+        return response
+
+    async def _content(self, response: httpx.Response) -> bytes:
+        """Return an answer's content, or a little more than may be read of it: no answer fills the memory."""
+        content = bytearray()
+        try:
+            async for chunk in response.aiter_bytes():
+                content += chunk
+                if len(content) > self._max_answer_bytes:
+                    break
+        finally:
+            await response.aclose()
+        return bytes(content)
+
+    async def _lines(self, response: httpx.Response, path: str) -> AsyncIterator[str]:
+        with self._translated(is_effect_possible=False):
+            line = bytearray()
+            async for chunk in response.aiter_bytes():
+                # Only where Airflow ends a line: httpx's own lines end at every line end that Unicode knows.
+                *ends, rest = chunk.split(b"\n")
+                for end in ends:
+                    if (line + end).strip():
+                        yield (line + end).decode(errors="replace")
+                    line.clear()
+                line += rest
+                self._require_readable(len(line), path)
+            if line.strip():
+                yield line.decode(errors="replace")
+
+    def _answer(self, response: httpx.Response, content: bytes, path: str) -> Answer:
+        self._require_readable(len(content), path)
+        return Answer(response.status_code, response.headers, content)
+
+    def _require_readable(self, size: int, path: str) -> None:
+        if size > self._max_answer_bytes:
+            raise AirflowAnswerTooLarge(
+                f"Airflow at {self.url} answered {path} with more than the "
+                f"{self._max_answer_bytes:,} bytes that dagcall reads (airflow.max_answer_bytes)"
+            )
+
+    def _translated(self, *, is_effect_possible: bool) -> "_translated":
+        return _translated(self.url, is_effect_possible=is_effect_possible)
+
+
+class IssuerHttp:
+    """Asks the authorization server that vouches for callers: not Airflow, so not through Airflow's gate.
+
+    Args:
+        verify: TLS verification, as httpx takes it.
+        client: id and secret that the authorization server knows dagcall by; None for questions that anybody may ask.
+        transport: in place of the network, for tests.
+    """
+
+    def __init__(
+        self,
+        *,
+        verify: Any = True,
+        client: tuple[str, str] | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+    ) -> None:
+        self._auth = None if client is None else httpx.BasicAuth(*client)
+        self._http = httpx.AsyncClient(
+            verify=verify,
+            transport=transport,
+            follow_redirects=False,
+            timeout=ISSUER_SECONDS,
+            headers={"Accept": "application/json"},
+        )
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def get(self, url: str) -> dict[str, Any]:
+        """Return a JSON object that is published for everybody.
+
+        Raises:
+            IssuerAway: there was no such answer.
+        """
+        return await self._json("GET", url)
+
+    async def post(self, url: str, form: Mapping[str, str]) -> dict[str, Any]:
+        """Ask as a client that the server knows. As `get`."""
+        return await self._json("POST", url, data=form, auth=self._auth)
+
+    async def _json(self, method: str, url: str, **request: Any) -> dict[str, Any]:
+        try:
+            response = await self._http.request(method, url, **request)
+            content = response.json()
+        except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
+            raise IssuerAway(f"{url} gave no JSON ({_reason(error)})") from error
+        if response.status_code != httpx.codes.OK or not isinstance(content, dict):
+            raise IssuerAway(f"{url} answered with status {response.status_code}, or with no JSON object")
+        return content
+
+
+class _translated:  # noqa: N801 - reads as a statement: `with _translated(…)`
+    """Turns what the transport raises into ours, once, here."""
+
+    def __init__(self, url: str, *, is_effect_possible: bool) -> None:
+        self._url = url
+        self._is_effect_possible = is_effect_possible
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
+        match error:
+            case httpx.ConnectError() | httpx.ConnectTimeout():
+                raise AirflowUnreachable(
+                    f"Airflow at {self._url} cannot be reached ({_reason(error)})",
+                    is_effect_possible=False,
+                    is_late=isinstance(error, httpx.TimeoutException),
+                ) from error
+            case httpx.TimeoutException():
+                raise AirflowUnreachable(
+                    f"Airflow at {self._url} did not answer in time",
+                    is_effect_possible=self._is_effect_possible,
+                    is_late=True,
+                ) from error
+            case httpx.TransportError() | httpx.StreamError() | httpx.DecodingError():
+                raise AirflowUnreachable(
+                    f"the connection to Airflow at {self._url} broke ({_reason(error)})",
+                    is_effect_possible=self._is_effect_possible,
+                ) from error
+            case httpx.InvalidURL():
+                raise AirflowAnswerUnusable(f"{self._url} is not a URL that can be asked: {error}") from error
+
+
+def _connections(url: str, max_idle_connections: int, verify: Any) -> httpx.AsyncBaseTransport:
+    proxy = _proxy(url)
+    limits = httpx.Limits(max_connections=None, max_keepalive_connections=max_idle_connections)
+    try:
+        return httpx.AsyncHTTPTransport(verify=verify, proxy=proxy, limits=limits)
+    except (ValueError, ImportError) as error:  # a scheme that httpx does not know, or needs another package for
+        if proxy is None:
+            raise
+        raise ConfigError(f"the environment's proxy for {url} cannot be used: {error}") from error
+
+
+def _proxy(url: str) -> str | None:
+    """Return the environment's proxy for a URL; an Airflow on this machine is behind none."""
+    parts = urlsplit(url)
+    host = parts.hostname or ""
+    if host == "localhost" or _is_loopback(host) or proxy_bypass(host):
+        return None
+    proxies = getproxies()
+    proxy = proxies.get(parts.scheme) or proxies.get("all")
+    return proxy if proxy is None or "://" in proxy else f"http://{proxy}"
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _reason(error: BaseException) -> str:
+    return str(error) or type(error).__name__
