@@ -7,6 +7,7 @@ who else waits; that is `runs`' business.
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import TypeVar
 
 from dagcall.airflow import AirflowApi
@@ -85,13 +86,16 @@ class Answering:
             if not state.is_final and view.finding not in {Finding.LOST, Finding.READY}:
                 return Answer(state, run.run_id, url, standing=standing, questions=view.questions)
             listener.on_stage("reading the results")
-            if state is RunState.FAILED or view.finding is Finding.LOST:
-                raise RunFailed(await self._patiently(listener.deadline, lambda: self._failure(tool, run, state, url)))
-            results = await self._patiently(
-                listener.deadline, lambda: self._outcomes.results(tool, run, ending.results, is_over=state.is_final)
-            )
-            if results.failed:  # the run went well without them, the call did not
-                raise RunFailed(await self._patiently(listener.deadline, lambda: self._failure(tool, run, state, url)))
+            results = None
+            if state is not RunState.FAILED and view.finding is not Finding.LOST:
+                results = await self._patiently(
+                    listener.deadline, lambda: self._outcomes.results(tool, run, ending.results, is_over=state.is_final)
+                )
+            if results is None or results.failed:  # failed: the run went well without them, the call did not
+                dossier = partial(
+                    self._dossiers.failure, run, url, is_over=state.is_final, log_lines=tool.policy.log_lines
+                )
+                raise RunFailed(await self._patiently(listener.deadline, dossier))
             return Answer(state, run.run_id, url, results.values, skipped=results.skipped)
         except AirflowError as error:
             raise RunOutOfSight(
@@ -150,9 +154,6 @@ class Answering:
             return state, await self._insight.why_queued(run.dag_id) if state is RunState.QUEUED else ""
         except AirflowError:  # the answer is right without it
             return state, ""
-
-    async def _failure(self, tool: Tool, run: Run, state: RunState, url: str) -> str:
-        return await self._dossiers.failure(run, url, is_over=state.is_final, log_lines=tool.policy.log_lines)
 
     async def _patiently(self, deadline: float, read: Callable[[], Awaitable[T]]) -> T:
         """Read an outcome; while Airflow is away, wait for it as long as the caller does."""

@@ -84,8 +84,8 @@ class Attended:
     def release(self) -> None:
         """Wait no longer; unlike a call that breaks off, that leaves the run alone in any case."""
         self.is_released = True
-        if self.view is not None and not self.view.told.done():
-            self.view.told.set_result(None)
+        if self.view is not None:
+            self.view.close()
 
     def _note_change(self) -> None:
         if self.view is not None and self.view.standing != self.standing:

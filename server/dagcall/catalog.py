@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Collection, Mapping
+from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -27,6 +27,8 @@ from dagcall.wording import did_you_mean
 
 logger = logging.getLogger(__name__)
 
+FIRST_READ_SECONDS = 8.0
+"""How long a request waits for the first list of tools. claude.ai wants its first answers within 10 s."""
 REFRESH_SHARE = 0.1
 """Reading the dags may take this share of the time: the more dags there are, the more seldom they are read."""
 
@@ -138,7 +140,7 @@ class Catalog:
             "list the tools again later, or tell whoever runs dagcall."
         )
 
-    async def wait_until_read(self, seconds: float) -> None:
+    async def wait_until_read(self, seconds: float = FIRST_READ_SECONDS) -> None:
         """Wait until Airflow has been asked once, with or without success, but no longer than this."""
         try:
             async with asyncio.timeout(seconds):
@@ -202,14 +204,12 @@ class Catalog:
         A call asks Airflow anew whether its dag can run, so nothing runs because it is remembered.
         """
         tools: dict[str, Tool] = {}
-        taken = {policy.dag for policy in self._policies}
-        for policy in self._policies:
-            for dag in dags:
-                if policy.selects(dag.summary) and (policy.dag is not None or dag.dag_id not in taken):
-                    taken.add(dag.dag_id)
-                    with contextlib.suppress(ToolUnpublishable):
-                        tool = tool_from_dag(dag, policy)
-                        tools.setdefault(tool.name, tool)
+        by_id = {dag.dag_id: dag for dag in dags}
+        selected = [(policy, [dag.summary for dag in dags if policy.selects(dag.summary)]) for policy in self._policies]
+        for summary, policy in _allotted(selected):
+            with contextlib.suppress(ToolUnpublishable):
+                tool = tool_from_dag(by_id[summary.dag_id], policy)
+                tools.setdefault(tool.name, tool)
         if tools:
             self._found = Snapshot(dict(sorted(tools.items())))
             self.snapshot = await self._reviewed()
@@ -260,29 +260,20 @@ class Catalog:
         )
 
     async def _select(self) -> tuple[list[tuple[DagSummary, ToolPolicy]], list[Withheld]]:
-        """Return each selected dag with the entry that holds for it, and the entries that select nothing.
-
-        An entry that names a dag outdoes one with a pattern or a tag; among those, the first one listed counts.
-        """
-        selected: list[tuple[DagSummary, ToolPolicy]] = []
+        """Return each selected dag with the entry that holds for it, and the entries that select nothing."""
+        selected: list[tuple[ToolPolicy, Collection[DagSummary]]] = []
         withheld: list[Withheld] = []
-        named = {policy.dag for policy in self._policies if policy.dag is not None}
-        taken: set[str] = set(filter(None, named))
         for policy in self._policies:
             try:
                 dags = await self._selected_by(policy)
+                reason = None if dags else "selects no dag that dagcall's account can see"
             except AirflowNotFound:
-                withheld.append(
-                    Withheld(str(policy.dag), "there is no such dag in Airflow, or dagcall's account may not see it")
-                )
-                continue
-            if not dags:
-                withheld.append(Withheld(policy.selector, "selects no dag that dagcall's account can see"))
-            for dag in dags:
-                if policy.dag is not None or dag.dag_id not in taken:
-                    taken.add(dag.dag_id)
-                    selected.append((dag, policy))
-        return selected, withheld
+                dags = ()
+                reason = "there is no such dag in Airflow, or dagcall's account may not see it"
+            selected.append((policy, dags))
+            if reason:
+                withheld.append(Withheld(policy.dag or policy.selector, reason))
+        return list(_allotted(selected)), withheld
 
     async def _selected_by(self, policy: ToolPolicy) -> tuple[DagSummary, ...]:
         if policy.dag is not None:
@@ -346,6 +337,18 @@ def reason_not_to_run(dag: DagSummary) -> str | None:
     if dag.allowed_run_types is not None and "manual" not in dag.allowed_run_types:
         return "its author does not allow manual runs (allowed_run_types)"
     return None
+
+
+def _allotted(
+    selected: Collection[tuple[ToolPolicy, Collection[DagSummary]]],
+) -> Iterator[tuple[DagSummary, ToolPolicy]]:
+    """Give each dag to the entry that holds for it: those that name it, else the first listed that selects it."""
+    taken = {policy.dag for policy, _ in selected}
+    for policy, dags in selected:
+        for dag in dags:
+            if policy.dag is not None or dag.dag_id not in taken:
+                taken.add(dag.dag_id)
+                yield dag, policy
 
 
 def _sentence(text: str) -> str:

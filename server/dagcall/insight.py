@@ -76,6 +76,11 @@ class View:
         """End the wait."""
         if not self.told.done():
             self.finding = finding
+        self.close()
+
+    def close(self) -> None:
+        """End the wait though nothing was found."""
+        if not self.told.done():
             self.told.set_result(None)
 
     @property

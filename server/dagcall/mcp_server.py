@@ -59,8 +59,6 @@ from dagcall.tools import CANCEL_TOOL_NAME, READ_TOOL_NAME, WAIT_TOOL_NAME, Tool
 
 logger = logging.getLogger(__name__)
 
-FIRST_LIST_SECONDS = 8.0
-"""How long the first `tools/list` waits for Airflow. claude.ai wants its first answers within 10 s."""
 LINKS_SINCE = "2025-06-18"
 """The first revision whose results may hold resource links; an older client may break on one."""
 
@@ -171,7 +169,7 @@ class McpServer:
         return [*tools, *self._catalog.snapshot.own] if tools else []
 
     async def _list_tools(self, ctx: Context, _params: PaginatedRequestParams | None) -> ListToolsResult:
-        await self._catalog.wait_until_read(FIRST_LIST_SECONDS)
+        await self._catalog.wait_until_read()
         return ListToolsResult(tools=self._wire_tools(caller_of(ctx)))
 
     async def _list_resources(self, _ctx: Context, _params: PaginatedRequestParams | None) -> ListResourcesResult:
@@ -236,7 +234,7 @@ class McpServer:
             raise MCPError(code=INTERNAL_ERROR, message="This dagcall is about to stop; read again in a moment.")
         asked = {"uri": params.uri}
         with self._in_progress(), self._audit.request(Origin.of(ctx), "resources/read", asked, about=params.uri):
-            await self._catalog.wait_until_read(FIRST_LIST_SECONDS)
+            await self._catalog.wait_until_read()
             return await self._resources.read(params.uri, caller=caller_of(ctx))
 
     @contextmanager
@@ -251,7 +249,7 @@ class McpServer:
                 self.idle.set()
 
     async def _answer(self, ctx: Context, params: CallToolRequestParams, line: Line) -> ToolOutcome:
-        await self._catalog.wait_until_read(FIRST_LIST_SECONDS)
+        await self._catalog.wait_until_read()
         name, arguments = params.name, params.arguments or {}
         origin, caller = Origin.of(ctx), caller_of(ctx)
         if name in self._own_tools:

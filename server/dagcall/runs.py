@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 from dagcall.accounts import Account
 from dagcall.airflow import AirflowApi
@@ -111,7 +112,7 @@ class Runs:
         deadline = self._now() + budget_seconds
         on_stage(IN_LINE)
         started = await self.begin(
-            tool, arguments, caller=caller, budget_seconds=deadline - self._now(), key=key, note=note, account=account
+            tool, arguments, caller=caller, budget_seconds=budget_seconds, key=key, note=note, account=account
         )
         listener = Listener(deadline, on_stage, on_view, on_outcome)
         answer = await self._attend(tool, started.run, started.entry, listener)
@@ -148,9 +149,10 @@ class Runs:
         entry: Entry | None,
         *,
         budget_seconds: float,
-        on_stage: OnStage,
-        on_view: OnView,
-        on_outcome: OnOutcome,
+        stops_for_questions: bool = True,
+        on_stage: OnStage = lambda _: None,
+        on_view: OnView | None = None,
+        on_outcome: OnOutcome = lambda _: None,
     ) -> Answer:
         """Wait for a run that `begin` or `look` returned, and answer as `call` does.
 
@@ -159,16 +161,14 @@ class Runs:
             run: the run.
             entry: as `begin` returned it, with this caller counted already; None to count it now.
             budget_seconds: how long to wait.
+            stops_for_questions: whether to come back as soon as a person is asked, or to wait until one has answered.
             on_stage: told what is going on.
             on_view: given the view into the run.
             on_outcome: given the entry of a run that has ended.
         """
-        if entry is None:
-            entry = self._ledger.entry(run.run_id) or Entry(run.run_id, number_in(run.run_id))
-            entry.waiting += 1
-        return await self._attend(
-            tool, run, entry, Listener(self._now() + budget_seconds, on_stage, on_view, on_outcome)
-        )
+        deadline = self._now() + budget_seconds
+        listener = Listener(deadline, on_stage, on_view, on_outcome, stops_for_questions=stops_for_questions)
+        return await self._attend(tool, run, entry or self._joined(run.run_id), listener)
 
     def require_own(self, run_id: str, *, caller: str) -> None:
         """Refuse what is about a run of somebody else, without a question to Airflow.
@@ -186,7 +186,13 @@ class Runs:
             UnknownRun: this caller started no such run of this tool.
             AirflowError: Airflow did not answer as needed.
         """
-        return await self._own_run(tool, run_id, caller)
+        unknown = UnknownRun(f"there is no run {run_id!r} that you started with tool {tool.name}")
+        if not self._identity.owns(caller, run_id):
+            raise unknown
+        try:
+            return await self._api.fetch_run(tool.dag_id, run_id)
+        except AirflowNotFound as error:
+            raise unknown from error
 
     async def resume(
         self,
@@ -195,10 +201,7 @@ class Runs:
         *,
         caller: str,
         budget_seconds: float,
-        stops_for_questions: bool = True,
-        on_stage: OnStage = lambda _: None,
-        on_view: OnView | None = None,
-        on_outcome: OnOutcome = lambda _: None,
+        **listening: Any,
     ) -> Answer:
         """Wait again for a run that an earlier call of this caller started.
 
@@ -207,21 +210,15 @@ class Runs:
             run_id: the run.
             caller: whose run it must be.
             budget_seconds: how long to wait.
-            stops_for_questions: whether to come back as soon as a person is asked, or to wait until one has answered.
-            on_stage: told what is going on.
-            on_view: given the view into the run.
-            on_outcome: given the entry of a run that has ended.
+            listening: as `attend` takes it.
 
         Raises:
             UnknownRun: this caller started no such run of this tool.
             RunError, AirflowError: as `call`.
         """
         deadline = self._now() + budget_seconds
-        run = await self._own_run(tool, run_id, caller)
-        entry = self._ledger.entry(run_id) or Entry(run_id, number_in(run_id))
-        entry.waiting += 1
-        listener = Listener(deadline, on_stage, on_view, on_outcome, stops_for_questions=stops_for_questions)
-        return await self._attend(tool, run, entry, listener)
+        run = await self.look(tool, run_id, caller=caller)
+        return await self.attend(tool, run, None, budget_seconds=deadline - self._now(), **listening)
 
     async def cancel(self, tool: Tool, run_id: str, *, caller: str, account: Account | None = None) -> Answer:
         """Set a run to failed unless it has ended, and confirm it.
@@ -230,7 +227,7 @@ class Runs:
             UnknownRun: this caller started no such run of this tool.
             AirflowError: Airflow did not answer as needed, or does not let the account do this.
         """
-        run = await self._own_run(tool, run_id, caller)
+        run = await self.look(tool, run_id, caller=caller)
         state = await self._leaving.set_failed(run.dag_id, run.run_id, is_cancelled=True, account=account)
         if state is RunState.FAILED and (entry := self._ledger.entry(run_id)):
             entry.is_delivered = True  # whoever cancels knows the outcome: the same call made again is a new one
@@ -262,7 +259,7 @@ class Runs:
             UnknownRun: this caller started no such run of this tool.
             RunOutOfSight: whether Airflow has the answers is not known.
         """
-        run = await self._own_run(tool, run_id, caller)
+        run = await self.look(tool, run_id, caller=caller)
         try:
             return await self._replies.deliver(run, contents, who=who, account=account)
         except AirflowError as error:
@@ -287,15 +284,8 @@ class Runs:
     @contextmanager
     def attended(self, tool: Tool, run_id: str) -> Iterator[None]:
         """Count a caller among those who wait for its run, for as long as its person is asked."""
-        entry = self._ledger.entry(run_id) or Entry(run_id, number_in(run_id))
-        entry.waiting += 1
-        try:
+        with self._counted(tool, self._joined(run_id)):
             yield
-        except asyncio.CancelledError:
-            entry.waiting -= 1
-            self._leaving.left(tool, entry)
-            raise
-        entry.waiting -= 1
 
     async def fetch_results(self, tool: Tool, run_id: str, *, caller: str) -> Mapping[str, Json]:
         """Return the results of a run that an earlier call of this caller started, for reading parts of them.
@@ -305,7 +295,7 @@ class Runs:
             Unreadable: the run has no results, or none yet.
             AirflowError: Airflow did not answer as needed.
         """
-        run = await self._own_run(tool, run_id, caller)
+        run = await self.look(tool, run_id, caller=caller)
         is_over = run.state.is_final
         if run.state is RunState.FAILED or not (is_over or await self._is_ready(tool, run)):
             raise Unreadable(
@@ -341,32 +331,37 @@ class Runs:
     def _now(self) -> float:
         return asyncio.get_running_loop().time()
 
-    async def _own_run(self, tool: Tool, run_id: str, caller: str) -> Run:
-        unknown = UnknownRun(f"there is no run {run_id!r} that you started with tool {tool.name}")
-        if not self._identity.owns(caller, run_id):
-            raise unknown
+    def _joined(self, run_id: str) -> Entry:
+        """Count one more caller among those who wait for a run."""
+        entry = self._ledger.entry(run_id) or Entry(run_id, number_in(run_id))
+        entry.waiting += 1
+        return entry
+
+    @contextmanager
+    def _counted(self, tool: Tool, entry: Entry) -> Iterator[None]:
+        """Take a caller who was counted off the count when its wait is over, however that ends."""
+        has_left = False
         try:
-            return await self._api.fetch_run(tool.dag_id, run_id)
-        except AirflowNotFound as error:
-            raise unknown from error
+            yield
+        except asyncio.CancelledError:
+            has_left = True
+            raise
+        finally:
+            entry.waiting -= 1
+            if has_left:
+                self._leaving.left(tool, entry)
 
     async def _attend(self, tool: Tool, run: Run, entry: Entry, listener: Listener) -> Answer:
         """Wait for a run as one of those whom its entry counts, and answer."""
         try:
-            answer = await self._answering.answer(tool, run, listener)
-        except asyncio.CancelledError:
-            entry.waiting -= 1
-            self._leaving.left(tool, entry)
-            raise
+            with self._counted(tool, entry):
+                answer = await self._answering.answer(tool, run, listener)
         except RunOutOfSight:  # its outcome is still to come, for whoever asks again
-            entry.waiting -= 1
             raise
         except RunError:
-            entry.waiting -= 1
             self._quotas.ended(run.run_id)
             self._ended(run, entry, listener.on_outcome)
             raise
-        entry.waiting -= 1
         if answer.state.is_final:
             self._quotas.ended(run.run_id)
         if answer.results is not None:

@@ -54,8 +54,6 @@ from dagcall.waiting import LONGEST_SECONDS
 
 logger = logging.getLogger(__name__)
 
-FIRST_LIST_SECONDS = 8.0
-"""How long a request waits for the first list of tools."""
 UNDELIVERED_SECONDS = 0.1
 """How long a new run is waited for before its handle has left the house."""
 PERSON_SECONDS = 3600.0
@@ -232,7 +230,7 @@ class Tasks:
         return self._attendance.begin(tool, await self._runs.look(tool, handle.run_id, caller=caller_id_of(ctx)))
 
     async def _tool(self, ctx: Context, handle: Handle) -> Tool:
-        await self._catalog.wait_until_read(FIRST_LIST_SECONDS)
+        await self._catalog.wait_until_read()
         return self._catalog.tool(handle.tool, caller_of(ctx))
 
     def _audited(
