@@ -37,6 +37,7 @@ The map, from what knows nothing to what knows everything. A module imports only
     authentication   `[auth]`: how callers prove who they are
     allowances    `[limits]`, `[audit]`, `[[accounts]]`: how far callers may go, and what is kept of it
     config        the one reader of the environment and of dagcall.toml
+    shared        questions that many callers have in the same moment
     gate          how many requests to Airflow may be in flight, and who is next
     credentials   the token for Airflow, renewed before it runs out
     transport     bytes to Airflow and back, and every way in which they do not arrive; the one importer of httpx

@@ -19,6 +19,8 @@ DEFAULT_LIMIT = 8
 """Requests in flight. 20 concurrent GETs were fine on a stock Airflow 3.3.2; 40 were not."""
 DEFAULT_QUEUE = 1000
 """Triggers in line. At 30 to 60 triggers a second, which is what one api-server worker takes, 20 to 30 s."""
+LONGEST_BUSY_SECONDS = 60
+"""What a refused caller is told to wait at most: the guess is at its worst when very many come in one moment."""
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 """What is read of one answer. An XCom is mostly below 1 MB, and parsed it takes several times its size in memory."""
 TYPICAL_TRIGGER_SECONDS = 0.05
@@ -160,7 +162,7 @@ class Gate:
     async def _wait(self, purpose: Purpose, who: str) -> None:
         in_line = self.waiting(purpose)
         if purpose is Purpose.TRIGGER and in_line >= self._queue:
-            seconds = math.ceil(in_line * self._trigger_seconds / self._limit.current)
+            seconds = min(math.ceil(in_line * self._trigger_seconds / self._limit.current), LONGEST_BUSY_SECONDS)
             raise Busy(f"Nothing was started: too many calls are in line already; try again in {seconds} s.")
         admitted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting[purpose].setdefault(who, deque()).append(admitted)

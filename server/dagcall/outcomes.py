@@ -13,6 +13,7 @@ from dagcall.errors import AirflowUnreachable
 from dagcall.masking import Masker
 from dagcall.model import Dag, Json, Run, Task, TaskInstance, leaf_task_ids
 from dagcall.results import Place, Results, mapped_over_nothing, results_from
+from dagcall.shared import Shared
 from dagcall.tools import Tool
 
 logger = logging.getLogger(__name__)
@@ -46,6 +47,7 @@ class Outcomes:
     def __init__(self, api: AirflowApi, masker: Masker | None = None) -> None:
         self._api = api
         self._masker = masker or Masker()
+        self._tasks = Shared(api.fetch_tasks)
         self._dags: dict[str, _Known] = {}
 
     def stream_task_ids(self, tool: Tool, run: Run) -> tuple[str, ...]:
@@ -188,5 +190,5 @@ class Outcomes:
 
     async def _fetch_tasks(self, known: _Known) -> tuple[Task, ...]:
         if known.tasks is None:
-            known.tasks = await self._api.fetch_tasks(known.dag.dag_id)
+            known.tasks = await self._tasks(known.dag.dag_id)
         return known.tasks

@@ -45,10 +45,11 @@ from dagcall.errors import (
 )
 from dagcall.identity import Identity, number_in
 from dagcall.ledger import REPLAY_SECONDS, Entry, Ledger
-from dagcall.model import DagSummary, Run, RunState
+from dagcall.model import Run, RunState
 from dagcall.pressure import Breaker
 from dagcall.quotas import Quotas
 from dagcall.receipts import says_answered
+from dagcall.shared import Shared
 from dagcall.tools import Tool
 
 logger = logging.getLogger(__name__)
@@ -101,7 +102,7 @@ class Starter:
         self._quotas = quotas
         self._now = now
         self._wall_clock = wall_clock
-        self._checks: dict[str, tuple[float, asyncio.Task[DagSummary]]] = {}
+        self._summaries = Shared(api.fetch_summary, seconds=CHECK_SECONDS)
 
     async def start(self, call: Call) -> Started:
         """Return the call's run: a new one, or the one that it belongs to.
@@ -345,24 +346,13 @@ class Starter:
         """Refuse a dag that would leave the run queued for ever, or that is no longer there."""
         try:
             with _nothing_started():
-                dag = await self._patiently(until, lambda: self._fresh_summary(tool.dag_id))
+                dag = await self._patiently(until, lambda: self._summaries(tool.dag_id))
             reason = reason_not_to_run(dag)
         except AirflowNotFound:
             reason = "it is no longer there"
         if reason:
             self._catalog.refresh_soon()
             raise TriggerRefused(f"Nothing was started: dag {tool.dag_id} cannot run now: {reason}.")
-
-    async def _fresh_summary(self, dag_id: str) -> DagSummary:
-        now = self._now()
-        asked, check = self._checks.get(dag_id, (float("-inf"), None))
-        is_failed = check is not None and check.done() and (check.cancelled() or check.exception() is not None)
-        if check is None or is_failed or now - asked > CHECK_SECONDS:
-            check = asyncio.create_task(self._api.fetch_summary(dag_id))
-            # Whoever asked may have left; that there was no answer is then nobody's business.
-            check.add_done_callback(lambda task: task.cancelled() or task.exception())
-            self._checks[dag_id] = (now, check)
-        return await asyncio.shield(check)
 
 
 def _is_unsure(error: BaseException) -> bool:

@@ -113,6 +113,24 @@ async def test_trouble_halves_the_gate() -> None:
     assert (gate.limit, gate.ceiling) == (4, 8)
 
 
+async def enter(gate: Gate) -> None:
+    async with gate.place(Purpose.TRIGGER):
+        pass
+
+
+async def test_a_full_line_is_busy_for_a_minute_at_most() -> None:
+    seconds = 0.0
+    gate = Gate(1, queue=10, now=lambda: seconds)
+    async with gate.place(Purpose.TRIGGER):
+        seconds = 1000.0  # the process stood still
+    async with gate.place(Purpose.RESULT):
+        line = [asyncio.create_task(enter(gate)) for _ in range(10)]
+        await asyncio.sleep(0)
+        with pytest.raises(Busy, match=r"try again in 60 s\.$"):
+            await enter(gate)
+    await asyncio.gather(*line)
+
+
 async def test_a_full_line_is_busy() -> None:
     gate = Gate(1, queue=0)
 

@@ -4,7 +4,9 @@ For what happens in memory only: whatever waits for the outside world (sockets, 
 """
 
 import asyncio
+import functools
 import selectors
+from collections.abc import Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -61,6 +63,17 @@ class _NoWaiting(selectors.SelectSelector):
         if not ready and timeout != 0:
             self._loop.idle(timeout)
         return ready
+
+
+def in_virtual_time(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
+    """Run a test on a loop of its own, in which no time is lost."""
+
+    @functools.wraps(test)
+    def run(*args: Any, **kwargs: Any) -> None:
+        with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+            runner.run(test(*args, **kwargs))
+
+    return run
 
 
 class LoopClock:
