@@ -93,6 +93,12 @@ def accepted(responses: Mapping[str, object]) -> tuple[Contents, str]:
     return contents, notice
 
 
+def not_taken_from(account: Account | None) -> str:
+    """Return the sentence for an answer that Airflow does not let this account give; None: dagcall's own."""
+    whose = "dagcall's account" if account is None else f"its account {account.name!r}, which answers for you here"
+    return f"Airflow does not take the answer from {whose}."
+
+
 class Conversation:
     """One call's talk with the person behind it.
 
@@ -178,12 +184,13 @@ class Conversation:
     async def _deliver(self, run_id: str, responses: Mapping[str, object]) -> bool:
         """Send what was answered; say whether Airflow took any of it."""
         contents, self._notice = accepted(responses)
+        account = self._account()
         delivery = await self._runs.respond(
-            self._tool, run_id, caller=self._caller, contents=contents, who=self._who, account=self._account()
+            self._tool, run_id, caller=self._caller, contents=contents, who=self._who, account=account
         )
         self._problems = delivery.problems
         if delivery.refused:
-            self._notice = "Airflow does not take the answer from dagcall's account."
+            self._notice = not_taken_from(account)
         return bool(delivery.taken)
 
     # Handshake revisions

@@ -45,7 +45,7 @@ class Delivery:
     problems: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Question key -> why the reply does not fit; one sentence for each bad value."""
     refused: list[Question] = field(default_factory=list)
-    """Questions that dagcall's account may not answer."""
+    """Questions that the account may not answer."""
 
 
 class Replies:

@@ -46,7 +46,7 @@ from dagcall.handles import (
 from dagcall.ledger import Entry
 from dagcall.model import Json
 from dagcall.origins import Origin, caller_id_of, caller_of
-from dagcall.people import accepted, can_ask, input_requests
+from dagcall.people import accepted, can_ask, input_requests, not_taken_from
 from dagcall.receipts import says_cancelled
 from dagcall.runs import Runs
 from dagcall.tools import Tool
@@ -188,16 +188,17 @@ class Tasks:
         given = {_question_key(key): value for key, value in params.input_responses.items()}
         contents, notice = accepted({key: _elicited(value) for key, value in given.items() if key in asked})
         origin = Origin.of(ctx)
+        account = self._accounts.of(origin.caller)
         delivery = await self._runs.respond(
             attended.tool,
             attended.run.run_id,
             caller=origin.caller.id,
             contents=contents,
             who=origin.who,
-            account=self._accounts.of(origin.caller),
+            account=account,
         )
         if delivery.refused:
-            notice = "Airflow does not take an answer to this from dagcall's account."
+            notice = not_taken_from(account)
         attended.notice, attended.problems = notice, delivery.problems
         for key in delivery.problems:
             attended.tries[key] = attended.tries.get(key, 0) + 1

@@ -1,5 +1,6 @@
 """In whose name Airflow starts, stops and answers: the account of the caller, and dagcall's own for looking."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +11,14 @@ from dagcall.config import Settings, load_settings
 from tests.fake_airflow import FakeAirflow, FakeDag, FakeTask
 from tests.fake_airflow.access import FakeUser
 from tests.unit.conftest import Served
-from tests.unit.test_calls import add, answer, refusal
+from tests.unit.test_calls import Mode, add, answer, refusal
+from tests.unit.test_people import ERAS, REFUND, Person, accepts, asks, content_of, notice_in
 from tests.unit.test_quotas import briefly, waits
+
+
+@pytest.fixture(autouse=True)
+def answer_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dagcall.replies.SETTLE_SECONDS", 0.0)
 
 
 @pytest.fixture
@@ -86,6 +93,21 @@ async def test_an_account_may_start_and_not_stop(served: Served, airflow: FakeAi
 
     assert "403" in text
     assert run.state != "failed"
+
+
+@ERAS
+async def test_an_answer_that_is_refused_names_the_account_that_gave_it(
+    served: Served, airflow: FakeAirflow, tmp_path: Path, mode: Mode
+) -> None:
+    airflow.add_dag(asks(replace(REFUND, assigned_users=["mia"])))
+    person = Person(accepts(answer="Approve", amount=1))
+
+    async with served(airflow, dags=["*"], accounts=[logging_in(tmp_path, "clerk")]) as dagcall:
+        content = await content_of(dagcall, mode, person)
+
+    assert notice_in(content) == (
+        "Airflow does not take the answer from its account 'clerk', which answers for you here."
+    )
 
 
 async def test_whoever_has_no_account_starts_nothing(served: Served, airflow: FakeAirflow, tmp_path: Path) -> None:
