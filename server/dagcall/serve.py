@@ -238,9 +238,8 @@ def _probes(dagcall: Dagcall, stopping: asyncio.Event) -> list[Route]:
         return JSONResponse({"status": "ok"})
 
     async def ready(_: Request) -> JSONResponse:
-        snapshot = dagcall.catalog.snapshot
+        """Say whether, and not why not: everybody may ask, and the log says the rest."""
         is_ready = dagcall.catalog.is_read and not stopping.is_set()
-        content = {"is_ready": is_ready, "tools": len(snapshot.tools), "problem": snapshot.problem}
-        return JSONResponse(content, status_code=200 if is_ready else 503)
+        return JSONResponse({"is_ready": is_ready}, status_code=200 if is_ready else 503)
 
     return [Route("/health", health), Route("/ready", ready)]

@@ -78,11 +78,8 @@ def test_an_airflow_that_comes_later_is_served_then() -> None:
     port = free_port()
     airflow_url = f"http://127.0.0.1:{port}"
     with http_server(environ_for(airflow_url)) as server:
-        until(lambda: ready(server)[1]["problem"] is not None)
-        status, content = ready(server)
-        assert status == 503
-        assert (content["is_ready"], content["tools"]) == (False, 0)
-        assert airflow_url in content["problem"]
+        server.errors.until(lambda line: airflow_url in line and "cannot be reached" in line, seconds=30)
+        assert ready(server) == (503, {"is_ready": False})  # and not why: everybody may ask
         assert httpx.get(f"{server.root}/health", trust_env=False).json() == {"status": "ok"}
         assert server.ask(MODERN, "tools/list")["result"]["tools"] == []
         refused = server.ask(MODERN, "tools/call", **call("echo", it="x"))["error"]["message"]
@@ -90,7 +87,7 @@ def test_an_airflow_that_comes_later_is_served_then() -> None:
 
         with served(airflow_with_dags(), port):
             until(lambda: ready(server)[0] == 200)
-            assert ready(server)[1] == {"is_ready": True, "tools": 3, "problem": None}
+            assert ready(server)[1] == {"is_ready": True}
             answer = server.ask(MODERN, "tools/call", **call("echo", it="x"))
             assert answer["result"]["structuredContent"]["results"] == {"back": "x"}
             code, errors = server.stop()
