@@ -198,6 +198,22 @@ class ServerSettings(BaseModel):
         """The address that callers use."""
         return self.public_url or address_of(self.host, self.port)
 
+    @property
+    def is_read_on_the_way(self) -> bool:
+        """Whether callers' keys, tokens and results cross a network in plain text, as far as is known here."""
+        parts = urlsplit(self.url)
+        return parts.scheme == "http" and not is_loopback(parts.hostname or "")
+
+    @property
+    def host_names(self) -> tuple[str, ...]:
+        """What requests may name as their host, with any port, written as clients write it: in small letters."""
+        own = [] if is_every_address(self.host) else [f"[{self.host}]" if ":" in self.host else self.host]
+        public = urlsplit(self.public_url or "").hostname
+        if public is not None:
+            own.append(f"[{public}]" if ":" in public else public)
+        names = {"127.0.0.1", "localhost", "[::1]", *own, *self.allowed_hosts}
+        return tuple(sorted(name.lower() for name in names))
+
 
 class Settings(BaseSettings):
     """Everything that an operator can set."""
@@ -335,6 +351,11 @@ def _require_answerable_host(server: ServerSettings, auth: AuthSettings, source:
         raise ConfigError(
             f"{source}: server.host: {server.host!r} is every address of this machine; say under which one callers "
             'reach it: server.public_url = "https://dagcall.example.com/mcp", or server.allowed_hosts'
+        )
+    if is_every_address(server.host) and server.public_url is None and auth.issuer is not None:
+        raise ConfigError(
+            f"{source}: auth.issuer needs server.public_url where server.host is every address of this machine "
+            f"({server.host!r}): MCP clients ask for tokens for the address that they know dagcall by"
         )
 
 

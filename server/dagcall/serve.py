@@ -13,7 +13,6 @@ import socket
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import IO, Any
-from urllib.parse import urlsplit
 
 import anyio
 import uvicorn
@@ -29,8 +28,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from dagcall.assembly import Dagcall, admitting, assembled
-from dagcall.authentication import is_every_address
-from dagcall.config import ServerSettings, Settings, address_of
+from dagcall.config import Settings, address_of
 from dagcall.delivery import App, with_delivery
 from dagcall.errors import ConfigError
 from dagcall.pins import Pins
@@ -125,11 +123,18 @@ async def serve_http(
         ) as dagcall,
     ):
         stopping = asyncio.Event()
-        url = settings.server.model_copy(update={"host": host, "port": port}).url
+        reached = settings.server.model_copy(update={"host": host, "port": port})
+        url = reached.url
+        if reached.is_read_on_the_way:
+            logger.warning(
+                "callers reach dagcall at %s, in plain text: whoever is in between can read and use their keys and "
+                "tokens; put a proxy that speaks TLS in front, and set server.public_url to its https address",
+                url,
+            )
         routes = [*_probes(dagcall, stopping), *_metadata(settings, url)]
         app = dagcall.mcp.sdk.streamable_http_app(
             stateless_http=True,
-            transport_security=_hosts_taken(settings.server, host),
+            transport_security=_hosts_taken(reached.host_names),
             custom_starlette_routes=routes,
         )
         guarded = await context.enter_async_context(_guarded(settings, with_delivery(app), url, routes))
@@ -220,12 +225,9 @@ def _listen(host: str, port: int) -> socket.socket:
     return listener
 
 
-def _hosts_taken(server: ServerSettings, host: str) -> TransportSecuritySettings:
+def _hosts_taken(names: Sequence[str]) -> TransportSecuritySettings:
     """Accept only callers that name us: a web page that resolves its own name to us is turned away."""
-    own = [] if is_every_address(host) else [f"[{host}]" if ":" in host else host]
-    public = [urlsplit(server.public_url).netloc] if server.public_url else []
-    names = sorted({"127.0.0.1", "localhost", "[::1]", *own, *public, *server.allowed_hosts})
-    hosts = names + [f"{name}:*" for name in names]
+    hosts = [*names, *(f"{name}:*" for name in names)]
     return TransportSecuritySettings(
         enable_dns_rebinding_protection=True,
         allowed_hosts=hosts,

@@ -404,6 +404,16 @@ def test_nobody_listens_to_the_world_without_asking_who_calls(airflow: str, host
     assert "auth.keys_file" in ran.stderr
 
 
+@pytest.mark.parametrize("scheme", ["http", "https"])
+def test_whoever_lets_keys_cross_the_network_in_plain_text_is_told(airflow: str, scheme: str) -> None:
+    environ = environ_for(airflow, DAGCALL_SERVER_PUBLIC_URL=f"{scheme}://dagcall.example/mcp")
+    with http_server(environ) as server:
+        assert httpx.get(f"{server.root}/health", trust_env=False).is_success
+        _, errors = server.stop()
+
+    assert ("callers reach dagcall at http://dagcall.example/mcp, in plain text" in errors) is (scheme == "http")
+
+
 def test_on_stdio_nobody_is_asked(airflow: str, authority: AuthorizationServer) -> None:
     with stdio_server(environ(airflow, authority)) as server:
         *_, answer = server.stream(MODERN, request(MODERN, 1, "tools/list", {}))

@@ -108,6 +108,57 @@ def test_on_every_address_a_name_is_needed(tmp_path: Path) -> None:
     assert named.server.allowed_hosts == ("dagcall.internal", "[::1]:8000")
 
 
+def test_tokens_are_made_for_an_address_that_callers_can_use(tmp_path: Path) -> None:
+    auth = '[auth]\nissuer = "https://i.example"\n'
+    server = '[server]\nhost = "0.0.0.0"\nallowed_hosts = ["dagcall.internal"]\n'
+
+    with pytest.raises(ConfigError, match=r"auth.issuer needs server.public_url where server.host is every address"):
+        load(tmp_path, server + auth)
+    assert load(tmp_path, f'{server}public_url = "https://dagcall.internal/mcp"\n{auth}').auth.is_on
+
+
+@pytest.mark.parametrize(
+    ("toml", "names"),
+    [
+        ('public_url = "https://DagCall.example/mcp"', ["dagcall.example"]),
+        ('public_url = "https://dagcall.example:443/mcp"', ["dagcall.example"]),
+        ('public_url = "http://[FE80::1]:8000/mcp"', ["[fe80::1]"]),
+        ('allowed_hosts = ["Dagcall.internal:8000"]', ["dagcall.internal:8000"]),
+        ('host = "::1"', []),
+    ],
+)
+def test_hosts_are_named_as_clients_write_them(tmp_path: Path, toml: str, names: list[str]) -> None:
+    server = load(tmp_path, f"[server]\n{toml}\n").server
+
+    assert set(server.host_names) == {"127.0.0.1", "localhost", "[::1]", *names}
+
+
+def test_an_address_to_listen_on_is_a_name_unless_it_is_every_one(tmp_path: Path) -> None:
+    server = load(tmp_path, "").server
+
+    assert "192.0.2.1" in server.model_copy(update={"host": "192.0.2.1"}).host_names
+    assert "[2001:db8::1]" in server.model_copy(update={"host": "2001:DB8::1"}).host_names
+    for host in ("0.0.0.0", "::", ""):  # noqa: S104 - as a setting
+        assert len(server.model_copy(update={"host": host}).host_names) == 3
+
+
+@pytest.mark.parametrize(
+    ("url", "is_read"),
+    [
+        ("https://dagcall.example/mcp", False),
+        ("http://dagcall.example/mcp", True),
+        ("http://localhost:9000/mcp", False),
+        ("http://[::1]/mcp", False),
+    ],
+)
+def test_it_is_known_whether_keys_can_be_read_on_the_way(tmp_path: Path, url: str, *, is_read: bool) -> None:
+    server = load(tmp_path, f'[server]\npublic_url = "{url}"\n').server
+
+    assert server.is_read_on_the_way is is_read
+    assert not load(tmp_path, "").server.is_read_on_the_way
+    assert server.model_copy(update={"host": "192.0.2.1", "public_url": None}).is_read_on_the_way
+
+
 @pytest.mark.parametrize(
     ("toml", "sentence"),
     [

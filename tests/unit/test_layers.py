@@ -101,7 +101,7 @@ ALLOWED = {
     "stdin": set(),
     "remote": {"errors"},
     "questionnaire": {"prose"},
-    "serve": {"assembly", "authentication", "config", "delivery", "errors", "pins", "remembered", "stdin"},
+    "serve": {"assembly", "config", "delivery", "errors", "pins", "remembered", "stdin"},
     "cli": {
         *("arguments", "assembly", "catalog", "config", "demo", "errors", "keys", "pin_folder", "pins", "prose"),
         *("remote", "serve", "questionnaire", "starting", "tools"),
