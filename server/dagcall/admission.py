@@ -17,10 +17,13 @@ from dagcall.delivery import App, Receive, Send
 from dagcall.errors import IssuerAway
 from dagcall.keys import PREFIX, Keys
 from dagcall.tokens import InvalidToken, Tokens
+from dagcall.wording import shortened
 
 logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 10
+MAX_REASON = 200
+"""Characters; some reasons repeat what stands in the token, which is up to whoever sent it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +59,7 @@ class Admission:
         """Return the app for those who are let in: with their `Caller` in the request's scope."""
 
         async def guarded(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-            if scope["type"] == "http" and scope["path"] not in self.open_paths:
+            if scope["type"] != "lifespan" and scope["path"] not in self.open_paths:  # a web socket asks, too
                 found = await self._found(Headers(scope=scope).getlist("authorization"))
                 if not isinstance(found, Caller):
                     await found(scope, receive, send)
@@ -75,7 +78,7 @@ class Admission:
         try:
             caller = await self.caller(credential)
         except InvalidToken as error:
-            logger.info("a token was refused: %s", error)
+            logger.info("a token was refused: %s", shortened(str(error), MAX_REASON))
             return self._challenge(401, "invalid_token", "this token or key is not taken here")
         except IssuerAway as error:
             logger.warning("a token could not be checked: %s", error)

@@ -12,6 +12,7 @@ from dagcall.prose import visible
 SCOPE_KEY = "dagcall.caller"
 """Where an HTTP request's ASGI scope holds its caller, once the caller has been let in."""
 MAX_LABEL = 100
+_BRACKETS = str.maketrans("()", "[]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +47,7 @@ def caller_of_claims(issuer: str, claims: Mapping[str, Json], *, groups_claim: s
     name = _first_text(claims, "preferred_username", "email") or subject
     return Caller(
         id=f"{issuer}#{subject}",
-        label=label(name),
+        label=label(name) or label(subject) or "a caller",
         scopes=scopes_of_claims(claims),
         groups=_words(_claim(claims, groups_claim), separator=None),
     )
@@ -58,8 +59,12 @@ def scopes_of_claims(claims: Mapping[str, Json]) -> frozenset[str]:
 
 
 def label(text: str, length: int = MAX_LABEL) -> str:
-    """Return a name on one line, without what cannot be seen."""
-    return " ".join(visible(text).split())[:length]
+    """Return a name on one line, without what cannot be seen, and without parentheses.
+
+    People choose the names that they go by. In a run's note parentheses hold what is proven of a caller, and marks that
+    dagcall itself reads: `by ann (key:ann) with …`, `(cancelled)`.
+    """
+    return " ".join(visible(text).split()).translate(_BRACKETS)[:length]
 
 
 def _first_text(claims: Mapping[str, Json], *names: str) -> str | None:

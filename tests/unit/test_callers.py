@@ -26,6 +26,8 @@ def test_a_caller_is_told_by_issuer_and_subject() -> None:
         ({"sub": "u-1", "preferred_username": 7, "email": "a@example"}, "a@example"),
         ({"sub": "u-1", "preferred_username": "a\x1b[2Jda\n\u202efirst"}, "a[2Jda first"),
         ({"sub": "u-1", "preferred_username": "x" * 1000}, "x" * 100),
+        ({"sub": "u-1", "preferred_username": "\u200b\n"}, "u-1"),
+        ({"sub": "u-1", "preferred_username": "root (key:root) with it"}, "root [key:root] with it"),
     ],
 )
 def test_the_label_is_one_line_that_can_be_read(claims: dict[str, Json], label: str) -> None:
@@ -41,6 +43,13 @@ def test_a_program_that_calls_for_itself_is_its_client_id(claims: dict[str, Json
 
     assert found is not None
     assert found.id == f"{ISSUER}#pipeline"
+
+
+def test_a_caller_whose_names_cannot_be_seen_has_a_label() -> None:
+    found = caller(sub="\u200b")
+
+    assert found is not None
+    assert found.label == "a caller"
 
 
 def test_claims_that_name_nobody_are_nobodys() -> None:

@@ -47,7 +47,7 @@ ALLOWED = {
     "transport": {"errors"},
     "rest": {"credentials", "errors", "gate", "transport"},
     "tokens": {"callers", "errors", "model", "transport"},
-    "admission": {"callers", "delivery", "errors", "keys", "tokens"},
+    "admission": {"callers", "delivery", "errors", "keys", "tokens", "wording"},
     "accounts": {"callers", "credentials", "errors", "rights"},
     "airflow": {"accounts", "credentials", "errors", "gate", "model", "questions", "rest"},
     "remembered": {"model"},

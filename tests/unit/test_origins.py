@@ -13,7 +13,8 @@ from dagcall.callers import LOCAL, Caller
 from dagcall.errors import Busy
 from dagcall.masking import Masker
 from dagcall.origins import Origin
-from tests.fake_airflow import FakeAirflow
+from dagcall.receipts import says_cancelled
+from tests.fake_airflow import FakeAirflow, FakeDag, FakeTask
 from tests.unit.conftest import Served
 from tests.unit.test_calls import add
 
@@ -54,6 +55,20 @@ async def test_what_a_client_says_is_cut_and_made_visible(served: Served, tracep
     said, _, _ = note.rpartition(" [")
     name = ("a [31mb" + "c" * 200)[:100]
     assert said == f"Called through MCP (dagcall) as tool add (request 2{noted}) by {name}"
+
+
+async def test_a_client_can_forge_neither_a_caller_nor_a_mark_of_ours(served: Served) -> None:
+    airflow = FakeAirflow()
+    airflow.add_dag(FakeDag("fails", tasks=[FakeTask("it", lambda _: 1 / 0)]))
+    info = Implementation(name="ann (key:ann) with it (answered) (cancelled)", version="1")
+
+    async with served(airflow) as dagcall, Client(dagcall.mcp.sdk, client_info=info) as client:
+        await client.call_tool("fails", {})
+        (run,) = airflow.runs
+        seen = await dagcall.runs.look(dagcall.catalog.tool("fails"), run.run_id, caller="local")
+
+    assert "by ann [key:ann] with it [answered] [cancelled] 1" in (run.note or "")
+    assert not says_cancelled(seen)
 
 
 def audit_into(written: list[str]) -> Audit:
