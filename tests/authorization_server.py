@@ -110,13 +110,12 @@ class AuthorizationServer:
 
 
 @contextmanager
-def served() -> Iterator[AuthorizationServer]:
+def served(authority: AuthorizationServer | None = None) -> Iterator[AuthorizationServer]:
     """Serve an authorization server on a free port of loopback until the block ends."""
-    authority = AuthorizationServer()
-    config = uvicorn.Config(authority.app, host="127.0.0.1", port=0, log_level="critical", lifespan="off")
-    server = uvicorn.Server(config)
-    listener: socket.socket = config.bind_socket()
+    authority = authority or AuthorizationServer()
+    listener = socket.create_server(("127.0.0.1", 0))
     authority.issuer = f"http://127.0.0.1:{listener.getsockname()[1]}"
+    server = uvicorn.Server(uvicorn.Config(authority.app, log_level="critical", lifespan="off"))
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
     thread.start()
     try:

@@ -1,0 +1,157 @@
+"""People log in: the SDK's own OAuth client, sent away by `dagcall serve`, finds its way and comes back with a token.
+
+Nothing is told to the client but the address of dagcall.
+"""
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
+from typing import Literal
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+import pytest
+from mcp import Client
+from mcp.client.auth import AuthorizationCodeResult, OAuthClientProvider
+from mcp.client.streamable_http import streamable_http_client
+from mcp.shared._httpx_utils import create_mcp_http_client
+from mcp.shared.auth import OAuthClientInformationFull, OAuthClientMetadata, OAuthToken
+from mcp_types import CallToolResult
+
+from tests.authorization_server import SigningKey
+from tests.authorization_server import served as served_authority
+from tests.e2e.serving_process import HttpServer, environ_for, http_server
+from tests.fake_airflow import FakeAirflow, FakeDag, FakeTask
+from tests.fake_airflow.serving import WallClock, served
+from tests.log_in_server import LogInServer
+
+Mode = Literal["auto", "legacy"]
+ERAS = pytest.mark.parametrize("mode", ["auto", "legacy"])
+CALLBACK = "http://127.0.0.1:1/callback"
+
+
+class Memory:
+    """What a client keeps of its log-in."""
+
+    def __init__(self, token: str | None = None, scope: str | None = None) -> None:
+        self.token = OAuthToken(access_token=token, scope=scope) if token else None
+        self.client: OAuthClientInformationFull | None = None
+
+    async def get_tokens(self) -> OAuthToken | None:
+        return self.token
+
+    async def set_tokens(self, tokens: OAuthToken) -> None:
+        self.token = tokens
+
+    async def get_client_info(self) -> OAuthClientInformationFull | None:
+        return self.client
+
+    async def set_client_info(self, client_info: OAuthClientInformationFull) -> None:
+        self.client = client_info
+
+
+class Browser:
+    """Goes where the client sends its user, and comes back to the client's address."""
+
+    def __init__(self) -> None:
+        self._came_back = ""
+
+    async def open(self, url: str) -> None:
+        async with httpx.AsyncClient(trust_env=False) as http:
+            self._came_back = (await http.get(url)).headers["location"]
+
+    async def came_back(self) -> AuthorizationCodeResult:
+        assert self._came_back.startswith(CALLBACK)
+        found = {name: values[0] for name, values in parse_qs(urlsplit(self._came_back).query).items()}
+        return AuthorizationCodeResult(code=found["code"], state=found["state"], iss=found.get("iss"))
+
+
+@pytest.fixture(scope="module")
+def airflow() -> FakeAirflow:
+    airflow = FakeAirflow(clock=WallClock())
+    airflow.add_dag(FakeDag("echo", params={"it": ""}, tasks=[FakeTask("back", lambda params: params["it"])]))
+    return airflow
+
+
+@pytest.fixture
+def authority() -> Iterator[LogInServer]:
+    authority = LogInServer()
+    with served_authority(authority):
+        yield authority
+
+
+@pytest.fixture
+def server(airflow: FakeAirflow, authority: LogInServer) -> Iterator[HttpServer]:
+    with (
+        served(airflow) as url,
+        http_server(environ_for(url, DAGCALL_AUTH_ISSUER=authority.issuer, DAGCALL_AUTH_SCOPES="dags.run")) as running,
+    ):
+        yield running
+
+
+@asynccontextmanager
+async def logged_in(server: HttpServer, mode: Mode, memory: Memory) -> AsyncIterator[Client]:
+    browser = Browser()
+    auth = OAuthClientProvider(
+        server.url,
+        OAuthClientMetadata.model_validate({"redirect_uris": [CALLBACK], "client_name": "an agent"}),
+        memory,
+        redirect_handler=browser.open,
+        callback_handler=browser.came_back,
+    )
+    async with (
+        create_mcp_http_client(auth=auth) as http,
+        Client(streamable_http_client(server.url, http_client=http), mode=mode) as client,
+    ):
+        yield client
+
+
+def result_of(answer: CallToolResult) -> object:
+    assert answer.structured_content is not None
+    return answer.structured_content["results"]
+
+
+@ERAS
+async def test_a_client_that_knows_the_address_only_logs_its_user_in(
+    server: HttpServer, authority: LogInServer, airflow: FakeAirflow, mode: Mode
+) -> None:
+    memory = Memory()
+    async with logged_in(server, mode, memory) as client:
+        answer = await client.call_tool("echo", {"it": "hello"})
+
+    assert result_of(answer) == {"back": "hello"}
+    assert [client.client_name for client in authority.clients.values()] == ["an agent"]
+    (asked,) = authority.asked
+    assert (asked.scopes, asked.resource) == (["dags.run"], server.url)
+    assert asked.code_challenge
+    assert f"by ann ({authority.issuer}#ann) with " in (airflow.runs[-1].note or "")
+    assert memory.token is not None
+    assert memory.token.access_token not in (airflow.runs[-1].note or "")
+
+
+@ERAS
+async def test_a_client_whose_token_allows_too_little_asks_for_more(
+    server: HttpServer, authority: LogInServer, mode: Mode
+) -> None:
+    little = Memory(authority.token(aud=server.url, sub="ann", scope="dags.list"), "dags.list")
+    async with logged_in(server, mode, little) as client:
+        answer = await client.call_tool("echo", {"it": "hello"})
+
+    assert result_of(answer) == {"back": "hello"}
+    (asked,) = authority.asked
+    assert set(asked.scopes or ()) == {"dags.list", "dags.run"}  # what it had, and what dagcall said is missing
+
+
+@ERAS
+async def test_a_client_whose_token_is_taken_no_more_logs_in_anew(
+    server: HttpServer, authority: LogInServer, mode: Mode
+) -> None:
+    async with logged_in(server, mode, Memory()) as client:
+        first = await client.call_tool("echo", {"it": "one"})
+        authority.rotate(SigningKey("second"))
+        async with httpx.AsyncClient(trust_env=False) as http:  # has dagcall read the keys before they grow old
+            await http.post(server.url, headers={"Authorization": f"Bearer {authority.token(aud=server.url)}"})
+        second = await client.call_tool("echo", {"it": "two"})
+
+    assert [result_of(first), result_of(second)] == [{"back": "one"}, {"back": "two"}]
+    assert len(authority.asked) == 2
+    assert len(authority.clients) == 1
