@@ -230,12 +230,13 @@ def test_probes_are_open(server: HttpServer, path: str) -> None:
     assert httpx.get(server.root + path, trust_env=False).status_code == 200
 
 
+@revisions
 @pytest.mark.parametrize("algorithm", ["ES256", "EdDSA"])
-def test_other_signatures_with_a_private_key_are_taken(airflow: str, algorithm: str) -> None:
+def test_other_signatures_with_a_private_key_are_taken(airflow: str, revision: str, algorithm: str) -> None:
     with served_authority() as authority:
         authority.rotate(SigningKey("other", algorithm))
         with http_server(environ(airflow, authority)) as server:
-            assert ask(server, authority.token()).status_code == 200
+            assert ask(server, authority.token(), revision).status_code == 200
 
 
 @revisions
@@ -250,28 +251,30 @@ def test_a_new_key_is_taken_at_once_and_the_old_one_no_more(airflow: str, revisi
         assert ask(server, old, revision).status_code == 401
 
 
-def test_made_up_keys_do_not_make_us_hammer_the_issuer(airflow: str) -> None:
+@revisions
+def test_made_up_keys_do_not_make_us_hammer_the_issuer(airflow: str, revision: str) -> None:
     with served_authority() as authority, http_server(environ(airflow, authority)) as server:
         for number in range(40):
             forged = authority.token(header={"kid": f"made up {number}"})
-            assert ask(server, forged).status_code == 401
+            assert ask(server, forged, revision).status_code == 401
 
         assert authority.key_reads <= 6  # 3, and one for each 10 s that this took
-        assert ask(server, authority.token()).status_code == 200
+        assert ask(server, authority.token(), revision).status_code == 200
 
 
-def test_while_the_issuer_is_away_callers_are_told_to_come_back(airflow: str) -> None:
+@revisions
+def test_while_the_issuer_is_away_callers_are_told_to_come_back(airflow: str, revision: str) -> None:
     with served_authority() as authority, http_server(environ(airflow, authority)) as server:
         authority.is_away = True
-        response = ask(server, authority.token())
+        response = ask(server, authority.token(), revision)
         assert response.status_code == 503
         assert response.headers["retry-after"]
 
         authority.is_away = False
-        assert ask(server, authority.token()).status_code == 200
+        assert ask(server, authority.token(), revision).status_code == 200
 
         authority.is_away = True
-        assert ask(server, authority.token()).status_code == 200  # its keys are known
+        assert ask(server, authority.token(), revision).status_code == 200  # its keys are known
 
 
 @revisions
@@ -329,28 +332,29 @@ def test_a_key_is_to_allow_what_tokens_are_to_allow(server: HttpServer, key: str
     assert ask(server, f"{key}-2", revision).status_code == 403
 
 
-def test_the_file_of_keys_is_read_anew(airflow: str, tmp_path: Path) -> None:
+@revisions
+def test_the_file_of_keys_is_read_anew(airflow: str, revision: str, tmp_path: Path) -> None:
     keys = tmp_path / "keys.toml"
     made = {name: run_dagcall("key", name) for name in ("old", "new")}
     secrets = {name: ran.stderr.split("Bearer ")[1].split()[0] for name, ran in made.items()}
     keys.write_text(made["old"].stdout, encoding="utf-8")
     with http_server(environ_for(airflow, DAGCALL_AUTH_KEYS_FILE=str(keys))) as server:
-        refused = ask(server, None)
+        refused = ask(server, None, revision)
         assert refused.status_code == 401
         assert refused.headers["www-authenticate"] == "Bearer"  # no issuer to go to, and no scope to ask for
-        assert ask(server, secrets["old"]).status_code == 200
-        assert ask(server, secrets["new"]).status_code == 401
+        assert ask(server, secrets["old"], revision).status_code == 200
+        assert ask(server, secrets["new"], revision).status_code == 401
 
         keys.write_text(made["new"].stdout, encoding="utf-8")
-        assert ask(server, secrets["old"]).status_code == 401
-        assert ask(server, secrets["new"]).status_code == 200
+        assert ask(server, secrets["old"], revision).status_code == 401
+        assert ask(server, secrets["new"], revision).status_code == 200
 
         keys.write_text("[[keys]\nbroken", encoding="utf-8")
-        assert ask(server, secrets["new"]).status_code == 200
-        assert ask(server, secrets["old"]).status_code == 401
+        assert ask(server, secrets["new"], revision).status_code == 200
+        assert ask(server, secrets["old"], revision).status_code == 401
 
         keys.unlink()
-        assert ask(server, secrets["new"]).status_code == 200
+        assert ask(server, secrets["new"], revision).status_code == 200
         _, errors = server.stop()
     assert "the keys as they were before go on being taken" in errors
     assert secrets["new"] not in errors
