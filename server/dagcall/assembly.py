@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from dagcall.accounts import Account, Accounts
@@ -119,6 +120,7 @@ def identity_secret(settings: Settings) -> bytes:
     """Return what run ids are made with: the secret that was set, else one that follows from the log-in to Airflow.
 
     Replicas that log in with the same password or token then make the same run ids, and so does a restarted server.
+    A caller knows all else that goes into its run ids, and could try passwords against them: each try is made slow.
     Where nothing lasting is known (a command prints the token, or everybody may log in), each process has its own, and
     a retry is recognised only by the process that saw the first call.
     """
@@ -131,7 +133,13 @@ def identity_secret(settings: Settings) -> bytes:
     if not lasting:
         logger.info("without server.secret a call is not recognised as a retry after a restart")
         return secrets.token_bytes(32)
-    return hashlib.sha256(json.dumps(["dagcall", airflow.url, airflow.username, lasting]).encode()).digest()
+    return _slow_hash(lasting, json.dumps(["dagcall", airflow.url, airflow.username]))
+
+
+@lru_cache(maxsize=8)
+def _slow_hash(password: str, salt: str) -> bytes:
+    """Return 32 bytes, after about 50 ms and with 16 MiB."""
+    return hashlib.scrypt(password.encode(), salt=salt.encode(), n=2**14, r=8, p=1, dklen=32)
 
 
 def known_secrets(settings: Settings) -> list[str]:

@@ -1,9 +1,12 @@
 import re
+from time import process_time
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dagcall.assembly import identity_secret
+from dagcall.config import Settings
 from dagcall.identity import Identity, number_in
 
 OURS = Identity(b"secret")
@@ -51,3 +54,18 @@ def test_parts_cannot_be_shifted_into_each_other() -> None:
 def test_other_run_ids_are_nobodys(run_id: str) -> None:
     assert not OURS.owns("c", run_id)
     assert number_in(run_id) is None
+
+
+def test_a_secret_that_follows_from_a_password_makes_trying_passwords_slow() -> None:
+    """Whoever has a run id of its own can check a guess with one `identity_secret` and one HMAC."""
+
+    def secret(password: str, username: str = "agent") -> bytes:
+        return identity_secret(Settings.model_validate({"airflow": {"username": username, "password": password}}))
+
+    began = process_time()
+    first = secret(f"guessed at {began}")
+    assert process_time() - began > 0.005
+
+    assert len(first) == 32
+    assert first == secret(f"guessed at {began}")
+    assert len({first, secret("other"), secret("other", "somebody else")}) == 3
