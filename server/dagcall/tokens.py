@@ -142,6 +142,8 @@ class IssuerKeys:
         self._now = now
         self._keys: list[jwt.PyJWK] = []
         self._read_at: float | None = None
+        self._is_away = False
+        """Whether they could not be read the last time."""
         self._reads_left = float(READ_BURST)
         self._counted_at = now()
         self._one_read = asyncio.Lock()
@@ -150,7 +152,7 @@ class IssuerKeys:
         """Return a key by its id, or the only one where a token names none.
 
         Raises:
-            IssuerAway: the keys have not been read for too long, and cannot be read now.
+            IssuerAway: the keys have not been read for too long, or lack this one, and cannot be read now.
         """
         is_needed = self._find(key_id) is None or self._age() > STALE_SECONDS
         if is_needed or (self._age() > KEYS_SECONDS and not self._one_read.locked()):  # of the others, none has to wait
@@ -158,9 +160,10 @@ class IssuerKeys:
             async with self._one_read:
                 if self._read_at == seen and self._may_read():  # nobody else has read them meanwhile
                     await self._read()
-        if self._age() > STALE_SECONDS:
+        found = self._find(key_id)
+        if self._age() > STALE_SECONDS or (found is None and self._is_away):
             raise IssuerAway(f"the keys of {self._issuer} cannot be read")
-        return self._find(key_id)
+        return found
 
     def _find(self, key_id: Any) -> jwt.PyJWK | None:
         if key_id is None:
@@ -187,7 +190,9 @@ class IssuerKeys:
             found = jwt.PyJWKSet.from_dict(content).keys
         except (IssuerAway, jwt.PyJWTError, ValueError, TypeError, AttributeError) as error:
             logger.warning("the keys of %s could not be read: %s", self._issuer, error)
+            self._is_away = True
             return
+        self._is_away = False
         self._keys = [key for key in found if key.public_key_use in {"sig", None}]
         self._read_at = self._now()
 

@@ -85,6 +85,23 @@ async def test_known_keys_are_used_for_a_while_when_the_issuer_is_away() -> None
         await issuer.tokens.caller(token)
 
 
+async def test_a_key_that_is_new_while_the_issuer_is_away_is_not_called_wrong() -> None:
+    """With 401 the client would throw away a token that is good."""
+    issuer = Issuer()
+    await issuer.tokens.caller(issuer.server.token())
+    issuer.server.rotate(SigningKey("second"))
+    issuer.server.is_away = True
+    token = issuer.server.token()
+
+    for _ in range(2 * READ_BURST):
+        with pytest.raises(IssuerAway):
+            await issuer.tokens.caller(token)
+
+    issuer.server.is_away = False
+    issuer.clock.seconds += READ_INTERVAL_SECONDS
+    assert (await issuer.tokens.caller(token)).label == "u-1"
+
+
 async def test_made_up_key_ids_cost_the_issuer_little() -> None:
     issuer = Issuer()
 
