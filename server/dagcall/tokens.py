@@ -37,6 +37,8 @@ READ_INTERVAL_SECONDS = 10.0
 """Tokens with made-up key ids have the keys read anew this often at most, after a burst of that many."""
 INTROSPECTION_SECONDS = 60.0
 """How long an answer is kept: a withdrawn token is taken no longer than this."""
+REFUSED_SECONDS = 10.0
+"""How long a no is kept: a client that tries one token again and again does not have the issuer asked each time."""
 MAX_KEPT = 10_000
 MAX_ASKED_AT_ONCE = 8
 MAX_TOKEN = 16_384
@@ -244,6 +246,8 @@ class IntrospectedTokens:
     url: str
     wall_clock: Callable[[], float] = time.time
     _kept: dict[bytes, _Kept] = field(default_factory=dict)
+    _refused: dict[bytes, float] = field(default_factory=dict)
+    """Until when; apart from the others, for anybody can make up tokens."""
     _at_once: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_ASKED_AT_ONCE))
 
     async def caller(self, token: str) -> Caller:
@@ -255,11 +259,18 @@ class IntrospectedTokens:
         kept = self._kept.get(digest)
         if kept is not None and now < kept.until:
             return kept.caller
+        if now < self._refused.get(digest, -inf):
+            raise InvalidToken("it was refused a moment ago")
         async with self._at_once:
             claims = await self.http.post(self.url, {"token": token, "token_type_hint": "access_token"})
-        caller = self.rules.caller(claims_for_us(claims, self.rules, now=now))
-        if len(self._kept) >= MAX_KEPT:
-            self._kept.clear()  # rare, and costs each caller one question
+        for answers in (self._kept, self._refused):
+            if len(answers) >= MAX_KEPT:
+                answers.clear()  # rare, and costs each caller one question
+        try:
+            caller = self.rules.caller(claims_for_us(claims, self.rules, now=now))
+        except InvalidToken:
+            self._refused[digest] = now + REFUSED_SECONDS
+            raise
         self._kept[digest] = _Kept(caller, min(now + INTROSPECTION_SECONDS, float(claims["exp"])))
         return caller
 

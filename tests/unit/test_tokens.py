@@ -15,6 +15,7 @@ from dagcall.tokens import (
     KEYS_SECONDS,
     READ_BURST,
     READ_INTERVAL_SECONDS,
+    REFUSED_SECONDS,
     STALE_SECONDS,
     IntrospectedTokens,
     InvalidToken,
@@ -206,6 +207,35 @@ async def test_what_the_issuer_says_of_a_token_is_kept_for_a_while() -> None:
     issuer.server.introspected.pop("long")
     with pytest.raises(InvalidToken):
         await tokens.caller("long")
+
+
+async def test_a_refusal_is_kept_for_a_moment() -> None:
+    issuer = Issuer()
+    tokens = IntrospectedTokens(RULES, issuer.http, "http://127.0.0.1:1/introspect", wall_clock=issuer.clock)
+
+    for _ in range(3):
+        with pytest.raises(InvalidToken):
+            await tokens.caller("late")
+    assert issuer.server.questions == 1
+
+    issuer.server.introspected = {"late": {"active": True, "sub": "u-1", "aud": AUDIENCE, "exp": NOW + 1000}}
+    issuer.clock.seconds += REFUSED_SECONDS
+    assert (await tokens.caller("late")).label == "u-1"
+
+
+async def test_made_up_tokens_do_not_drive_out_good_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dagcall.tokens.MAX_KEPT", 2)
+    issuer = Issuer()
+    tokens = IntrospectedTokens(RULES, issuer.http, "http://127.0.0.1:1/introspect", wall_clock=issuer.clock)
+    issuer.server.introspected = {"good": {"active": True, "sub": "u-1", "aud": AUDIENCE, "exp": NOW + 1000}}
+    await tokens.caller("good")
+
+    for number in range(5):
+        with pytest.raises(InvalidToken):
+            await tokens.caller(f"made up {number}")
+    await tokens.caller("good")
+
+    assert issuer.server.questions == 6
 
 
 async def test_an_answer_is_kept_no_longer_than_its_token() -> None:
