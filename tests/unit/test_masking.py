@@ -164,10 +164,10 @@ FRAGMENTS = sorted(
 @pytest.mark.parametrize("fragment", FRAGMENTS)
 def test_no_text_takes_long(fragment: str) -> None:
     """A pattern that is quadratic needs minutes for this, all of them together some hundredths of a second."""
-    text = fragment * (60_000 // len(fragment))
+    text = fragment * (30_000 // len(fragment))
     began = time.process_time()
     Masker().masked(text)
-    assert time.process_time() - began < 2
+    assert time.process_time() - began < 0.5
 
 
 def test_data_loses_known_secrets_by_value_and_nothing_else() -> None:
