@@ -1,6 +1,7 @@
 """dagcall as a whole, in memory, in front of the fake Airflow."""
 
-from collections.abc import AsyncIterator, Callable, Iterator
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
@@ -11,6 +12,12 @@ from dagcall.assembly import Dagcall, assembled
 from dagcall.config import Settings
 from dagcall.pins import Pins
 from tests.fake_airflow import FakeAirflow
+from tests.unit.virtual_time import VirtualTimeLoop
+
+
+def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
+    """Give a test marked `virtual_time` the loop whose clock jumps."""
+    return {"virtual": VirtualTimeLoop} if item.get_closest_marker("virtual_time") else {"real": asyncio.new_event_loop}
 
 
 @pytest.fixture(autouse=True)

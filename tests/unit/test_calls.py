@@ -391,6 +391,7 @@ async def test_results_that_cannot_be_read_do_not_hide_the_run(served: Served) -
     assert "wait_for_dag_run with tool 'add' and this run id returns what comes of it; it starts nothing." in text
 
 
+@pytest.mark.virtual_time
 @pytest.mark.parametrize("runs", [20, 100])
 async def test_parallel_calls_all_get_their_own_answer_through_the_gate(served: Served, runs: int) -> None:
     airflow = FakeAirflow()
@@ -423,6 +424,7 @@ async def test_streams_that_a_proxy_swallows_are_noticed_and_polled_instead(
     assert content["results"] == {"total": 3}
 
 
+@pytest.mark.virtual_time
 async def test_a_stream_cut_off_means_ask(served: Served) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(add(checks=4))
@@ -468,6 +470,7 @@ async def test_a_server_about_to_stop_starts_nothing(served: Served) -> None:
     assert airflow.runs == []
 
 
+@pytest.mark.virtual_time
 @pytest.mark.parametrize("what", ["deleted", "ended unseen"])
 async def test_the_sweep_finds_what_the_shared_question_cannot_see(
     served: Served, monkeypatch: pytest.MonkeyPatch, what: str

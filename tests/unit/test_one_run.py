@@ -270,6 +270,7 @@ async def test_a_call_that_stayed_unsure_is_settled_by_its_repeat(served: Served
     assert len(airflow.runs) == 1
 
 
+@pytest.mark.virtual_time
 async def test_an_outcome_that_could_not_be_read_is_still_the_calls_own(served: Served) -> None:
     airflow = an_airflow()
     airflow.add_fault(Fault(route="wait", status=403, times=None))
@@ -386,6 +387,7 @@ async def test_a_caller_who_leaves_ends_the_run_where_the_operator_says_so(
     assert len(airflow.requests_to("patch_run")) == 1
 
 
+@pytest.mark.virtual_time
 async def test_a_run_that_somebody_took_up_within_the_grace_goes_on(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -403,6 +405,7 @@ async def test_a_run_that_somebody_took_up_within_the_grace_goes_on(
     assert airflow.requests_to("patch_run") == []
 
 
+@pytest.mark.virtual_time
 async def test_while_airflow_is_away_new_calls_are_told_at_once_and_waiting_ones_wait(served: Served) -> None:
     airflow = an_airflow(checks=None)
 
@@ -424,6 +427,7 @@ async def test_while_airflow_is_away_new_calls_are_told_at_once_and_waiting_ones
     assert len(airflow.runs) == 1
 
 
+@pytest.mark.virtual_time
 async def test_a_call_that_came_while_airflow_was_there_waits_for_it_to_be_back(served: Served) -> None:
     airflow = an_airflow()
 
@@ -440,6 +444,7 @@ async def test_a_call_that_came_while_airflow_was_there_waits_for_it_to_be_back(
     assert len(airflow.runs) == 7
 
 
+@pytest.mark.virtual_time
 async def test_a_full_line_turns_calls_away_at_once(served: Served) -> None:
     airflow = an_airflow()
 
@@ -469,6 +474,7 @@ async def test_a_wait_that_is_no_number_of_seconds_is_refused(served: Served, se
     assert airflow.runs == []
 
 
+@pytest.mark.virtual_time
 async def test_one_call_of_a_one_task_dag_costs_three_requests_or_fewer(served: Served) -> None:
     airflow = an_airflow(checks=3, max_active_runs=100)
 

@@ -174,6 +174,7 @@ async def test_what_airflow_finds_wrong_is_asked_for_again(served: Served) -> No
     assert person.asked[1].message.startswith("Your answer was not taken:\n- Not today.\n")
 
 
+@pytest.mark.virtual_time
 async def test_nobody_is_asked_without_end(served: Served) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(asks())
@@ -352,6 +353,7 @@ async def test_a_question_answered_in_airflow_is_taken_from_the_screen(served: S
     assert content["results"]["approve"]["chosen_options"] == ["Reject"]
 
 
+@pytest.mark.virtual_time
 async def test_nobody_answers_in_time(served: Served) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(asks())

@@ -115,6 +115,7 @@ async def test_a_failure_tells_no_secret_and_steers_nothing(served: Served) -> N
     assert "hunter2000" not in text_of(result)
 
 
+@pytest.mark.virtual_time
 async def test_a_question_hides_nothing_from_whoever_answers_it(served: Served) -> None:
     airflow = FakeAirflow()
     question = FakeQuestion(
