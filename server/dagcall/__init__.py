@@ -45,6 +45,8 @@ The map, from what knows nothing to what knows everything. A module imports only
     tokens        what an authorization server says of a caller: JWTs, or introspection
     admission     whom HTTP lets in, and what it tells the others
     accounts      in whose name Airflow starts a caller's runs
+    releases      what Airflow has from which version on
+    listings      Airflow's lists, read whole, and the paths of what stands in them
     airflow       Airflow's REST API, one method per question
     remembered    the dags as last read, in a file for the next start
     catalog       allow-list x Airflow x pins -> the tools published now

@@ -1,38 +1,31 @@
 """Airflow's REST API (3.1 to 3.3): one method for each question that dagcall asks.
 
-Knows paths, bodies and the differences between versions; how a request travels is `rest`'s business. Knows nothing of
-tools or MCP, and keeps no state but the version.
+Knows questions and bodies; what a version has is in `releases`, how a list is read whole in `listings`, and how a
+request travels is `rest`'s business. Knows nothing of tools or MCP, and keeps no state but the version.
 
-* `result` is never sent to `/wait` below 3.3, where each use leaks a database connection and mixes up mapped tasks.
-* Lists are paged; a limit above 100 is silently cut to 100, except in the batch endpoints (`…/list`).
+`result` is never sent to `/wait` below 3.3, where each use leaks a database connection and mixes up mapped tasks.
 """
 
 import json
-import re
 from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
-from urllib.parse import quote
 
 from dagcall.accounts import Account
 from dagcall.credentials import Credentials
 from dagcall.errors import AirflowAnswerUnusable, AirflowNotFound, AirflowUnreachable
 from dagcall.gate import Purpose
+from dagcall.listings import PAGE, all_batches, all_pages, dag_path, run_path, segment, task_path
 from dagcall.model import Dag, DagSummary, Json, LogEvent, Run, RunState, Task, TaskInstance
 from dagcall.questions import Question, Response, is_open
+from dagcall.releases import BULK_RUNS, OLDEST, RESULTS_THROUGH_WAIT, known_states, version_in
 from dagcall.rest import PARSE_ERRORS, READ_ATTEMPTS, READ_SECONDS, AirflowRest
+from dagcall.sights import MAY_WAIT_FOR_PEOPLE
 
-PAGE = 100
-BATCH_PAGE = 1000
-OLDEST_VERSION = (3, 1)
-RESULTS_THROUGH_WAIT = (3, 3)
-"""From here on `/wait` returns results in map-index order and leaks nothing."""
-AWAITING_INPUT = (3, 3)
-"""From here on a task that waits for a person has a state of its own; before, it is `deferred`."""
-BULK_RUNS = (3, 3)
-"""From here on several runs can be changed with one request."""
+RUN_LIST = "dags/~/dagRuns/list"
+TASK_INSTANCE_LIST = "dags/~/dagRuns/~/taskInstances/list"
 PAST_RUNS = 20
 """How many runs tell how long a dag usually takes."""
 
@@ -92,8 +85,8 @@ class AirflowApi:
                 f"{self.url} does not answer as Airflow 3.1 or newer does (no /api/v2/version); "
                 "check the URL and Airflow's version"
             ) from error
-        version = tuple(int(part) for part in re.findall(r"\d+", text)[:3])
-        if version < OLDEST_VERSION:
+        version = version_in(text)
+        if version < OLDEST:
             raise AirflowAnswerUnusable(f"{self.url} is Airflow {text}; dagcall needs 3.1 or newer")
         self._version = version
         return version
@@ -102,12 +95,12 @@ class AirflowApi:
 
     async def fetch_dags(self, query: DagQuery) -> tuple[DagSummary, ...]:
         """Return the dags that fit, stale ones left out, sorted by id; as many pages as it takes."""
-        asked: dict[str, Any] = {"limit": PAGE, "order_by": "dag_id", "exclude_stale": True}
+        asked: dict[str, Any] = {"order_by": "dag_id", "exclude_stale": True}
         if query.tag is not None:
             asked["tags"] = query.tag
         if query.dag_id_like is not None:
             asked["dag_id_pattern"] = query.dag_id_like
-        return await self._pages("dags", asked, "dags", DagSummary.from_json, purpose=Purpose.DISCOVERY)
+        return await all_pages(self._rest, "dags", asked, "dags", DagSummary.from_json, purpose=Purpose.DISCOVERY)
 
     async def fetch_summary(self, dag_id: str) -> DagSummary:
         """Return what is true of a dag right now.
@@ -115,7 +108,7 @@ class AirflowApi:
         Raises:
             AirflowNotFound: there is no such dag, or the account may not see it.
         """
-        path = f"dags/{_segment(dag_id)}"
+        path = dag_path(dag_id)
         return self._rest.parsed(DagSummary.from_json, await self._rest.get(path, purpose=Purpose.TRIGGER), path)
 
     async def fetch_dag(self, dag_id: str) -> Dag:
@@ -124,12 +117,12 @@ class AirflowApi:
         Raises:
             AirflowNotFound: there is no such dag, or the account may not see it.
         """
-        path = f"dags/{_segment(dag_id)}/details"
+        path = f"{dag_path(dag_id)}/details"
         return self._rest.parsed(Dag.from_json, await self._rest.get(path, purpose=Purpose.DISCOVERY), path)
 
     async def fetch_tasks(self, dag_id: str) -> tuple[Task, ...]:
         """Return the tasks of the dag's newest version."""
-        path = f"dags/{_segment(dag_id)}/tasks"
+        path = f"{dag_path(dag_id)}/tasks"
         answer = await self._rest.get(path, purpose=Purpose.RESULT)
         return self._rest.parsed(lambda data: tuple(Task.from_json(task) for task in data["tasks"]), answer, path)
 
@@ -154,7 +147,7 @@ class AirflowApi:
             AirflowRejected: the conf does not fit the params, or the dag cannot be triggered.
             AirflowUnreachable: no answer; `is_effect_possible` says whether the run may exist.
         """
-        path = f"dags/{_segment(dag_id)}/dagRuns"
+        path = f"{dag_path(dag_id)}/dagRuns"
         body = {
             "dag_run_id": run_id,
             "logical_date": None if logical_date is None else logical_date.isoformat(),
@@ -172,7 +165,7 @@ class AirflowApi:
         Raises:
             AirflowNotFound: there is no such run.
         """
-        path = _run_path(dag_id, run_id)
+        path = run_path(dag_id, run_id)
         answer = await self._rest.get(path, purpose=Purpose.RESULT, attempts=attempts)
         return self._rest.parsed(Run.from_json, answer, path)
 
@@ -198,7 +191,7 @@ class AirflowApi:
             note: replaces the run's note; None to leave it.
             account: in whose name; None: dagcall's own.
         """
-        path = _run_path(dag_id, run_id)
+        path = run_path(dag_id, run_id)
         body = {"state": RunState.FAILED} | ({} if note is None else {"note": note})
         answer = await self._rest.change(
             "PATCH", path, purpose=Purpose.TRIGGER, body=body, credentials=_credentials_of(account)
@@ -218,7 +211,7 @@ class AirflowApi:
             await self._rest.change("PATCH", "dags/~/dagRuns", purpose=Purpose.DISCOVERY, body={"actions": [action]})
             return
         for (dag_id, run_id), note in notes.items():
-            await self._rest.change("PATCH", _run_path(dag_id, run_id), purpose=Purpose.DISCOVERY, body={"note": note})
+            await self._rest.change("PATCH", run_path(dag_id, run_id), purpose=Purpose.DISCOVERY, body={"note": note})
 
     async def fetch_finished_runs(self, dag_ids: list[str], *, since: datetime) -> tuple[Run, ...]:
         """Return the runs of these dags that ended at `since` or later, the oldest end first; one question for all.
@@ -231,13 +224,13 @@ class AirflowApi:
             "end_date_gte": since.isoformat(),
             "order_by": "end_date",
         }
-        return await self._batches("dags/~/dagRuns/list", body, "dag_runs", Run.from_json, attempts=1)
+        return await all_batches(self._rest, RUN_LIST, body, "dag_runs", Run.from_json, attempts=1)
 
     async def fetch_unfinished_run_ids(self, dag_ids: list[str]) -> frozenset[tuple[str, str]]:
         """Return (dag id, run id) of every run of these dags that is queued or running."""
         body = {"dag_ids": dag_ids, "states": [RunState.QUEUED, RunState.RUNNING], "order_by": "run_after"}
-        ids = await self._batches(
-            "dags/~/dagRuns/list", body, "dag_runs", lambda run: (run["dag_id"], run["dag_run_id"]), attempts=1
+        ids = await all_batches(
+            self._rest, RUN_LIST, body, "dag_runs", lambda run: (run["dag_id"], run["dag_run_id"]), attempts=1
         )
         return frozenset(ids)
 
@@ -256,7 +249,7 @@ class AirflowApi:
         Raises:
             AirflowUnreachable, AirflowNotFound, AirflowRefused: as everywhere; also while streaming.
         """
-        path = f"{_run_path(dag_id, run_id)}/wait"
+        path = f"{run_path(dag_id, run_id)}/wait"
         query: dict[str, Any] = {"interval": interval_seconds}
         has_results = result_task_ids is not None and await self.version() >= RESULTS_THROUGH_WAIT
         if has_results:
@@ -289,7 +282,7 @@ class AirflowApi:
             `{task_id: value}`; a mapped task's value is the list of what was stored. Tasks that stored nothing are
             missing, so an empty answer may also mean that the dag declares no result.
         """
-        path = f"{_run_path(dag_id, run_id)}/wait"
+        path = f"{run_path(dag_id, run_id)}/wait"
         query: dict[str, Any] = {"interval": 1}
         if task_ids is not None:
             query["result"] = list(task_ids)
@@ -305,7 +298,7 @@ class AirflowApi:
 
     async def fetch_xcom(self, dag_id: str, run_id: str, task_id: str, map_index: int) -> Json:
         """Return one `return_value` XCom as stored; None where there is none. Any version."""
-        path = f"{_run_path(dag_id, run_id)}/taskInstances/{_segment(task_id)}/xcomEntries/return_value"
+        path = f"{task_path(dag_id, run_id, task_id)}/xcomEntries/return_value"
         try:
             answer = await self._rest.get(path, purpose=Purpose.RESULT, query={"map_index": map_index})
         except AirflowNotFound:
@@ -314,9 +307,9 @@ class AirflowApi:
 
     async def fetch_stored_map_indexes(self, dag_id: str, run_id: str, task_id: str) -> list[int]:
         """Return for which map indexes of a task a `return_value` is stored, in order."""
-        path = f"{_run_path(dag_id, run_id)}/taskInstances/{_segment(task_id)}/xcomEntries"
-        indexes = await self._pages(
-            path, {"limit": PAGE, "xcom_key": "return_value"}, "xcom_entries", lambda data: int(data["map_index"])
+        path = f"{task_path(dag_id, run_id, task_id)}/xcomEntries"
+        indexes = await all_pages(
+            self._rest, path, {"xcom_key": "return_value"}, "xcom_entries", lambda data: int(data["map_index"])
         )
         return sorted(indexes)
 
@@ -327,9 +320,7 @@ class AirflowApi:
         body: dict[str, Any] = {"dag_ids": [dag_id], "dag_run_ids": [run_id]}
         if task_ids is not None:
             body["task_ids"] = list(task_ids)
-        return await self._batches(
-            "dags/~/dagRuns/~/taskInstances/list", body, "task_instances", TaskInstance.from_json
-        )
+        return await all_batches(self._rest, TASK_INSTANCE_LIST, body, "task_instances", TaskInstance.from_json)
 
     async def fetch_insides(
         self, runs: Collection[RunKey], states: Collection[str] | None = None
@@ -343,11 +334,10 @@ class AirflowApi:
             "dag_run_ids": sorted({run_id for _, run_id in runs}),
         }
         if states is not None:
-            body["state"] = sorted(
-                set(states) - (set() if await self.version() >= AWAITING_INPUT else {"awaiting_input"})
-            )
-        pairs = await self._batches(
-            "dags/~/dagRuns/~/taskInstances/list",
+            body["state"] = known_states(await self.version(), states)
+        pairs = await all_batches(
+            self._rest,
+            TASK_INSTANCE_LIST,
             body,
             "task_instances",
             lambda data: ((data["dag_id"], data["dag_run_id"]), TaskInstance.from_json(data)),
@@ -360,21 +350,22 @@ class AirflowApi:
 
     async def fetch_durations(self, dag_id: str) -> list[float]:
         """Return how many seconds the dag's latest successful runs took from their start, the latest first."""
-        path = "dags/~/dagRuns/list"
-        body = {"dag_ids": [dag_id], "states": [RunState.SUCCESS], "order_by": "-end_date", "page_limit": PAST_RUNS}
-        answer = await self._rest.ask(path, purpose=Purpose.DISCOVERY, body=body, attempts=1)
-        return self._rest.parsed(
+        return await self._look_at_runs(
+            {"dag_ids": [dag_id], "states": [RunState.SUCCESS], "order_by": "-end_date", "page_limit": PAST_RUNS},
             lambda data: [float(run["duration"]) for run in data["dag_runs"] if run["duration"] is not None],
-            answer,
-            path,
         )
 
     async def count_running(self, dag_id: str) -> int:
         """Return how many runs of a dag go on, those not counted that are queued."""
-        path = "dags/~/dagRuns/list"
-        body = {"dag_ids": [dag_id], "states": [RunState.RUNNING], "page_limit": 1}
-        answer = await self._rest.ask(path, purpose=Purpose.DISCOVERY, body=body, attempts=1)
-        return self._rest.parsed(lambda data: int(data["total_entries"]), answer, path)
+        return await self._look_at_runs(
+            {"dag_ids": [dag_id], "states": [RunState.RUNNING], "page_limit": 1},
+            lambda data: int(data["total_entries"]),
+        )
+
+    async def _look_at_runs(self, body: dict[str, Any], parse: Callable[[Any], _T]) -> _T:
+        """Ask once for one page of runs: what is nice to know, and no more than that."""
+        answer = await self._rest.ask(RUN_LIST, purpose=Purpose.DISCOVERY, body=body, attempts=1)
+        return self._rest.parsed(parse, answer, RUN_LIST)
 
     async def fetch_scheduler_silence(self) -> str | None:
         """Return when Airflow's scheduler last gave a sign of life, as Airflow writes it; None while it is healthy."""
@@ -396,7 +387,7 @@ class AirflowApi:
         Raises:
             AirflowNotFound, AirflowRefused: there is none, or the account may not read it.
         """
-        path = f"{_run_path(dag_id, run_id)}/taskInstances/{_segment(instance.task_id)}/logs/{instance.try_number}"
+        path = f"{task_path(dag_id, run_id, instance.task_id)}/logs/{instance.try_number}"
         answer = await self._rest.get(
             path, purpose=Purpose.RESULT, query={"map_index": instance.map_index, "full_content": True}
         )
@@ -413,19 +404,14 @@ class AirflowApi:
             runs: which; not empty.
         """
         # Airflow filters by one run or not at all: where there are several, the answer is filtered again here.
-        path = f"{_run_path(*next(iter(runs))) if len(runs) == 1 else 'dags/~/dagRuns/~'}/hitlDetails"
-        has_own_state = await self.version() >= AWAITING_INPUT
-        query = {
-            "response_received": False,
-            "state": ["deferred", "awaiting_input"] if has_own_state else ["deferred"],
-            "order_by": "created_at",
-            "limit": PAGE,
-        }
+        path = f"{run_path(*next(iter(runs))) if len(runs) == 1 else 'dags/~/dagRuns/~'}/hitlDetails"
+        states = known_states(await self.version(), MAY_WAIT_FOR_PEOPLE)
+        query = {"response_received": False, "state": states, "order_by": "created_at"}
 
         def parse(data: Any) -> Question | None:
             return Question.from_json(data, ui_url=self._ui_url) if is_open(data) else None
 
-        found = await self._pages(path, query, "hitl_details", parse)
+        found = await all_pages(self._rest, path, query, "hitl_details", parse)
         return tuple(question for question in found if question and (question.dag_id, question.run_id) in runs)
 
     async def respond(self, question: Question, response: Response, *, account: Account | None = None) -> None:
@@ -437,52 +423,14 @@ class AirflowApi:
             AirflowRefused: dagcall's account may not answer it.
             AirflowRejected: the response does not fit (Airflow 3.3; below, the task fails later).
         """
-        path = f"{_run_path(question.dag_id, question.run_id)}/taskInstances/{_segment(question.task_id)}"
+        task = task_path(question.dag_id, question.run_id, question.task_id)
+        path = f"{task}/{question.map_index}/hitlDetails"
         body = {"chosen_options": list(response.chosen_options), "params_input": dict(response.params_input)}
-        path = f"{path}/{question.map_index}/hitlDetails"
         await self._rest.change("PATCH", path, purpose=Purpose.RESULT, body=body, credentials=_credentials_of(account))
 
     def run_url(self, dag_id: str, run_id: str) -> str:
         """Return the address of a run in Airflow's UI."""
-        return f"{self._ui_url}/dags/{_segment(dag_id)}/runs/{_segment(run_id)}"
-
-    async def _batches(
-        self,
-        path: str,
-        body: dict[str, Any],
-        key: str,
-        parse: Callable[[Any], _T],
-        *,
-        attempts: int = READ_ATTEMPTS,
-    ) -> tuple[_T, ...]:
-        """Ask a batch endpoint, whose `page_limit` no version cuts to 100 (measured: 1,000 accepted)."""
-        found: list[_T] = []
-        while True:
-            paged = body | {"page_limit": BATCH_PAGE, "page_offset": len(found)}
-            answer = await self._rest.ask(path, purpose=Purpose.RESULT, body=paged, attempts=attempts)
-            page = self._rest.parsed(lambda data: [parse(item) for item in data[key]], answer, path)
-            found += page
-            if len(page) < BATCH_PAGE:
-                return tuple(found)
-
-    async def _pages(
-        self,
-        path: str,
-        query: dict[str, Any],
-        key: str,
-        parse: Callable[[Any], _T],
-        *,
-        purpose: Purpose = Purpose.RESULT,
-    ) -> tuple[_T, ...]:
-        found: list[_T] = []
-        while True:
-            answer = await self._rest.get(path, purpose=purpose, query=query | {"offset": len(found)})
-            page, total = self._rest.parsed(
-                lambda data: ([parse(item) for item in data[key]], int(data["total_entries"])), answer, path
-            )
-            found += page
-            if not page or len(found) >= total:
-                return tuple(found)
+        return f"{self._ui_url}/{dag_path(dag_id)}/runs/{segment(run_id)}"
 
 
 def _json_lines(text: str) -> list[str]:
@@ -492,12 +440,3 @@ def _json_lines(text: str) -> list[str]:
 
 def _credentials_of(account: Account | None) -> Credentials | None:
     return None if account is None else account.credentials
-
-
-def _segment(name: str) -> str:
-    """Return a name as one segment of a path, whatever it holds."""
-    return quote(name, safe="")
-
-
-def _run_path(dag_id: str, run_id: str) -> str:
-    return f"dags/{_segment(dag_id)}/dagRuns/{_segment(run_id)}"

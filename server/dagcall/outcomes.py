@@ -8,10 +8,11 @@ import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from dagcall.airflow import RESULTS_THROUGH_WAIT, AirflowApi
+from dagcall.airflow import AirflowApi
 from dagcall.errors import AirflowUnreachable
 from dagcall.masking import Masker
 from dagcall.model import Dag, Json, Run, Task, TaskInstance, leaf_task_ids
+from dagcall.releases import RESULTS_THROUGH_WAIT
 from dagcall.results import Place, Results, mapped_over_nothing, results_from
 from dagcall.shared import Shared
 from dagcall.tools import Tool

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from dagcall.accounts import Account
-from dagcall.airflow import RESULTS_THROUGH_WAIT, AirflowApi, DagQuery
+from dagcall.airflow import AirflowApi, DagQuery
 from dagcall.credentials import Credentials, static_token
 from dagcall.errors import (
     AirflowConflict,
@@ -21,6 +21,7 @@ from dagcall.errors import (
 )
 from dagcall.gate import Gate
 from dagcall.model import DagSummary, LogEvent, LoggedException, Param, RunState, Task, TaskInstance
+from dagcall.releases import RESULTS_THROUGH_WAIT
 from dagcall.rest import AirflowRest, log_in
 from tests.contract.fake_side import ContractAirflow
 

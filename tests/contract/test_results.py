@@ -11,12 +11,13 @@ from typing import Any
 import httpx
 import pytest
 
-from dagcall.airflow import RESULTS_THROUGH_WAIT, AirflowApi
+from dagcall.airflow import AirflowApi
 from dagcall.credentials import Credentials, static_token
 from dagcall.gate import Gate
 from dagcall.model import Run
 from dagcall.outcomes import Outcomes
 from dagcall.policy import ToolPolicy
+from dagcall.releases import RESULTS_THROUGH_WAIT
 from dagcall.rest import AirflowRest
 from dagcall.results import Results
 from dagcall.tools import Tool, tool_from_dag

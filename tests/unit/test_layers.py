@@ -49,7 +49,11 @@ ALLOWED = {
     "tokens": {"callers", "errors", "model", "transport"},
     "admission": {"callers", "delivery", "errors", "keys", "tokens", "wording"},
     "accounts": {"callers", "credentials", "errors", "rights"},
-    "airflow": {"accounts", "credentials", "errors", "gate", "model", "questions", "rest"},
+    "releases": set(),
+    "listings": {"gate", "rest"},
+    "airflow": {
+        *("accounts", "credentials", "errors", "gate", "listings", "model", "questions", "releases", "rest", "sights"),
+    },
     "remembered": {"model"},
     "catalog": {
         *("airflow", "callers", "errors", "model", "pins", "policy", "remembered", "rights", "tools", "wording"),
@@ -58,7 +62,7 @@ ALLOWED = {
     "receipts": {"airflow", "errors", "model"},
     "mismatches": {"model", "tools"},
     "replies": {"accounts", "airflow", "errors", "model", "questions", "receipts"},
-    "outcomes": {"airflow", "errors", "masking", "model", "results", "shared", "tools"},
+    "outcomes": {"airflow", "errors", "masking", "model", "releases", "results", "shared", "tools"},
     "dossiers": {"airflow", "errors", "failures", "masking", "model"},
     "insight": {"airflow", "errors", "model", "questions", "sights", "waiting"},
     "progress": {"insight", "prose"},
@@ -113,7 +117,7 @@ ONLY_IMPORTER = {"httpx": "transport", "uvicorn": "serve", "typer": "cli", "pyda
 PURE = {
     *("errors", "wording", "prose", "model", "naming", "arguments", "dialect", "schemas", "results", "sights"),
     *("masking", "logs", "failures", "outputs", "policy", "authoring", "tools", "questions", "excerpts", "answers"),
-    *("pins", "waiting", "handles", "pressure", "identity", "ledger", "recent", "callers", "rights"),
+    *("pins", "waiting", "handles", "pressure", "identity", "ledger", "recent", "callers", "releases", "rights"),
 }
 IMPURE_LIBRARIES = {"asyncio", "time", "os", "socket", "subprocess", "logging", "random", "secrets"}
 
