@@ -26,7 +26,6 @@ from mcp_types import (
 from mcp_types import Tool as WireTool
 from rich.console import Console
 from rich.highlighter import JSONHighlighter
-from rich.table import Table
 from rich.text import Text
 
 from dagcall.arguments import arguments_from_words
@@ -36,8 +35,9 @@ from dagcall.errors import ConfigError, DagcallError
 from dagcall.keys import entry_of, new_key
 from dagcall.pin_folder import PinFolder
 from dagcall.pins import Pins, differences, pin_text
-from dagcall.prose import escaped, visible
+from dagcall.prose import visible
 from dagcall.questionnaire import fill_in
+from dagcall.terminal import LogFormatter, complain, indented, readable, say, set_up_logging, show
 from dagcall.tools import own_tools, wire_json
 
 T = TypeVar("T")
@@ -80,10 +80,10 @@ def main() -> None:
     try:
         app()
     except ConfigError as error:
-        _complain(str(error))
+        complain(str(error))
         raise SystemExit(2) from error
     except DagcallError as error:
-        _complain(str(error))
+        complain(str(error))
         raise SystemExit(1) from error
     except BrokenPipeError:  # the reader has gone, as in `dagcall tools | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -123,7 +123,7 @@ def serve(
     settings = _settings(config, host=host, port=port)
     has_pins = settings.pins is not None or folder is not None
     read_pins = _reader_of_pins(_pin_folder(settings, folder)) if (has_pins if pinned is None else pinned) else None
-    _set_up_logging(verbose=verbose)
+    set_up_logging(verbose=verbose)
     if not settings.policies:
         logging.getLogger(__name__).warning(
             "nothing is published: the allow-list is empty; add [[tools]] to the settings, or set DAGCALL_DAGS"
@@ -133,7 +133,7 @@ def serve(
         return
 
     def on_ready(url: str) -> None:
-        _say(f"dagcall serves {settings.airflow.url} at {url} (Ctrl-C stops it)")
+        say(f"dagcall serves {settings.airflow.url} at {url} (Ctrl-C stops it)")
 
     host, port = settings.server.host, settings.server.port
     _run(serve_http(settings, host=host, port=port, read_pins=read_pins, on_ready=on_ready))
@@ -154,11 +154,11 @@ def tools(
             "withheld": [{"what": item.what, "reason": item.reason} for item in snapshot.withheld],
             "problem": snapshot.problem,
         }
-        print(_readable(content))
+        print(readable(content))
     else:
-        _show(snapshot)
+        show(snapshot)
     if snapshot.problem:
-        _complain(snapshot.problem)
+        complain(snapshot.problem)
         raise typer.Exit(1)
 
 
@@ -192,9 +192,9 @@ def call(
     result = _run(_call(target, tool, lambda wire: _arguments(wire, words or [], arguments), wait, credential))
     text = "\n".join(getattr(block, "text", "") for block in result.content)
     if result.is_error:
-        _complain(text)
+        complain(text)
         raise typer.Exit(1)
-    answer = _readable(json.loads(text))
+    answer = readable(json.loads(text))
     if sys.stdout.isatty():
         Console().print(JSONHighlighter()(answer), soft_wrap=True)
     else:
@@ -242,12 +242,12 @@ def check(*, config: ConfigOption = None, folder: FolderOption = None) -> None:
     found = differences(pins, _published(_require_answer(_run(_snapshot(settings)))))
     for name, text in found.items():
         is_one_line = "\n" not in text and not text.endswith(":")
-        print(visible(f"{name}: {text}" if is_one_line else f"{name}:\n{_indented(text)}"))
+        print(visible(f"{name}: {text}" if is_one_line else f"{name}:\n{indented(text)}"))
     if found:
         tools_differ = (
             "1 tool differs from its pin" if len(found) == 1 else f"{len(found)} tools differ from their pins"
         )
-        _complain(f"{tools_differ} in {target}; review, then: dagcall pin")
+        complain(f"{tools_differ} in {target}; review, then: dagcall pin")
         raise typer.Exit(1)
     print(f"all tools are as pinned in {target}")
 
@@ -268,8 +268,8 @@ def key(
     The file holds the key's hash alone, so nobody can read the key there; whoever loses one gets a new one.
     """
     new = new_key()
-    _say(f"The key, which is not kept anywhere; its holder sends it as the header Authorization: Bearer {new}")
-    _say("\nTo let its holder in, add this to the file that auth.keys_file names:\n")
+    say(f"The key, which is not kept anywhere; its holder sends it as the header Authorization: Bearer {new}")
+    say("\nTo let its holder in, add this to the file that auth.keys_file names:\n")
     print(entry_of(new, name, scopes=scopes or (), groups=groups or ()))
 
 
@@ -304,7 +304,7 @@ def _settings(config: Path | None, **server: Any) -> Settings:
                 "dagcall does not know which Airflow to use: write a dagcall.toml here, name one with --config, or set "
                 "DAGCALL_AIRFLOW_URL and DAGCALL_DAGS. To try it out without an Airflow: dagcall demo"
             )
-        _say(f"using the demo's settings, {path}")
+        say(f"using the demo's settings, {path}")
     return load_settings(path, server={key: value for key, value in server.items() if value is not None})
 
 
@@ -425,59 +425,3 @@ def _read_text(path: str) -> str:
         return Path(path).read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from error
-
-
-# Showing
-
-
-def _show(snapshot: Snapshot) -> None:
-    console = Console()
-    if snapshot.tools:
-        table = Table(
-            "tool", "dag", "arguments (* required)", title="published", title_justify="left", show_lines=False
-        )
-        for name, tool in snapshot.tools.items():
-            required = tool.wire.input_schema["required"]
-            arguments = ", ".join(f"{key}*" if key in required else key for key in tool.input.properties)
-            table.add_row(Text(name), Text(visible(tool.dag_id)), Text(visible(arguments) or "none"))
-        console.print(table)
-    else:
-        console.print("Nothing is published.")
-    if snapshot.withheld:
-        table = Table("dag or selector", "reason", title="not published", title_justify="left")
-        for item in snapshot.withheld:
-            table.add_row(Text(visible(item.what)), Text(visible(item.reason)))
-        console.print(table)
-
-
-def _readable(content: Any) -> str:
-    """Return JSON for a terminal: what cannot be seen is escaped, so that nothing in it can steer the terminal."""
-    return escaped(json.dumps(content, indent=2, ensure_ascii=False))
-
-
-def _indented(text: str) -> str:
-    return "\n".join(f"  {line}" for line in text.splitlines())
-
-
-def _say(text: str) -> None:
-    print(text, file=sys.stderr, flush=True)
-
-
-def _complain(text: str) -> None:
-    """Print an error; text from elsewhere cannot steer the terminal."""
-    print(visible(text), file=sys.stderr, flush=True)
-
-
-class LogFormatter(logging.Formatter):
-    """Keeps to text: what stands in a message cannot steer the terminal, nor begin a line that looks like a message."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the message with its traceback, all lines but the first indented."""
-        return visible(super().format(record)).replace("\n", "\n    ")
-
-
-def _set_up_logging(*, verbose: bool) -> None:
-    """Say what goes on, on stderr: on stdio, stdout belongs to the protocol. Other commands print what matters."""
-    logging.getLogger().setLevel(logging.WARNING)
-    logging.getLogger("stamina").setLevel(logging.WARNING if verbose else logging.ERROR)
-    logging.getLogger("dagcall").setLevel(logging.DEBUG if verbose else logging.INFO)

@@ -106,9 +106,10 @@ ALLOWED = {
     "remote": {"errors"},
     "questionnaire": {"prose"},
     "serve": {"assembly", "config", "delivery", "errors", "pins", "remembered", "stdin"},
+    "terminal": {"catalog", "prose"},
     "cli": {
         *("arguments", "assembly", "catalog", "config", "demo", "errors", "keys", "pin_folder", "pins", "prose"),
-        *("remote", "serve", "questionnaire", "starting", "tools"),
+        *("remote", "serve", "questionnaire", "starting", "terminal", "tools"),
     },
     "__main__": {"cli"},
     "__init__": set(),

@@ -10,8 +10,8 @@ from mcp import Client
 from mcp_types import CallToolResult, TextContent
 
 from dagcall.assembly import Dagcall
-from dagcall.cli import LogFormatter
 from dagcall.prose import has_hidden
+from dagcall.terminal import LogFormatter
 from dagcall.tools import wire_json
 from tests.fake_airflow import FakeAirflow, FakeDag, FakeParam, FakeQuestion, FakeTask, Fault
 from tests.fake_airflow.questions import Version
