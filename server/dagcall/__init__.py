@@ -78,6 +78,7 @@ The map, from what knows nothing to what knows everything. A module imports only
     serve         stdio and Streamable HTTP, start to clean stop
     remote        a server that runs already, to call its tools
     questionnaire asks in a terminal what a server wants to know
+    calling       one call from a terminal
     terminal      tables, JSON and messages for people
     cli           serve | tools | call | pin | check | key | demo
     demo/         a real Airflow on this machine, for trying dagcall out

@@ -8,27 +8,17 @@ import asyncio
 import json
 import logging
 import os
-import secrets
 import sys
 from collections.abc import Callable, Coroutine
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, TypeVar, cast
+from typing import Annotated, Any, TypeVar
 
 import typer
-from mcp_types import (
-    CallToolResult,
-    ElicitRequestFormParams,
-    ElicitRequestParams,
-    ElicitResult,
-    RequestParamsMeta,
-    TextContent,
-)
-from mcp_types import Tool as WireTool
 from rich.console import Console
 from rich.highlighter import JSONHighlighter
-from rich.text import Text
 
-from dagcall.arguments import arguments_from_words
+from dagcall.calling import arguments_of, call_tool
 from dagcall.catalog import Snapshot
 from dagcall.config import Settings, find_config, is_configured_by_environment, load_settings, read_secret
 from dagcall.errors import ConfigError, DagcallError
@@ -36,15 +26,12 @@ from dagcall.keys import entry_of, new_key
 from dagcall.pin_folder import PinFolder
 from dagcall.pins import Pins, differences, pin_text
 from dagcall.prose import visible
-from dagcall.questionnaire import fill_in
 from dagcall.terminal import LogFormatter, complain, indented, readable, say, set_up_logging, show
 from dagcall.tools import own_tools, wire_json
 
 T = TypeVar("T")
 
 PIN_FOLDER = "tool_schemas"
-ROUNDS = 100
-"""How often one call may ask its user something."""
 
 app = typer.Typer(
     name="dagcall",
@@ -189,7 +176,9 @@ def call(
     """Call a tool the way an agent does, and print its answer as JSON."""
     target = url or _settings(config)
     credential = None if token_file is None else read_secret(token_file, "--token-file")
-    result = _run(_call(target, tool, lambda wire: _arguments(wire, words or [], arguments), wait, credential))
+    read_pins = None if isinstance(target, str) else _configured_pins(target)
+    arguments_for = partial(arguments_of, words=words or [], text=arguments)
+    result = _run(call_tool(target, tool, arguments_for, wait, credential=credential, read_pins=read_pins))
     text = "\n".join(getattr(block, "text", "") for block in result.content)
     if result.is_error:
         complain(text)
@@ -353,75 +342,3 @@ def _require_answer(snapshot: Snapshot) -> Snapshot:
     if snapshot.problem:
         raise ConfigError(snapshot.problem)
     return snapshot
-
-
-async def _call(
-    target: Settings | str,
-    tool: str,
-    arguments_for: Callable[[WireTool | None], dict[str, Any]],
-    wait: float,
-    credential: str | None,
-) -> CallToolResult:
-    """Call a tool: of the server at a URL, with a token or key, or of one in this process, over the same client."""
-    from mcp import Client, MCPError  # noqa: PLC0415 - likewise
-
-    from dagcall.assembly import assembled  # noqa: PLC0415 - likewise
-    from dagcall.remote import connected  # noqa: PLC0415 - likewise
-    from dagcall.starting import META_IDEMPOTENCY_KEY  # noqa: PLC0415 - likewise
-
-    console = Console(stderr=True)
-    with console.status("asking Airflow for its tools") as status:
-
-        async def on_progress(progress: float, total: float | None, message: str | None) -> None:  # noqa: ARG001 - the SDK's names
-            status.update(Text(f"{tool}: {visible(message or '')}"))
-
-        async def on_question(context: Any, params: ElicitRequestParams) -> ElicitResult:  # noqa: ARG001 - likewise
-            if not isinstance(params, ElicitRequestFormParams):
-                return ElicitResult(action="decline")
-            status.stop()
-            try:  # blocking, for nothing else is to happen meanwhile
-                return fill_in(params.message, params.requested_schema, console)
-            finally:
-                status.start()
-
-        person = on_question if sys.stdin.isatty() else None
-        asking: dict[str, Any] = {"elicitation_callback": person, "input_required_max_rounds": ROUNDS}
-
-        async def call_with(client: Client) -> CallToolResult:
-            wires = {wire.name: wire for wire in (await client.list_tools()).tools}
-            arguments = arguments_for(wires.get(tool))
-            try:
-                # A key of its own: whoever types a command twice means it twice.
-                # The token says that progress is wanted: where client and server share a process, the SDK sends none.
-                meta = cast("RequestParamsMeta", {META_IDEMPOTENCY_KEY: secrets.token_urlsafe(), "progressToken": 1})
-                return await client.call_tool(tool, arguments, progress_callback=on_progress, meta=meta)
-            except MCPError as error:  # caught here: outside the client it would come in an ExceptionGroup
-                return CallToolResult(is_error=True, content=[TextContent(type="text", text=error.message)])
-
-        if isinstance(target, str):
-            async with connected(target, credential, **asking) as client:
-                return await call_with(client)
-        async with assembled(target, wait_seconds=wait, read_pins=_configured_pins(target)) as dagcall:
-            await dagcall.catalog.refresh()
-            async with Client(dagcall.mcp.sdk, **asking) as client:
-                return await call_with(client)
-
-
-def _arguments(wire: WireTool | None, words: list[str], text: str | None) -> dict[str, Any]:
-    try:
-        given = json.loads(text or "{}")
-    except ValueError as error:
-        raise ConfigError(f"--args is not JSON: {error}") from error
-    if not isinstance(given, dict):
-        raise ConfigError("--args is not a JSON object")
-    try:
-        return {**given} | arguments_from_words(words, wire.input_schema if wire else {}, read_file=_read_text)
-    except ValueError as error:
-        raise ConfigError(str(error)) from error
-
-
-def _read_text(path: str) -> str:
-    try:
-        return Path(path).read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}") from error

@@ -107,9 +107,12 @@ ALLOWED = {
     "questionnaire": {"prose"},
     "serve": {"assembly", "config", "delivery", "errors", "pins", "remembered", "stdin"},
     "terminal": {"catalog", "prose"},
+    "calling": {
+        *("arguments", "assembly", "config", "errors", "pins", "prose", "questionnaire", "remote", "starting"),
+    },
     "cli": {
-        *("arguments", "assembly", "catalog", "config", "demo", "errors", "keys", "pin_folder", "pins", "prose"),
-        *("remote", "serve", "questionnaire", "starting", "terminal", "tools"),
+        *("assembly", "calling", "catalog", "config", "demo", "errors", "keys", "pin_folder", "pins", "prose"),
+        *("remote", "serve", "terminal", "tools"),
     },
     "__main__": {"cli"},
     "__init__": set(),
