@@ -288,7 +288,8 @@ class Catalog:
         try:
             read = await self._api.fetch_dag(dag.dag_id)
             # A tool is made anew only when its dag has changed: compiling its schemas takes milliseconds.
-            tool = known if known and known.dag == read and not known.left_out else tool_from_dag(read, policy)
+            is_known = known is not None and not known.left_out and _is_same(known.dag, read)
+            tool = known if known and is_known else tool_from_dag(read, policy)
             if problem := await self._unknown_result_task(tool):
                 if policy.results is not None:
                     return Withheld(dag.dag_id, problem)
@@ -324,6 +325,11 @@ class Catalog:
                 logger.warning("not published: %s: %s", item.what, item.reason)
         if before.tools.keys() != now.tools.keys():
             logger.info("published: %s", ", ".join(now.tools) or "nothing")
+
+
+def _is_same(one: Dag, other: Dag) -> bool:
+    """Say whether two dags are the same, also to JSON: Python calls 1 and true equal."""
+    return one == other and repr(one) == repr(other)
 
 
 def reason_not_to_run(dag: DagSummary) -> str | None:

@@ -24,7 +24,7 @@ from dagcall.config import Settings, find_config, is_configured_by_environment, 
 from dagcall.errors import ConfigError, DagcallError
 from dagcall.keys import entry_of, new_key
 from dagcall.pin_folder import PinFolder
-from dagcall.pins import Pins, differences, pin_text
+from dagcall.pins import Pins, differences, names_alike, pin_text
 from dagcall.prose import visible
 from dagcall.terminal import LogFormatter, complain, indented, readable, say, set_up_logging, show
 from dagcall.tools import own_tools, wire_json
@@ -206,17 +206,21 @@ def pin(
     published = _published(_require_answer(_run(_snapshot(settings))))
     if unknown := sorted(set(names or ()) - published.keys()):
         raise ConfigError(f"there is no published tool {unknown[0]!r} to pin; `dagcall tools` says why")
-    target.mkdir(parents=True, exist_ok=True)
-    pins = PinFolder(target).read()
+    pin_folder = PinFolder(target)
+    pins = pin_folder.read() if target.exists() else Pins()
     for name in names or published:
-        changed = pins.tools.get(name) != published[name]
-        (target / f"{name}.json").write_text(pin_text(published[name]), encoding="utf-8")
-        print(f"{'pinned' if changed else 'unchanged'}: {target / f'{name}.json'}")
+        is_changed = pins.objection(published[name]) is not None
+        file = pin_folder.write(name, pin_text(published[name]))
+        print(f"{'pinned' if is_changed else 'unchanged'}: {file}")
     for name in sorted((pins.tools.keys() | pins.broken.keys()) - published.keys()):
-        if prune:
-            (target / f"{name}.json").unlink()
         what = "removed" if prune else "not published any more (--prune removes it)"
-        print(visible(f"{what}: {target / f'{name}.json'}"))
+        file = pin_folder.remove(name) if prune else target / f"{name}.json"
+        print(visible(f"{what}: {file}"))
+    for alike in names_alike(published):
+        complain(
+            f"{' and '.join(alike)} differ in case only: where a file system does not tell case apart, their pins are "
+            "one file and all but one of them are withheld; give them other names"
+        )
 
 
 @app.command()
@@ -228,7 +232,8 @@ def check(*, config: ConfigOption = None, folder: FolderOption = None) -> None:
     settings = _settings(config)
     target = _pin_folder(settings, folder)
     pins = PinFolder(target).read()
-    found = differences(pins, _published(_require_answer(_run(_snapshot(settings)))))
+    snapshot = _require_answer(_run(_snapshot(settings)))
+    found = differences(pins, _published(snapshot), withheld={item.what: item.reason for item in snapshot.withheld})
     for name, text in found.items():
         is_one_line = "\n" not in text and not text.endswith(":")
         print(visible(f"{name}: {text}" if is_one_line else f"{name}:\n{indented(text)}"))

@@ -42,6 +42,34 @@ class PinFolder:
         self._last = pins
         return pins
 
+    def write(self, name: str, text: str) -> Path:
+        """Pin a tool and return the file. A server that reads the folder meanwhile finds the old one or the new one.
+
+        Raises:
+            ConfigError: it cannot be written.
+        """
+        file, new = self.path / f"{name}.json", self.path / f".{name}.new"
+        try:
+            self.path.mkdir(parents=True, exist_ok=True)
+            new.write_text(text, encoding="utf-8")
+            new.replace(file)
+        except OSError as error:
+            raise ConfigError(f"the pin {file} cannot be written: {error.strerror}") from error
+        return file
+
+    def remove(self, name: str) -> Path:
+        """Remove a pin and return where it was.
+
+        Raises:
+            ConfigError: it cannot be removed.
+        """
+        file = self.path / f"{name}.json"
+        try:
+            file.unlink()
+        except OSError as error:
+            raise ConfigError(f"the pin {file} cannot be removed: {error.strerror}") from error
+        return file
+
 
 def _text(path: Path) -> str | None:
     try:

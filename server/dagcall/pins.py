@@ -1,13 +1,14 @@
 """`tool_schemas/`: what agents see, as files that people review.
 
 Pure: texts in, texts out. One file per tool, `<tool name>.json`, holding exactly the tool on the wire. Compared as
-JSON, so the order of keys does not matter and the order of arrays does.
+JSON, so the order of keys does not matter and the order of arrays does; what Python calls equal (1, 1.0 and true) is
+not the same.
 """
 
 import difflib
 import json
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -36,7 +37,7 @@ class Pins:
             return f"the pin of tool {name} is of no use: {reason}; write it anew with: dagcall pin {name}"
         if name not in self.tools:
             return f"tool {name} is not pinned; review it and run: dagcall pin {name}"
-        if self.tools[name] != published:
+        if not is_same(self.tools[name], published):
             return f"tool {name} differs from its pin:\n{difference(self.tools[name], published)}"
         return None
 
@@ -61,14 +62,32 @@ def _pinned(name: str, text: str | None) -> WireJson:
     if text is None:
         raise ValueError("it cannot be read")
     try:
-        tool = json.loads(text)
-    except ValueError as error:
+        tool = json.loads(text, object_pairs_hook=_without_duplicates)
+    except json.JSONDecodeError as error:
         raise ValueError(f"it is not JSON ({error})") from error
     if not isinstance(tool, dict):
         raise ValueError("it does not hold a tool")  # noqa: TRY004 - what is wrong is the text
     if tool.get("name") != name:
         raise ValueError(f"it holds the tool {tool.get('name')!r}")
     return tool
+
+
+def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Refuse a key that stands twice: the reviewer may have read the one, and JSON's readers take the other."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        twice = next(name for at, (name, _) in enumerate(pairs) if any(name == other for other, _ in pairs[:at]))
+        raise ValueError(f"it holds the key {twice!r} twice in one object")
+    return found
+
+
+def is_same(one: Any, other: Any) -> bool:
+    """Say whether two values are the same JSON."""
+    return one == other and _compact(one) == _compact(other)
+
+
+def _compact(value: Any) -> str:
+    return json.dumps(value, sort_keys=True)
 
 
 def pin_text(tool: WireJson) -> str:
@@ -91,22 +110,40 @@ def _escaped(character: str) -> str:
     return character if character in "\n " or is_plain else json.dumps(character)[1:-1]
 
 
-def differences(pins: Pins, published: Mapping[str, WireJson]) -> dict[str, str]:
+def names_alike(names: Iterable[str]) -> list[list[str]]:
+    """Return the names that differ in case only: some file systems keep one file for all of them."""
+    found: dict[str, list[str]] = {}
+    for name in sorted(names):
+        found.setdefault(name.casefold(), []).append(name)
+    return [alike for alike in found.values() if len(alike) > 1]
+
+
+def differences(
+    pins: Pins, published: Mapping[str, WireJson], *, withheld: Mapping[str, str] | None = None
+) -> dict[str, str]:
     """Return a readable difference for each tool that is not as pinned: tool name -> text.
 
     A tool that is only pinned or only published says so, and where its dag is under another name. A pin that is of no
     use says why.
+
+    Args:
+        pins: what was reviewed.
+        published: tool name -> tool.
+        withheld: dag id -> why it is not published, where that is known.
     """
-    pinned = pins.tools
+    pinned, reasons = pins.tools, withheld or {}
     found = {name: f"its pin is of no use: {reason}" for name, reason in pins.broken.items()}
     for name in (pinned.keys() | published.keys()) - pins.broken.keys():
         if name not in published:
             elsewhere = _names_of_dag(pinned[name], published, pinned)
-            found[name] = "pinned, but not published any more" + _clause("its dag is published", elsewhere)
+            reason = reasons.get(str(_dag_id(pinned[name])))
+            found[name] = "pinned, but not published any more" + (
+                f": {reason}" if reason else _clause("its dag is published", elsewhere)
+            )
         elif name not in pinned:
             elsewhere = _names_of_dag(published[name], pinned, published)
             found[name] = "published, but not pinned" + _clause("its dag was pinned", elsewhere)
-        elif pinned[name] != published[name]:
+        elif not is_same(pinned[name], published[name]):
             found[name] = difference(pinned[name], published[name])
     return dict(sorted(found.items()))
 
@@ -134,7 +171,7 @@ def difference(pinned: WireJson, published: WireJson) -> str:
 
 
 def _key_difference(key: str, before: Any, after: Any) -> str:
-    if before == after:
+    if is_same(before, after):
         return ""
     old, new = (_lines(value) for value in (before, after))
     # The first two lines name files, which there are none of.

@@ -117,6 +117,17 @@ async def test_an_entry_that_publishes_nothing_says_why(
         assert reasons(dagcall) == {what: reason}
 
 
+@pytest.mark.parametrize(("before", "after"), [(1, True), (0, 0.0)])
+async def test_a_change_that_python_calls_none_is_one(served: Served, before: Any, after: Any) -> None:
+    airflow = FakeAirflow()
+    airflow.add_dag(FakeDag("d", params={"x": FakeParam(before, enum=[before, "else"])}))
+    async with served(airflow, dags=["*"]) as dagcall:
+        airflow.add_dag(FakeDag("d", params={"x": FakeParam(after, enum=[after, "else"])}))
+        await dagcall.catalog.refresh()
+        schema = dagcall.catalog.tool("d").wire.input_schema
+    assert repr(schema["properties"]["x"]["default"]) == repr(after)
+
+
 def with_block(toml: str) -> FakeDag:
     return FakeDag("d", tasks=[FakeTask("report")], doc_md=f"Adds up.\n\n```toml dagcall\n{toml}\n```\n")
 

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dagcall.pins import Pins, difference, differences, pin_text, pins_from_texts
+from dagcall.pins import Pins, difference, differences, names_alike, pin_text, pins_from_texts
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | st.text(),
@@ -39,6 +39,25 @@ def test_the_order_of_keys_does_not_matter_and_that_of_arrays_does() -> None:
     assert list(differences(before, {"t": {"a": {"x": 1, "y": [2, 1]}}})) == ["t"]
 
 
+@pytest.mark.parametrize(("before", "after"), [(1, True), (0, False), (1, 1.0), ([0, 1], [False, True])])
+def test_what_only_python_calls_equal_differs(before: Any, after: Any) -> None:
+    pins = pins_from_texts({"t": pin_text({"name": "t", "inputSchema": {"enum": before}})})
+    published = {"name": "t", "inputSchema": {"enum": after}}
+    assert "tool t differs from its pin:\ninputSchema:\n" in (pins.objection(published) or "")
+    assert differences(pins, {"t": published})["t"].startswith("inputSchema:\n")
+
+
+def test_names_that_some_file_systems_do_not_tell_apart() -> None:
+    assert names_alike(["sales", "Sales", "other", "SALES"]) == [["SALES", "Sales", "sales"]]
+
+
+def test_a_tool_that_is_gone_says_why() -> None:
+    meta = {"_meta": {"dagcall/dag_id": "some.dag"}}
+    assert differences(Pins({"t": meta}), {}, withheld={"some.dag": "it is paused"}) == {
+        "t": "pinned, but not published any more: it is paused"
+    }
+
+
 def test_tools_that_come_and_go_are_told() -> None:
     pins = Pins({"old": {}, "same": {}, "odd": {"_meta": 1}}, {"bad": "it is not JSON"})
     assert differences(pins, {"bad": {}, "new": {}, "same": {}}) == {
@@ -66,6 +85,11 @@ def test_a_tool_that_was_renamed_says_what_its_name_was() -> None:
         ("[1]", "it does not hold a tool"),
         ("{}", "it holds the tool None"),
         ('{"name": "u"}', "it holds the tool 'u'"),
+        (
+            '{"name": "t", "description": "Kind.", "description": "E"}',
+            "it holds the key 'description' twice in one object",
+        ),
+        ('{"name": "t", "a": {"\\u0062": 1, "b": 1}}', "it holds the key 'b' twice in one object"),
     ],
 )
 def test_a_pin_that_is_of_no_use_costs_its_own_tool_only(text: str | None, reason: str | None) -> None:
