@@ -6,7 +6,9 @@ from typing import Any
 import pytest
 from mcp import Client
 
+from dagcall.airflow import AirflowApi
 from dagcall.assembly import Dagcall
+from dagcall.quotas import Quotas
 from tests.fake_airflow import NOTSET, FakeAirflow, FakeDag, FakeParam, FakeTask, Fault
 from tests.unit.conftest import Served
 from tests.unit.test_calls import add, call, text_of
@@ -17,10 +19,10 @@ def waits() -> FakeDag:
     return FakeDag("waits", params=params, tasks=[FakeTask("it", lambda _: 1)], checks=None)
 
 
-async def briefly(dagcall: Dagcall, **arguments: Any) -> str:
+async def briefly(dagcall: Dagcall, key: str | None = None, **arguments: Any) -> str:
     """Call without waiting for the run's end, and return the text of the answer."""
     async with asyncio.timeout(10), Client(dagcall.mcp.sdk) as client:
-        meta: Any = {"dagcall/wait_seconds": 0}
+        meta: Any = {"dagcall/wait_seconds": 0} | ({} if key is None else {"dagcall/idempotency_key": key})
         return text_of(await client.call_tool("waits", arguments, meta=meta))
 
 
@@ -30,7 +32,7 @@ async def test_more_calls_than_allowed_are_told_when_to_come_back(
     airflow = FakeAirflow()
     airflow.add_dag(add())
     now = [1_000_000.0]
-    monkeypatch.setattr("time.time", lambda: now[0])
+    monkeypatch.setattr("dagcall.quotas.monotonic", lambda: now[0])
 
     async with served(airflow, dags=["*"], limits={"calls_per_minute": 2}) as dagcall:
         await call(dagcall, "add", x=1)
@@ -80,6 +82,54 @@ async def test_a_retry_of_a_run_that_is_there_is_never_refused(served: Served) -
     assert [run.conf["x"] for run in airflow.runs] == [1, 3]
 
 
+async def test_a_retry_with_its_key_costs_nothing(served: Served) -> None:
+    airflow = FakeAirflow()
+    airflow.add_dag(waits())
+
+    async with served(airflow, dags=["*"], limits={"calls_per_minute": 2}) as dagcall:
+        retries = [await briefly(dagcall, "a", x=1) for _ in range(4)]
+        other = await briefly(dagcall, "b", x=2)
+        refused = await briefly(dagcall, "c", x=3)
+
+    assert all('"running"' in text for text in [*retries, other])
+    assert refused.startswith("Nothing was started: ")
+    assert len(airflow.runs) == 2
+
+
+@pytest.mark.parametrize("more", [{}, {"calls_per_minute": 1}])
+async def test_a_retry_with_its_key_makes_no_room(served: Served, more: dict[str, int]) -> None:
+    """Its run goes on, whoever asks for it once more."""
+    airflow = FakeAirflow()
+    airflow.add_dag(waits())
+
+    async with served(airflow, dags=["*"], limits={"max_concurrent": 1, **more}) as dagcall:
+        await briefly(dagcall, "a", x=1)
+        await asyncio.gather(*(briefly(dagcall, "a", x=1) for _ in range(3)))
+        refused = await briefly(dagcall, "b", x=2)
+
+    assert refused.startswith("Nothing was started: you may have 1 unfinished run of waits, and you have (mcp__")
+    assert len(airflow.runs) == 1
+
+
+async def test_callers_who_do_not_come_back_are_forgotten(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    airflow = FakeAirflow()
+    airflow.add_dag(add())
+    now = [1_000_000.0]
+    monkeypatch.setattr("dagcall.quotas.monotonic", lambda: now[0])
+    quotas = Quotas(AirflowApi(None, ui_url="-"), calls_per_minute=1)  # type: ignore[arg-type] # asked nothing here
+
+    async with served(airflow, dags=["*"]) as dagcall:
+        tool = dagcall.catalog.tool("add")
+    for caller in range(5):
+        assert quotas.may_look(f"caller {caller}", tool)
+        await quotas.admit(f"caller {caller}", tool, f"run {caller}")
+        quotas.attempted(f"run {caller}", may_exist=True)
+    assert quotas.callers == 5
+    now[0] += 61
+    await quotas.admit("another", tool, "run")
+    assert quotas.callers == 1
+
+
 async def test_unfinished_runs_are_counted_and_those_that_ended_unseen_are_not(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -112,11 +162,12 @@ async def test_a_run_whose_end_was_seen_makes_room_without_a_question(served: Se
     assert not any(answer.is_error for answer in answers)
 
 
-async def test_what_was_not_started_takes_no_room(served: Served) -> None:
+@pytest.mark.parametrize("limits", [{"max_concurrent": 1}, {"calls_per_minute": 1}])
+async def test_what_was_not_started_counts_for_nothing(served: Served, limits: dict[str, int]) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(add())
 
-    async with served(airflow, dags=["*"], limits={"max_concurrent": 1}) as dagcall:
+    async with served(airflow, dags=["*"], limits=limits) as dagcall:
         airflow.add_fault(Fault(route="trigger", status=422, times=1))
         refused = await call(dagcall, "add", x=1)
         then = await call(dagcall, "add", x=1)
