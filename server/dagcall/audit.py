@@ -1,7 +1,8 @@
 """The audit log: one line of JSON for each request that starts, reads, answers or stops something, refused ones too.
 
 What was asked and what came of it, by whom; never a result. Arguments are there as a keyed digest, or with secrets
-masked, or not at all. A file that is renamed is opened anew, so that the platform's rotation works as it is.
+masked, or not at all. A file that is renamed is opened anew, so that the platform's rotation works as it is. Where a
+line cannot be written, it goes into dagcall's own log, and the request goes on: its run may be there already.
 """
 
 import asyncio
@@ -9,15 +10,18 @@ import hashlib
 import hmac
 import json
 import logging
+import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from io import TextIOWrapper
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
 from typing import Any, Literal
 
+from mcp import MCPError
 from mcp_types import CallToolResult, InputRequiredResult
 
 from dagcall.allowances import STDERR
@@ -25,6 +29,8 @@ from dagcall.errors import AirflowError, CallerError, ConfigError, RunError
 from dagcall.identity import run_id_in
 from dagcall.masking import Masker
 from dagcall.origins import Origin
+
+logger = logging.getLogger(__name__)
 
 MAX_ARGUMENTS = 20_000
 MAX_TEXT = 300
@@ -40,12 +46,15 @@ class Line:
     run_id: str | None = None
     outcome: str = "done"
     error: str | None = None
+    is_written: bool = True
+    """False for a request that came to nothing worth a line: a look at a task that goes on."""
 
     def failed(self, error: BaseException) -> None:
-        """Take note of why the request is not answered as was asked."""
+        """Take note of why the request is not answered as was asked; an error of the protocol may have a cause."""
         self.error = str(error) or type(error).__name__
-        kinds = ((CallerError, "refused"), (RunError, "failed"), (AirflowError, "airflow"))
-        self.outcome = next((name for kind, name in kinds if isinstance(error, kind)), "error")
+        reason = error.__cause__ or error if isinstance(error, MCPError) else error
+        kinds = ((CallerError, "refused"), (MCPError, "refused"), (RunError, "failed"), (AirflowError, "airflow"))
+        self.outcome = next((name for kind, name in kinds if isinstance(reason, kind)), "error")
         self.run_id = self.run_id or run_id_in(self.error)
 
     def answered(self, outcome: CallToolResult | InputRequiredResult | Mapping[str, Any]) -> None:
@@ -58,6 +67,13 @@ class Line:
             self.run_id = content.get("dag_run_id", self.run_id)
         else:
             self.outcome, self.run_id = "task", run_id_in(str(outcome.get("taskId")))
+
+    def looked(self, task: Mapping[str, Any]) -> None:
+        """Take note of what a look at a task is answered with: of many looks, the one that hands over counts."""
+        result = task.get("result") or {}
+        state = (result.get("structuredContent") or {}).get("state")
+        self.outcome = str(state or ("failed" if result.get("isError") else task["status"]))
+        self.is_written = task["status"] in {"completed", "cancelled"}
 
 
 class Audit:
@@ -118,6 +134,7 @@ class Audit:
             line.outcome = "left"
             raise
         except BaseException as error:
+            line.is_written = True
             if line.error is None:
                 line.failed(error)
             raise
@@ -139,7 +156,8 @@ class Audit:
                 "seconds": round(seconds, 3),
                 "error": line.error and self._masker.masked(line.error.partition("\n")[0])[:MAX_TEXT],
             }
-            self._write(_one_line({name: value for name, value in told.items() if value is not None}))
+            if line.is_written:
+                self._write(_one_line({name: value for name, value in told.items() if value is not None}))
 
     def _shown(self, arguments: object) -> dict[str, str]:
         if self._arguments == "none":
@@ -183,7 +201,25 @@ def _handler(file: Path) -> logging.Handler:
     if file == STDERR:
         return logging.StreamHandler(sys.stderr)
     try:
-        file.touch(mode=0o600)  # only a file that is not there gets this mode
-        return WatchedFileHandler(file, encoding="utf-8")
+        return _File(file, encoding="utf-8")
     except OSError as error:
         raise ConfigError(f"audit.file: {file} cannot be written: {error.strerror}") from error
+
+
+class _File(WatchedFileHandler):
+    """A file that only its owner reads, also the one that follows a renamed one."""
+
+    def _open(self) -> TextIOWrapper:
+        def private(path: str, flags: int) -> int:
+            return os.open(path, flags, 0o600)  # only a file that is not there gets this mode
+
+        return TextIOWrapper(open(self.baseFilename, "ab", opener=private), encoding=self.encoding)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            super().emit(record)
+        except OSError:  # it could not be opened anew
+            self.handleError(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        logger.error("audit.file: %s cannot be written: %s; %s", self.baseFilename, sys.exc_info()[1], record.msg)

@@ -230,10 +230,11 @@ class McpServer:
         return outcome
 
     async def _read_resource(self, ctx: Context, params: ReadResourceRequestParams) -> ReadResourceResult:
-        if self._is_stopping:
-            raise MCPError(code=INTERNAL_ERROR, message="This dagcall is about to stop; read again in a moment.")
         asked = {"uri": params.uri}
         with self._in_progress(), self._audit.request(Origin.of(ctx), "resources/read", asked, about=params.uri):
+            if self._is_stopping:
+                message = "This dagcall is about to stop; read again in a moment."
+                raise MCPError(code=INTERNAL_ERROR, message=message)
             await self._catalog.wait_until_read()
             return await self._resources.read(params.uri, caller=caller_of(ctx))
 

@@ -101,7 +101,7 @@ class Tasks:
         now = wall_clock or (lambda: datetime.now(UTC))  # noqa: TID251 - the real one, but for tests
         self._attendance = Attendance(runs, now)
         sdk.extensions[EXTENSION] = {}
-        sdk.add_request_handler("tasks/get", TaskParams, _guarded(self._get))
+        sdk.add_request_handler("tasks/get", TaskParams, self._audited(_guarded(self._get)))
         sdk.add_request_handler("tasks/update", UpdateParams, self._audited(_guarded(self._update)))
         sdk.add_request_handler("tasks/cancel", TaskParams, self._audited(_guarded(self._cancel)))
 
@@ -241,8 +241,13 @@ class Tasks:
             handle = Handle.from_task_id(params.task_id)
             dag = tool.dag_id if (tool := self._catalog.snapshot.tools.get(handle.tool)) else None
             asked = params.model_dump(mode="json", exclude={"meta"})
-            with self._audit.request(Origin.of(ctx), ctx.method, asked, tool=handle.tool, dag=dag, about=handle.run_id):
-                return await handler(ctx, params)
+            with self._audit.request(
+                Origin.of(ctx), ctx.method, asked, tool=handle.tool, dag=dag, about=handle.run_id
+            ) as line:
+                answer = await handler(ctx, params)
+                if ctx.method == "tasks/get":
+                    line.looked(answer)
+                return answer
 
         return audited
 

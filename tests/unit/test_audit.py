@@ -1,5 +1,6 @@
 """The audit log: what one line says, and what never stands in it."""
 
+import asyncio
 import json
 from pathlib import Path
 from typing import Any
@@ -9,8 +10,10 @@ from mcp import Client, MCPError
 
 from dagcall.errors import ConfigError
 from tests.fake_airflow import FakeAirflow, FakeDag, FakeTask
+from tests.task_client import task_client
 from tests.unit.conftest import Served
 from tests.unit.test_calls import add, call
+from tests.unit.test_quotas import waits
 
 
 def lines(file: Path) -> list[dict[str, Any]]:
@@ -99,6 +102,85 @@ async def test_a_renamed_file_is_opened_anew(served: Served, tmp_path: Path) -> 
         await call(dagcall, "add", x=2)
 
     assert len(lines(file)) == len(lines(tmp_path / "audit.jsonl.1")) == 1
+    assert file.stat().st_mode & 0o777 == 0o600
+
+
+async def test_what_cannot_be_written_goes_into_dagcall_s_own_log_and_the_call_goes_on(
+    served: Served, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    airflow = FakeAirflow()
+    airflow.add_dag(add())
+    file = tmp_path / "logs" / "audit.jsonl"
+    file.parent.mkdir()
+
+    async with served(airflow, dags=["*"], audit={"file": str(file)}) as dagcall:
+        file.parent.rename(tmp_path / "away")
+        answers = [await call(dagcall, "add", x=1), await call(dagcall, "add", "legacy", x=2)]
+        lost = [record.getMessage() for record in caplog.records if record.name == "dagcall.audit"]
+        file.parent.mkdir()
+        await call(dagcall, "add", x=3)
+
+    assert not any(answer.is_error for answer in answers)
+    assert len(lost) == 2
+    assert lost[0].startswith(f"audit.file: {file} cannot be written: [Errno 2] No such file or directory")
+    assert json.loads(lost[0][lost[0].index("{") :])["outcome"] == "success"
+    (line,) = lines(file)
+    assert line["run"] == airflow.runs[2].run_id
+
+
+async def test_a_task_is_a_line_when_it_begins_and_when_its_outcome_is_handed_over(
+    served: Served, tmp_path: Path
+) -> None:
+    airflow = FakeAirflow()
+    airflow.add_dag(add())
+    airflow.add_dag(FakeDag("fails", tasks=[FakeTask("it", lambda _: 1 / 0)]))
+    airflow.add_dag(waits())
+    file = tmp_path / "audit.jsonl"
+
+    async with (
+        served(airflow, dags=["*"], audit={"file": str(file)}) as dagcall,
+        asyncio.timeout(10),
+        task_client(dagcall.mcp.sdk) as client,
+    ):
+        for name, arguments in (("add", {"x": 1}), ("fails", {})):
+            await client.until((await client.call(name, arguments))["taskId"])
+        waiting = (await client.call("waits", {"x": 1}))["taskId"]
+        await client.get(waiting)
+        await client.cancel(waiting)
+        await client.until(waiting)
+        with pytest.raises(MCPError):
+            await client.get("add.mcp__of_somebody_else")
+
+    assert [(line["method"], line["outcome"]) for line in lines(file)] == [
+        ("tools/call add", "task"),
+        ("tasks/get", "success"),
+        ("tools/call fails", "task"),
+        ("tasks/get", "failed"),
+        ("tools/call waits", "task"),
+        ("tasks/cancel", "done"),
+        ("tasks/get", "cancelled"),
+        ("tasks/get", "refused"),
+    ]
+
+
+async def test_what_is_refused_while_dagcall_stops_is_there_too(served: Served, tmp_path: Path) -> None:
+    airflow = FakeAirflow()
+    airflow.add_dag(add())
+    file = tmp_path / "audit.jsonl"
+
+    async with served(airflow, dags=["*"], audit={"file": str(file)}) as dagcall, Client(dagcall.mcp.sdk) as client:
+        with pytest.raises(MCPError):
+            await client.read_resource("dagcall://runs/add/mcp__none/results")
+        dagcall.mcp.begin_stop()
+        await client.call_tool("add", {"x": 1})
+        with pytest.raises(MCPError):
+            await client.read_resource("dagcall://runs/add/mcp__none/results")
+
+    assert [(line["method"], line["outcome"]) for line in lines(file)] == [
+        ("resources/read", "refused"),
+        ("tools/call add", "refused"),
+        ("resources/read", "refused"),
+    ]
 
 
 async def test_lines_go_to_stderr(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
