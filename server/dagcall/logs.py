@@ -15,6 +15,8 @@ MAX_LINE_CHARACTERS = 300
 WINDOW_EVENTS = 200
 WINDOW_CHARACTERS = 50_000
 """So much of the end of a log is masked before its last lines are taken, for a private key has many lines."""
+MIN_ROOM_CHARACTERS = 10_000
+"""An event is cut only where that is far from what is shown: half a secret has no shape and no known value."""
 
 STOPPED_FROM_OUTSIDE = "Server indicated the task shouldn't be running anymore"
 """What Airflow writes into the log of a task whose state somebody changed while it ran (3.1 to 3.3)."""
@@ -29,10 +31,10 @@ def last_lines(events: Sequence[LogEvent], count: int, characters: int, masker: 
     texts: list[str] = []
     room = WINDOW_CHARACTERS
     for event in reversed(own_events(events)[-WINDOW_EVENTS:]):
-        text = shortened(_event_text(event), room)
+        text = _both_halves(_event_text(event), room)
         texts.insert(0, plain(text))
         room -= len(text)
-        if room < MAX_LINE_CHARACTERS:
+        if room < MIN_ROOM_CHARACTERS:
             break
     lines = [line for text in masker.masked("\n".join(texts)).split("\n") if (line := text.rstrip())]
     shown: list[str] = []
@@ -84,6 +86,10 @@ def _event_text(event: LogEvent) -> str:
     for exception in event.exceptions[:1]:
         text += f" ({exception.kind}: {exception.message})"
     return text
+
+
+def _both_halves(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[: length // 2]} … {text[-(length // 2) :]}"
 
 
 def plain(text: str) -> str:

@@ -141,10 +141,26 @@ def _any_of(secrets: list[str], min_characters: int) -> re.Pattern[str] | None:
 
 
 def _forms(secret: str) -> Iterator[str]:
-    """Yield a secret as it stands in addresses, JSON, Python and headers."""
+    """Yield a secret as it stands in addresses, JSON, JSON within JSON, Python and headers."""
     data = secret.encode(errors="surrogateescape")
     yield secret
-    yield from (quote(data, safe=""), quote_plus(data))
-    yield from (json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], repr(secret)[1:-1])
-    for encoded in (base64.b64encode(data), base64.urlsafe_b64encode(data)):
-        yield encoded.decode().rstrip("=")
+    for quoted in (quote(data, safe=""), quote_plus(data)):
+        yield quoted
+        yield re.sub("%..", lambda code: code[0].lower(), quoted)
+    for text in (json.dumps(secret)[1:-1], json.dumps(secret, ensure_ascii=False)[1:-1], repr(secret)[1:-1]):
+        yield text
+        yield json.dumps(text, ensure_ascii=False)[1:-1]
+    yield from _in_base64(data)
+
+
+def _in_base64(data: bytes) -> Iterator[str]:
+    """Yield what base64 makes of data wherever it stands, as behind the user's name of basic authentication.
+
+    Three bytes become four characters, so there are three ways to begin. The characters that hold bits of what stands
+    before or behind the data are no part of it.
+    """
+    for before in range(3):
+        first, after = -(-before * 8 // 6), (before + len(data)) * 8 // 6
+        for encoded in (base64.b64encode(bytes(before) + data), base64.urlsafe_b64encode(bytes(before) + data)):
+            text = encoded.decode().rstrip("=")
+            yield from (form for form in (text[first:after], text[first:]) if len(form) >= MIN_SECRET_CHARACTERS)

@@ -78,6 +78,15 @@ def test_a_huge_log_is_looked_at_from_its_end_only() -> None:
     assert lines(printed("first " + "x" * 60_000), printed("y" * 49_900), printed("last"), count=3)[-1] == "last"
 
 
+@pytest.mark.parametrize("at", [-110, -100, -90, 190, 49_880, 25_000])
+def test_a_secret_where_a_long_line_is_cut_is_masked(at: int) -> None:
+    secret = "correct-horse-battery-staple"
+    text = "x" * 70_000
+    text = f"{text[:at]} {secret} {text[at:]}"
+    (line,) = last_lines([printed("before"), printed(text)], 1, 2000, Masker([secret]))
+    assert not any(secret[start : start + 5] in line for start in range(len(secret) - 4))
+
+
 def test_colours_and_other_invisible_things_are_dropped() -> None:
     assert (
         plain("\x1b[1;31mred\x1b[0m \x1b]8;;http://x\x1b\\link\x1b]8;;\x07\u202e\x00 a\r\nb\rc") == "red link a\nb\nc"
