@@ -4,13 +4,16 @@ So that Airflow's own permissions and its audit log hold for each caller. What d
 its own account. A caller's own token never goes to Airflow.
 """
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from dagcall.callers import Caller
 from dagcall.credentials import Credentials
-from dagcall.errors import TriggerRefused
+from dagcall.errors import AirflowLogInRefused, AirflowRefused, TriggerRefused
 from dagcall.rights import is_meant
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +23,20 @@ class Account:
     name: str
     """As messages call it."""
     credentials: Credentials
+
+    def refusal(self, error: AirflowRefused, deed: str) -> str:
+        """Return why something was not done in this account's name, as the rest of a sentence.
+
+        Args:
+            error: how Airflow refused.
+            deed: what was to be done: `run dag add`.
+        """
+        logger.warning("account %s could not %s: %s", self.name, deed, error)
+        acting = f"with Airflow's account {self.name!r}, and Airflow does not let"
+        if isinstance(error, AirflowLogInRefused):
+            gone = "that account in: its password or token is no longer good"
+            return f"{acting} {gone}. Whoever runs this dagcall can mend that."
+        return f"{acting} it {deed}. Whoever runs Airflow can change that."
 
 
 class Accounts:

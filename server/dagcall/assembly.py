@@ -22,7 +22,7 @@ from dagcall.catalog import Catalog
 from dagcall.config import AirflowSettings, Settings, read_secret
 from dagcall.credentials import Credentials, FetchToken, static_token, token_command
 from dagcall.dossiers import Dossiers
-from dagcall.errors import ConfigError
+from dagcall.errors import AirflowLogInRefused, ConfigError
 from dagcall.gate import Gate
 from dagcall.identity import Identity
 from dagcall.keys import Keys
@@ -208,7 +208,11 @@ def fetch_token(airflow: AirflowSettings, gate: Gate, *, transport: Any = None) 
         read_secret(path, "airflow.token_file")
 
         async def read() -> str:
-            return read_secret(path, "airflow.token_file")
+            try:
+                return read_secret(path, "airflow.token_file")
+            except ConfigError as error:  # while it is replaced, or for good: an operator's matter, not a caller's
+                logger.warning("there is no token for Airflow: %s", error)
+                raise AirflowLogInRefused("the file that holds the token for Airflow cannot be read now") from error
 
         return read
     return None

@@ -10,7 +10,7 @@ import json
 import shlex
 from collections.abc import Awaitable, Callable
 
-from dagcall.errors import AirflowRefused
+from dagcall.errors import AirflowLogInRefused
 
 RENEW_AT = 0.8
 """The share of a token's life after which it is renewed."""
@@ -92,12 +92,14 @@ def token_command(command: str) -> FetchToken:
                 stderr=asyncio.subprocess.PIPE,
             )
         except OSError as error:
-            raise AirflowRefused(f"the token command {words[0]!r} could not be started: {error.strerror}") from error
+            raise AirflowLogInRefused(
+                f"the token command {words[0]!r} could not be started: {error.strerror}"
+            ) from error
         try:
             async with asyncio.timeout(COMMAND_SECONDS):
                 printed, complaint = await process.communicate()
         except TimeoutError as error:
-            raise AirflowRefused(
+            raise AirflowLogInRefused(
                 f"the token command {words[0]!r} did not finish within {COMMAND_SECONDS:.0f} s"
             ) from error
         finally:
@@ -107,7 +109,7 @@ def token_command(command: str) -> FetchToken:
         token = printed.decode(errors="replace").strip()
         if process.returncode or not token:
             said = complaint.decode(errors="replace").strip().splitlines()
-            raise AirflowRefused(
+            raise AirflowLogInRefused(
                 f"the token command {words[0]!r} printed no token (exit code {process.returncode})"
                 + (f": {said[-1][:200]}" if said else "")
             )

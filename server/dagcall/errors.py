@@ -17,7 +17,8 @@
     ├─ AirflowError            Airflow did not answer as needed
     │  ├─ AirflowUnreachable     -> tool error: calling again may help
     │  │  └─ AirflowAway           the breaker is open: nothing was even sent
-    │  ├─ AirflowRefused         -> tool error: the operator must mend credentials or permissions (401, 403)
+    │  ├─ AirflowRefused         -> tool error: the operator must mend permissions (403)
+    │  │  └─ AirflowLogInRefused      likewise credentials (401, or a token that is none)
     │  ├─ AirflowNotFound        404, turned into something better by whoever asked
     │  ├─ AirflowConflict        409, likewise
     │  ├─ AirflowRejected        400 and 422, likewise
@@ -131,6 +132,10 @@ class AirflowAway(AirflowUnreachable):
 
 class AirflowRefused(AirflowError):
     """Airflow does not accept the credentials, or the account may not do this (401, 403)."""
+
+
+class AirflowLogInRefused(AirflowRefused):
+    """Airflow does not accept the credentials, whatever the account may do."""
 
 
 class AirflowNotFound(AirflowError):

@@ -20,6 +20,7 @@ from dagcall.errors import (
     AirflowAway,
     AirflowConflict,
     AirflowError,
+    AirflowLogInRefused,
     AirflowNotFound,
     AirflowRefused,
     AirflowRejected,
@@ -229,14 +230,10 @@ class AirflowRest:
         status = answer.status
         detail = _detail(answer)
         if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-            return AirflowRefused(
-                f"Airflow at {self.url} refused /api/v2/{path} ({status}: {detail}); "
-                + (
-                    "check the credentials in dagcall's settings"
-                    if status == HTTPStatus.UNAUTHORIZED or "JWT" in detail
-                    else "the account that dagcall uses may not do this"
-                )
-            )
+            refused = f"Airflow at {self.url} refused /api/v2/{path} ({status}: {detail})"
+            if status == HTTPStatus.UNAUTHORIZED or "JWT" in detail:
+                return AirflowLogInRefused(f"{refused}; check the credentials in dagcall's settings")
+            return AirflowRefused(f"{refused}; the account that dagcall uses may not do this")
         if status == HTTPStatus.NOT_FOUND:
             return AirflowNotFound(f"Airflow at {self.url} has no {path} ({detail})")
         if status == HTTPStatus.CONFLICT:
@@ -266,7 +263,7 @@ async def log_in(url: str, username: str, password: str, *, gate: Gate, **networ
         network: `transport` and `verify`, as `Transport` takes them.
 
     Raises:
-        AirflowRefused: wrong user name or password, or this Airflow has no password log-in.
+        AirflowLogInRefused: wrong user name or password, or this Airflow has no password log-in.
         AirflowUnreachable: no answer.
     """
     http = Transport(url, read_seconds=LOG_IN_SECONDS, max_answer_bytes=MAX_ANSWER_BYTES, **network)
@@ -287,7 +284,7 @@ async def log_in(url: str, username: str, password: str, *, gate: Gate, **networ
         reason = {401: "wrong user name or password", 404: "it has no /auth/token; check the URL"}.get(
             answer.status, f"status {answer.status}"
         )
-        raise AirflowRefused(f"Airflow at {url} did not log in user {username!r}: {reason}") from error
+        raise AirflowLogInRefused(f"Airflow at {url} did not log in user {username!r}: {reason}") from error
 
 
 @contextmanager

@@ -17,7 +17,16 @@ from dagcall.answers import Answer
 from dagcall.calls import Call, Started
 from dagcall.catalog import Catalog
 from dagcall.dossiers import Dossiers
-from dagcall.errors import AirflowError, AirflowNotFound, RunError, RunOutOfSight, UnknownRun, Unreadable
+from dagcall.errors import (
+    AirflowError,
+    AirflowNotFound,
+    AirflowRefused,
+    RunError,
+    RunOutOfSight,
+    TriggerRefused,
+    UnknownRun,
+    Unreadable,
+)
 from dagcall.gate import Purpose
 from dagcall.identity import Identity, number_in
 from dagcall.leaving import Leaving
@@ -225,10 +234,17 @@ class Runs:
 
         Raises:
             UnknownRun: this caller started no such run of this tool.
-            AirflowError: Airflow did not answer as needed, or does not let the account do this.
+            TriggerRefused: Airflow does not let the account do this.
+            AirflowError: Airflow did not answer as needed.
         """
         run = await self.look(tool, run_id, caller=caller)
-        state = await self._leaving.set_failed(run.dag_id, run.run_id, is_cancelled=True, account=account)
+        try:
+            state = await self._leaving.set_failed(run.dag_id, run.run_id, is_cancelled=True, account=account)
+        except AirflowRefused as error:
+            if account is None:
+                raise
+            deed = f"set runs of dag {run.dag_id} to failed"
+            raise TriggerRefused(f"Nothing was changed: dagcall acts for you {account.refusal(error, deed)}") from error
         if state is RunState.FAILED and (entry := self._ledger.entry(run_id)):
             entry.is_delivered = True  # whoever cancels knows the outcome: the same call made again is a new one
         return Answer(state, run.run_id, self._api.run_url(run.dag_id, run.run_id))

@@ -18,7 +18,6 @@ caller form a family of numbered ids, and it is decided whether this call is a r
 """
 
 import asyncio
-import logging
 import secrets
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
@@ -51,8 +50,6 @@ from dagcall.quotas import Quotas
 from dagcall.receipts import says_answered
 from dagcall.shared import Shared
 from dagcall.tools import Tool
-
-logger = logging.getLogger(__name__)
 
 ATTEMPTS = 4
 PATIENCE_SECONDS = 60.0
@@ -322,11 +319,8 @@ class Starter:
             except AirflowRefused as error:
                 if call.account is None:
                     raise
-                logger.warning("dag %s was not started as %s: %s", tool.dag_id, call.account.name, error)
-                raise TriggerRefused(
-                    f"Nothing was started: dagcall starts your runs with Airflow's account {call.account.name!r}, and "
-                    f"Airflow does not let it run dag {tool.dag_id}. Whoever runs Airflow can change that."
-                ) from error
+                why = call.account.refusal(error, f"run dag {tool.dag_id}")
+                raise TriggerRefused(f"Nothing was started: dagcall starts your runs {why}") from error
             except AirflowNotFound as error:
                 self._catalog.refresh_soon()
                 raise TriggerRefused(f"Nothing was started: dag {tool.dag_id} is no longer in Airflow.") from error

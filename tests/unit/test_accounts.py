@@ -91,7 +91,10 @@ async def test_an_account_may_start_and_not_stop(served: Served, airflow: FakeAi
         airflow.access.users["clerk"] = FakeUser("clerk", "clerk-password", "viewer")
         text = await refusal(dagcall, "cancel_dag_run", tool="waits", dag_run_id=run.run_id)
 
-    assert "403" in text
+    assert text == (
+        "Nothing was changed: dagcall acts for you with Airflow's account 'clerk', and Airflow does not let it set "
+        "runs of dag waits to failed. Whoever runs Airflow can change that."
+    )
     assert run.state != "failed"
 
 
@@ -108,6 +111,53 @@ async def test_an_answer_that_is_refused_names_the_account_that_gave_it(
     assert notice_in(content) == (
         "Airflow does not take the answer from its account 'clerk', which answers for you here."
     )
+
+
+GONE = (
+    "with Airflow's account '{}', and Airflow does not let that account in: its password or token is no longer good. "
+    "Whoever runs this dagcall can mend that."
+)
+
+
+@pytest.mark.parametrize("becomes", ["another password", None])
+async def test_an_account_that_is_let_in_no_more_starts_and_stops_nothing(
+    served: Served, airflow: FakeAirflow, tmp_path: Path, becomes: str | None
+) -> None:
+    """And dagcall's own account does not stand in for it."""
+    airflow.add_dag(waits())
+
+    async with served(airflow, dags=["*"], accounts=[logging_in(tmp_path, "clerk")]) as dagcall:
+        await briefly(dagcall, x=1)
+        del airflow.access.users["clerk"]
+        if becomes:
+            airflow.access.users["clerk"] = FakeUser("clerk", becomes)
+        airflow.access.revoke_tokens()
+        started = await refusal(dagcall, "waits", x=2)
+        stopped = await refusal(dagcall, "cancel_dag_run", tool="waits", dag_run_id=airflow.runs[0].run_id)
+
+    assert started == f"Nothing was started: dagcall starts your runs {GONE.format('clerk')}"
+    assert stopped == f"Nothing was changed: dagcall acts for you {GONE.format('clerk')}"
+    assert [run.state for run in airflow.runs] != ["failed"]
+
+
+async def test_an_account_whose_token_has_expired_starts_nothing(
+    served: Served, airflow: FakeAirflow, tmp_path: Path
+) -> None:
+    airflow.add_dag(add())
+    (tmp_path / "token").write_text(airflow.access.token("clerk", seconds=-60), encoding="utf-8")
+    accounts = [{"callers": ["*"], "token_file": str(tmp_path / "token")}]
+
+    async with served(airflow, dags=["*"], accounts=accounts) as dagcall:
+        expired = await refusal(dagcall, "add", x=1)
+        (tmp_path / "token").unlink()
+        missing = await refusal(dagcall, "add", x=1)
+        (tmp_path / "token").write_text(airflow.access.token("clerk"), encoding="utf-8")
+        renewed = await answer(dagcall, "add", x=1)
+
+    assert expired == f"Nothing was started: dagcall starts your runs {GONE.format('token')}"
+    assert missing == expired
+    assert renewed["results"] == {"total": 3}
+    assert [run.triggering_user_name for run in airflow.runs] == ["clerk"]
 
 
 async def test_whoever_has_no_account_starts_nothing(served: Served, airflow: FakeAirflow, tmp_path: Path) -> None:
@@ -130,6 +180,27 @@ async def test_the_passwords_of_accounts_are_masked(served: Served, airflow: Fak
         text = await refusal(dagcall, "fails")
 
     assert "it said ***" in text
+
+
+async def test_a_token_file_that_is_away_for_a_while_ends_nothing(
+    served: Served, airflow: FakeAirflow, tmp_path: Path
+) -> None:
+    """Nor does a caller read where it lies."""
+    airflow.add_dag(add())
+    file = tmp_path / "token"
+    login = {"username": None, "password": None, "token_file": str(file)}
+
+    async with served(airflow, dags=["*"], airflow=login) as dagcall:
+        airflow.access.revoke_tokens()
+        file.unlink()
+        problem = (await dagcall.catalog.refresh()).problem
+        text = await refusal(dagcall, "add", x=1)
+        file.write_text(airflow.access.token("admin"), encoding="utf-8")
+        again = await answer(dagcall, "add", x=1)
+
+    assert problem == "the file that holds the token for Airflow cannot be read now"
+    assert str(file) not in text
+    assert again["results"] == {"total": 3}
 
 
 @pytest.mark.parametrize(
