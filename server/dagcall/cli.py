@@ -132,18 +132,20 @@ def tools(
     config: ConfigOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the tools as they go over the wire.")] = False,
 ) -> None:
-    """Show what is published, and why the rest is not."""
+    """Show what is published, to whom, and why the rest is not."""
     settings = _settings(config)
     snapshot = _run(_snapshot(settings, read_pins=_configured_pins(settings)))
+    callers = {name: tool.entry.callers or settings.auth.callers for name, tool in snapshot.tools.items()}
     if as_json:
         content = {
             "tools": [wire_json(tool.wire) for tool in snapshot.tools.values()],
+            "callers": callers,
             "withheld": [{"what": item.what, "reason": item.reason} for item in snapshot.withheld],
             "problem": snapshot.problem,
         }
         print(readable(content))
     else:
-        show(snapshot)
+        show(snapshot, callers)
     if snapshot.problem:
         complain(snapshot.problem)
         raise typer.Exit(1)

@@ -6,6 +6,7 @@ Answers go to stdout, everything else to stderr.
 import json
 import logging
 import sys
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from rich.console import Console
@@ -14,19 +15,22 @@ from rich.text import Text
 
 from dagcall.catalog import Snapshot
 from dagcall.prose import escaped, visible
+from dagcall.rights import EVERYBODY
 
 
-def show(snapshot: Snapshot) -> None:
-    """Print tables of what is published, and of what is not and why."""
+def show(snapshot: Snapshot, callers: Mapping[str, Collection[str]]) -> None:
+    """Print tables of what is published, to which callers (by tool), and of what is not and why."""
     console = Console()
     if snapshot.tools:
-        table = Table(
-            "tool", "dag", "arguments (* required)", title="published", title_justify="left", show_lines=False
-        )
+        is_told_apart = any(EVERYBODY not in meant for meant in callers.values())
+        columns = ("tool", "dag", "arguments (* required)", *(["callers"] if is_told_apart else []))
+        table = Table(*columns, title="published", title_justify="left", show_lines=False)
         for name, tool in snapshot.tools.items():
             required = tool.wire.input_schema["required"]
             arguments = ", ".join(f"{key}*" if key in required else key for key in tool.input.properties)
-            table.add_row(Text(name), Text(visible(tool.dag_id)), Text(visible(arguments) or "none"))
+            meant = ["everybody"] if EVERYBODY in callers[name] else callers[name]
+            row = [name, tool.dag_id, arguments or "none", *([", ".join(meant)] if is_told_apart else [])]
+            table.add_row(*(Text(visible(cell)) for cell in row))
         console.print(table)
     else:
         console.print("Nothing is published.")

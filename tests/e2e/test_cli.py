@@ -49,7 +49,8 @@ async def test_tools_shows_what_is_published(demo: RunningDemo) -> None:
         ]
 
     assert (table.returncode, as_json.returncode) == (0, 0)
-    assert json.loads(as_json.stdout) == {"tools": listed, "withheld": [], "problem": None}
+    callers = {tool["name"]: ["*"] for tool in listed}
+    assert json.loads(as_json.stdout) == {"tools": listed, "callers": callers, "withheld": [], "problem": None}
     for tool in listed:
         assert f" {tool['name']} " in table.stdout
     assert f"using the demo's settings, {demo.config}" in table.stderr

@@ -12,6 +12,7 @@ import httpx
 import pytest
 
 from dagcall.keys import entry_of, new_key
+from tests.e2e.commands import run_dagcall
 from tests.e2e.serving_process import LEGACY, MODERN, HttpServer, Message, environ_for, headers, http_server, request
 from tests.fake_airflow import FakeAirflow, FakeDag, FakeTask
 from tests.fake_airflow.access import FakeUser
@@ -65,6 +66,8 @@ class Site:
     airflow: FakeAirflow
     server: HttpServer
     folder: Path
+    environ: dict[str, str]
+    """In which a command finds this site's settings."""
 
     @contextmanager
     def stream(self, key: str, revision: str, message: Message, **more: str) -> Iterator[Iterator[Message]]:
@@ -112,9 +115,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     airflow.access.users["clerk"] = FakeUser("clerk", "clerk-password")
     for dag in dags():
         airflow.add_dag(dag)
-    environ = environ_for("", DAGCALL_CONFIG=str(folder / "dagcall.toml"), DAGCALL_DAGS="")
-    with served(airflow) as url, http_server(environ | {"DAGCALL_AIRFLOW_URL": url}) as server:
-        yield Site(airflow, server, folder)
+    settings = environ_for("", DAGCALL_CONFIG=str(folder / "dagcall.toml"), DAGCALL_DAGS="")
+    with served(airflow) as url, http_server(environ := settings | {"DAGCALL_AIRFLOW_URL": url}) as server:
+        yield Site(airflow, server, folder, environ)
         code, errors = server.stop()
         assert code == 0
         assert "Traceback" not in errors
@@ -190,6 +193,18 @@ def test_identical_calls_of_two_callers_are_two_runs(site: Site, revision: str) 
     first = site.start(CI, revision, "report")
     assert site.start(CI, revision, "report") == first
     assert site.start(IDLE, revision, "report") != first
+
+
+def test_the_operator_reads_whom_each_tool_is_for(site: Site) -> None:
+    table = run_dagcall("tools", environ=site.environ | {"COLUMNS": "120"})
+    callers = json.loads(run_dagcall("tools", "--json", environ=site.environ).stdout)["callers"]
+    assert callers == {"build": ["scope:dags.run"], "payroll": ["group:finance"], "report": ["*"]}
+    rows = [[cell.strip() for cell in line.strip("│┃").split("│")] for line in table.stdout.splitlines()]
+    assert [row for row in rows if row[0] in callers] == [
+        ["build", "build", "none", "scope:dags.run"],
+        ["payroll", "payroll", "none", "group:finance"],
+        ["report", "report", "none", "everybody"],
+    ]
 
 
 def test_the_run_says_who_asked_and_through_what(site: Site) -> None:

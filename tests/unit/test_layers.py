@@ -106,7 +106,7 @@ ALLOWED = {
     "remote": {"errors"},
     "questionnaire": {"prose"},
     "serve": {"assembly", "config", "delivery", "errors", "pins", "remembered", "stdin"},
-    "terminal": {"catalog", "prose"},
+    "terminal": {"catalog", "prose", "rights"},
     "calling": {
         *("arguments", "assembly", "config", "errors", "pins", "prose", "questionnaire", "remote", "starting"),
     },
