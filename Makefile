@@ -6,6 +6,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 # The machine's own uv where there is one; else one of this folder's.
 UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
+UV_REQUIREMENTS := server/dagcall/demo/uv.txt
 RUN := $(UV) run --frozen --no-sync
 
 .PHONY: help install demo test check unit format overload pin bench build clean
@@ -13,11 +14,12 @@ RUN := $(UV) run --frozen --no-sync
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
 
-.tools/bin/uv:
+.tools/bin/uv: $(UV_REQUIREMENTS)
 	@echo "uv is not installed: fetching it into .tools/"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "dagcall needs Python 3.11 or newer; '$(PYTHON)' is $$($(PYTHON) --version 2>&1). Name another one: make PYTHON=python3.12 …"; exit 1; }
 	@$(PYTHON) -m venv .tools
-	@.tools/bin/python -m pip install --quiet --disable-pip-version-check uv
+	@.tools/bin/python -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: -r $(UV_REQUIREMENTS)
+	@touch $@
 
 .venv/.ready: pyproject.toml uv.lock | $(filter .tools/bin/uv,$(UV))
 	@$(UV) sync --frozen --quiet

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from dagcall.demo.installation import cache_folder, find_uv, install_uv
+from dagcall.demo.installation import UV_REQUIREMENTS, InstallationError, cache_folder, find_uv, install_uv
 from tests.terminal import terminal_of
 
 ROOT = Path(__file__).parents[2]
@@ -94,6 +94,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(built: Built) -> None:
     assert {
         "dagcall/py.typed",
         "dagcall/demo/airflow-3.3.2.txt",
+        "dagcall/demo/uv.txt",
         "dagcall/demo/dags/submit_order.py",
         "dagcall/demo/dags/data/catalogue.csv",
     } <= expected
@@ -147,6 +148,20 @@ def installed(request: pytest.FixtureRequest, built: Built) -> Installed:
     place.run(*install, "--no-deps", built.wheel)
     shutil.rmtree(source / "server" / "dagcall")
     return Installed(environment / "bin", source, place)
+
+
+def test_uv_is_fetched_by_its_hash_and_not_otherwise(built: Built, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = built.place
+    cache = place.path / "cache"
+    cache.mkdir()
+    uv = asyncio.run(install_uv(cache, place.environ, lambda _: None))
+    assert place.run(uv, "--version").startswith("uv ")
+
+    other = place.path / "uv.txt"
+    other.write_text(re.sub("[0-9a-f]{64}", "0" * 64, UV_REQUIREMENTS.read_text(encoding="utf-8")), encoding="utf-8")
+    monkeypatch.setattr("dagcall.demo.installation.UV_REQUIREMENTS", other)
+    with pytest.raises(InstallationError, match=r"Expected .* 0{64}"):
+        asyncio.run(install_uv(cache, place.environ, lambda _: None))
 
 
 def test_the_installed_command_works(installed: Installed) -> None:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 import dagcall
+from dagcall.demo.installation import UV_REQUIREMENTS, find_uv
 
 ROOT = Path(__file__).parents[2]
 REQUIREMENTS = sorted(
@@ -44,3 +45,24 @@ def test_every_requirement_has_hashes(path: Path) -> None:
     assert requirements
     odd = [line for line in requirements if not re.fullmatch(rf"[\w.\[\],-]+==[^\s;]+( ;[^-]+?)?(\s+{HASH})+", line)]
     assert odd == []
+
+
+def test_uv_itself_is_fetched_by_its_hash() -> None:
+    """By the demo as by `make`, from one file; `uv` brings wheels for every platform and no dependencies."""
+    text = UV_REQUIREMENTS.read_text(encoding="utf-8")
+    assert re.findall(r"^(\S+?)==", text, flags=re.MULTILINE) == ["uv"]
+    assert len(re.findall(HASH, text)) > 10
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    assert f"UV_REQUIREMENTS := server/dagcall/demo/{UV_REQUIREMENTS.name}\n" in makefile
+    (install,) = re.findall(r"pip install.*", makefile)
+    assert install.endswith(" --require-hashes --only-binary :all: -r $(UV_REQUIREMENTS)")
+
+
+def test_no_uv_of_the_current_folder_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The demo may be started in a folder of somebody else's."""
+    planted = tmp_path / ".tools" / "bin" / "uv"
+    planted.parent.mkdir(parents=True)
+    planted.write_text("#!/bin/sh\n")
+    planted.chmod(0o755)
+    monkeypatch.chdir(tmp_path)
+    assert find_uv({"PATH": ""}) != str(planted)

@@ -19,6 +19,8 @@ from dagcall.demo.processes import CHILD
 
 AIRFLOW_VERSION = "3.3.2"
 REQUIREMENTS = Path(__file__).parent / f"airflow-{AIRFLOW_VERSION}.txt"
+UV_REQUIREMENTS = Path(__file__).parent / "uv.txt"
+_CHECKOUT = Path(__file__).parents[3]
 #: Seconds between two looks at a lock that another start holds.
 LOCK_INTERVAL = 0.25
 
@@ -81,20 +83,21 @@ def find_uv(environ: Mapping[str, str]) -> str | None:
         environ.get("UV"),
         shutil.which("uv", path=environ.get("PATH")),
         Path(sys.executable).parent / "uv",
-        Path.cwd() / ".tools" / "bin" / "uv",
+        _CHECKOUT / ".tools" / "bin" / "uv",  # never the current folder's, which may be anybody's
     ]
     return next((str(Path(path).absolute()) for path in candidates if path and os.access(path, os.X_OK)), None)
 
 
 async def install_uv(cache: Path, environ: Mapping[str, str], report: Callable[[str], None]) -> str:
-    """Fetch `uv` into a virtual environment of its own in the cache folder; return its path."""
-    folder = cache / "uv"
+    """Fetch `uv` by its hash into a virtual environment of its own in the cache folder; return its path."""
+    folder = environment_folder("uv", UV_REQUIREMENTS, cache)
     uv = folder / "bin" / "uv"
     if not os.access(uv, os.X_OK):
         report("fetching uv")
         await run([sys.executable, "-m", "venv", "--clear", str(folder)], cache, environ, report)
         pip = [str(folder / "bin" / "python"), "-m", "pip", "--quiet", "--disable-pip-version-check"]
-        await run([*pip, "install", "uv"], cache, environ, report)
+        hashed = ["--require-hashes", "--only-binary", ":all:", "-r", str(UV_REQUIREMENTS)]
+        await run([*pip, "install", *hashed], cache, environ, report)
     return str(uv)
 
 
