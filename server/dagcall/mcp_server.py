@@ -51,6 +51,7 @@ from dagcall.model import Json
 from dagcall.origins import Origin, caller_id_of, caller_of
 from dagcall.people import STATE_SECONDS, Conversation, can_ask
 from dagcall.progress import Progress
+from dagcall.prose import visible
 from dagcall.resources import Resources, listed_resources, listed_templates
 from dagcall.runs import Runs
 from dagcall.starting import META_IDEMPOTENCY_KEY
@@ -215,7 +216,7 @@ class McpServer:
                 outcome = await self._answer(ctx, params, line)
         except UnknownTool as error:
             line.failed(error)
-            raise MCPError(code=INVALID_PARAMS, message=str(error)) from error
+            raise MCPError(code=INVALID_PARAMS, message=visible(str(error))) from error
         except DagcallError as error:
             line.failed(error)
             return error_result(str(error))

@@ -32,6 +32,7 @@ from dagcall.catalog import Catalog
 from dagcall.errors import CallerError, DagcallError, InvalidArguments, UnknownTool, Unreadable
 from dagcall.excerpts import Part, part
 from dagcall.model import Json
+from dagcall.prose import visible
 from dagcall.runs import Runs
 from dagcall.tools import READ_TOOL_NAME
 from dagcall.wording import did_you_mean, shortened
@@ -101,9 +102,9 @@ class Resources:
         try:
             shown = (await self._part(_place_from_uri(uri), caller)).as_json()
         except CallerError as error:
-            raise MCPError(code=INVALID_PARAMS, message=str(error), data={"uri": uri}) from error
+            raise MCPError(code=INVALID_PARAMS, message=visible(str(error)), data={"uri": uri}) from error
         except DagcallError as error:
-            raise MCPError(code=INTERNAL_ERROR, message=str(error), data={"uri": uri}) from error
+            raise MCPError(code=INTERNAL_ERROR, message=visible(str(error)), data={"uri": uri}) from error
         except Exception as error:
             logger.exception("reading %s failed inside dagcall", uri)
             message = "dagcall itself failed while it read this resource; its log says how."

@@ -47,6 +47,7 @@ from dagcall.ledger import Entry
 from dagcall.model import Json
 from dagcall.origins import Origin, caller_id_of, caller_of
 from dagcall.people import accepted, can_ask, input_requests, not_taken_from
+from dagcall.prose import visible
 from dagcall.receipts import says_cancelled
 from dagcall.runs import Runs
 from dagcall.tools import Tool
@@ -353,7 +354,7 @@ def _guarded(
             message = f"There is no task {params.task_id!r} that you have started."
             raise MCPError(code=INVALID_PARAMS, message=message) from error
         except DagcallError as error:
-            raise MCPError(code=INTERNAL_ERROR, message=str(error)) from error
+            raise MCPError(code=INTERNAL_ERROR, message=visible(str(error))) from error
         except Exception as error:
             logger.exception("%s failed inside dagcall", ctx.method)
             message = f"dagcall itself failed while it worked on {ctx.method}; its log says how."

@@ -48,14 +48,6 @@ async def test_how_much_of_a_log_is_shown_is_the_operators_choice(
     assert [line for line in lines if line.startswith("    ")] == [f"    line {n}" for n in range(20 - shown, 20)]
 
 
-async def test_what_the_server_knows_to_be_secret_is_hidden(served: Served, airflow: FakeAirflow) -> None:
-    secret = {"secret": "admin-password"}
-    async with served(airflow, dags=["d"], server=secret) as dagcall:
-        lines = await failure(dagcall)
-
-    assert lines[1] == "Task explode failed on try 1 of 1: ValueError: no such region; *** was refused"
-
-
 @pytest.mark.parametrize(
     ("status", "why"),
     [

@@ -87,15 +87,16 @@ ALLOWED = {
     "audit": {"allowances", "errors", "identity", "masking", "origins"},
     "announcements": {"callers", "catalog", "origins", "tools"},
     "people": {"accounts", "answers", "model", "questions", "runs", "tools"},
-    "resources": {"answers", "callers", "catalog", "errors", "excerpts", "model", "runs", "tools", "wording"},
+    "resources": {"answers", "callers", "catalog", "errors", "excerpts", "model", "prose", "runs", "tools", "wording"},
     "attendance": {"answers", "handles", "insight", "ledger", "model", "runs", "tools"},
     "tasks": {
         *("accounts", "answers", "attendance", "audit", "catalog", "errors", "handles", "ledger", "model", "origins"),
-        *("people", "receipts", "runs", "tools", "waiting"),
+        *("people", "prose", "receipts", "runs", "tools", "waiting"),
     },
     "mcp_server": {
         *("accounts", "announcements", "answers", "audit", "callers", "catalog", "delivery", "errors", "ledger"),
-        *("mismatches", "model", "origins", "people", "progress", "resources", "runs", "starting", "tasks", "tools"),
+        *("mismatches", "model", "origins", "people", "progress", "prose", "resources", "runs", "starting", "tasks"),
+        "tools",
     },
     "assembly": {
         *("admission", "airflow", "authentication", "catalog", "config", "credentials", "dossiers", "errors", "gate"),

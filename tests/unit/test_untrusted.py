@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from mcp import Client
+from mcp import Client, MCPError
 from mcp_types import CallToolResult, TextContent
 
 from dagcall.assembly import Dagcall
@@ -113,6 +113,20 @@ async def test_a_failure_tells_no_secret_and_steers_nothing(served: Served) -> N
     assert not has_hidden(text_of(result))
     assert SECRET not in text_of(result)
     assert "hunter2000" not in text_of(result)
+
+
+async def test_names_of_results_hide_nothing_in_an_error(served: Served) -> None:
+    """What there is beside a wrong path is named, both to the tool's caller and to the reader of the resource."""
+    airflow = FakeAirflow()
+    airflow.add_dag(nasty_dag(tasks=[FakeTask("it", lambda _: {NASTY: 1})]))
+    async with serving(airflow, served) as dagcall, Client(dagcall.mcp.sdk) as client:
+        run_id = ((await client.call_tool("nasty", {})).structured_content or {})["dag_run_id"]
+        wrong = await client.call_tool("read_dag_result", {"tool": "nasty", "dag_run_id": run_id, "path": "/it/x"})
+        with pytest.raises(MCPError) as refused:
+            await client.read_resource(f"dagcall://runs/nasty/{run_id}/results?path=/it/x")
+    for said in (text_of(wrong), str(refused.value)):
+        assert "there is no 'x'" in said
+        assert not has_hidden(said)
 
 
 @pytest.mark.virtual_time
