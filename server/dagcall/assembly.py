@@ -19,7 +19,8 @@ from dagcall.allowances import AccountSettings
 from dagcall.audit import Audit, opened
 from dagcall.authentication import AuthSettings
 from dagcall.catalog import Catalog
-from dagcall.config import AirflowSettings, Settings, read_secret
+from dagcall.config import Settings, read_secret
+from dagcall.connection import AirflowSettings
 from dagcall.credentials import Credentials, FetchToken, static_token, token_command
 from dagcall.dossiers import Dossiers
 from dagcall.errors import AirflowLogInRefused, ConfigError

@@ -43,7 +43,8 @@ ALLOWED = {
     "credentials": {"errors"},
     "allowances": {"arguments", "rights"},
     "authentication": {"errors", "rights"},
-    "config": {"allowances", "authentication", "errors", "gate", "policy", "wording"},
+    "connection": {"errors", "gate"},
+    "config": {"allowances", "authentication", "connection", "errors", "policy", "wording"},
     "transport": {"errors"},
     "rest": {"credentials", "errors", "gate", "transport"},
     "tokens": {"callers", "errors", "model", "transport"},
@@ -100,7 +101,7 @@ ALLOWED = {
     },
     "assembly": {
         *("admission", "airflow", "authentication", "catalog", "config", "credentials", "dossiers", "errors", "gate"),
-        *("accounts", "allowances", "audit", "identity", "keys", "masking", "quotas", "tokens"),
+        *("accounts", "allowances", "audit", "connection", "identity", "keys", "masking", "quotas", "tokens"),
         *("mcp_server", "pins", "remembered", "rest", "runs", "transport", "waiter"),
     },
     "stdin": set(),
