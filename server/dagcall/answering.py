@@ -95,7 +95,8 @@ class Answering:
                 dossier = partial(
                     self._dossiers.failure, run, url, is_over=state.is_final, log_lines=tool.policy.log_lines
                 )
-                raise RunFailed(await self._patiently(listener.deadline, dossier))
+                told = await self._patiently(listener.deadline, dossier)
+                raise RunFailed(told, is_over=state.is_final)
             return Answer(state, run.run_id, url, results.values, skipped=results.skipped)
         except AirflowError as error:
             raise RunOutOfSight(

@@ -5,7 +5,6 @@ settings or the command need mending. Answers go to stdout, everything else to s
 """
 
 import asyncio
-import json
 import logging
 import os
 import sys
@@ -16,7 +15,6 @@ from typing import Annotated, Any, TypeVar
 
 import typer
 from rich.console import Console
-from rich.highlighter import JSONHighlighter
 
 from dagcall.calling import arguments_of, call_tool
 from dagcall.catalog import Snapshot
@@ -26,7 +24,7 @@ from dagcall.keys import entry_of, new_key
 from dagcall.pin_folder import PinFolder
 from dagcall.pins import Pins, differences, names_alike, pin_text
 from dagcall.prose import visible
-from dagcall.terminal import LogFormatter, complain, indented, readable, say, set_up_logging, show
+from dagcall.terminal import LogFormatter, complain, indented, readable, say, set_up_logging, show, show_answer
 from dagcall.tools import own_tools, wire_json
 
 T = TypeVar("T")
@@ -185,11 +183,7 @@ def call(
     if result.is_error:
         complain(text)
         raise typer.Exit(1)
-    answer = readable(json.loads(text))
-    if sys.stdout.isatty():
-        Console().print(JSONHighlighter()(answer), soft_wrap=True)
-    else:
-        print(answer)
+    show_answer(text)
 
 
 @app.command()

@@ -88,7 +88,15 @@ class RunError(DagcallError):
 
 
 class RunFailed(RunError):
-    """The dag run ended as failed."""
+    """The dag run ended as failed, or goes on though its result can no longer come.
+
+    Attributes:
+        is_over: whether the run has ended.
+    """
+
+    def __init__(self, message: str, *, is_over: bool) -> None:
+        self.is_over = is_over
+        super().__init__(message)
 
 
 class RunDeleted(RunError):

@@ -22,6 +22,7 @@ from dagcall.errors import (
     AirflowNotFound,
     AirflowRefused,
     RunError,
+    RunFailed,
     RunOutOfSight,
     TriggerRefused,
     UnknownRun,
@@ -374,8 +375,9 @@ class Runs:
                 answer = await self._answering.answer(tool, run, listener)
         except RunOutOfSight:  # its outcome is still to come, for whoever asks again
             raise
-        except RunError:
-            self._quotas.ended(run.run_id)
+        except RunError as error:
+            if not isinstance(error, RunFailed) or error.is_over:
+                self._quotas.ended(run.run_id)
             self._ended(run, entry, listener.on_outcome)
             raise
         if answer.state.is_final:

@@ -10,6 +10,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from rich.console import Console
+from rich.highlighter import JSONHighlighter
 from rich.table import Table
 from rich.text import Text
 
@@ -39,6 +40,19 @@ def show(snapshot: Snapshot, callers: Mapping[str, Collection[str]]) -> None:
         for item in snapshot.withheld:
             table.add_row(Text(visible(item.what)), Text(visible(item.reason)))
         console.print(table)
+
+
+def show_answer(text: str) -> None:
+    """Print what a tool answered: JSON, from dagcall; from another server it may be anything."""
+    try:
+        answer = readable(json.loads(text))
+    except ValueError:
+        print(visible(text))
+        return
+    if sys.stdout.isatty():
+        Console().print(JSONHighlighter()(answer), soft_wrap=True)
+    else:
+        print(answer)
 
 
 def readable(content: Any) -> str:

@@ -2,7 +2,7 @@
 
 import asyncio
 from functools import partial
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import pytest
 from mcp import Client
@@ -49,6 +49,24 @@ async def test_a_call_fails_as_soon_as_its_result_cannot_come(
 
     assert run.state == "running"
     assert run.run_id in text
+
+
+async def test_a_run_that_goes_on_without_its_result_is_unfinished_still(served: Served) -> None:
+    airflow = FakeAirflow()
+    airflow.add_dag(steps())
+
+    async with served(airflow, dags=["*"], limits={"max_concurrent": 1}) as dagcall:
+        calling = asyncio.create_task(refusal(dagcall, "steps"))
+        await until(lambda: dagcall.waiter.watched == 1)
+        (run,) = airflow.runs
+        airflow.start(run)
+        set_task(airflow, run, "tidy", "failed")
+        await calling
+        async with Client(dagcall.mcp.sdk) as client:
+            second = await client.call_tool("steps", {}, meta=cast("Any", {"dagcall/idempotency_key": "another"}))
+
+    assert text_of(second).startswith("Nothing was started: you may have 1 unfinished run of steps")
+    assert run.run_id in text_of(second)
 
 
 async def test_a_task_that_does_not_matter_may_fail(served: Served) -> None:

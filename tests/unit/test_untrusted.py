@@ -11,7 +11,7 @@ from mcp_types import CallToolResult, TextContent
 
 from dagcall.assembly import Dagcall
 from dagcall.prose import has_hidden
-from dagcall.terminal import LogFormatter
+from dagcall.terminal import LogFormatter, show_answer
 from dagcall.tools import wire_json
 from tests.fake_airflow import FakeAirflow, FakeDag, FakeParam, FakeQuestion, FakeTask, Fault
 from tests.fake_airflow.questions import Version
@@ -156,6 +156,15 @@ async def test_what_is_logged_stays_one_message(served: Served, caplog: pytest.L
     assert "not published: nasty" in logged
     assert not has_hidden(logged)
     assert not [line for line in logged.split("\n") if line.startswith("2026")]
+
+
+@pytest.mark.parametrize("text", [json.dumps({"said": NASTY}, ensure_ascii=False), f"in words: {NASTY}"])
+def test_an_answer_steers_no_terminal(capsys: pytest.CaptureFixture[str], text: str) -> None:
+    """`dagcall call --url` may have asked another server, whose answers are not always JSON."""
+    show_answer(text)
+    shown = capsys.readouterr().out
+    assert "owned" in shown
+    assert not has_hidden(shown)
 
 
 def test_a_traceback_steers_no_terminal() -> None:
