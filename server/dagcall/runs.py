@@ -76,6 +76,7 @@ class Runs:
         clock = wall_clock or (lambda: datetime.now(UTC))  # noqa: TID251 - the real one, but for tests
         self._api = api
         self._identity = identity
+        self._masker = masker
         self._outcomes = Outcomes(api, masker)
         self._answering = Answering(api, waiter, self._outcomes, dossiers)
         self._leaving = Leaving(api)
@@ -288,7 +289,7 @@ class Runs:
 
     async def open_questions(self, run: Run) -> tuple[Question, ...]:
         """Return what a run asks people now."""
-        return await self._api.fetch_questions([(run.dag_id, run.run_id)])
+        return self._shown(await self._api.fetch_questions([(run.dag_id, run.run_id)]))
 
     async def is_open(self, tool: Tool, run_id: str, question_key: str) -> bool:
         """Say whether a run still asks this; yes as long as Airflow does not say otherwise."""
@@ -384,7 +385,12 @@ class Runs:
             self._quotas.ended(run.run_id)
         if answer.results is not None:
             self._ended(run, entry, listener.on_outcome)
-        return answer
+        return replace(answer, questions=self._shown(answer.questions)) if answer.questions else answer
+
+    def _shown(self, questions: tuple[Question, ...]) -> tuple[Question, ...]:
+        """Return questions without dagcall's own secrets."""
+        known = self._masker.without_known
+        return tuple(replace(one, subject=known(one.subject), body=known(one.body)) for one in questions)
 
     def _ended(self, run: Run, entry: Entry, on_outcome: OnOutcome) -> None:
         entry.ended_at = self._now()

@@ -130,6 +130,18 @@ async def test_names_of_results_hide_nothing_in_an_error(served: Served) -> None
 
 
 @pytest.mark.virtual_time
+async def test_a_question_tells_none_of_dagcall_s_secrets(served: Served) -> None:
+    airflow = FakeAirflow()
+    question = FakeQuestion(f"Send {SECRET}?", body=f"It is {SECRET}.", options=["Yes"])
+    airflow.add_dag(nasty_dag(tasks=[FakeTask("it", question=question)]))
+    async with serving(airflow, served) as dagcall:
+        result = await call(dagcall, [])
+    assert "Send ***?" in text_of(result)
+    assert "It is ***." in text_of(result)
+    assert SECRET not in text_of(result)
+
+
+@pytest.mark.virtual_time
 async def test_a_question_hides_nothing_from_whoever_answers_it(served: Served) -> None:
     airflow = FakeAirflow()
     question = FakeQuestion(
