@@ -106,7 +106,32 @@ def help_block(command: str) -> str:
     return "\n".join(["```text", f"$ dagcall {command} --help", *lines, "```", ""])
 
 
+def figure(value: Any) -> str:
+    """Return a measured number with three digits, or that there is none."""
+    if isinstance(value, dict):
+        return "not measured"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def bench_table() -> str:
+    """Return the figures of the bench's last run, with its day and its machine."""
+    results = json.loads((ROOT / "bench" / "results.json").read_text(encoding="utf-8"))
+    columns = ("dagcall", "script", "astro-airflow-mcp", "bare SDK server")
+    rows, section = [], ""
+    for row in results["rows"]:
+        if row["section"] != section:
+            section = row["section"]
+            rows.append((f"**{section}**", *("" for _ in columns), ""))
+        what = row["what"] + (f" ({row['unit']})" if row["unit"] else "")
+        wanted = row["wanted"] + (", missed" if row["is_met"] is False else "")
+        rows.append((what, *(figure(row["figures"][c]) if c in row["figures"] else "" for c in columns), wanted))
+    machine = ", ".join(f"{key} {value}" for key, value in results["machine"].items())
+    lines = textwrap.fill(f"Measured on {results['date']}: {machine}.", LINE_LENGTH)
+    return f"{lines}\n\n" + table(("", *columns, "wanted"), *rows)
+
+
 GENERATORS: dict[str, Callable[[], str]] = {
+    "bench": bench_table,
     "settings": settings_table,
     "tools": tools_table,
     "commands": commands_table,
