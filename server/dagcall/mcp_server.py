@@ -272,7 +272,10 @@ class McpServer:
                 key=_idempotency_key(ctx, name),
                 note=origin.note(name),
             )
-        async with Progress(ctx.session, lambda: self._runs.in_line(caller.id)) as progress:
+        wants_progress = (ctx.meta or {}).get("progress_token") is not None
+        async with Progress(
+            ctx.session, is_wanted=wants_progress, in_line=lambda: self._runs.in_line(caller.id)
+        ) as progress:
             known: str | None = None
             if name == WAIT_TOOL_NAME:
                 tool, known = self._named_run(name, arguments, caller)
@@ -288,7 +291,7 @@ class McpServer:
                     budget_seconds=deadline - _now(),
                     stops_for_questions=stops_for_questions,
                     on_stage=progress.entered,
-                    on_view=progress.look_through if _wants_progress(ctx) else None,
+                    on_view=progress.look_through if wants_progress else None,
                     on_outcome=_carrier(ctx),
                 )
 
@@ -317,7 +320,7 @@ class McpServer:
                     note=origin.note(name),
                     account=self._accounts.of(caller),
                     on_stage=progress.entered,
-                    on_view=progress.look_through if _wants_progress(ctx) else None,
+                    on_view=progress.look_through if wants_progress else None,
                     on_outcome=_carrier(ctx),
                 )
             line.run_id = answer.run_id
@@ -362,10 +365,6 @@ class McpServer:
             return self._catalog.tool(arguments["tool"], caller), arguments["dag_run_id"]
         except UnknownTool as error:
             raise InvalidArguments(own_tool, (f"tool: {error}",)) from error
-
-
-def _wants_progress(ctx: Context) -> bool:
-    return (ctx.meta or {}).get("progress_token") is not None
 
 
 def _carrier(ctx: Context) -> Callable[[Entry], None]:

@@ -19,10 +19,17 @@ PROGRESS_LONGEST_SECONDS = 10.0
 
 
 class Progress:
-    """Tells a caller how its run is doing, every few seconds and at every change; the SDK drops what none asked for."""
+    """Tells a caller how its run is doing, every few seconds and at every change.
 
-    def __init__(self, session: ServerSession, in_line: Callable[[], int]) -> None:
+    Args:
+        session: where it is told.
+        is_wanted: whether the caller asked for it; nothing is done where not.
+        in_line: how many calls of the caller wait to be started.
+    """
+
+    def __init__(self, session: ServerSession, *, is_wanted: bool, in_line: Callable[[], int]) -> None:
         self._session = session
+        self._is_wanted = is_wanted
         self._in_line = in_line
         self._stage = IN_LINE
         self._view: View | None = None
@@ -42,7 +49,8 @@ class Progress:
         view.on_change = self._changed.set
 
     async def __aenter__(self) -> Self:
-        self._task = asyncio.create_task(self._report())
+        if self._is_wanted:
+            self._task = asyncio.create_task(self._report())
         return self
 
     async def __aexit__(self, *_: object) -> None:

@@ -17,6 +17,7 @@ from tests.fake_airflow import FakeAirflow, FakeDag, FakeParam, FakeQuestion, Fa
 from tests.fake_airflow.questions import Version
 from tests.fake_airflow.serving import served as on_a_socket
 from tests.unit.conftest import Served
+from tests.unit.test_calls import WANTS_PROGRESS
 
 NASTY = (
     "a\u200bb\u202ec\U000e0041d\ufe0fe\u3164f\x1b[2J\x1b]0;owned\x07\x9b31m\r"
@@ -59,7 +60,7 @@ async def call(dagcall: Dagcall, told: list[str] | None = None) -> CallToolResul
             told.append(message or "")
 
     async with Client(dagcall.mcp.sdk) as client:
-        return await client.call_tool("nasty", {}, progress_callback=hear)
+        return await client.call_tool("nasty", {}, progress_callback=hear, meta=WANTS_PROGRESS)
 
 
 def text_of(result: CallToolResult) -> str:
@@ -155,6 +156,7 @@ async def test_a_question_hides_nothing_from_whoever_answers_it(served: Served) 
     assert result.structured_content["state"] == "awaiting_input"
     shown = {key: value for key, value in result.structured_content.items() if key != "url"}
     assert [text for text in texts_in(shown) if has_hidden(text)] == []
+    assert told
     assert not any(has_hidden(message) or "\n" in message for message in told)
 
 
