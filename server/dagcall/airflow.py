@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeVar
 
+from pydantic import TypeAdapter
+
 from dagcall.accounts import Account
 from dagcall.credentials import Credentials
 from dagcall.errors import AirflowAnswerUnusable, AirflowNotFound, AirflowUnreachable
@@ -42,6 +44,21 @@ class DagQuery:
     tag: str | None = None
     dag_id_like: str | None = None
     """Matched by Airflow as SQL's ILIKE `%…%`: a wide net, to be filtered again."""
+
+
+@dataclass(slots=True)
+class _RunName:
+    dag_id: str
+    dag_run_id: str
+
+
+@dataclass(slots=True)
+class _RunNames:
+    dag_runs: list[_RunName]
+
+
+_RUN_NAMES = TypeAdapter(_RunNames)
+"""Reads which runs a list holds, and nothing else of it: twenty fields of ten thousand runs would pause every call."""
 
 
 class AirflowApi:
@@ -230,7 +247,13 @@ class AirflowApi:
         """Return (dag id, run id) of every run of these dags that is queued or running."""
         body = {"dag_ids": dag_ids, "states": [RunState.QUEUED, RunState.RUNNING], "order_by": "run_after"}
         ids = await all_batches(
-            self._rest, RUN_LIST, body, "dag_runs", lambda run: (run["dag_id"], run["dag_run_id"]), attempts=1
+            self._rest,
+            RUN_LIST,
+            body,
+            "dag_runs",
+            lambda run: (run.dag_id, run.dag_run_id),
+            read=lambda text: {"dag_runs": _RUN_NAMES.validate_json(text).dag_runs},
+            attempts=1,
         )
         return frozenset(ids)
 

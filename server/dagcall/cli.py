@@ -20,6 +20,7 @@ from dagcall.calling import arguments_of, call_tool
 from dagcall.catalog import Snapshot
 from dagcall.config import Settings, find_config, is_configured_by_environment, load_settings, read_secret
 from dagcall.errors import ConfigError, DagcallError
+from dagcall.garbage import loading
 from dagcall.keys import entry_of, new_key
 from dagcall.pin_folder import PinFolder
 from dagcall.pins import Pins, differences, names_alike, pin_text
@@ -103,7 +104,8 @@ def serve(
     Streamable HTTP at http://127.0.0.1:8000/mcp, for as many clients as come, with /health and /ready beside it; or,
     with --stdio, one client that starts this command.
     """
-    from dagcall.serve import serve_http, serve_stdio  # noqa: PLC0415 - what serves takes long to import
+    with loading():
+        from dagcall.serve import serve_http, serve_stdio  # noqa: PLC0415 - what serves takes long to import
 
     settings = _settings(config, host=host, port=port)
     has_pins = settings.pins is not None or folder is not None

@@ -3,6 +3,7 @@
 Lists are paged; a limit above 100 is silently cut to 100, except in the batch endpoints (`…/list`).
 """
 
+import json
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 from urllib.parse import quote
@@ -74,13 +75,14 @@ async def all_batches(
     key: str,
     parse: Callable[[Any], _T],
     *,
+    read: Callable[[str], Any] = json.loads,
     attempts: int = READ_ATTEMPTS,
 ) -> tuple[_T, ...]:
     """Return the whole of what a batch endpoint lists, whose `page_limit` no version cuts to 100 (1,000 measured)."""
     found: list[_T] = []
     while True:
         paged = {**body, "page_limit": BATCH_PAGE, "page_offset": len(found)}
-        answer = await rest.ask(path, purpose=Purpose.RESULT, body=paged, attempts=attempts)
+        answer = await rest.ask(path, purpose=Purpose.RESULT, body=paged, parse=read, attempts=attempts)
         page = rest.parsed(lambda data: [parse(item) for item in data[key]], answer, path)
         found += page
         if len(page) < BATCH_PAGE:

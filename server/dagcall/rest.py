@@ -96,9 +96,17 @@ class AirflowRest:
             attempts, "GET", path, purpose=purpose, query=query, is_anonymous=is_anonymous, parse=parse
         )
 
-    async def ask(self, path: str, *, purpose: Purpose, body: Mapping[str, Any], attempts: int = READ_ATTEMPTS) -> Any:
+    async def ask(
+        self,
+        path: str,
+        *,
+        purpose: Purpose,
+        body: Mapping[str, Any],
+        parse: Callable[[str], Any] = json.loads,
+        attempts: int = READ_ATTEMPTS,
+    ) -> Any:
         """Ask a question that is too long for a URL: a POST that changes nothing. As `get`."""
-        return await self._retried(attempts, "POST", path, purpose=purpose, body=body, is_question=True)
+        return await self._retried(attempts, "POST", path, purpose=purpose, body=body, parse=parse, is_question=True)
 
     async def change(
         self,

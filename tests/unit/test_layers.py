@@ -113,10 +113,23 @@ ALLOWED = {
         *("arguments", "assembly", "config", "errors", "pins", "prose", "questionnaire", "remote", "starting"),
     },
     "cli": {
-        *("assembly", "calling", "catalog", "config", "demo", "errors", "keys", "pin_folder", "pins", "prose"),
+        *(
+            "assembly",
+            "calling",
+            "catalog",
+            "config",
+            "demo",
+            "errors",
+            "garbage",
+            "keys",
+            "pin_folder",
+            "pins",
+            "prose",
+        ),
         *("remote", "serve", "terminal", "tools"),
     },
-    "__main__": {"cli"},
+    "garbage": set(),
+    "__main__": {"cli", "garbage"},
     "__init__": set(),
 }
 ONLY_IMPORTER = {"httpx": "transport", "uvicorn": "serve", "typer": "cli", "pydantic_settings": "config"}
