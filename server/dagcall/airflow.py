@@ -21,10 +21,9 @@ from dagcall.errors import AirflowAnswerUnusable, AirflowNotFound, AirflowUnreac
 from dagcall.gate import Purpose
 from dagcall.listings import PAGE, all_batches, all_pages, dag_path, run_path, segment, task_path
 from dagcall.model import Dag, DagSummary, Json, LogEvent, Run, RunState, Task, TaskInstance
-from dagcall.questions import Question, Response, is_open
+from dagcall.questions import MAY_WAIT_FOR_PEOPLE, Question, Response, is_open
 from dagcall.releases import BULK_RUNS, OLDEST, RESULTS_THROUGH_WAIT, known_states, version_in
 from dagcall.rest import PARSE_ERRORS, READ_ATTEMPTS, READ_SECONDS, AirflowRest
-from dagcall.sights import MAY_WAIT_FOR_PEOPLE
 
 RUN_LIST = "dags/~/dagRuns/list"
 TASK_INSTANCE_LIST = "dags/~/dagRuns/~/taskInstances/list"

@@ -15,8 +15,8 @@ from enum import Enum, auto
 from dagcall.airflow import AirflowApi, RunKey
 from dagcall.errors import AirflowError
 from dagcall.model import RunState, TaskInstance
-from dagcall.questions import Question
-from dagcall.sights import LOST, MAY_WAIT_FOR_PEOPLE, Sight, are_ready, is_lost, sight_of, usual_seconds
+from dagcall.questions import MAY_WAIT_FOR_PEOPLE, Question
+from dagcall.sights import LOST, Sight, are_ready, is_lost, sight_of, usual_seconds
 from dagcall.waiting import interval_seconds
 
 logger = logging.getLogger(__name__)

@@ -31,8 +31,9 @@ MAX_QUESTIONS = 20
 ANSWER = "answer"
 """The property for the options."""
 
-_WAITING = frozenset({"awaiting_input", "deferred"})
-"""The states of a task that waits for a person: the first from Airflow 3.3, the second before."""
+MAY_WAIT_FOR_PEOPLE = frozenset({"awaiting_input", "deferred"})
+"""A task that waits for a person is `awaiting_input` from 3.3, and before that `deferred`, as is one that waits for
+an event."""
 _KEPT_KEYS = {
     "string": ("minLength", "maxLength"),
     "integer": ("minimum", "maximum"),
@@ -132,7 +133,7 @@ class Form:
 
 def is_open(data: Mapping[str, Json]) -> bool:
     """Say whether an element of `hitl_details` still waits; Airflow keeps those whose task failed or was cleared."""
-    return not data["response_received"] and data["task_instance"]["state"] in _WAITING
+    return not data["response_received"] and data["task_instance"]["state"] in MAY_WAIT_FOR_PEOPLE
 
 
 def form_of(question: Question) -> Form | None:

@@ -12,9 +12,6 @@ from dagcall.model import TaskInstance
 FINISHED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 LOST = frozenset({"failed", "upstream_failed"})
 """No try is left; a task that will be tried again is `up_for_retry`."""
-MAY_WAIT_FOR_PEOPLE = frozenset({"awaiting_input", "deferred"})
-"""A task that waits for a person is `awaiting_input` from 3.3, and before that `deferred`, as is one that waits for
-an event."""
 MAX_NAMES = 3
 """How many tasks are named in one breath."""
 FEWEST_PAST_RUNS = 3

@@ -53,7 +53,7 @@ ALLOWED = {
     "releases": set(),
     "listings": {"gate", "rest"},
     "airflow": {
-        *("accounts", "credentials", "errors", "gate", "listings", "model", "questions", "releases", "rest", "sights"),
+        *("accounts", "credentials", "errors", "gate", "listings", "model", "questions", "releases", "rest"),
     },
     "remembered": {"model"},
     "catalog": {
