@@ -7,10 +7,11 @@ many runs, and never for a run that is over within seconds; what a look costs Ai
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from enum import Enum, auto
+from itertools import islice
 
 from dagcall.airflow import AirflowApi, RunKey
 from dagcall.errors import AirflowError
@@ -117,7 +118,10 @@ class Insight:
     now: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     _views: dict[View, None] = field(default_factory=dict)
-    """In the order in which they were last looked into."""
+    """In the order in which they were last looked into; there may be 10,000."""
+    _full: dict[View, None] = field(default_factory=dict)
+    """Those of them into which a full look is wanted, likewise."""
+    _latest_start: float = float("-inf")
     _looking: asyncio.Task[None] | None = None
     _reasons: dict[str, _Known] = field(default_factory=dict)
     _durations: dict[str, _Known] = field(default_factory=dict)
@@ -125,14 +129,17 @@ class Insight:
     @contextmanager
     def watching(self, view: View) -> Iterator[None]:
         """Look into a run for as long as this lasts."""
-        view.since = self.now()
+        view.since = self._latest_start = self.now()
         self._views[view] = None
+        if view.wants_progress or view.awaited_task_ids is not None:
+            self._full[view] = None
         if self._looking is None or self._looking.done():
             self._looking = asyncio.create_task(self._look_on(), name="look into runs")
         try:
             yield
         finally:
             del self._views[view]
+            self._full.pop(view, None)
 
     async def aclose(self) -> None:
         """Stop looking."""
@@ -151,25 +158,21 @@ class Insight:
     async def _look_on(self) -> None:
         cost = 0.0
         while self._views:
-            youngest = self.now() - max(view.since for view in self._views)
-            pause = max(interval_seconds(youngest, shortest=FIRST_LOOK_SECONDS), COST_FACTOR * cost)
+            age = self.now() - self._latest_start
+            pause = max(interval_seconds(age, shortest=FIRST_LOOK_SECONDS), COST_FACTOR * cost)
             await self.sleep(min(pause, LONGEST_PAUSE_SECONDS))
             began = self.now()
             try:
-                await self._look([view for view in self._views if began - view.since >= FIRST_LOOK_SECONDS / 2])
+                before = began - FIRST_LOOK_SECONDS / 2
+                full = _next(self._full, FULL_LOOKS, before=before)
+                await self._look(full, _next(self._views, QUICK_LOOKS, before=before, others_than=set(full)))
             except AirflowError as error:
                 logger.debug("a look into the runs that are waited for failed: %s", error)
             except Exception:
                 logger.exception("a look into the runs that are waited for stumbled; the next one comes")
             cost = self.now() - began
 
-    async def _look(self, views: list[View]) -> None:
-        if not views:
-            return
-        full = [view for view in views if view.wants_progress or view.awaited_task_ids is not None][:FULL_LOOKS]
-        others = [view for view in views if view not in set(full)][:QUICK_LOOKS]
-        for view in (*full, *others):  # behind those that are still to have their turn
-            self._views[view] = self._views.pop(view)
+    async def _look(self, full: list[View], others: list[View]) -> None:
         insides = await self._insides(full, None)
         for view in full:
             view.sight = sight_of(instances := insides.get(view.key, ()))
@@ -221,6 +224,17 @@ class Insight:
         if dag.max_active_runs is not None and running >= dag.max_active_runs:
             return f"{running} runs of dag {dag_id} go on, and no more than {dag.max_active_runs} may (max_active_runs)"
         return ""
+
+
+def _next(
+    views: dict[View, None], most: int, *, before: float, others_than: Collection[View] = frozenset()
+) -> list[View]:
+    """Return those whose turn it is, of those that began before, and put them behind the others."""
+    candidates = (view for view in views if view.since <= before and view not in others_than)
+    chosen = list(islice(candidates, most))
+    for view in chosen:
+        views[view] = views.pop(view)
+    return chosen
 
 
 def _may_ask(instances: list[TaskInstance]) -> bool:

@@ -10,9 +10,10 @@ Many may wait for the same run; it is watched once, and as long as somebody wait
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 from dagcall.airflow import AirflowApi, RunKey
 from dagcall.errors import AirflowError, AirflowNotFound, AirflowRefused, AirflowUnreachable, RunDeleted
@@ -30,6 +31,7 @@ OVERLAP = timedelta(seconds=10)
 """How far the shared question looks back behind the latest end seen: an end is committed later than it is dated."""
 SWEEP_SECONDS = 30.0
 """How often it is checked that nothing was missed: what the shared question cannot see costs a caller no more."""
+NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,39 @@ class _Watch:
     """Whether there is nothing left to find out."""
 
 
+class _Polled:
+    """The runs that the shared question is about, and what it says: kept up to date, for there may be 10,000."""
+
+    def __init__(self) -> None:
+        self.watches: dict[RunKey, _Watch] = {}
+        self.since = NEVER
+        """No end before this, by Airflow's clock, is news for any of them."""
+        self.latest_start = float("-inf")
+        """When the youngest watch began, be it over by now, by the loop's clock."""
+        self._runs_of: Counter[str] = Counter()
+
+    @property
+    def dag_ids(self) -> list[str]:
+        """The dags of these runs, sorted."""
+        return sorted(self._runs_of)
+
+    def add(self, watch: _Watch) -> None:
+        """Have the question ask about a run."""
+        self.watches[watch.key] = watch
+        self._runs_of[watch.key[0]] += 1
+        self.since = min(self.since, watch.since)
+        self.latest_start = max(self.latest_start, watch.started)
+
+    def drop(self, watch: _Watch) -> None:
+        """Ask about this run no more, if it is asked about."""
+        if self.watches.pop(watch.key, None) is None:
+            return
+        dag_id, _ = watch.key
+        self._runs_of[dag_id] -= 1
+        if not self._runs_of[dag_id]:
+            del self._runs_of[dag_id]
+
+
 class Waiter:
     """Watches runs until they end.
 
@@ -81,6 +116,7 @@ class Waiter:
         self._now = now or (lambda: asyncio.get_running_loop().time())
         self._sleep = sleep
         self._watches: dict[RunKey, _Watch] = {}
+        self._polled = _Polled()
         self._poller: asyncio.Task[None] | None = None
         self._no_streams_until = float("-inf")
         self._swept = float("-inf")
@@ -154,13 +190,14 @@ class Waiter:
             watch.stream = asyncio.create_task(self._stream(watch), name=f"stream {run.run_id}")
             watch.stream.add_done_callback(lambda _: self._stream_ended(watch))
         else:
-            self._ensure_poller()
+            self._poll_for(watch)
         return watch
 
     def _unwatch(self, watch: _Watch) -> None:
         """Forget a run that has ended, or that nobody waits for any more."""
         watch.is_over = True
         self._watches.pop(watch.key, None)
+        self._polled.drop(watch)
         if watch.stream and not watch.state.is_final:  # else it is about to read its own end
             watch.stream.cancel()
 
@@ -179,7 +216,7 @@ class Waiter:
         self.api.rest.gate.leave(Purpose.STREAM)
         watch.stream = None
         if not watch.is_over:
-            self._ensure_poller()
+            self._poll_for(watch)
 
     async def _stream_once(self, watch: _Watch) -> bool:
         """Follow one stream to its end; say whether another one makes sense."""
@@ -209,13 +246,11 @@ class Waiter:
 
     # The shared question
 
-    def _ensure_poller(self) -> None:
+    def _poll_for(self, watch: _Watch) -> None:
+        self._polled.add(watch)
         if not self._is_released and (self._poller is None or self._poller.done()):
             self._swept = self._now()
             self._poller = asyncio.create_task(self._poll(), name="poll")
-
-    def _polled(self) -> list[_Watch]:
-        return [watch for watch in self._watches.values() if watch.stream is None]
 
     async def _poll(self) -> None:
         """Ask about all runs that have no stream, until there is none left.
@@ -223,16 +258,16 @@ class Waiter:
         Soon again after an end was found, for where one run ends others are about to.
         """
         found = False
-        while watches := self._polled():
-            age = 0.0 if found else self._now() - max(watch.started for watch in watches)
+        while self._polled.watches:
+            age = 0.0 if found else self._now() - self._polled.latest_start
             await self._sleep(interval_seconds(age, shortest=POLL_SHORTEST_SECONDS))
-            if not (watches := self._polled()):
-                return
+            if not self._polled.watches:
+                break
             try:
-                found = await self._ask_which_ended(watches)
+                found = await self._ask_which_ended()
                 await self._sweep()
             except AirflowRefused as error:
-                for watch in watches:
+                for watch in list(self._polled.watches.values()):
                     self._fail(watch, error)
             except AirflowUnreachable as error:
                 logger.debug("waiting for Airflow: %s", error)
@@ -240,20 +275,23 @@ class Waiter:
                 logger.warning("%s", error)
             except Exception:
                 logger.exception("the completion poll stumbled; it goes on")
+        self._polled = _Polled()
 
-    async def _ask_which_ended(self, watches: list[_Watch]) -> bool:
+    async def _ask_which_ended(self) -> bool:
         """Ask the shared question; say whether one of these runs has ended."""
-        dag_ids = sorted({watch.key[0] for watch in watches})
-        runs = await self.api.fetch_finished_runs(dag_ids, since=min(watch.since for watch in watches))
-        latest = max((run.end_date for run in runs if run.end_date), default=None)
-        for run in runs:
-            watch = self._watches.get((run.dag_id, run.run_id))
-            if watch and watch.stream is None:
-                self._saw(watch, run.state)
-        if latest is not None:
-            for watch in watches:
-                watch.since = max(watch.since, latest - OVERLAP)
-        return any(watch.is_over for watch in watches)
+        polled = self._polled
+        since, polled.since = polled.since, NEVER  # a watch that is added meanwhile has its own
+        found = False
+        try:
+            runs = await self.api.fetch_finished_runs(polled.dag_ids, since=since)
+            for run in runs:
+                if watch := polled.watches.get((run.dag_id, run.run_id)):
+                    self._saw(watch, run.state)
+                    found = found or watch.is_over
+            since = max([since, *(run.end_date - OVERLAP for run in runs if run.end_date)])
+        finally:
+            polled.since = min(polled.since, since)
+        return found
 
     async def _sweep(self) -> None:
         """Ask about each polled run that is not among the unfinished ones: deleted, or ended unseen.
@@ -263,10 +301,9 @@ class Waiter:
         if self._now() - self._swept < SWEEP_SECONDS:
             return
         self._swept = started = self._now()
-        watches = [watch for watch in self._polled() if watch.started < started]
-        unfinished = await self.api.fetch_unfinished_run_ids(sorted({watch.key[0] for watch in watches}))
-        for watch in watches:
-            if watch.key not in unfinished and not watch.is_over:
+        unfinished = await self.api.fetch_unfinished_run_ids(self._polled.dag_ids)
+        for watch in [watch for key, watch in self._polled.watches.items() if key not in unfinished]:
+            if watch.started < started and not watch.is_over:
                 await self._ask(watch)
 
     # What is seen
