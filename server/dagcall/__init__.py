@@ -81,7 +81,7 @@ The map, from what knows nothing to what knows everything. A module imports only
     questionnaire asks in a terminal what a server wants to know
     calling       one call from a terminal
     terminal      tables, JSON and messages for people
-    garbage       Python's search for garbage, kept away from what is loaded once
+    garbage       Python's search for garbage, kept away from what is loaded once, and short while calls wait
     cli           serve | tools | call | pin | check | key | demo
     demo/         a real Airflow on this machine, for trying dagcall out
 """

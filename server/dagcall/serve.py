@@ -31,6 +31,7 @@ from dagcall.assembly import Dagcall, admitting, assembled
 from dagcall.config import Settings, address_of
 from dagcall.delivery import App, with_delivery
 from dagcall.errors import ConfigError
+from dagcall.garbage import searched_sparingly
 from dagcall.pins import Pins
 from dagcall.remembered import Remembered
 from dagcall.stdin import endable_stdin
@@ -47,9 +48,12 @@ LAST_ANSWERS_SECONDS = 3.0
 
 async def serve_stdio(settings: Settings, *, read_pins: Callable[[], Pins] | None) -> None:
     """Serve one client over stdin and stdout, until it closes stdin or we are asked to stop."""
-    async with assembled(
-        settings, wait_seconds=STDIO_WAIT_SECONDS, read_pins=read_pins, remembered=_remembered(settings)
-    ) as dagcall:
+    async with (
+        searched_sparingly(),
+        assembled(
+            settings, wait_seconds=STDIO_WAIT_SECONDS, read_pins=read_pins, remembered=_remembered(settings)
+        ) as dagcall,
+    ):
         server = dagcall.mcp.sdk
         options = server.create_initialization_options(NotificationOptions(tools_changed=True))
         refreshing = asyncio.create_task(dagcall.catalog.keep_fresh(settings.refresh_seconds))
@@ -118,6 +122,7 @@ async def serve_http(
     port = listener.getsockname()[1]
     async with (
         AsyncExitStack() as context,
+        searched_sparingly(),
         assembled(
             settings, wait_seconds=HTTP_WAIT_SECONDS, read_pins=read_pins, remembered=_remembered(settings)
         ) as dagcall,

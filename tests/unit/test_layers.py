@@ -107,7 +107,7 @@ ALLOWED = {
     "stdin": set(),
     "remote": {"errors"},
     "questionnaire": {"prose"},
-    "serve": {"assembly", "config", "delivery", "errors", "pins", "remembered", "stdin"},
+    "serve": {"assembly", "config", "delivery", "errors", "garbage", "pins", "remembered", "stdin"},
     "terminal": {"catalog", "prose", "rights"},
     "calling": {
         *("arguments", "assembly", "config", "errors", "pins", "prose", "questionnaire", "remote", "starting"),

@@ -1,0 +1,64 @@
+"""When Python searches for garbage while dagcall serves."""
+
+import asyncio
+import gc
+
+import pytest
+
+from dagcall import garbage
+from dagcall.garbage import LEAST_PAUSE_SECONDS, search_sparingly, searched_sparingly
+from tests.unit.virtual_time import VirtualTimeLoop
+
+
+class Circle:
+    """Refers to itself."""
+
+    def __init__(self) -> None:
+        self.own = self
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize(
+    ("search_seconds", "pause_seconds"), [(0.001, LEAST_PAUSE_SECONDS), (0.05, 10.0), (2.5, 500.0)]
+)
+async def test_the_longer_a_search_takes_the_later_the_next_one_comes(
+    search_seconds: float, pause_seconds: float
+) -> None:
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualTimeLoop)
+    begun = []
+
+    def search() -> None:
+        begun.append(loop.time())
+        loop.idle(search_seconds)
+
+    searching = asyncio.create_task(search_sparingly(search))
+    await asyncio.sleep(1.5 * (search_seconds + pause_seconds))
+    searching.cancel()
+    assert begun == pytest.approx([0.0, search_seconds + pause_seconds])
+
+
+@pytest.mark.virtual_time
+@pytest.mark.skipif(garbage.IS_INCREMENTAL, reason="Python searches in small steps by itself")
+async def test_what_has_grown_old_is_found_all_the_same() -> None:
+    async with searched_sparingly():
+        await asyncio.sleep(0)
+        Circle()
+        gc.collect(1)
+        assert any(isinstance(thing, Circle) for thing in gc.get_objects()) is False
+        circle = Circle()
+        gc.collect(1)  # it is old now
+        del circle
+        assert any(isinstance(thing, Circle) for thing in gc.get_objects())
+        await asyncio.sleep(2 * LEAST_PAUSE_SECONDS + 1)
+        assert not any(isinstance(thing, Circle) for thing in gc.get_objects())
+
+
+async def test_afterwards_python_searches_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = gc.get_threshold()
+    async with searched_sparingly():
+        assert (gc.get_threshold() == before) == garbage.IS_INCREMENTAL
+    assert gc.get_threshold() == before
+    monkeypatch.setattr(garbage, "IS_INCREMENTAL", True)
+    async with searched_sparingly():
+        assert gc.get_threshold() == before
