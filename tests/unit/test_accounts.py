@@ -99,6 +99,7 @@ async def test_an_account_may_start_and_not_stop(served: Served, airflow: FakeAi
 
 
 @ERAS
+@pytest.mark.virtual_time
 async def test_an_answer_that_is_refused_names_the_account_that_gave_it(
     served: Served, airflow: FakeAirflow, tmp_path: Path, mode: Mode
 ) -> None:

@@ -177,22 +177,28 @@ async def test_a_run_that_stays_queued_says_why(served: Served, monkeypatch: pyt
     assert expected[why] in content["message"]
 
 
-async def test_many_calls_share_one_look_and_short_runs_need_none(served: Served) -> None:
+@pytest.mark.virtual_time
+async def test_short_runs_need_no_look(served: Served) -> None:
     airflow = FakeAirflow()
-    airflow.add_dag(steps())
     airflow.add_dag(add())
 
     async with served(airflow) as dagcall:
         await answer(dagcall, "add", x=1)
         assert not airflow.requests_to("list_task_instances")
-        async with Client(dagcall.mcp.sdk) as client:
-            calls = [asyncio.create_task(client.call_tool("steps", {})) for _ in range(30)]
-            await until(lambda: dagcall.waiter.watched == 30)
-            looks = partial(airflow.requests_to, "list_task_instances")
-            await until(lambda: any(len(look.json["dag_run_ids"]) == 30 for look in looks()))
-            for run in airflow.runs:
-                airflow.finish(run)
-            await asyncio.gather(*calls)
+
+
+async def test_many_calls_share_one_look(served: Served) -> None:
+    airflow = FakeAirflow()
+    airflow.add_dag(steps())
+
+    async with served(airflow) as dagcall, Client(dagcall.mcp.sdk) as client:
+        calls = [asyncio.create_task(client.call_tool("steps", {})) for _ in range(30)]
+        await until(lambda: dagcall.waiter.watched == 30)
+        looks = partial(airflow.requests_to, "list_task_instances")
+        await until(lambda: any(len(look.json["dag_run_ids"]) == 30 for look in looks()))
+        for run in airflow.runs:
+            airflow.finish(run)
+        await asyncio.gather(*calls)
 
 
 async def test_a_look_that_fails_is_followed_by_the_next_one(served: Served, caplog: pytest.LogCaptureFixture) -> None:
