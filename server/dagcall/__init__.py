@@ -48,6 +48,7 @@ The map, from what knows nothing to what knows everything. A module imports only
     accounts      in whose name Airflow starts a caller's runs
     releases      what Airflow has from which version on
     listings      Airflow's lists, read whole, and the paths of what stands in them
+    xcoms         what the tasks of a run have stored
     airflow       Airflow's REST API, one method per question
     remembered    the dags as last read, in a file for the next start
     catalog       allow-list x Airflow x pins -> the tools published now

@@ -17,7 +17,7 @@ from pydantic import TypeAdapter
 
 from dagcall.accounts import Account
 from dagcall.credentials import Credentials
-from dagcall.errors import AirflowAnswerUnusable, AirflowNotFound, AirflowUnreachable
+from dagcall.errors import AirflowAnswerUnusable, AirflowNotFound
 from dagcall.gate import Purpose
 from dagcall.listings import PAGE, all_batches, all_pages, dag_path, run_path, segment, task_path
 from dagcall.model import Dag, DagSummary, Json, LogEvent, Run, RunState, Task, TaskInstance
@@ -262,8 +262,8 @@ class AirflowApi:
     ) -> AsyncIterator[AsyncIterator[tuple[RunState, dict[str, Json] | None]]]:
         """Stream a run's state, one each interval, the first at once, the last when it is final.
 
-        With the final state come the results of the named tasks, as `fetch_results` returns them; None with any other
-        state, below 3.3, and where no task is named.
+        With the final state come the results of the named tasks, as `xcoms.fetch_results` returns them; None with any
+        other state, below 3.3, and where no task is named.
 
         The stream may end without a final state (the run was deleted, Airflow restarted): that means "unknown, ask".
         The caller holds a place in the gate (`Purpose.STREAM`).
@@ -290,50 +290,7 @@ class AirflowApi:
         async for line in lines:
             yield self._rest.parsed(parse, line, path)
 
-    # Results
-
-    async def fetch_results(self, dag_id: str, run_id: str, task_ids: tuple[str, ...] | None) -> dict[str, Json]:
-        """Return the stored `return_value` XComs of a finished run, Airflow 3.3 or newer.
-
-        Args:
-            dag_id: the run's dag.
-            run_id: the run, which has ended: `/wait` then answers at once.
-            task_ids: whose XComs; None for those that the dag's author declared as the dag's result.
-
-        Returns:
-            `{task_id: value}`; a mapped task's value is the list of what was stored. Tasks that stored nothing are
-            missing, so an empty answer may also mean that the dag declares no result.
-        """
-        path = f"{run_path(dag_id, run_id)}/wait"
-        query: dict[str, Any] = {"interval": 1}
-        if task_ids is not None:
-            query["result"] = list(task_ids)
-        lines = await self._rest.get(path, purpose=Purpose.RESULT, query=query, parse=_json_lines)
-        last = self._rest.parsed(json.loads, lines[-1] if lines else "", path)
-        if not isinstance(last, dict) or not RunState(last.get("state", "queued")).is_final:
-            raise AirflowUnreachable(
-                f"Airflow did not hand out the results of run {run_id} of {dag_id}; the run has ended, calling "
-                "again returns them",
-                is_effect_possible=False,
-            )
-        return dict(last.get("results") or {})
-
-    async def fetch_xcom(self, dag_id: str, run_id: str, task_id: str, map_index: int) -> Json:
-        """Return one `return_value` XCom as stored; None where there is none. Any version."""
-        path = f"{task_path(dag_id, run_id, task_id)}/xcomEntries/return_value"
-        try:
-            answer = await self._rest.get(path, purpose=Purpose.RESULT, query={"map_index": map_index})
-        except AirflowNotFound:
-            return None
-        return self._rest.parsed(lambda data: data["value"], answer, path)
-
-    async def fetch_stored_map_indexes(self, dag_id: str, run_id: str, task_id: str) -> list[int]:
-        """Return for which map indexes of a task a `return_value` is stored, in order."""
-        path = f"{task_path(dag_id, run_id, task_id)}/xcomEntries"
-        indexes = await all_pages(
-            self._rest, path, {"xcom_key": "return_value"}, "xcom_entries", lambda data: int(data["map_index"])
-        )
-        return sorted(indexes)
+    # Tasks
 
     async def fetch_task_instances(
         self, dag_id: str, run_id: str, *, task_ids: tuple[str, ...] | None = None
@@ -453,11 +410,6 @@ class AirflowApi:
     def run_url(self, dag_id: str, run_id: str) -> str:
         """Return the address of a run in Airflow's UI."""
         return f"{self._ui_url}/{dag_path(dag_id)}/runs/{segment(run_id)}"
-
-
-def _json_lines(text: str) -> list[str]:
-    """Return the lines of JSON; a line end of Unicode's within a text ends none."""
-    return [line for line in text.split("\n") if line.strip()]
 
 
 def _credentials_of(account: Account | None) -> Credentials | None:

@@ -16,6 +16,7 @@ from dagcall.releases import RESULTS_THROUGH_WAIT
 from dagcall.results import Place, Results, mapped_over_nothing, results_from
 from dagcall.shared import Shared
 from dagcall.tools import Tool
+from dagcall.xcoms import fetch_results, fetch_stored_map_indexes, fetch_xcom
 
 logger = logging.getLogger(__name__)
 
@@ -130,7 +131,7 @@ class Outcomes:
         return leaves, await self._fetch(run, leaves) if leaves else {}
 
     async def _fetch(self, run: Run, task_ids: tuple[str, ...] | None) -> dict[str, Json]:
-        return await self._api.fetch_results(run.dag_id, run.run_id, task_ids)
+        return await fetch_results(self._api.rest, run.dag_id, run.run_id, task_ids)
 
     async def _instances(self, run: Run, task_ids: tuple[str, ...]) -> Sequence[TaskInstance]:
         if not task_ids:  # Airflow would take that for all tasks
@@ -151,7 +152,7 @@ class Outcomes:
                 continue
             indexes = sorted(instance.map_index for instance in mapped)
             if len(value) != len(indexes) or any(instance.state == "removed" for instance in mapped):
-                indexes = await self._api.fetch_stored_map_indexes(run.dag_id, run.run_id, task_id)
+                indexes = await fetch_stored_map_indexes(self._api.rest, run.dag_id, run.run_id, task_id)
             if len(value) != len(indexes):
                 raise AirflowUnreachable(
                     f"the results of run {run.run_id} of {run.dag_id} changed while they were read",
@@ -172,7 +173,7 @@ class Outcomes:
 
     async def _one_by_one(self, run: Run, instances: Sequence[TaskInstance]) -> dict[Place, Json]:
         places = [(instance.task_id, instance.map_index) for instance in instances if instance.state != "removed"]
-        values = await asyncio.gather(*(self._api.fetch_xcom(run.dag_id, run.run_id, *place) for place in places))
+        values = await asyncio.gather(*(fetch_xcom(self._api.rest, run.dag_id, run.run_id, *place) for place in places))
         return {place: value for place, value in zip(places, values, strict=True) if value is not None}
 
     # What is known of dags

@@ -23,6 +23,7 @@ from dagcall.gate import Gate
 from dagcall.model import DagSummary, LogEvent, LoggedException, Param, RunState, Task, TaskInstance
 from dagcall.releases import RESULTS_THROUGH_WAIT
 from dagcall.rest import AirflowRest, log_in
+from dagcall.xcoms import fetch_results, fetch_stored_map_indexes, fetch_xcom
 from tests.contract.fake_side import ContractAirflow
 
 REQUIRED = Param("n", None, {"type": "integer", "minimum": 1}, None)
@@ -194,13 +195,15 @@ async def test_results(airflow: ContractAirflow, api: AirflowApi, run_id: str) -
     airflow.set_xcom("declared_result", run_id, "answer", 42, is_result=True)
     airflow.set_xcom("declared_result", run_id, "afterwards", {"a": [None]})
     airflow.finish("declared_result", run_id, "success")
-    assert await api.fetch_xcom("declared_result", run_id, "answer", -1) == 42
-    assert await api.fetch_xcom("declared_result", run_id, "answer", 0) is None
-    assert await api.fetch_stored_map_indexes("declared_result", run_id, "afterwards") == [-1]
+    assert await fetch_xcom(api.rest, "declared_result", run_id, "answer", -1) == 42
+    assert await fetch_xcom(api.rest, "declared_result", run_id, "answer", 0) is None
+    assert await fetch_stored_map_indexes(api.rest, "declared_result", run_id, "afterwards") == [-1]
     if airflow.version >= "3.3":
-        assert await api.fetch_results("declared_result", run_id, None) == {"answer": 42}
-        assert await api.fetch_results("declared_result", run_id, ("afterwards",)) == {"afterwards": {"a": [None]}}
-        assert await api.fetch_results("declared_result", run_id, ("nosuch",)) == {}
+        assert await fetch_results(api.rest, "declared_result", run_id, None) == {"answer": 42}
+        assert await fetch_results(api.rest, "declared_result", run_id, ("afterwards",)) == {
+            "afterwards": {"a": [None]}
+        }
+        assert await fetch_results(api.rest, "declared_result", run_id, ("nosuch",)) == {}
 
 
 async def test_results_of_a_mapped_task(airflow: ContractAirflow, api: AirflowApi, run_id: str) -> None:
@@ -208,10 +211,10 @@ async def test_results_of_a_mapped_task(airflow: ContractAirflow, api: AirflowAp
     for index in (2, 0):
         airflow.set_xcom("mapped_leaf", run_id, "double", 10 * index, map_index=index)
     airflow.finish("mapped_leaf", run_id, "success")
-    assert await api.fetch_stored_map_indexes("mapped_leaf", run_id, "double") == [0, 2]
-    assert await api.fetch_xcom("mapped_leaf", run_id, "double", 2) == 20
+    assert await fetch_stored_map_indexes(api.rest, "mapped_leaf", run_id, "double") == [0, 2]
+    assert await fetch_xcom(api.rest, "mapped_leaf", run_id, "double", 2) == 20
     if airflow.version >= "3.3":
-        assert await api.fetch_results("mapped_leaf", run_id, ("double",)) == {"double": [0, 20]}
+        assert await fetch_results(api.rest, "mapped_leaf", run_id, ("double",)) == {"double": [0, 20]}
 
 
 async def test_task_instances_and_logs(airflow: ContractAirflow, api: AirflowApi, run_id: str) -> None:

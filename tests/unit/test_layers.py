@@ -52,6 +52,7 @@ ALLOWED = {
     "accounts": {"callers", "credentials", "errors", "rights"},
     "releases": set(),
     "listings": {"gate", "rest"},
+    "xcoms": {"errors", "gate", "listings", "model", "rest"},
     "airflow": {
         *("accounts", "credentials", "errors", "gate", "listings", "model", "questions", "releases", "rest"),
     },
@@ -63,7 +64,7 @@ ALLOWED = {
     "receipts": {"airflow", "errors", "model"},
     "mismatches": {"model", "tools"},
     "replies": {"accounts", "airflow", "errors", "model", "questions", "receipts"},
-    "outcomes": {"airflow", "errors", "masking", "model", "releases", "results", "shared", "tools"},
+    "outcomes": {"airflow", "errors", "masking", "model", "releases", "results", "shared", "tools", "xcoms"},
     "dossiers": {"airflow", "errors", "failures", "masking", "model"},
     "insight": {"airflow", "errors", "model", "questions", "sights", "waiting"},
     "progress": {"insight", "prose"},
