@@ -49,6 +49,7 @@ The map, from what knows nothing to what knows everything. A module imports only
     releases      what Airflow has from which version on
     listings      Airflow's lists, read whole, and the paths of what stands in them
     xcoms         what the tasks of a run have stored
+    surroundings  other runs of a run's dag, and the scheduler
     airflow       Airflow's REST API, one method per question
     remembered    the dags as last read, in a file for the next start
     catalog       allow-list x Airflow x pins -> the tools published now

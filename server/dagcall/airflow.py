@@ -7,11 +7,11 @@ request travels is `rest`'s business. Knows nothing of tools or MCP, and keeps n
 """
 
 import json
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any
 
 from pydantic import TypeAdapter
 
@@ -19,21 +19,16 @@ from dagcall.accounts import Account
 from dagcall.credentials import Credentials
 from dagcall.errors import AirflowAnswerUnusable, AirflowNotFound
 from dagcall.gate import Purpose
-from dagcall.listings import PAGE, all_batches, all_pages, dag_path, run_path, segment, task_path
+from dagcall.listings import PAGE, RUN_LIST, all_batches, all_pages, dag_path, run_path, segment, task_path
 from dagcall.model import Dag, DagSummary, Json, LogEvent, Run, RunState, Task, TaskInstance
 from dagcall.questions import MAY_WAIT_FOR_PEOPLE, Question, Response, is_open
 from dagcall.releases import BULK_RUNS, OLDEST, RESULTS_THROUGH_WAIT, known_states, version_in
 from dagcall.rest import PARSE_ERRORS, READ_ATTEMPTS, READ_SECONDS, AirflowRest
 
-RUN_LIST = "dags/~/dagRuns/list"
 TASK_INSTANCE_LIST = "dags/~/dagRuns/~/taskInstances/list"
-PAST_RUNS = 20
-"""How many runs tell how long a dag usually takes."""
 
 RunKey = tuple[str, str]
 """dag id, run id"""
-
-_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -326,39 +321,6 @@ class AirflowApi:
         for key, instance in pairs:
             insides.setdefault(key, []).append(instance)
         return insides
-
-    async def fetch_durations(self, dag_id: str) -> list[float]:
-        """Return how many seconds the dag's latest successful runs took from their start, the latest first."""
-        return await self._look_at_runs(
-            {"dag_ids": [dag_id], "states": [RunState.SUCCESS], "order_by": "-end_date", "page_limit": PAST_RUNS},
-            lambda data: [float(run["duration"]) for run in data["dag_runs"] if run["duration"] is not None],
-        )
-
-    async def count_running(self, dag_id: str) -> int:
-        """Return how many runs of a dag go on, those not counted that are queued."""
-        return await self._look_at_runs(
-            {"dag_ids": [dag_id], "states": [RunState.RUNNING], "page_limit": 1},
-            lambda data: int(data["total_entries"]),
-        )
-
-    async def _look_at_runs(self, body: dict[str, Any], parse: Callable[[Any], _T]) -> _T:
-        """Ask once for one page of runs: what is nice to know, and no more than that."""
-        answer = await self._rest.ask(RUN_LIST, purpose=Purpose.DISCOVERY, body=body, attempts=1)
-        return self._rest.parsed(parse, answer, RUN_LIST)
-
-    async def fetch_scheduler_silence(self) -> str | None:
-        """Return when Airflow's scheduler last gave a sign of life, as Airflow writes it; None while it is healthy."""
-        path = "monitor/health"
-        answer = await self._rest.get(path, purpose=Purpose.DISCOVERY, attempts=1)
-        return self._rest.parsed(
-            lambda data: (
-                None
-                if data["scheduler"]["status"] == "healthy"
-                else data["scheduler"]["latest_scheduler_heartbeat"] or "never"
-            ),
-            answer,
-            path,
-        )
 
     async def fetch_log(self, dag_id: str, run_id: str, instance: TaskInstance) -> tuple[LogEvent, ...]:
         """Return the log of a task instance's latest try.

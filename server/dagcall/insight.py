@@ -18,6 +18,7 @@ from dagcall.errors import AirflowError
 from dagcall.model import RunState, TaskInstance
 from dagcall.questions import MAY_WAIT_FOR_PEOPLE, Question
 from dagcall.sights import LOST, Sight, are_ready, is_lost, sight_of, usual_seconds
+from dagcall.surroundings import count_running, fetch_durations, fetch_scheduler_silence
 from dagcall.waiting import interval_seconds
 
 logger = logging.getLogger(__name__)
@@ -209,7 +210,7 @@ class Insight:
             view.queued_because = await self.why_queued(dag_id)
         known = self._durations.setdefault(dag_id, _Known())
         if known.until < self.now():
-            known.seconds = usual_seconds(await self.api.fetch_durations(dag_id))
+            known.seconds = usual_seconds(await fetch_durations(self.api.rest, dag_id))
             known.until = self.now() + USUAL_SECONDS
         view.usual_seconds = known.seconds
 
@@ -217,10 +218,10 @@ class Insight:
         dag = await self.api.fetch_summary(dag_id)
         if dag.is_paused:
             return f"dag {dag_id} is paused in Airflow, and its runs with it, until somebody unpauses it"
-        silent_since = await self.api.fetch_scheduler_silence()
+        silent_since = await fetch_scheduler_silence(self.api.rest)
         if silent_since is not None:
             return f"Airflow's scheduler gives no sign of life (the last one: {silent_since})"
-        running = await self.api.count_running(dag_id)
+        running = await count_running(self.api.rest, dag_id)
         if dag.max_active_runs is not None and running >= dag.max_active_runs:
             return f"{running} runs of dag {dag_id} go on, and no more than {dag.max_active_runs} may (max_active_runs)"
         return ""

@@ -13,6 +13,7 @@ from dagcall.rest import READ_ATTEMPTS, AirflowRest
 
 PAGE = 100
 BATCH_PAGE = 1000
+RUN_LIST = "dags/~/dagRuns/list"
 
 _T = TypeVar("_T")
 

@@ -23,6 +23,7 @@ from dagcall.gate import Gate
 from dagcall.model import DagSummary, LogEvent, LoggedException, Param, RunState, Task, TaskInstance
 from dagcall.releases import RESULTS_THROUGH_WAIT
 from dagcall.rest import AirflowRest, log_in
+from dagcall.surroundings import count_running, fetch_durations, fetch_scheduler_silence
 from dagcall.xcoms import fetch_results, fetch_stored_map_indexes, fetch_xcom
 from tests.contract.fake_side import ContractAirflow
 
@@ -266,14 +267,14 @@ async def test_the_insides_of_several_runs(airflow: ContractAirflow, api: Airflo
 
 
 async def test_how_long_runs_took_and_how_many_go_on(airflow: ContractAirflow, api: AirflowApi, run_id: str) -> None:
-    before = await api.count_running("no_tasks")
+    before = await count_running(api.rest, "no_tasks")
     await trigger(api, "no_tasks", run_id)
-    assert await api.count_running("no_tasks") == before
+    assert await count_running(api.rest, "no_tasks") == before
     airflow.start("no_tasks", run_id)
-    assert await api.count_running("no_tasks") == before + 1
-    taken = len(await api.fetch_durations("no_tasks"))
+    assert await count_running(api.rest, "no_tasks") == before + 1
+    taken = len(await fetch_durations(api.rest, "no_tasks"))
     airflow.finish("no_tasks", run_id, "success")
-    durations = await api.fetch_durations("no_tasks")
+    durations = await fetch_durations(api.rest, "no_tasks")
     assert len(durations) == min(taken + 1, 20)
     assert all(seconds >= 0 for seconds in durations)
     assert (await api.fetch_summary("no_tasks")).max_active_runs == 16
@@ -281,7 +282,7 @@ async def test_how_long_runs_took_and_how_many_go_on(airflow: ContractAirflow, a
 
 async def test_a_scheduler_that_never_gave_a_sign_of_life(api: AirflowApi) -> None:
     """The Airflows of these tests have no scheduler."""
-    assert await api.fetch_scheduler_silence() == "never"
+    assert await fetch_scheduler_silence(api.rest) == "never"
 
 
 async def test_a_password_is_enough(airflow: ContractAirflow) -> None:

@@ -53,6 +53,7 @@ ALLOWED = {
     "releases": set(),
     "listings": {"gate", "rest"},
     "xcoms": {"errors", "gate", "listings", "model", "rest"},
+    "surroundings": {"gate", "listings", "model", "rest"},
     "airflow": {
         *("accounts", "credentials", "errors", "gate", "listings", "model", "questions", "releases", "rest"),
     },
@@ -66,7 +67,7 @@ ALLOWED = {
     "replies": {"accounts", "airflow", "errors", "model", "questions", "receipts"},
     "outcomes": {"airflow", "errors", "masking", "model", "releases", "results", "shared", "tools", "xcoms"},
     "dossiers": {"airflow", "errors", "failures", "masking", "model"},
-    "insight": {"airflow", "errors", "model", "questions", "sights", "waiting"},
+    "insight": {"airflow", "errors", "model", "questions", "sights", "surroundings", "waiting"},
     "progress": {"insight", "prose"},
     "recent": {"excerpts", "model"},
     "shared": set(),
