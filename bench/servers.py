@@ -5,8 +5,8 @@ import json
 import os
 import socket
 import sys
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass, field
 from itertools import count
 from pathlib import Path
@@ -78,11 +78,16 @@ class Servers:
 
     @asynccontextmanager
     async def dagcall(
-        self, airflow: Mapping[str, Any], *, dags: str, wait_seconds: float = 600.0
+        self,
+        airflow: Mapping[str, Any],
+        *,
+        dags: str,
+        wait_seconds: float = 600.0,
+        program: Sequence[str] = ("-m", "dagcall"),
     ) -> AsyncIterator[Server]:
-        """Run `dagcall serve` in front of an Airflow, with its tools known."""
+        """Run `dagcall serve` in front of an Airflow, with its tools known; `program` is what Python runs for it."""
         config = self.write_config(airflow, dags=dags, wait_seconds=wait_seconds)
-        words = [sys.executable, "-m", "dagcall", "serve", "--config", str(config)]
+        words = [sys.executable, *program, "serve", "--config", str(config)]
         async with self.server("dagcall", lambda port: [*words, "--port", str(port)]) as server:
             async with httpx.AsyncClient(trust_env=False) as http:
 
@@ -107,6 +112,7 @@ class Servers:
         text += "[airflow]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in airflow.items())
         text += (
             f"max_in_line = 100_000\n[server]\nwait_seconds = {wait_seconds}\n[[tools]]\ndags = {json.dumps(dags)}\n"
+            f"[audit]\nfile = {json.dumps(str(self.work / 'audit.jsonl'))}\n"
         )
         path = self.work / f"dagcall-{next(self._numbers)}.toml"
         path.write_text(text)
@@ -118,6 +124,11 @@ class Servers:
         words = [sys.executable, str(HERE / "fake_server.py")]
         async with self.server("fake-airflow", lambda port: [*words, str(port), str(dags)]) as server:
             yield {"url": f"http://{HOST}:{server.port}", "username": "admin", "password": "admin"}
+
+    def instant(self, *, dags: int) -> AbstractAsyncContextManager[Server]:
+        """Run `dagcall serve` with an Airflow in its own memory that answers a call at once."""
+        airflow = {"url": "http://airflow.test", "username": "admin", "password": "admin"}
+        return self.dagcall(airflow, dags="double_*", program=[str(HERE / "instant_server.py"), str(dags)])
 
     @asynccontextmanager
     async def bare(self) -> AsyncIterator[Server]:

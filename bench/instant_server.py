@@ -1,0 +1,102 @@
+"""`dagcall` with an Airflow in its own memory, which answers a call at once. Run as a process.
+
+python instant_server.py DAGS serve …
+"""
+
+import json
+import sys
+import time
+from bisect import bisect_left
+from datetime import UTC, datetime
+from functools import partial
+from typing import Any
+
+import httpx
+
+from bench.fake_server import doubling_airflow
+from dagcall import serve
+from dagcall.__main__ import main as command
+from dagcall.assembly import assembled
+
+HEADERS = httpx.Headers({"content-type": "application/json"})
+
+
+class InstantAirflow(httpx.AsyncBaseTransport):
+    """tests/fake_airflow for whoever starts up, and for a call as little as can be: its runs have ended at once.
+
+    The first run is the fake's, and shows what a run looks like.
+    """
+
+    def __init__(self, dags: int) -> None:
+        self._fake = doubling_airflow(dags).transport
+        self._like: dict[str, Any] = {}
+        self._numbers: dict[str, int] = {}
+        """Run id -> the number that it doubles."""
+        self._end_dates: list[str] = []
+        self._ended: list[str] = []
+        """The runs, each as it is listed: again and again, so it is made once."""
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Answer what a call asks, and leave the rest to the fake."""
+        path, _, query = request.url.raw_path.decode().partition("?")
+        match request.method, path.split("/")[4:]:
+            case "POST", [dag_id, "dagRuns"]:
+                return await self._triggered(request, dag_id)
+            case "GET", [_, "dagRuns", run_id, "wait"]:
+                results = {"double": {"double": 2 * self._numbers[run_id]}} if "result=double" in query else {}
+                return _answer(json.dumps({"state": "success", "results": results}))
+            case "POST", ["~", "dagRuns", "list"]:
+                return self._listed(json.loads(await request.aread()))
+            case "PATCH", ["~", "dagRuns"]:  # receipts
+                return _answer('{"create": null, "update": {"success": [], "errors": []}, "delete": null}')
+        return await self._fake.handle_async_request(request)
+
+    async def _triggered(self, request: httpx.Request, dag_id: str) -> httpx.Response:
+        asked = json.loads(await request.aread())
+        if not self._like:
+            response = await self._fake.handle_async_request(request)
+            self._like = json.loads(response.content)
+        now = datetime.now(UTC).isoformat()  # noqa: TID251 - this is Airflow's clock
+        self._numbers[asked["dag_run_id"]] = asked["conf"]["n"]
+        text = json.dumps({**self._like, **asked, "dag_id": dag_id, "run_after": now})
+        self._end_dates.append(now)
+        self._ended.append(
+            text.replace('"state": "queued"', '"state": "success"').replace('"end_date": null', f'"end_date": "{now}"')
+        )
+        return _answer(text)
+
+    def _listed(self, asked: dict[str, Any]) -> httpx.Response:
+        """Return the runs that have ended; of those that go on, which are asked for now and then, there are none."""
+        first = bisect_left(self._end_dates, asked["end_date_gte"] if "success" in asked["states"] else "never")
+        page = self._ended[first + asked["page_offset"] :][: asked["page_limit"]]
+        return _answer(f'{{"dag_runs": [{",".join(page)}], "total_entries": {len(self._ended) - first}}}')
+
+
+def _answer(text: str) -> httpx.Response:
+    return httpx.Response(200, headers=HEADERS, stream=httpx.ByteStream(text.encode()))
+
+
+async def own_ms_per_call(calls: int = 2000) -> float:
+    """Return the CPU that the two requests of a call take in here: Airflow's part of what the process takes."""
+    airflow, url = InstantAirflow(1), "http://airflow.test/api/v2/dags/double_0/dagRuns"
+    log_in = httpx.Request("POST", "http://airflow.test/auth/token", json={"username": "admin", "password": "admin"})
+    token = json.loads(await (await airflow.handle_async_request(log_in)).aread())["access_token"]
+    headers = {"Authorization": f"Bearer {token}"}
+    bodies = [
+        {"dag_run_id": f"mcp__{n}", "logical_date": None, "conf": {"n": n}, "note": "Called"} for n in range(calls)
+    ]
+    triggers = [httpx.Request("POST", url, headers=headers, json=body) for body in bodies]
+    waits = [httpx.Request("GET", f"{url}/mcp__{n}/wait?interval=0.05&result=double") for n in range(calls)]
+    before = time.process_time()
+    for trigger, wait in zip(triggers, waits, strict=True):
+        await airflow.handle_async_request(trigger)
+        await airflow.handle_async_request(wait)
+    return (time.process_time() - before) * 1000 / calls
+
+
+if __name__ == "__main__":
+    # All else is as when the command itself runs, and the command has no word for where Airflow is but a URL.
+    serve.assembled = partial(  # type: ignore[attr-defined]
+        assembled, transport=InstantAirflow(int(sys.argv.pop(1)))
+    )
+    command()
