@@ -6,7 +6,6 @@ line cannot be written, it goes into dagcall's own log, and the request goes on:
 """
 
 import asyncio
-import hashlib
 import hmac
 import json
 import logging
@@ -167,7 +166,7 @@ class Audit:
         except (RecursionError, TypeError, ValueError):  # too deep, or a number of too many digits: refused anyway
             return {"arguments": "(no JSON)"}
         if self._arguments == "digest":
-            digest = hmac.new(self._key, text.encode(), hashlib.sha256).hexdigest()
+            digest = hmac.digest(self._key, text.encode(), "sha256").hex()
             return {"arguments_digest": f"hmac-sha256:{digest}"}
         masked = self._masker.masked(text)
         return {"arguments": masked if len(masked) <= MAX_ARGUMENTS else f"{masked[:MAX_ARGUMENTS]}… (cut)"}
@@ -189,10 +188,12 @@ def opened(file: Path | None) -> Iterator[Callable[[str], None] | None]:
         yield None
         return
     handler = _handler(file)
-    logger = logging.Logger("dagcall.audit")  # noqa: LOG001 - nothing that is set for other logs silences it
-    logger.addHandler(handler)
+
+    def write(line: str) -> None:  # not through a logger: whatever is set for logs, these lines are written
+        handler.handle(logging.makeLogRecord({"msg": line}))
+
     try:
-        yield logger.info
+        yield write
     finally:
         handler.close()
 

@@ -11,7 +11,6 @@ nobody without it can guess one. Airflow takes a run id once per dag: that is th
 """
 
 import base64
-import hashlib
 import hmac
 import json
 import re
@@ -59,11 +58,10 @@ class Identity:
 
     def key_for(self, purpose: str) -> bytes:
         """Return a key of 32 bytes that every replica with the same secret has, and that serves nothing else."""
-        return hmac.new(self._secret, json.dumps(["key for", purpose]).encode(), hashlib.sha256).digest()
+        return hmac.digest(self._secret, json.dumps(["key for", purpose]).encode(), "sha256")
 
     def _hash(self, length: int, *parts: str) -> str:
-        message = json.dumps(parts).encode()
-        digest = hmac.new(self._secret, message, hashlib.sha256).digest()
+        digest = hmac.digest(self._secret, json.dumps(parts).encode(), "sha256")
         return base64.b32encode(digest).decode().lower()[:length]
 
 
