@@ -72,7 +72,8 @@ class InputSchema:
     properties: Mapping[str, _Property]
     fixed: Mapping[str, Json]
     """Params that the operator sets: param name -> value."""
-    validator: Validator
+    validators: Mapping[str, Validator]
+    """Ours, by property: what the input schema says of it."""
 
     @property
     def optional(self) -> tuple[str, ...]:
@@ -130,7 +131,8 @@ class InputSchema:
             "additionalProperties": False,
         }
         validator = compiled(wire, references, name="the input schema", format_checker=_FORMAT_CHECKER)
-        return cls(wire, properties, dict(fixed), validator)
+        validators = {name: validator.evolve(schema=schema) for name, schema in wire_properties.items()}
+        return cls(wire, properties, dict(fixed), validators)
 
     def conf_from_arguments(self, arguments: Mapping[str, Json], *, tool: str) -> JsonObject:
         """Return the conf to trigger the dag with.
@@ -160,9 +162,8 @@ class InputSchema:
                 yield f"{name}: required, but not given"
 
     def _property_problems(self, name: str, prop: _Property, value: Json) -> Iterator[str]:
-        ours = self.validator.evolve(schema=self.wire["properties"][name])
         try:
-            errors = list(ours.iter_errors(value)) or list(prop.airflow.iter_errors(value))
+            errors = list(self.validators[name].iter_errors(value)) or list(prop.airflow.iter_errors(value))
         except (RecursionError, Unresolvable):
             yield f"{name}: cannot be checked against its schema; make it simpler"
             return
