@@ -15,6 +15,7 @@ import hmac
 import json
 import re
 from collections.abc import Mapping
+from functools import lru_cache
 
 from dagcall.model import Json
 
@@ -22,6 +23,8 @@ PREFIX = "mcp__"
 OWNER_LENGTH = 10
 KEY_LENGTH = 26
 """130 bits."""
+OWNERS = 1000
+"""Callers whose part of a run id is kept: it is asked for with every call."""
 
 _RUN_ID = re.compile(
     rf"{PREFIX}(?P<owner>[a-z2-7]{{{OWNER_LENGTH}}})_[a-z2-7]{{{KEY_LENGTH}}}(_(?P<number>0|[1-9]\d*))?"
@@ -37,10 +40,11 @@ class Identity:
 
     def __init__(self, secret: bytes) -> None:
         self._secret = secret
+        self._owner = lru_cache(maxsize=OWNERS)(lambda caller: self._hash(OWNER_LENGTH, "owner", caller))
 
     def owner(self, caller: str) -> str:
         """Return the part of a run id that stands for a caller."""
-        return self._hash(OWNER_LENGTH, "owner", caller)
+        return self._owner(caller)
 
     def run_id_of_key(self, caller: str, tool: str, key: str) -> str:
         """Return the one run id that belongs to an idempotency key."""
