@@ -142,6 +142,8 @@ class Catalog:
 
     async def wait_until_read(self, seconds: float = FIRST_READ_SECONDS) -> None:
         """Wait until Airflow has been asked once, with or without success, but no longer than this."""
+        if self._first.is_set():
+            return
         try:
             async with asyncio.timeout(seconds):
                 await self._first.wait()

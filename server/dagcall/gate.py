@@ -180,6 +180,8 @@ class Gate:
     def _admit(self) -> None:
         """Let in as many as there are places for."""
         for purpose, line in self._waiting.items():
+            if not line:
+                continue
             while line and self._has_place(purpose):
                 admitted = _next_in_turn(line)
                 if not admitted.cancelled():

@@ -179,7 +179,7 @@ class Conversation:
                 self._notice = "Your user was asked here and has not answered within the time that this call has."
             elif await self._deliver(answer.run_id, responses) or not self._notice:
                 answer = await resume(answer.run_id)
-        return replace(answer, notice=self._notice if answer.questions else "")
+        return replace(answer, notice=self._notice) if answer.questions else answer
 
     async def _deliver(self, run_id: str, responses: Mapping[str, object]) -> bool:
         """Send what was answered; say whether Airflow took any of it."""

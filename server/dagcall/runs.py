@@ -127,7 +127,7 @@ class Runs:
         )
         listener = Listener(deadline, on_stage, on_view, on_outcome)
         answer = await self._attend(tool, started.run, started.entry, listener)
-        return replace(answer, is_replayed=started.is_replayed)
+        return replace(answer, is_replayed=True) if started.is_replayed else answer
 
     async def begin(
         self,

@@ -224,8 +224,8 @@ class Starter:
         """Start the run of an entry, or find it there; say whether it is this call's own."""
         until = self._now() if self._breaker.is_open else min(self._now() + PATIENCE_SECONDS, call.deadline)
         try:
-            await self._require_can_run(call.tool, until)
             with _nothing_started():
+                await self._require_can_run(call.tool, until)
                 await self._quotas.admit(call.caller, call.tool, entry.run_id)
         except (TriggerRefused, OverLimit) as refusal:
             if isinstance(refusal, OverLimit) and not self._quotas.may_look(call.caller, call.tool):
@@ -339,8 +339,7 @@ class Starter:
     async def _require_can_run(self, tool: Tool, until: float) -> None:
         """Refuse a dag that would leave the run queued for ever, or that is no longer there."""
         try:
-            with _nothing_started():
-                dag = await self._patiently(until, lambda: self._summaries(tool.dag_id))
+            dag = await self._patiently(until, lambda: self._summaries(tool.dag_id))
             reason = reason_not_to_run(dag)
         except AirflowNotFound:
             reason = "it is no longer there"
