@@ -285,7 +285,7 @@ class Waiter:
         try:
             runs = await self.api.fetch_finished_runs(polled.dag_ids, since=since)
             for run in runs:
-                if watch := polled.watches.get((run.dag_id, run.run_id)):
+                if watch := polled.watches.get((run.dag_id, run.dag_run_id)):
                     self._saw(watch, run.state)
                     found = found or watch.is_over
             since = max([since, *(run.end_date - OVERLAP for run in runs if run.end_date)])

@@ -141,7 +141,7 @@ async def test_finished_runs(airflow: ContractAirflow, api: AirflowApi, run_id: 
     first = await api.fetch_run("declared_result", run_id)
     assert first.end_date is not None
     found = await api.fetch_finished_runs(["declared_result", "no_tasks"], since=first.end_date)
-    assert [(run.dag_id, run.run_id) for run in found] == [("declared_result", run_id), ("no_tasks", run_id)]
+    assert [(run.dag_id, run.dag_run_id) for run in found] == [("declared_result", run_id), ("no_tasks", run_id)]
 
 
 async def test_states_are_streamed_until_the_end(airflow: ContractAirflow, api: AirflowApi, run_id: str) -> None:
