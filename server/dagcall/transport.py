@@ -191,7 +191,7 @@ class Transport:
         """Return an answer's content, or a little more than may be read of it: no answer fills the memory."""
         content = bytearray()
         try:
-            async for chunk in response.aiter_bytes():
+            async for chunk in _chunks(response):
                 content += chunk
                 if len(content) > self._max_answer_bytes:
                     break
@@ -202,7 +202,7 @@ class Transport:
     async def _lines(self, response: httpx.Response, path: str) -> AsyncIterator[str]:
         with self._translated(is_effect_possible=False):
             line = bytearray()
-            async for chunk in response.aiter_bytes():
+            async for chunk in _chunks(response):
                 # Only where Airflow ends a line: httpx's own lines end at every line end that Unicode knows.
                 *ends, rest = chunk.split(b"\n")
                 for end in ends:
@@ -312,6 +312,14 @@ class _translated:  # noqa: N801 - reads as a statement: `with _translated(…)`
                 ) from error
             case httpx.InvalidURL():
                 raise AirflowAnswerUnusable(f"{self._url} is not a URL that can be asked: {error}") from error
+
+
+def _chunks(response: httpx.Response) -> AsyncIterator[bytes]:
+    """Return the content as it comes; what nobody encoded needs none of httpx's decoders, nor the two loops around."""
+    if "Content-Encoding" in response.headers:
+        return response.aiter_bytes()
+    assert isinstance(response.stream, httpx.AsyncByteStream)  # noqa: S101 - a transport that is not async gives another
+    return aiter(response.stream)
 
 
 _url = lru_cache(maxsize=1024)(httpx.URL)
