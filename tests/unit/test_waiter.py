@@ -1,0 +1,104 @@
+"""How far the shared question looks back."""
+
+import asyncio
+from datetime import datetime, timedelta
+
+import pytest
+
+from dagcall.assembly import Dagcall
+from dagcall.waiter import OVERLAP
+from tests.fake_airflow import FakeAirflow, Fault, Hold
+from tests.fake_airflow.runs import FakeClock, FakeRun
+from tests.unit.conftest import Served
+from tests.unit.test_calls import add, answer, until
+
+pytestmark = pytest.mark.virtual_time
+
+
+def airflow_with_a_clock() -> tuple[FakeAirflow, FakeClock]:
+    clock = FakeClock()
+    airflow = FakeAirflow(clock=clock)
+    airflow.add_dag(add(checks=None, max_active_runs=10))
+    # No run has a stream; once it has ended, its results are read with an interval of 1.
+    airflow.add_fault(Fault(route="wait", status=404, times=None, when=lambda seen: seen.query["interval"] != "1"))
+    return airflow, clock
+
+
+def asked_since(airflow: FakeAirflow) -> list[datetime]:
+    """Return from when on each question so far asked for ends."""
+    questions = (request.json for request in airflow.requests_to("list_runs"))
+    return [datetime.fromisoformat(asked["end_date_gte"]) for asked in questions if "end_date_gte" in asked]
+
+
+async def started(dagcall: Dagcall, airflow: FakeAirflow, x: int) -> tuple[asyncio.Task[object], FakeRun]:
+    """Begin a call, and return it with its run, which is waited for."""
+    number = dagcall.waiter.watched
+    calling: asyncio.Task[object] = asyncio.create_task(answer(dagcall, "add", x=x))
+    while dagcall.waiter.watched == number:  # noqa: ASYNC110 - the waiter tells nobody how many it watches
+        await asyncio.sleep(0.01)
+    return calling, airflow.runs[-1]
+
+
+async def next_question(airflow: FakeAirflow) -> datetime:
+    """Return from when on the next question asks."""
+    number = len(asked_since(airflow))
+    while len(asked_since(airflow)) == number:  # noqa: ASYNC110 - the fake knows no events
+        await asyncio.sleep(0.01)
+    return asked_since(airflow)[-1]
+
+
+async def test_no_further_than_the_latest_end_and_the_overlap(served: Served) -> None:
+    airflow, clock = airflow_with_a_clock()
+    async with served(airflow, wait_seconds=60) as dagcall:
+        first, first_run = await started(dagcall, airflow, 1)
+        second, second_run = await started(dagcall, airflow, 2)
+        assert await next_question(airflow) == first_run.run_after - OVERLAP
+        clock.time += timedelta(minutes=5)
+        airflow.finish(first_run)
+        await first
+        assert first_run.end_date is not None
+        assert await next_question(airflow) == first_run.end_date - OVERLAP
+        airflow.finish(second_run)
+        await second
+
+
+async def test_as_far_as_a_run_needs_that_came_while_the_question_was_under_way(served: Served) -> None:
+    airflow, clock = airflow_with_a_clock()
+    async with served(airflow, wait_seconds=60) as dagcall:
+        first, first_run = await started(dagcall, airflow, 1)
+        hold = Hold()
+        airflow.add_fault(Fault(route="list_runs", hold=hold))
+        await hold.arrived()
+        second, second_run = await started(dagcall, airflow, 2)
+        clock.time += timedelta(minutes=5)
+        airflow.finish(first_run)
+        hold.release()
+        await first
+        assert await next_question(airflow) == second_run.run_after - OVERLAP
+        airflow.finish(second_run)
+        await second
+
+
+async def test_as_far_as_before_where_there_was_no_answer(served: Served) -> None:
+    airflow, clock = airflow_with_a_clock()
+    async with served(airflow, wait_seconds=60) as dagcall:
+        calling, run = await started(dagcall, airflow, 1)
+        before = await next_question(airflow)
+        airflow.add_fault(Fault(route="list_runs", status=500))
+        clock.time += timedelta(minutes=5)
+        airflow.finish(run)
+        await calling
+    assert asked_since(airflow)[-2:] == [before, before]
+
+
+async def test_a_wait_after_all_others_are_over_begins_anew(served: Served) -> None:
+    airflow, clock = airflow_with_a_clock()
+    async with served(airflow, wait_seconds=60) as dagcall:
+        for x in range(2):
+            calling, run = await started(dagcall, airflow, x)
+            assert await next_question(airflow) == run.run_after - OVERLAP
+            clock.time += timedelta(minutes=5)
+            airflow.finish(run)
+            await calling
+            await asyncio.sleep(1)
+    await until(lambda: not dagcall.waiter.watched)
