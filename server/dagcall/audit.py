@@ -189,8 +189,11 @@ def opened(file: Path | None) -> Iterator[Callable[[str], None] | None]:
         return
     handler = _handler(file)
 
+    record = logging.makeLogRecord({})
+
     def write(line: str) -> None:  # not through a logger: whatever is set for logs, these lines are written
-        handler.handle(logging.makeLogRecord({"msg": line}))
+        record.msg = line
+        handler.handle(record)
 
     try:
         yield write

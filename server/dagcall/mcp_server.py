@@ -201,19 +201,22 @@ class McpServer:
         if name in self._own_tools:
             name, about = (str(arguments.get(key)) for key in ("tool", "dag_run_id"))
         dag = tool.dag_id if (tool := self._catalog.snapshot.tools.get(name)) else None
+        origin = Origin.of(ctx)
         with self._audit.request(
-            Origin.of(ctx), f"tools/call {params.name}", arguments, tool=name, dag=dag, about=about
+            origin, f"tools/call {params.name}", arguments, tool=name, dag=dag, about=about
         ) as line:
-            return await self._audited_call(ctx, params, line)
+            return await self._audited_call(ctx, params, origin, line)
 
-    async def _audited_call(self, ctx: Context, params: CallToolRequestParams, line: Line) -> ToolOutcome:
+    async def _audited_call(
+        self, ctx: Context, params: CallToolRequestParams, origin: Origin, line: Line
+    ) -> ToolOutcome:
         if self._is_stopping:
             busy = Busy("Nothing was started: this dagcall is about to stop; call again in a moment.")
             line.failed(busy)
             return error_result(str(busy))
         try:
             with self._in_progress():
-                outcome = await self._answer(ctx, params, line)
+                outcome = await self._answer(ctx, params, origin, line)
         except UnknownTool as error:
             line.failed(error)
             raise MCPError(code=INVALID_PARAMS, message=visible(str(error))) from error
@@ -250,10 +253,10 @@ class McpServer:
             if not self.calls_in_progress:
                 self.idle.set()
 
-    async def _answer(self, ctx: Context, params: CallToolRequestParams, line: Line) -> ToolOutcome:
+    async def _answer(self, ctx: Context, params: CallToolRequestParams, origin: Origin, line: Line) -> ToolOutcome:
         await self._catalog.wait_until_read()
         name, arguments = params.name, params.arguments or {}
-        origin, caller = Origin.of(ctx), caller_of(ctx)
+        caller = origin.caller
         if name in self._own_tools:
             self._catalog.require_own(name)
         if name == CANCEL_TOOL_NAME:

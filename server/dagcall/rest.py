@@ -6,8 +6,8 @@ Knows status codes and JSON, not what a dag is; how bytes travel is `transport`'
 """
 
 import json
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from http import HTTPStatus
 from typing import Any, TypeVar
 
@@ -295,17 +295,21 @@ async def log_in(url: str, username: str, password: str, *, gate: Gate, **networ
         raise AirflowLogInRefused(f"Airflow at {url} did not log in user {username!r}: {reason}") from error
 
 
-@contextmanager
-def _reported(gate: Gate) -> Iterator[None]:
-    """Tell the gate where there is no answer."""
-    try:
-        yield
-    except AirflowUnreachable as error:
-        gate.failed(is_overload=error.is_late)
-        raise
-    except AirflowAnswerTooLarge:
-        gate.answered()
-        raise
+class _reported:  # noqa: N801 - reads as a statement: `with _reported(gate)`
+    """Tells the gate where there is no answer."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
+        match error:
+            case AirflowUnreachable():
+                self._gate.failed(is_overload=error.is_late)
+            case AirflowAnswerTooLarge():
+                self._gate.answered()
 
 
 def _retry_after(answer: Answer) -> float | None:
