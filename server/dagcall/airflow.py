@@ -7,8 +7,7 @@ request travels is `rest`'s business. Knows nothing of tools or MCP, and keeps n
 """
 
 import json
-from collections.abc import AsyncIterator, Collection, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -24,6 +23,7 @@ from dagcall.model import Dag, DagSummary, Json, LogEvent, Run, RunState, Task, 
 from dagcall.questions import MAY_WAIT_FOR_PEOPLE, Question, Response, is_open
 from dagcall.releases import BULK_RUNS, OLDEST, RESULTS_THROUGH_WAIT, known_states, version_in
 from dagcall.rest import PARSE_ERRORS, READ_ATTEMPTS, READ_SECONDS, AirflowRest
+from dagcall.transport import Stream
 
 TASK_INSTANCE_LIST = "dags/~/dagRuns/~/taskInstances/list"
 
@@ -241,8 +241,12 @@ class AirflowApi:
         for (dag_id, run_id), note in notes.items():
             await self._rest.change("PATCH", run_path(dag_id, run_id), purpose=Purpose.DISCOVERY, body={"note": note})
 
-    async def fetch_finished_runs(self, dag_ids: list[str], *, since: datetime) -> tuple[RunEnd, ...]:
+    async def fetch_finished_runs(
+        self, dag_ids: list[str], *, since: datetime, triggered_since: datetime
+    ) -> tuple[RunEnd, ...]:
         """Return the runs of these dags that ended at `since` or later, the oldest end first; one question for all.
+
+        Runs that were triggered before `triggered_since` are left out.
 
         The batch endpoint does not load the dag as `GET /dags/{dag_id}/dagRuns` does.
         """
@@ -250,6 +254,7 @@ class AirflowApi:
             "dag_ids": dag_ids,
             "states": [RunState.SUCCESS, RunState.FAILED],
             "end_date_gte": since.isoformat(),
+            "run_after_gte": triggered_since.isoformat(),
             "order_by": "end_date",
         }
         return await all_batches(
@@ -276,17 +281,16 @@ class AirflowApi:
         )
         return frozenset(ids)
 
-    @asynccontextmanager
     async def stream_states(
         self, dag_id: str, run_id: str, *, interval_seconds: float, result_task_ids: tuple[str, ...] | None = None
-    ) -> AsyncIterator[AsyncIterator[tuple[RunState, dict[str, Json] | None]]]:
+    ) -> Stream[tuple[RunState, dict[str, Json] | None]]:
         """Stream a run's state, one each interval, the first at once, the last when it is final.
 
         With the final state come the results of the named tasks, as `xcoms.fetch_results` returns them; None with any
         other state, below 3.3, and where no task is named.
 
         The stream may end without a final state (the run was deleted, Airflow restarted): that means "unknown, ask".
-        The caller holds a place in the gate (`Purpose.STREAM`).
+        The caller holds a place in the gate (`Purpose.STREAM`), and closes the stream.
 
         Raises:
             AirflowUnreachable, AirflowNotFound, AirflowRefused: as everywhere; also while streaming.
@@ -296,19 +300,13 @@ class AirflowApi:
         has_results = result_task_ids is not None and await self.version() >= RESULTS_THROUGH_WAIT
         if has_results:
             query["result"] = result_task_ids
-        async with self._rest.stream_lines(path, query=query, silence_seconds=interval_seconds + READ_SECONDS) as lines:
-            yield self._states(lines, path, has_results=has_results)
 
-    async def _states(
-        self, lines: AsyncIterator[str], path: str, *, has_results: bool
-    ) -> AsyncIterator[tuple[RunState, dict[str, Json] | None]]:
         def parse(text: str) -> tuple[RunState, dict[str, Json] | None]:
             data = json.loads(text)
             state = RunState(data["state"])
             return state, dict(data.get("results") or {}) if has_results and state.is_final else None
 
-        async for line in lines:
-            yield self._rest.parsed(parse, line, path)
+        return await self._rest.stream(path, query=query, silence_seconds=interval_seconds + READ_SECONDS, parse=parse)
 
     # Tasks
 

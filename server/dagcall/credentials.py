@@ -38,15 +38,20 @@ class Credentials:
         """Return a token that is good for now, or None if none is needed."""
         if self._fetch is None:
             return None
-        async with self._lock:
-            if self._token is None or self._now() >= self._renew_at:
-                fetched_at = self._now()
-                self._token = (await self._fetch()).strip()
-                expires_at = expiry_of(self._token)
-                self._renew_at = (
-                    float("inf") if expires_at is None else fetched_at + RENEW_AT * (expires_at - fetched_at)
-                )
-            return self._token
+        if not self._is_good():
+            async with self._lock:
+                if not self._is_good():
+                    await self._renew(self._fetch)
+        return self._token
+
+    def _is_good(self) -> bool:
+        return self._token is not None and self._now() < self._renew_at
+
+    async def _renew(self, fetch: FetchToken) -> None:
+        fetched_at = self._now()
+        self._token = (await fetch()).strip()
+        expires_at = expiry_of(self._token)
+        self._renew_at = float("inf") if expires_at is None else fetched_at + RENEW_AT * (expires_at - fetched_at)
 
     def can_renew_after(self, refused: str | None) -> bool:
         """Forget a token that Airflow refused; say whether trying again with another one makes sense."""

@@ -13,11 +13,11 @@ from contextlib import asynccontextmanager, contextmanager
 FULL_SEARCH_SHARE = 1 / 200
 """Of the time, at most, goes into full searches: so rarely does a request meet one."""
 LEAST_PAUSE_SECONDS = 2.0
-YOUNG = (200, 5)
-"""A search among the young whenever there are so many more, and after so many of these one among those a bit older.
+YOUNG = (500, 1)
+"""A search among the young whenever there are so many more, and after more of these one among those a bit older.
 
 With Python's own 700 and 10 it is 33,000 objects at a time while ten thousand calls wait, for where each makes new ones
-and drops old ones their number hardly grows; so it is 5,000.
+and drops old ones their number hardly grows; so it is YOUNG_OBJECTS. With fewer than 500 each call would start one.
 """
 NEVER = 2**31 - 1
 IS_INCREMENTAL = sys.version_info >= (3, 14)

@@ -155,8 +155,11 @@ class Gate:
         return any(self._waiting.values())
 
     def _has_place(self, purpose: Purpose) -> bool:
-        limit = self._limit.current
-        share = {Purpose.DISCOVERY: max(limit // 4, 1), Purpose.STREAM: limit // 2}.get(purpose, limit)
+        limit = share = self._limit.current
+        if purpose is Purpose.DISCOVERY:
+            share = max(limit // 4, 1)
+        elif purpose is Purpose.STREAM:
+            share = limit // 2
         return self.in_flight < limit and self._inside[purpose] < share
 
     async def _wait(self, purpose: Purpose, who: str) -> None:

@@ -5,6 +5,7 @@ Lists are paged; a limit above 100 is silently cut to 100, except in the batch e
 
 import json
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from typing import Any, TypeVar
 from urllib.parse import quote
 
@@ -18,6 +19,7 @@ RUN_LIST = "dags/~/dagRuns/list"
 _T = TypeVar("_T")
 
 
+@lru_cache(maxsize=1024)
 def segment(name: str) -> str:
     """Return a name as one segment of a path, whatever it holds."""
     return quote(name, safe="")

@@ -6,8 +6,7 @@ Knows status codes and JSON, not what a dag is; how bytes travel is `transport`'
 """
 
 import json
-from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Any, TypeVar
 
@@ -27,7 +26,7 @@ from dagcall.errors import (
     AirflowUnreachable,
 )
 from dagcall.gate import MAX_ANSWER_BYTES, Gate, Purpose
-from dagcall.transport import Answer, Transport
+from dagcall.transport import Answer, Stream, Transport
 
 READ_SECONDS = 15.0
 """An Airflow at rest answers within 40 ms; one that is starved of database connections takes 30 s to say 500."""
@@ -146,28 +145,31 @@ class AirflowRest:
             return False
         return True if error.retry_after_seconds is None else error.retry_after_seconds
 
-    @asynccontextmanager
-    async def stream_lines(
-        self, path: str, *, query: Mapping[str, Any], silence_seconds: float
-    ) -> AsyncIterator[AsyncIterator[str]]:
-        """Read an answer line by line as it comes. The caller holds a place in the gate (`Purpose.STREAM`).
+    async def stream(
+        self, path: str, *, query: Mapping[str, Any], silence_seconds: float, parse: Callable[[str], _T]
+    ) -> Stream[_T]:
+        """Ask for an answer that comes line by line. The caller holds a place in the gate (`Purpose.STREAM`).
 
         Args:
             path: below `/api/v2/`.
             query: as everywhere.
             silence_seconds: how long no line at all is still normal.
+            parse: what becomes of a line.
         """
         headers = await _authorization(self._credentials)
-        async with AsyncExitStack() as stack:
-            with _reported(self.gate):
-                answer = await stack.enter_async_context(
-                    self._http.stream(f"{API}{path}", headers=headers, query=query, silence_seconds=silence_seconds)
-                )
-            if isinstance(answer, Answer):
-                self._tell_gate(answer)
-                raise self._error(answer, path, is_effect_possible=False)
-            self.gate.answered()
-            yield answer
+        with _reported(self.gate):
+            answer = await self._http.stream(
+                f"{API}{path}",
+                headers=headers,
+                query=query,
+                silence_seconds=silence_seconds,
+                read=lambda line: self.parsed(parse, line, path),
+            )
+        if isinstance(answer, Answer):
+            self._tell_gate(answer)
+            raise self._error(answer, path, is_effect_possible=False)
+        self.gate.answered()
+        return answer
 
     def parsed(self, parse: Callable[[Any], _T], data: Any, path: str) -> _T:
         """Read an answer.

@@ -37,7 +37,7 @@ class Shared(Generic[K, V]):
             # Whoever asked may have left; that there was no answer is then nobody's business.
             answer.add_done_callback(_has_failed)
             self._asked[key] = (now, answer)
-        return await asyncio.shield(answer)
+        return answer.result() if answer.done() else await asyncio.shield(answer)
 
 
 def _has_failed(answer: asyncio.Task[Any]) -> bool:

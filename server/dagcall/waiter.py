@@ -12,6 +12,7 @@ import asyncio
 import logging
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -50,8 +51,8 @@ class _Watch:
     key: RunKey
     started: float
     """When the watch began, by the loop's clock."""
-    since: datetime
-    """No end before this, by Airflow's clock, is news."""
+    run_after: datetime
+    """When the run was triggered, by Airflow's clock."""
     state: RunState
     result_task_ids: tuple[str, ...] | None = None
     """Whose results a stream brings with the end."""
@@ -73,6 +74,14 @@ class _Polled:
         self.latest_start = float("-inf")
         """When the youngest watch began, be it over by now, by the loop's clock."""
         self._runs_of: Counter[str] = Counter()
+        self._oldest: datetime | None = None
+
+    @property
+    def oldest(self) -> datetime:
+        """When the oldest of these runs was triggered, by Airflow's clock. There is at least one."""
+        if self._oldest is None:
+            self._oldest = min(watch.run_after for watch in self.watches.values())
+        return self._oldest
 
     @property
     def dag_ids(self) -> list[str]:
@@ -83,7 +92,9 @@ class _Polled:
         """Have the question ask about a run."""
         self.watches[watch.key] = watch
         self._runs_of[watch.key[0]] += 1
-        self.since = min(self.since, watch.since)
+        self.since = min(self.since, watch.run_after - OVERLAP)
+        if self._oldest is not None:
+            self._oldest = min(self._oldest, watch.run_after)
         self.latest_start = max(self.latest_start, watch.started)
 
     def drop(self, watch: _Watch) -> None:
@@ -94,6 +105,8 @@ class _Polled:
         self._runs_of[dag_id] -= 1
         if not self._runs_of[dag_id]:
             del self._runs_of[dag_id]
+        if watch.run_after == self._oldest:
+            self._oldest = None
 
 
 class Waiter:
@@ -184,7 +197,7 @@ class Waiter:
 
     def _watch(self, run: Run, result_task_ids: tuple[str, ...] | None) -> _Watch:
         key = (run.dag_id, run.run_id)
-        watch = _Watch(key, self._now(), run.run_after - OVERLAP, run.state, result_task_ids)
+        watch = _Watch(key, self._now(), run.run_after, run.state, result_task_ids)
         self._watches[watch.key] = watch
         if watch.started >= self._no_streams_until and self.api.rest.gate.try_enter(Purpose.STREAM):
             watch.stream = asyncio.create_task(self._stream(watch), name=f"stream {run.run_id}")
@@ -221,28 +234,31 @@ class Waiter:
     async def _stream_once(self, watch: _Watch) -> bool:
         """Follow one stream to its end; say whether another one makes sense."""
         plan = next_stream(self._now() - watch.started)
+        loop = asyncio.get_running_loop()
         ends_at = self._now() + plan.lasts_seconds
         is_first = True
-        async with self.api.stream_states(
+        states = await self.api.stream_states(
             *watch.key, interval_seconds=plan.interval_seconds, result_task_ids=watch.result_task_ids
-        ) as states:
-            while True:
-                try:
-                    async with asyncio.timeout(FIRST_LINE_SECONDS + (0 if is_first else plan.interval_seconds)):
-                        state, watch.results = await anext(states)
-                except TimeoutError:
-                    if is_first:
-                        logger.warning("no state came through the stream of run %s; polling instead", watch.key[1])
-                        self._no_streams_until = self._now() + NO_STREAMS_SECONDS
-                    return False
-                except StopAsyncIteration:
-                    if not watch.is_over:  # no final state: deleted, or Airflow is going down; ask
-                        await self._ask(watch)
-                    return False
-                is_first = False
-                self._saw(watch, state)
-                if self._now() >= ends_at and not watch.is_over:
-                    return True
+        )
+        async with aclosing(states):
+            try:
+                async with asyncio.timeout(FIRST_LINE_SECONDS) as silence:
+                    async for state, watch.results in states:
+                        is_first = False
+                        self._saw(watch, state)
+                        if watch.is_over:  # what is still to come is the end of the answer
+                            continue
+                        if self._now() >= ends_at:
+                            return True
+                        silence.reschedule(loop.time() + FIRST_LINE_SECONDS + plan.interval_seconds)
+            except TimeoutError:
+                if is_first:
+                    logger.warning("no state came through the stream of run %s; polling instead", watch.key[1])
+                    self._no_streams_until = self._now() + NO_STREAMS_SECONDS
+                return False
+            if not watch.is_over:  # no final state: deleted, or Airflow is going down; ask
+                await self._ask(watch)
+            return False
 
     # The shared question
 
@@ -283,7 +299,7 @@ class Waiter:
         since, polled.since = polled.since, NEVER  # a watch that is added meanwhile has its own
         found = False
         try:
-            runs = await self.api.fetch_finished_runs(polled.dag_ids, since=since)
+            runs = await self.api.fetch_finished_runs(polled.dag_ids, since=since, triggered_since=polled.oldest)
             for run in runs:
                 if watch := polled.watches.get((run.dag_id, run.dag_run_id)):
                     self._saw(watch, run.state)

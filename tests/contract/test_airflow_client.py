@@ -3,6 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -138,16 +139,29 @@ async def test_finished_runs(airflow: ContractAirflow, api: AirflowApi, run_id: 
         await trigger(api, dag_id, run_id)
         airflow.finish(dag_id, run_id, "success")
     await trigger(api, "no_tasks", f"{run_id}.2")
-    first = await api.fetch_run("declared_result", run_id)
+    first, second = [await api.fetch_run(dag_id, run_id) for dag_id in ("declared_result", "no_tasks")]
     assert first.end_date is not None
-    found = await api.fetch_finished_runs(["declared_result", "no_tasks"], since=first.end_date)
-    assert [(run.dag_id, run.dag_run_id) for run in found] == [("declared_result", run_id), ("no_tasks", run_id)]
+    assert second.end_date is not None
+
+    async def found(since: datetime, triggered_since: datetime) -> list[tuple[str, str]]:
+        runs = await api.fetch_finished_runs(
+            ["declared_result", "no_tasks"], since=since, triggered_since=triggered_since
+        )
+        return [(run.dag_id, run.dag_run_id) for run in runs]
+
+    both = [("declared_result", run_id), ("no_tasks", run_id)]
+    assert await found(first.end_date, first.run_after) == both
+    assert await found(second.end_date, first.run_after) == both[1:]
+    assert await found(first.end_date, second.run_after) == both[1:]
 
 
 async def test_states_are_streamed_until_the_end(airflow: ContractAirflow, api: AirflowApi, run_id: str) -> None:
     await trigger(api, "one_task", run_id)
     airflow.start("one_task", run_id)
-    async with asyncio.timeout(20), api.stream_states("one_task", run_id, interval_seconds=0.1) as states:
+    async with (
+        asyncio.timeout(20),
+        aclosing(await api.stream_states("one_task", run_id, interval_seconds=0.1)) as states,
+    ):
         assert await anext(states) == (RunState.RUNNING, None)
         airflow.finish("one_task", run_id, "failed")
         rest = [state async for state, _ in states]
@@ -160,7 +174,9 @@ async def test_from_3_3_a_stream_ends_with_the_results(airflow: ContractAirflow,
     asked = ("afterwards", "answer")
     async with (
         asyncio.timeout(20),
-        api.stream_states("declared_result", run_id, interval_seconds=0.1, result_task_ids=asked) as states,
+        aclosing(
+            await api.stream_states("declared_result", run_id, interval_seconds=0.1, result_task_ids=asked)
+        ) as states,
     ):
         assert await anext(states) == (RunState.QUEUED, None)
         airflow.set_xcom("declared_result", run_id, "answer", 42, is_result=True)
@@ -173,7 +189,10 @@ async def test_from_3_3_a_stream_ends_with_the_results(airflow: ContractAirflow,
 async def test_a_stream_of_a_run_that_is_deleted(airflow: ContractAirflow, api: AirflowApi, run_id: str) -> None:
     await trigger(api, "one_task", run_id)
     seen = []
-    async with asyncio.timeout(20), api.stream_states("one_task", run_id, interval_seconds=0.1) as states:
+    async with (
+        asyncio.timeout(20),
+        aclosing(await api.stream_states("one_task", run_id, interval_seconds=0.1)) as states,
+    ):
         seen.append((await anext(states))[0])
         airflow.delete("one_task", run_id)
         try:
@@ -187,8 +206,7 @@ async def test_a_stream_of_a_run_that_is_deleted(airflow: ContractAirflow, api: 
 
 async def test_a_stream_of_no_run(api: AirflowApi) -> None:
     with pytest.raises(AirflowNotFound):
-        async with api.stream_states("one_task", "nosuch", interval_seconds=1):
-            pytest.fail("there is no such run")
+        await api.stream_states("one_task", "nosuch", interval_seconds=1)
 
 
 async def test_results(airflow: ContractAirflow, api: AirflowApi, run_id: str) -> None:

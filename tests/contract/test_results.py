@@ -6,6 +6,7 @@ below 3.3 that makes a success of each task, whatever had come of it.
 
 import time
 from collections.abc import AsyncIterator
+from contextlib import aclosing
 from typing import Any
 
 import httpx
@@ -96,7 +97,8 @@ async def test_a_stream_for_no_named_task_brings_the_declared_result(
     airflow.set_xcom("declared_result", run_id, "afterwards", -42)
     asked = Outcomes(api).stream_task_ids(tool, run)
     assert asked == ()
-    async with api.stream_states("declared_result", run_id, interval_seconds=0.1, result_task_ids=asked) as states:
+    states = await api.stream_states("declared_result", run_id, interval_seconds=0.1, result_task_ids=asked)
+    async with aclosing(states):
         *_, (_, seen) = [line async for line in states]
     assert seen == ({"answer": 42} if await api.version() >= RESULTS_THROUGH_WAIT else None)
 

@@ -55,7 +55,18 @@ ALLOWED = {
     "xcoms": {"errors", "gate", "listings", "model", "rest"},
     "surroundings": {"gate", "listings", "model", "rest"},
     "airflow": {
-        *("accounts", "credentials", "errors", "gate", "listings", "model", "questions", "releases", "rest"),
+        *(
+            "accounts",
+            "credentials",
+            "errors",
+            "gate",
+            "listings",
+            "model",
+            "questions",
+            "releases",
+            "rest",
+            "transport",
+        ),
     },
     "remembered": {"model"},
     "catalog": {

@@ -62,7 +62,7 @@ class Line(httpx.AsyncBaseTransport):
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         if self.is_cut:
             await asyncio.Event().wait()
-        is_counted = request.url.path != "/auth/token"
+        is_counted = request.extensions["target"] != b"/auth/token"
         self._in_flight += is_counted
         self.most_in_flight = max(self.most_in_flight, self._in_flight)
         try:

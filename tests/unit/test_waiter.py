@@ -1,4 +1,4 @@
-"""How far the shared question looks back."""
+"""How far the shared question looks back, and about how old runs it asks."""
 
 import asyncio
 from datetime import datetime, timedelta
@@ -26,8 +26,12 @@ def airflow_with_a_clock() -> tuple[FakeAirflow, FakeClock]:
 
 def asked_since(airflow: FakeAirflow) -> list[datetime]:
     """Return from when on each question so far asked for ends."""
+    return bounds(airflow, "end_date_gte")
+
+
+def bounds(airflow: FakeAirflow, field: str) -> list[datetime]:
     questions = (request.json for request in airflow.requests_to("list_runs"))
-    return [datetime.fromisoformat(asked["end_date_gte"]) for asked in questions if "end_date_gte" in asked]
+    return [datetime.fromisoformat(asked[field]) for asked in questions if field in asked]
 
 
 async def started(dagcall: Dagcall, airflow: FakeAirflow, x: int) -> tuple[asyncio.Task[object], FakeRun]:
@@ -102,3 +106,19 @@ async def test_a_wait_after_all_others_are_over_begins_anew(served: Served) -> N
             await calling
             await asyncio.sleep(1)
     await until(lambda: not dagcall.waiter.watched)
+
+
+async def test_no_runs_are_listed_that_are_older_than_all_that_are_waited_for(served: Served) -> None:
+    airflow, clock = airflow_with_a_clock()
+    async with served(airflow, wait_seconds=60) as dagcall:
+        waiting = []
+        for x in range(3):
+            waiting.append(await started(dagcall, airflow, x))
+            await next_question(airflow)
+            clock.time += timedelta(seconds=1)
+        for calling, run in waiting:
+            assert bounds(airflow, "run_after_gte")[-1] == run.run_after
+            airflow.finish(run)
+            await calling
+            if calling is not waiting[-1][0]:
+                await next_question(airflow)
