@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from mcp import UriTemplate
 from mcp_types import CallToolResult, ContentBlock, ResourceLink, TextContent
 
-from dagcall.excerpts import PREVIEW_SHARE, Part, json_size, preview
+from dagcall.excerpts import PREVIEW_SHARE, Part, json_size, json_text, preview
 from dagcall.model import Json, RunState
 from dagcall.prose import visible
 from dagcall.questions import MAX_QUESTIONS, Question, question_json, waiting_message
@@ -68,7 +68,8 @@ def call_result(
     state = "success" if answer.state.is_final else "results_ready"
     results = dict(answer.results)
     content = _content(answer, state, results=results)
-    if json_size(content) > max_bytes:
+    text = json_text(content)
+    if len(text.encode()) > max_bytes:
         return _preview_result(tool, answer, state, max_bytes, has_links=has_links)
     if problem := tool.output.problem(results):
         on_mismatch(problem)
@@ -76,8 +77,8 @@ def call_result(
             "The results are whole, but not as this tool declares them, and so in unexpected_results: "
             f"{visible(problem)}"
         )
-        content = _content(answer, state, unexpected_results=results, message=message)
-    return _result(content)
+        return _result(_content(answer, state, unexpected_results=results, message=message))
+    return CallToolResult(content=[TextContent(type="text", text=text)], structured_content=content)
 
 
 def _unfinished(tool: Tool, answer: Answer) -> dict[str, Json]:
@@ -130,8 +131,8 @@ def part_result(part: Part) -> CallToolResult:
 
 
 def _result(content: dict[str, Json], *links: ContentBlock) -> CallToolResult:
-    text = json.dumps(content, ensure_ascii=False, allow_nan=False)
-    return CallToolResult(content=[TextContent(type="text", text=text), *links], structured_content=content)
+    text = TextContent(type="text", text=json_text(content))
+    return CallToolResult(content=[text, *links], structured_content=content)
 
 
 def cancel_result(answer: Answer) -> CallToolResult:

@@ -14,8 +14,13 @@ MAX_DEPTH = 100
 """Levels of arrays and objects. PostgreSQL and every JSON parser on the way have a limit; this is below all of them."""
 
 
-def transport_problems(arguments: Mapping[str, Json]) -> Iterator[str]:
-    """Find what no JSON document in a PostgreSQL database can hold, before anything tries to."""
+def transport_problems(arguments: Mapping[str, Json], max_bytes: int = MAX_BYTES) -> Iterator[str]:
+    """Find what no JSON document in a PostgreSQL database can hold, before anything tries to.
+
+    Args:
+        arguments: of a call.
+        max_bytes: what they may take, as JSON.
+    """
     if _is_deeper_than(arguments, MAX_DEPTH):
         yield f"the arguments are nested more than {MAX_DEPTH} levels deep"
         return
@@ -28,8 +33,11 @@ def transport_problems(arguments: Mapping[str, Json]) -> Iterator[str]:
     except ValueError as error:  # NaN, Infinity, or a number of more than 4,300 digits
         yield f"the arguments hold a number that JSON cannot carry: {error}"
         return
-    if size > MAX_BYTES:
-        yield f"the arguments are {size:,} bytes of JSON; at most {MAX_BYTES:,} are taken"
+    if size > max_bytes:
+        yield (
+            f"the arguments are {size:,} bytes of JSON; at most {max_bytes:,} are taken here; pass what is large by a "
+            "name or an address under which the dag finds it"
+        )
     elif "\\u0000" in text and _holds_nul(arguments):
         yield "the arguments hold a NUL character, which Airflow's database cannot store"
 

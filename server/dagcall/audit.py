@@ -193,7 +193,7 @@ def opened(file: Path | None) -> Iterator[Callable[[str], None] | None]:
 
     def write(line: str) -> None:  # not through a logger: whatever is set for logs, these lines are written
         record.msg = line
-        handler.handle(record)
+        handler.emit(record)
 
     try:
         yield write

@@ -84,9 +84,14 @@ _MEASURES = (
 )
 
 
+def json_text(value: Json) -> str:
+    """Return the value as JSON text."""
+    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+
+
 def json_size(value: Json) -> int:
     """Return how many bytes the value is as JSON text."""
-    return len(json.dumps(value, ensure_ascii=False, allow_nan=False).encode())
+    return len(json_text(value).encode())
 
 
 def preview(value: Json, *, path: str = "", max_bytes: int) -> Excerpt:

@@ -23,6 +23,8 @@ PREFIX = "mcp__"
 OWNER_LENGTH = 10
 KEY_LENGTH = 26
 """130 bits."""
+BYTES = 20
+"""Enough for the longest: 32 letters of 5 bits."""
 OWNERS = 1000
 """Callers whose part of a run id is kept: it is asked for with every call."""
 
@@ -66,7 +68,7 @@ class Identity:
 
     def _hash(self, length: int, *parts: str) -> str:
         digest = hmac.digest(self._secret, json.dumps(parts).encode(), "sha256")
-        return base64.b32encode(digest).decode().lower()[:length]
+        return base64.b32encode(digest[:BYTES]).decode().lower()[:length]
 
 
 def run_id_in(text: str) -> str | None:

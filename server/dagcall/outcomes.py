@@ -6,7 +6,7 @@ Knows which tasks make the answer, and what each version of Airflow gets wrong a
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from dagcall.airflow import AirflowApi
 from dagcall.errors import AirflowUnreachable
@@ -106,7 +106,7 @@ class Outcomes:
                     task_id,
                     tool.name,
                 )
-        return replace(results, values=self._masker.without_known(results.values))
+        return Results(self._masker.without_known(results.values), results.skipped, results.failed)
 
     async def _at_once(
         self, tool: Tool, known: _Known, run: Run, seen: Mapping[str, Json] | None

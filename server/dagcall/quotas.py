@@ -4,17 +4,14 @@ Counted are new runs: a call that takes up a run or is handed its outcome once m
 for itself, so with several replicas the limits hold per replica, and a restarted process begins at nothing.
 """
 
-import json
 import math
 from collections import deque
-from collections.abc import Mapping
 from dataclasses import dataclass, field
 from time import monotonic
 
 from dagcall.airflow import AirflowApi
 from dagcall.arguments import MAX_BYTES
-from dagcall.errors import InvalidArguments, OverLimit
-from dagcall.model import Json
+from dagcall.errors import OverLimit
 from dagcall.tools import WAIT_TOOL_NAME, Tool
 
 WINDOW_SECONDS = 60.0
@@ -88,23 +85,11 @@ class Quotas:
         self._api = api
         self._calls_per_minute = calls_per_minute
         self._max_concurrent = max_concurrent
-        self._max_argument_bytes = max_argument_bytes
+        self.max_argument_bytes = max_argument_bytes
         self._counts: dict[Who, _Count] = {}
         self._counted_for: dict[str, Who] = {}
         """Run id -> who has, or had, a run of that id."""
         self._tidied_at = monotonic()
-
-    def require_small(self, tool: str, arguments: Mapping[str, Json]) -> None:
-        """Refuse arguments that are too large; they are known to be JSON."""
-        if self._max_argument_bytes >= MAX_BYTES:  # which is refused in any case
-            return
-        size = len(json.dumps(arguments, ensure_ascii=False).encode())
-        if size > self._max_argument_bytes:
-            problem = (
-                f"the arguments are {size:,} bytes of JSON; at most {self._max_argument_bytes:,} are taken here; pass "
-                "what is large by a name or an address under which the dag finds it"
-            )
-            raise InvalidArguments(tool, (problem,))
 
     async def admit(self, caller: str, tool: Tool, run_id: str) -> None:
         """Count a run that is about to be started, unless it is counted already; `attempted` has to follow.

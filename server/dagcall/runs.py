@@ -146,8 +146,8 @@ class Runs:
             CallerError: nothing was started.
             AirflowError: Airflow did not answer as needed; the message says what is known of the run.
         """
-        conf = tool.input.conf_from_arguments(arguments, tool=tool.name)
-        self._quotas.require_small(tool.name, arguments)
+        most = self._quotas.max_argument_bytes
+        conf = tool.input.conf_from_arguments(arguments, tool=tool.name, max_bytes=most)
         if tool.policy.identity_param is not None:
             conf[tool.policy.identity_param] = caller
         deadline = self._now() + budget_seconds

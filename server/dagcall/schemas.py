@@ -29,7 +29,7 @@ from jsonschema.protocols import Validator
 from jsonschema.validators import validator_for
 from referencing.exceptions import Unresolvable
 
-from dagcall.arguments import transport_problems
+from dagcall.arguments import MAX_BYTES, transport_problems
 from dagcall.dialect import MAX_SCHEMA_BYTES, NO_DOCUMENTS, JsonObject, Move, compiled, path_text
 from dagcall.errors import InvalidArguments, ToolUnpublishable
 from dagcall.model import Json, Param
@@ -134,15 +134,22 @@ class InputSchema:
         validators = {name: validator.evolve(schema=schema) for name, schema in wire_properties.items()}
         return cls(wire, properties, dict(fixed), validators)
 
-    def conf_from_arguments(self, arguments: Mapping[str, Json], *, tool: str) -> JsonObject:
+    def conf_from_arguments(
+        self, arguments: Mapping[str, Json], *, tool: str, max_bytes: int = MAX_BYTES
+    ) -> JsonObject:
         """Return the conf to trigger the dag with.
 
         Defaults are left to Airflow; fixed params are added.
 
+        Args:
+            arguments: of a call.
+            tool: what was called.
+            max_bytes: what the arguments may take, as JSON.
+
         Raises:
             InvalidArguments: with one sentence for each bad argument. Nothing was started.
         """
-        problems = tuple(transport_problems(arguments)) or tuple(self._problems(arguments))
+        problems = tuple(transport_problems(arguments, max_bytes)) or tuple(self._problems(arguments))
         if problems:
             raise InvalidArguments(tool, problems[:MAX_PROBLEMS])
         conf = {prop.param: arguments[name] for name, prop in self.properties.items() if name in arguments}

@@ -167,14 +167,12 @@ class Waiter:
         watch = self._watches.get((run.dag_id, run.run_id)) or self._watch(run, result_task_ids)
         told = told or asyncio.get_running_loop().create_future()
         watch.waiting[told] = on_state
+        time_over = asyncio.get_running_loop().call_later(seconds, _let_go, told)
         try:
-            async with asyncio.timeout(seconds):
-                state = await told
-        except TimeoutError:
-            return Ending(watch.state)
-        else:
+            state = await told
             return Ending(state or watch.state, watch.results if watch.result_task_ids == result_task_ids else None)
         finally:
+            time_over.cancel()
             del watch.waiting[told]
             if not watch.waiting and not watch.is_over:
                 self._unwatch(watch)
@@ -360,3 +358,8 @@ class Waiter:
             if not told.done():
                 told.set_exception(error)
         self._unwatch(watch)
+
+
+def _let_go(told: asyncio.Future[RunState | None]) -> None:
+    if not told.done():
+        told.set_result(None)

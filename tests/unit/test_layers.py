@@ -82,7 +82,7 @@ ALLOWED = {
     "progress": {"insight", "prose"},
     "recent": {"excerpts", "model"},
     "shared": set(),
-    "quotas": {"airflow", "arguments", "errors", "model", "tools"},
+    "quotas": {"airflow", "arguments", "errors", "tools"},
     "calls": {"accounts", "errors", "ledger", "model", "tools"},
     "starting": {
         *("airflow", "calls", "catalog", "errors", "identity", "ledger", "model", "pressure", "quotas", "receipts"),
