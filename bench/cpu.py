@@ -2,6 +2,8 @@
 
 import asyncio
 import random
+from collections.abc import Sequence
+from contextlib import AsyncExitStack
 from itertools import count
 from typing import Any
 
@@ -13,7 +15,7 @@ from bench.table import BARE, DAGCALL, Table
 
 WARM_UP = 100
 CALLS = 640
-ROUNDS = 3
+ROUNDS = 5
 AT_ONCE = (1, 16)
 TOOLS = (1, 500)
 SECTION = "CPU of the server per call, Airflow at once"
@@ -24,22 +26,20 @@ async def measure(table: Table, servers: Servers) -> None:
     if not has_proc():
         table.put(SECTION, "one call after another", "ms", DAGCALL, NO_PROC)
         return
-    base: dict[int, float] = {}
-    async with servers.bare() as server:
+    async with AsyncExitStack() as stack:
+        subjects = [(await stack.enter_async_context(servers.bare()), "double")]
+        subjects += [(await stack.enter_async_context(servers.instant(dags=tools)), "double_0") for tools in TOOLS]
         for at_once in AT_ONCE:
-            base[at_once] = await cpu_ms_per_call(server, "double", at_once)
-    for tools in TOOLS:
-        async with servers.instant(dags=tools) as server:
-            for at_once in AT_ONCE:
-                own = await cpu_ms_per_call(server, "double_0", at_once)
+            base, *own = await ms_per_call(subjects, at_once)
+            for tools, figure in zip(TOOLS, own, strict=True):
                 what = _what(tools, at_once)
-                table.put(SECTION, what, "ms", DAGCALL, own, at_most=2 * base[at_once])
-                table.put(SECTION, what, "ms", BARE, base[at_once])
+                table.put(SECTION, what, "ms", DAGCALL, figure, at_most=2 * base)
+                table.put(SECTION, what, "ms", BARE, base)
     for tools in TOOLS:
         async with servers.fake_airflow(dags=tools) as account, servers.dagcall(account, dags="double_*") as server:
             for at_once in AT_ONCE:
-                own = await cpu_ms_per_call(server, "double_0", at_once)
-                table.put(SECTION, f"{_what(tools, at_once)}, over HTTP to another process", "ms", DAGCALL, own)
+                (figure,) = await ms_per_call([(server, "double_0")], at_once)
+                table.put(SECTION, f"{_what(tools, at_once)}, over HTTP to another process", "ms", DAGCALL, figure)
     table.remark(
         "CPU of the server per call: Airflow answers at once, from the memory of the process that is measured, and "
         f"takes {await own_ms_per_call():.3f} ms of each figure; or, where it says so, over HTTP, in another process. "
@@ -57,14 +57,15 @@ def _doubles(content: dict[str, Any]) -> list[Any]:
     return [content, *content.get("results", {}).values()]
 
 
-async def cpu_ms_per_call(server: Server, tool: str, at_once: int) -> float:
-    """Call a tool many times, never with the same arguments; of several rounds the least counts.
+async def ms_per_call(subjects: Sequence[tuple[Server, str]], at_once: int) -> list[float]:
+    """Call a tool of each server many times, never with the same arguments; return the CPU per call of each server.
 
-    What else the machine does can only add to it, by taking the caches away.
+    They take turns, for how fast a machine is changes by the minute; and of several rounds the least counts, for what
+    else the machine does can only add to it, by taking the caches away.
     """
     numbers = count(random.randrange(10**12))  # noqa: S311 - no secret
 
-    async def some(calls: int) -> None:
+    async def some(server: Server, tool: str, calls: int) -> None:
         async with await McpConnection.opened(server.port) as connection:
             for _ in range(calls):
                 n = next(numbers)
@@ -72,15 +73,14 @@ async def cpu_ms_per_call(server: Server, tool: str, at_once: int) -> float:
                 if {"double": 2 * n} not in _doubles(result.get("structuredContent", {})):
                     raise RuntimeError(f"a call failed: {result}")
 
-    async def calls(total: int) -> None:
+    async def ms(server: Server, tool: str, calls: int) -> float:
+        before = cpu_seconds(server.pid)
         async with asyncio.TaskGroup() as group:
             for _ in range(at_once):
-                group.create_task(some(total // at_once))
+                group.create_task(some(server, tool, calls // at_once))
+        return (cpu_seconds(server.pid) - before) * 1000 / (calls // at_once * at_once)
 
-    async def ms_per_call() -> float:
-        before = cpu_seconds(server.pid)
-        await calls(CALLS)
-        return (cpu_seconds(server.pid) - before) * 1000 / (CALLS // at_once * at_once)
-
-    await calls(WARM_UP)
-    return min([await ms_per_call() for _ in range(ROUNDS)])
+    for subject in subjects:
+        await ms(*subject, WARM_UP)
+    rounds = [[await ms(*subject, CALLS) for subject in subjects] for _ in range(ROUNDS)]
+    return [min(figures) for figures in zip(*rounds, strict=True)]
