@@ -219,6 +219,9 @@ class _File(WatchedFileHandler):
 
         return TextIOWrapper(open(self.baseFilename, "ab", opener=private), encoding=self.encoding)
 
+    def format(self, record: logging.LogRecord) -> str:
+        return str(record.msg)  # which is the line
+
     def emit(self, record: logging.LogRecord) -> None:
         try:
             super().emit(record)
