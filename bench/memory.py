@@ -24,6 +24,8 @@ AT_A_TIME = 250
 PROBES = 200
 PROBE_PAUSE_SECONDS = 0.02
 REACH_SECONDS = 240.0
+LIMITS = httpx.Limits(keepalive_expiry=1.0)
+"""Else httpx keeps a connection for as long as uvicorn does, and may use it in the moment in which that lets it go."""
 SECTION = "Calls that wait, Airflow in memory"
 
 CountWaiting = Callable[[], Awaitable[int]]
@@ -37,7 +39,7 @@ async def measure(table: Table, servers: Servers) -> None:
         runs_of(account) as count,
     ):
         await fill(table, DAGCALL, server, count)
-    async with servers.bare() as server, httpx.AsyncClient(trust_env=False, timeout=60) as http:
+    async with servers.bare() as server, httpx.AsyncClient(trust_env=False, timeout=60, limits=LIMITS) as http:
 
         async def waiting() -> int:
             return int((await http.get(f"http://{HOST}:{server.port}/health")).json()["waiting"])
@@ -146,7 +148,7 @@ def raise_file_limit() -> None:
 @asynccontextmanager
 async def runs_of(account: dict[str, Any]) -> AsyncIterator[CountWaiting]:
     """Give what counts the runs in an Airflow."""
-    async with httpx.AsyncClient(base_url=account["url"], trust_env=False, timeout=60) as http:
+    async with httpx.AsyncClient(base_url=account["url"], trust_env=False, timeout=60, limits=LIMITS) as http:
         user = {"username": account["username"], "password": account["password"]}
         token = (await http.post("/auth/token", json=user)).raise_for_status().json()["access_token"]
         http.headers["Authorization"] = f"Bearer {token}"

@@ -17,7 +17,7 @@ YOUNG = (500, 1)
 """A search among the young whenever there are so many more, and after more of these one among those a bit older.
 
 With Python's own 700 and 10 it is 33,000 objects at a time while ten thousand calls wait, for where each makes new ones
-and drops old ones their number hardly grows; so it is YOUNG_OBJECTS. With fewer than 500 each call would start one.
+and drops old ones their number hardly grows; so it is 6,000. With a threshold of 200 each single call would start one.
 """
 NEVER = 2**31 - 1
 IS_INCREMENTAL = sys.version_info >= (3, 14)
