@@ -14,8 +14,8 @@ from bench.servers import Server, Servers
 from bench.table import BARE, DAGCALL, Table
 
 WARM_UP = 100
-CALLS = 640
-ROUNDS = 5
+CALLS = 160
+ROUNDS = 20
 AT_ONCE = (1, 16)
 TOOLS = (1, 500)
 SECTION = "CPU of the server per call, Airflow at once"
