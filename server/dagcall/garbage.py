@@ -13,12 +13,16 @@ from contextlib import asynccontextmanager, contextmanager
 FULL_SEARCH_SHARE = 1 / 200
 """Of the time, at most, goes into full searches: so rarely does a request meet one."""
 LEAST_PAUSE_SECONDS = 2.0
-YOUNG = (500, 1)
+YOUNG_OF_MANY = (500, 1)
 """A search among the young whenever there are so many more, and after more of these one among those a bit older.
 
 With Python's own 700 and 10 it is 33,000 objects at a time while ten thousand calls wait, for where each makes new ones
 and drops old ones their number hardly grows; so it is 6,000. With a threshold of 200 each single call would start one.
 """
+YOUNG_OF_FEW = (10_000, 5)
+"""Likewise, where few calls wait: searches are short then anyway, and so many would take a tenth of a call's CPU."""
+MANY_SECONDS = 0.05
+"""A full search that takes so long goes through many objects: two hundred waiting calls, or so."""
 NEVER = 2**31 - 1
 IS_INCREMENTAL = sys.version_info >= (3, 14)
 """Whether Python itself searches in small steps, and takes thresholds to mean something else."""
@@ -38,18 +42,29 @@ def loading() -> Iterator[None]:
         gc.enable()
 
 
+def search_all() -> bool:
+    """Search all objects, if any have grown old since that was done last; say whether that is so."""
+    if not gc.get_count()[2]:
+        return False
+    gc.collect()
+    return True
+
+
 @asynccontextmanager
-async def searched_sparingly() -> AsyncIterator[None]:
+async def searched_sparingly(search: Callable[[], bool] = search_all) -> AsyncIterator[None]:
     """Search all objects as seldom as a search takes long, instead of whenever their number has grown by a quarter.
 
     With ten thousand waiting calls a full search takes more than two seconds.
+
+    Args:
+        search: searches all objects, and says whether it had to; for tests.
     """
     if IS_INCREMENTAL:
         yield
         return
     own = gc.get_threshold()
-    gc.set_threshold(*YOUNG, NEVER)
-    searching = asyncio.create_task(search_sparingly(), name="search for garbage")
+    gc.set_threshold(*YOUNG_OF_MANY, NEVER)
+    searching = asyncio.create_task(_search_sparingly(search), name="search for garbage")
     try:
         yield
     finally:
@@ -58,16 +73,13 @@ async def searched_sparingly() -> AsyncIterator[None]:
         gc.set_threshold(*own)
 
 
-def search_all() -> None:
-    """Search all objects, if any have grown old since that was done last."""
-    if gc.get_count()[2]:
-        gc.collect()
-
-
-async def search_sparingly(search: Callable[[], None] = search_all) -> None:
+async def _search_sparingly(search: Callable[[], bool]) -> None:
     """Search, and then wait for as much longer as the share says, for ever."""
     now = asyncio.get_running_loop().time
     while True:
         began = now()
-        search()
-        await asyncio.sleep(max((now() - began) / FULL_SEARCH_SHARE, LEAST_PAUSE_SECONDS))
+        has_searched = search()
+        took = now() - began
+        if has_searched:
+            gc.set_threshold(*(YOUNG_OF_FEW if took < MANY_SECONDS else YOUNG_OF_MANY), NEVER)
+        await asyncio.sleep(max(took / FULL_SEARCH_SHARE, LEAST_PAUSE_SECONDS))

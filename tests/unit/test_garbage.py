@@ -6,7 +6,7 @@ import gc
 import pytest
 
 from dagcall import garbage
-from dagcall.garbage import LEAST_PAUSE_SECONDS, search_sparingly, searched_sparingly
+from dagcall.garbage import LEAST_PAUSE_SECONDS, YOUNG_OF_FEW, YOUNG_OF_MANY, searched_sparingly
 from tests.unit.virtual_time import VirtualTimeLoop
 
 
@@ -18,6 +18,7 @@ class Circle:
 
 
 @pytest.mark.virtual_time
+@pytest.mark.skipif(garbage.IS_INCREMENTAL, reason="Python searches in small steps by itself")
 @pytest.mark.parametrize(
     ("search_seconds", "pause_seconds"), [(0.001, LEAST_PAUSE_SECONDS), (0.05, 10.0), (2.5, 500.0)]
 )
@@ -28,14 +29,34 @@ async def test_the_longer_a_search_takes_the_later_the_next_one_comes(
     assert isinstance(loop, VirtualTimeLoop)
     begun = []
 
-    def search() -> None:
+    def search() -> bool:
         begun.append(loop.time())
         loop.idle(search_seconds)
+        return True
 
-    searching = asyncio.create_task(search_sparingly(search))
-    await asyncio.sleep(1.5 * (search_seconds + pause_seconds))
-    searching.cancel()
+    async with searched_sparingly(search):
+        await asyncio.sleep(1.5 * (search_seconds + pause_seconds))
     assert begun == pytest.approx([0.0, search_seconds + pause_seconds])
+
+
+@pytest.mark.virtual_time
+@pytest.mark.skipif(garbage.IS_INCREMENTAL, reason="Python searches in small steps by itself")
+async def test_the_young_are_searched_the_seldomer_the_fewer_things_there_are() -> None:
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualTimeLoop)
+    searches = iter([0.2, None, 0.001, None, 0.2])
+    thresholds = []
+
+    def search() -> bool:
+        thresholds.append(gc.get_threshold()[:2])
+        seconds = next(searches, None)
+        loop.idle(seconds or 0)
+        return seconds is not None  # nothing was searched, so nothing is known of how much there is
+
+    async with searched_sparingly(search):
+        await asyncio.sleep(100)
+
+    assert thresholds[:6] == [YOUNG_OF_MANY, YOUNG_OF_MANY, YOUNG_OF_MANY, YOUNG_OF_FEW, YOUNG_OF_FEW, YOUNG_OF_MANY]
 
 
 @pytest.mark.virtual_time
