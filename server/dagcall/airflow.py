@@ -23,7 +23,7 @@ from dagcall.model import Dag, DagSummary, Json, LogEvent, Run, RunState, Task, 
 from dagcall.questions import MAY_WAIT_FOR_PEOPLE, Question, Response, is_open
 from dagcall.releases import BULK_RUNS, OLDEST, RESULTS_THROUGH_WAIT, known_states, version_in
 from dagcall.rest import PARSE_ERRORS, READ_ATTEMPTS, READ_SECONDS, AirflowRest
-from dagcall.transport import Stream
+from dagcall.transport import Query, Stream
 
 TASK_INSTANCE_LIST = "dags/~/dagRuns/~/taskInstances/list"
 
@@ -123,7 +123,7 @@ class AirflowApi:
 
     async def fetch_dags(self, query: DagQuery) -> tuple[DagSummary, ...]:
         """Return the dags that fit, stale ones left out, sorted by id; as many pages as it takes."""
-        asked: dict[str, Any] = {"order_by": "dag_id", "exclude_stale": True}
+        asked: dict[str, str | bool] = {"order_by": "dag_id", "exclude_stale": True}
         if query.tag is not None:
             asked["tags"] = query.tag
         if query.dag_id_like is not None:
@@ -203,7 +203,7 @@ class AirflowApi:
         `run_id_pattern` is ILIKE in every version, and unknown to be so exact: the answer is filtered again here.
         """
         path = "dags/~/dagRuns"
-        query = {"run_id_pattern": run_id_prefix, "order_by": "-run_after", "limit": PAGE}
+        query: Query = {"run_id_pattern": run_id_prefix, "order_by": "-run_after", "limit": PAGE}
         answer = await self._rest.get(path, purpose=Purpose.TRIGGER, query=query)
         runs = self._rest.parsed(lambda data: [Run.from_json(run) for run in data["dag_runs"]], answer, path)
         return tuple(run for run in runs if run.dag_id == dag_id and run.run_id.startswith(run_id_prefix))
@@ -296,10 +296,10 @@ class AirflowApi:
             AirflowUnreachable, AirflowNotFound, AirflowRefused: as everywhere; also while streaming.
         """
         path = f"{run_path(dag_id, run_id)}/wait"
-        query: dict[str, Any] = {"interval": interval_seconds}
-        has_results = result_task_ids is not None and await self.version() >= RESULTS_THROUGH_WAIT
-        if has_results:
-            query["result"] = result_task_ids
+        query: Query = {"interval": interval_seconds}
+        has_results = False
+        if result_task_ids is not None and await self.version() >= RESULTS_THROUGH_WAIT:
+            query, has_results = {**query, "result": result_task_ids}, True
 
         def parse(text: str) -> tuple[RunState, dict[str, Json] | None]:
             data = json.loads(text)
@@ -370,7 +370,7 @@ class AirflowApi:
         # Airflow filters by one run or not at all: where there are several, the answer is filtered again here.
         path = f"{run_path(*next(iter(runs))) if len(runs) == 1 else 'dags/~/dagRuns/~'}/hitlDetails"
         states = known_states(await self.version(), MAY_WAIT_FOR_PEOPLE)
-        query = {"response_received": False, "state": states, "order_by": "created_at"}
+        query: Query = {"response_received": False, "state": states, "order_by": "created_at"}
 
         def parse(data: Any) -> Question | None:
             return Question.from_json(data, ui_url=self._ui_url) if is_open(data) else None

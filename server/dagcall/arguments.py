@@ -13,6 +13,11 @@ MAX_BYTES = 1_048_576
 MAX_DEPTH = 100
 """Levels of arrays and objects. PostgreSQL and every JSON parser on the way have a limit; this is below all of them."""
 
+# `json.dumps` makes an encoder for each text that is not quite as it makes them.
+canonical: Callable[[Json], str] = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
+"""Returns the JSON text of arguments, the same for equal ones whatever the order of their names."""
+_as_sent: Callable[[Json], str] = json.JSONEncoder(allow_nan=False, ensure_ascii=False).encode
+
 
 def transport_problems(arguments: Mapping[str, Json], max_bytes: int = MAX_BYTES) -> Iterator[str]:
     """Find what no JSON document in a PostgreSQL database can hold, before anything tries to.
@@ -25,7 +30,7 @@ def transport_problems(arguments: Mapping[str, Json], max_bytes: int = MAX_BYTES
         yield f"the arguments are nested more than {MAX_DEPTH} levels deep"
         return
     try:
-        text = json.dumps(arguments, allow_nan=False, ensure_ascii=False)
+        text = _as_sent(arguments)
         size = len(text.encode())
     except UnicodeEncodeError:
         yield "the arguments hold half of a surrogate pair, which is not text"

@@ -34,6 +34,7 @@ logger = logging.getLogger(__name__)
 MAX_ARGUMENTS = 20_000
 MAX_TEXT = 300
 ArgumentsAs = Literal["digest", "full", "none"]
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=str).encode
 
 
 @dataclass(slots=True)
@@ -98,7 +99,7 @@ class Audit:
         self._write = write
         self._arguments = arguments
         self._masker = masker
-        self._key = key
+        self._keyed = hmac.new(key, digestmod="sha256")
         self._wall_clock = wall_clock
 
     @contextmanager
@@ -162,12 +163,13 @@ class Audit:
         if self._arguments == "none":
             return {}
         try:
-            text = json.dumps(arguments, sort_keys=True, separators=(",", ":"), default=str)
+            text = _encode(arguments)
         except (RecursionError, TypeError, ValueError):  # too deep, or a number of too many digits: refused anyway
             return {"arguments": "(no JSON)"}
         if self._arguments == "digest":
-            digest = hmac.digest(self._key, text.encode(), "sha256").hex()
-            return {"arguments_digest": f"hmac-sha256:{digest}"}
+            keyed = self._keyed.copy()
+            keyed.update(text.encode())
+            return {"arguments_digest": f"hmac-sha256:{keyed.hexdigest()}"}
         masked = self._masker.masked(text)
         return {"arguments": masked if len(masked) <= MAX_ARGUMENTS else f"{masked[:MAX_ARGUMENTS]}… (cut)"}
 

@@ -9,7 +9,7 @@ beside it as `omitted`, a list of `{"path": "/rows", "what": "items 20 to 9,999 
 import json
 import re
 from bisect import bisect_right
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
@@ -84,9 +84,8 @@ _MEASURES = (
 )
 
 
-def json_text(value: Json) -> str:
-    """Return the value as JSON text."""
-    return json.dumps(value, ensure_ascii=False, allow_nan=False)
+json_text: Callable[[Json], str] = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
+"""Returns the value as JSON text."""
 
 
 def json_size(value: Json) -> int:

@@ -8,8 +8,7 @@ waits is let in by what it is for, and among triggers each caller and tool in tu
 import asyncio
 import math
 from collections import Counter, OrderedDict, deque
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from enum import IntEnum
 
 from dagcall.errors import AirflowAway, Busy
@@ -87,9 +86,8 @@ class Gate:
         line = self._waiting[purpose].items()
         return sum(len(theirs) for who, theirs in line if who.rpartition("/")[0] == caller)
 
-    @asynccontextmanager
-    async def place(self, purpose: Purpose, *, who: str = "") -> AsyncIterator[None]:
-        """Wait for a place and hold it.
+    def place(self, purpose: Purpose, *, who: str = "") -> "_Place":
+        """Wait for a place and hold it: `async with gate.place(…)`.
 
         Args:
             purpose: what the request is for.
@@ -99,21 +97,21 @@ class Gate:
             AirflowAway: Airflow is away, and this request is not the one that tries whether it is back.
             Busy: the line is full.
         """
+        return _Place(self, purpose, who)
+
+    async def enter(self, purpose: Purpose, who: str) -> float:
+        """Wait for a place and take it; return since when it is held. As `place`, whose first half this is."""
         if self.breaker.is_open and self.breaker.seconds_to_next_try(self._now()) > 0:
             raise self._away()
         if self._is_crowded() or not self._has_place(purpose):
             await self._wait(purpose, who)
         else:
             self._inside[purpose] += 1
-        started = self._now()
-        try:
-            if not self.breaker.allows(self._now()):
-                raise self._away()
-            yield
-        finally:
-            if purpose is Purpose.TRIGGER:
-                self._trigger_seconds += 0.1 * (self._now() - started - self._trigger_seconds)
+        now = self._now()
+        if not self.breaker.allows(now):
             self.leave(purpose)
+            raise self._away()
+        return now
 
     def try_enter(self, purpose: Purpose) -> bool:
         """Take a place if there is one now; whoever took it gives it back with `leave`."""
@@ -122,8 +120,15 @@ class Gate:
         self._inside[purpose] += 1
         return True
 
-    def leave(self, purpose: Purpose) -> None:
-        """Give a place back."""
+    def leave(self, purpose: Purpose, *, since: float | None = None) -> None:
+        """Give a place back.
+
+        Args:
+            purpose: what it was for.
+            since: when a request was let in for which it was held; None where there was none.
+        """
+        if purpose is Purpose.TRIGGER and since is not None:
+            self._trigger_seconds += 0.1 * (self._now() - since - self._trigger_seconds)
         self._inside[purpose] -= 1
         self._admit()
 
@@ -193,6 +198,22 @@ class Gate:
             _drop_those_who_left(line)
             if line:
                 return
+
+
+class _Place:
+    """A place in the gate, held for as long as a block lasts; a generator would take four times as long."""
+
+    __slots__ = ("_gate", "_purpose", "_since", "_who")
+
+    def __init__(self, gate: Gate, purpose: Purpose, who: str) -> None:
+        self._gate, self._purpose, self._who = gate, purpose, who
+        self._since = 0.0
+
+    async def __aenter__(self) -> None:
+        self._since = await self._gate.enter(self._purpose, self._who)
+
+    async def __aexit__(self, *_: object) -> None:
+        self._gate.leave(self._purpose, since=self._since)
 
 
 def _next_in_turn(line: OrderedDict[str, deque[asyncio.Future[None]]]) -> asyncio.Future[None]:

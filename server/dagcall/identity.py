@@ -17,6 +17,7 @@ import re
 from collections.abc import Mapping
 from functools import lru_cache
 
+from dagcall.arguments import canonical
 from dagcall.model import Json
 
 PREFIX = "mcp__"
@@ -41,7 +42,7 @@ class Identity:
     """
 
     def __init__(self, secret: bytes) -> None:
-        self._secret = secret
+        self._keyed = hmac.new(secret, digestmod="sha256")
         self._owner = lru_cache(maxsize=OWNERS)(lambda caller: self._hash(OWNER_LENGTH, "owner", caller))
 
     def owner(self, caller: str) -> str:
@@ -54,8 +55,7 @@ class Identity:
 
     def family(self, caller: str, tool: str, arguments: Mapping[str, Json]) -> str:
         """Return what the run ids of all identical calls of a caller begin with; a number comes behind it."""
-        text = json.dumps(arguments, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-        return f"{PREFIX}{self.owner(caller)}_{self._hash(KEY_LENGTH, 'call', caller, tool, text)}_"
+        return f"{PREFIX}{self.owner(caller)}_{self._hash(KEY_LENGTH, 'call', caller, tool, canonical(arguments))}_"
 
     def owns(self, caller: str, run_id: str) -> bool:
         """Say whether a caller's call made this run id."""
@@ -64,11 +64,15 @@ class Identity:
 
     def key_for(self, purpose: str) -> bytes:
         """Return a key of 32 bytes that every replica with the same secret has, and that serves nothing else."""
-        return hmac.digest(self._secret, json.dumps(["key for", purpose]).encode(), "sha256")
+        return self._digest("key for", purpose)
 
     def _hash(self, length: int, *parts: str) -> str:
-        digest = hmac.digest(self._secret, json.dumps(parts).encode(), "sha256")
-        return base64.b32encode(digest[:BYTES]).decode().lower()[:length]
+        return base64.b32encode(self._digest(*parts)[:BYTES]).decode().lower()[:length]
+
+    def _digest(self, *parts: str) -> bytes:
+        keyed = self._keyed.copy()  # a third of what it takes to begin with the key
+        keyed.update(json.dumps(parts).encode())
+        return keyed.digest()
 
 
 def run_id_in(text: str) -> str | None:

@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 from dagcall.gate import Purpose
 from dagcall.rest import READ_ATTEMPTS, AirflowRest
+from dagcall.transport import Query
 
 PAGE = 100
 BATCH_PAGE = 1000
@@ -43,7 +44,7 @@ def task_path(dag_id: str, run_id: str, task_id: str) -> str:
 async def all_pages(
     rest: AirflowRest,
     path: str,
-    query: Mapping[str, Any],
+    query: Query,
     key: str,
     parse: Callable[[Any], _T],
     *,
@@ -61,7 +62,7 @@ async def all_pages(
     """
     found: list[_T] = []
     while True:
-        paged = {**query, "limit": PAGE, "offset": len(found)}
+        paged: Query = {**query, "limit": PAGE, "offset": len(found)}
         answer = await rest.get(path, purpose=purpose, query=paged)
         page, total = rest.parsed(
             lambda data: ([parse(item) for item in data[key]], int(data["total_entries"])), answer, path

@@ -26,7 +26,7 @@ class RunState(StrEnum):
     @property
     def is_final(self) -> bool:
         """Whether the run has ended. A person may still clear it, which sets it to queued again."""
-        return self in {RunState.SUCCESS, RunState.FAILED}
+        return self is RunState.SUCCESS or self is RunState.FAILED
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,6 +17,6 @@ def version_in(text: str) -> tuple[int, ...]:
     return tuple(int(part) for part in re.findall(r"\d+", text)[:3])
 
 
-def known_states(version: tuple[int, ...], states: Iterable[str]) -> list[str]:
+def known_states(version: tuple[int, ...], states: Iterable[str]) -> tuple[str, ...]:
     """Return those of a task's states that a version can be asked for, sorted; it refuses to be asked for another."""
-    return sorted(state for state in states if state != "awaiting_input" or version >= AWAITING_INPUT)
+    return tuple(sorted(state for state in states if state != "awaiting_input" or version >= AWAITING_INPUT))

@@ -26,7 +26,7 @@ from dagcall.errors import (
     AirflowUnreachable,
 )
 from dagcall.gate import MAX_ANSWER_BYTES, Gate, Purpose
-from dagcall.transport import Answer, Stream, Transport
+from dagcall.transport import Answer, Query, Stream, Transport
 
 READ_SECONDS = 15.0
 """An Airflow at rest answers within 40 ms; one that is starved of database connections takes 30 s to say 500."""
@@ -61,6 +61,7 @@ class AirflowRest:
     ) -> None:
         self.url = url.rstrip("/")
         self.gate = gate
+        self._reported = _Reported(gate)
         self._credentials = credentials
         self._http = Transport(
             url,
@@ -79,7 +80,7 @@ class AirflowRest:
         path: str,
         *,
         purpose: Purpose,
-        query: Mapping[str, Any] | None = None,
+        query: Query | None = None,
         is_anonymous: bool = False,
         parse: Callable[[str], Any] = json.loads,
         attempts: int = READ_ATTEMPTS,
@@ -146,7 +147,7 @@ class AirflowRest:
         return True if error.retry_after_seconds is None else error.retry_after_seconds
 
     async def stream(
-        self, path: str, *, query: Mapping[str, Any], silence_seconds: float, parse: Callable[[str], _T]
+        self, path: str, *, query: Query, silence_seconds: float, parse: Callable[[str], _T]
     ) -> Stream[_T]:
         """Ask for an answer that comes line by line. The caller holds a place in the gate (`Purpose.STREAM`).
 
@@ -157,7 +158,7 @@ class AirflowRest:
             parse: what becomes of a line.
         """
         headers = await _authorization(self._credentials)
-        with _reported(self.gate):
+        with self._reported:
             answer = await self._http.stream(
                 f"{API}{path}",
                 headers=headers,
@@ -191,7 +192,7 @@ class AirflowRest:
         path: str,
         *,
         purpose: Purpose,
-        query: Mapping[str, Any] | None = None,
+        query: Query | None = None,
         body: Mapping[str, Any] | None = None,
         is_anonymous: bool = False,
         is_question: bool = False,
@@ -206,7 +207,7 @@ class AirflowRest:
 
         async def send() -> Answer:
             async with self.gate.place(purpose, who=who):
-                with _reported(self.gate):
+                with self._reported:
                     answer = await self._http.send(
                         method,
                         f"{API}{path}",
@@ -280,7 +281,7 @@ async def log_in(url: str, username: str, password: str, *, gate: Gate, **networ
     user = {"username": username, "password": password}
     try:
         async with gate.place(Purpose.RESULT):
-            with _reported(gate):
+            with _Reported(gate):
                 answer = await http.send("POST", "/auth/token", headers={}, body=user, is_effect_possible=False)
     finally:
         await http.aclose()
@@ -297,7 +298,7 @@ async def log_in(url: str, username: str, password: str, *, gate: Gate, **networ
         raise AirflowLogInRefused(f"Airflow at {url} did not log in user {username!r}: {reason}") from error
 
 
-class _reported:  # noqa: N801 - reads as a statement: `with _reported(gate)`
+class _Reported:
     """Tells the gate where there is no answer."""
 
     def __init__(self, gate: Gate) -> None:

@@ -193,7 +193,7 @@ class Starter:
         return None
 
     async def _family(self, call: Call, family: str) -> list[Run]:
-        with _nothing_started():
+        with _nothing_started:
             runs = await self._api.fetch_family(call.tool.dag_id, family)
         return [run for run in runs if number_in(run.run_id) is not None]
 
@@ -224,13 +224,13 @@ class Starter:
         """Start the run of an entry, or find it there; say whether it is this call's own."""
         until = self._now() if self._breaker.is_open else min(self._now() + PATIENCE_SECONDS, call.deadline)
         try:
-            with _nothing_started():
+            with _nothing_started:
                 await self._require_can_run(call.tool, until)
                 await self._quotas.admit(call.caller, call.tool, entry.run_id)
         except (TriggerRefused, OverLimit) as refusal:
             if isinstance(refusal, OverLimit) and not self._quotas.may_look(call.caller, call.tool):
                 raise
-            with _nothing_started():
+            with _nothing_started:
                 run = await self._find(call.tool.dag_id, entry.run_id, attempts=ATTEMPTS)
             if run:
                 return self._seen(call, entry, run)
@@ -372,10 +372,15 @@ def _may_settle(error: Exception) -> bool | float:
     return True if error.retry_after_seconds is None else error.retry_after_seconds
 
 
-@contextmanager
-def _nothing_started() -> Iterator[None]:
-    """Say so where Airflow does not answer a question that comes before any trigger."""
-    try:
-        yield
-    except AirflowUnreachable as error:
-        raise AirflowUnreachable(f"Nothing was started: {error}.", is_effect_possible=False) from error
+class _NothingStarted:
+    """Says so where Airflow does not answer a question that comes before any trigger."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
+        if isinstance(error, AirflowUnreachable):
+            raise AirflowUnreachable(f"Nothing was started: {error}.", is_effect_possible=False) from error
+
+
+_nothing_started = _NothingStarted()

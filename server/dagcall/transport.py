@@ -32,7 +32,11 @@ CONNECT_SECONDS = 3.0
 ISSUER_SECONDS = 5.0
 """An MCP client that waits for its first answer for long gives up."""
 _T = TypeVar("_T")
+Query = Mapping[str, str | float | tuple[str, ...]]
+"""What is asked of a path, by name. Several values of one name are a tuple: what URLs say of queries is kept."""
 AGENT = f"dagcall/{version('dagcall')}"
+_SUCCESS, _SERVER_ERROR = range(200, 300), 500
+_json_text = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +56,7 @@ class Answer:
     @property
     def is_success(self) -> bool:
         """2xx."""
-        return HTTPStatus.OK <= self.status < HTTPStatus.MULTIPLE_CHOICES
+        return self.status in _SUCCESS
 
     @property
     def reason(self) -> str:
@@ -62,7 +66,7 @@ class Answer:
     @property
     def is_server_error(self) -> bool:
         """5xx."""
-        return self.status >= HTTPStatus.INTERNAL_SERVER_ERROR
+        return self.status >= _SERVER_ERROR
 
 
 class Stream(Generic[_T]):
@@ -122,6 +126,8 @@ class Transport:
         self._max_answer_bytes = max_answer_bytes
         self._proxy = None if transport else _proxy(url)
         self._http = transport or _connections(url, self._proxy, max_idle_connections, verify)
+        self._translated = _Translated(self.url, is_effect_possible=False)
+        self._translated_change = _Translated(self.url, is_effect_possible=True)
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -133,7 +139,7 @@ class Transport:
         path: str,
         *,
         headers: Mapping[str, str],
-        query: Mapping[str, Any] | None = None,
+        query: Query | None = None,
         body: Any = None,
         is_effect_possible: bool,
     ) -> Answer:
@@ -143,7 +149,7 @@ class Transport:
             method: GET, POST or PATCH.
             path: below the URL, with its first slash; as it stands in a request, so quoted.
             headers: beside those that every request has.
-            query: as httpx takes it.
+            query: what stands behind the path.
             body: to be sent as JSON; None for none.
             is_effect_possible: whether the request changes something where it arrives.
 
@@ -152,7 +158,7 @@ class Transport:
             AirflowAnswerTooLarge: it is longer than what is read.
             AirflowAnswerUnusable: the URL is none.
         """
-        with self._translated(is_effect_possible=is_effect_possible):
+        with self._translated_change if is_effect_possible else self._translated:
             response = await self._sent(
                 method,
                 path,
@@ -170,7 +176,7 @@ class Transport:
         path: str,
         *,
         headers: Mapping[str, str],
-        query: Mapping[str, Any],
+        query: Query,
         silence_seconds: float,
         read: Callable[[str], _T],
     ) -> Answer | Stream[_T]:
@@ -179,7 +185,7 @@ class Transport:
         Args:
             path: below the URL, with its first slash.
             headers: beside those that every request has.
-            query: as httpx takes it.
+            query: likewise.
             silence_seconds: how long no line at all is still normal.
             read: what becomes of a line.
 
@@ -187,7 +193,7 @@ class Transport:
             AirflowUnreachable, AirflowAnswerTooLarge: as of `send`.
         """
         accept = "application/x-ndjson", "identity"
-        with self._translated(is_effect_possible=False):
+        with self._translated:
             response = await self._sent(
                 "GET", path, accept=accept, headers=headers, read_seconds=silence_seconds, query=query
             )
@@ -204,11 +210,11 @@ class Transport:
         accept: tuple[str, str],
         headers: Mapping[str, str],
         read_seconds: float,
-        query: Mapping[str, Any] | None,
+        query: Query | None,
         body: Any = None,
     ) -> httpx.Response:
         seconds = {"connect": CONNECT_SECONDS, "read": read_seconds, "write": read_seconds, "pool": None}
-        target = path if query is None else f"{path}?{httpx.QueryParams(query)}"
+        target = path if query is None else f"{path}?{_encoded(tuple(query.items()))}"
         url, host, prefix = _address(self.url)
         extensions: dict[str, Any] = {"timeout": seconds}
         if self._proxy is None:  # parsing each URL is 4 % of what a call takes
@@ -217,7 +223,7 @@ class Transport:
             url = httpx.URL(f"{self.url}{target}")
         content = b""
         if body is not None:
-            content = json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+            content = _json_text(body).encode()
         request = httpx.Request(
             method,
             url,
@@ -240,7 +246,7 @@ class Transport:
         return bytes(content)
 
     async def _lines(self, response: httpx.Response, path: str) -> AsyncIterator[str]:
-        with self._translated(is_effect_possible=False):
+        with self._translated:
             line = bytearray()
             async for chunk in _chunks(response):
                 # Only where Airflow ends a line: httpx's own lines end at every line end that Unicode knows.
@@ -264,9 +270,6 @@ class Transport:
                 f"Airflow at {self.url} answered {path} with more than the "
                 f"{self._max_answer_bytes:,} bytes that dagcall reads (airflow.max_answer_bytes)"
             )
-
-    def _translated(self, *, is_effect_possible: bool) -> "_translated":
-        return _translated(self.url, is_effect_possible=is_effect_possible)
 
 
 class IssuerHttp:
@@ -321,7 +324,7 @@ class IssuerHttp:
         return content
 
 
-class _translated:  # noqa: N801 - reads as a statement: `with _translated(…)`
+class _Translated:
     """Turns what the transport raises into ours, once, here."""
 
     def __init__(self, url: str, *, is_effect_possible: bool) -> None:
@@ -356,7 +359,7 @@ class _translated:  # noqa: N801 - reads as a statement: `with _translated(…)`
 
 def _chunks(response: httpx.Response) -> AsyncIterator[bytes]:
     """Return the content as it comes; what nobody encoded needs none of httpx's decoders, nor the two loops around."""
-    if "Content-Encoding" in response.headers:
+    if any(name.lower() == b"content-encoding" for name, _ in response.headers.raw):
         return response.aiter_bytes()
     return aiter(_stream(response))
 
@@ -364,6 +367,12 @@ def _chunks(response: httpx.Response) -> AsyncIterator[bytes]:
 def _stream(response: httpx.Response) -> httpx.AsyncByteStream:
     assert isinstance(response.stream, httpx.AsyncByteStream)  # noqa: S101 - a transport that is not async gives another
     return response.stream
+
+
+@lru_cache(maxsize=1024)
+def _encoded(query: tuple[tuple[str, str | float | tuple[str, ...]], ...]) -> str:
+    """Return a query as it stands in a URL, made once for all that are alike: it is a fiftieth of what a call takes."""
+    return str(httpx.QueryParams(dict(query)))
 
 
 @lru_cache(maxsize=1024)

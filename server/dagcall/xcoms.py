@@ -1,13 +1,13 @@
 """The XComs that a run has stored under `return_value`: all at once from Airflow 3.3, one by one below."""
 
 import json
-from typing import Any
 
 from dagcall.errors import AirflowNotFound, AirflowUnreachable
 from dagcall.gate import Purpose
 from dagcall.listings import all_pages, run_path, task_path
 from dagcall.model import Json, RunState
 from dagcall.rest import AirflowRest
+from dagcall.transport import Query
 
 
 async def fetch_results(
@@ -26,9 +26,7 @@ async def fetch_results(
         missing, so an empty answer may also mean that the dag declares no result.
     """
     path = f"{run_path(dag_id, run_id)}/wait"
-    query: dict[str, Any] = {"interval": 1}
-    if task_ids is not None:
-        query["result"] = list(task_ids)
+    query: Query = {"interval": 1} if task_ids is None else {"interval": 1, "result": task_ids}
     lines = await rest.get(path, purpose=Purpose.RESULT, query=query, parse=_json_lines)
     last = rest.parsed(json.loads, lines[-1] if lines else "", path)
     if not isinstance(last, dict) or not RunState(last.get("state", "queued")).is_final:

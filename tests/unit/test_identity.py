@@ -69,3 +69,12 @@ def test_a_secret_that_follows_from_a_password_makes_trying_passwords_slow() -> 
     assert len(first) == 32
     assert first == secret(f"guessed at {began}")
     assert len({first, secret("other"), secret("other", "somebody else")}) == 3
+
+
+def test_run_ids_stay_as_they_are_from_release_to_release() -> None:
+    """A call that is repeated after an upgrade has to find its run."""
+    family = OURS.family("local", "double", {"b": [1, "é"], "a": None})
+
+    assert family == "mcp__s6a2tb6ake_cvue2shoy36lyoyywk4dooghxo_"
+    assert OURS.run_id_of_key("local", "double", "order-7") == "mcp__s6a2tb6ake_fcuqjarrwmpvpvlqtnxr3kb6jy"
+    assert OURS.key_for("request state").hex().startswith("d6f0fe2d4b0deb3e")

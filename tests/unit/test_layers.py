@@ -36,7 +36,7 @@ ALLOWED = {
     "callers": {"model", "prose"},
     "keys": {"callers", "errors"},
     "pressure": set(),
-    "identity": {"model"},
+    "identity": {"arguments", "model"},
     "ledger": set(),
     "delivery": {"ledger"},
     "gate": {"errors", "pressure"},
@@ -51,8 +51,8 @@ ALLOWED = {
     "admission": {"callers", "delivery", "errors", "keys", "tokens", "wording"},
     "accounts": {"callers", "credentials", "errors", "rights"},
     "releases": set(),
-    "listings": {"gate", "rest"},
-    "xcoms": {"errors", "gate", "listings", "model", "rest"},
+    "listings": {"gate", "rest", "transport"},
+    "xcoms": {"errors", "gate", "listings", "model", "rest", "transport"},
     "surroundings": {"gate", "listings", "model", "rest"},
     "airflow": {
         *(
