@@ -49,6 +49,7 @@ class Answering:
     """Waits for runs and reads what they came to."""
 
     def __init__(self, api: AirflowApi, waiter: Waiter, outcomes: Outcomes, dossiers: Dossiers) -> None:
+        self._now = asyncio.get_running_loop().time
         self._api = api
         self._waiter = waiter
         self._outcomes = outcomes
@@ -64,9 +65,6 @@ class Answering:
     async def aclose(self) -> None:
         """Stop looking into runs."""
         await self._insight.aclose()
-
-    def _now(self) -> float:
-        return asyncio.get_running_loop().time()
 
     async def answer(self, tool: Tool, run: Run, listener: Listener) -> Answer:
         """Wait for a run, and return what comes of it, or what is known of it when the wait is over.

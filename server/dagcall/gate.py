@@ -44,7 +44,7 @@ class Gate:
     Args:
         limit: how many at most.
         queue: how many triggers may wait in line.
-        now: a monotonic clock, in seconds.
+        now: a monotonic clock, in seconds; the running loop's where none is given.
     """
 
     def __init__(
@@ -52,7 +52,7 @@ class Gate:
     ) -> None:
         self._limit = Limit(limit)
         self._queue = queue
-        self._now = now or (lambda: asyncio.get_running_loop().time())
+        self._now = now or asyncio.get_running_loop().time
         self.breaker = Breaker()
         self.retries = RetryBudget()
         self._inside: Counter[Purpose] = Counter()

@@ -35,6 +35,7 @@ from mcp_types import (
     SubscriptionsListenResult,
 )
 from mcp_types import Tool as WireTool
+from opentelemetry.trace import ProxyTracerProvider, get_tracer_provider
 
 from dagcall.accounts import Accounts
 from dagcall.announcements import Announcements
@@ -136,6 +137,8 @@ class McpServer:
             cache_hints={"tools/list": CacheHint(ttl_ms=int(cache_seconds * 1000), scope="private")},
             get_tool_input_schema=self._input_schema,
         )
+        if isinstance(get_tracer_provider(), ProxyTracerProvider):  # nobody collects spans
+            self.sdk.middleware.clear()  # the SDK's own, which makes a span for each message
         self.sdk.add_request_handler("tools/call", CallToolRequestParams, self._call_tool)
         remember = self._announcements.remember_session
         self.sdk.add_notification_handler("notifications/initialized", NotificationParams, remember)

@@ -39,7 +39,7 @@ class Progress:
 
     def entered(self, stage: str) -> None:
         """Take note of what is going on."""
-        if stage != self._stage:
+        if self._is_wanted and stage != self._stage:
             self._stage = stage
             self._changed.set()
 

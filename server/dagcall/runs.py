@@ -73,6 +73,7 @@ class Runs:
         quotas: Quotas | None = None,
         wall_clock: Callable[[], datetime] | None = None,
     ) -> None:
+        self._now = asyncio.get_running_loop().time
         clock = wall_clock or (lambda: datetime.now(UTC))  # noqa: TID251 - the real one, but for tests
         self._api = api
         self._identity = identity
@@ -345,9 +346,6 @@ class Runs:
         await self._leaving.aclose()
         await self._answering.aclose()
         await self._receipts.aclose()
-
-    def _now(self) -> float:
-        return asyncio.get_running_loop().time()
 
     def _joined(self, run_id: str) -> Entry:
         """Count one more caller among those who wait for a run."""

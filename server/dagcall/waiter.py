@@ -126,7 +126,7 @@ class Waiter:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self.api = api
-        self._now = now or (lambda: asyncio.get_running_loop().time())
+        self._now = now or asyncio.get_running_loop().time
         self._sleep = sleep
         self._watches: dict[RunKey, _Watch] = {}
         self._polled = _Polled()
