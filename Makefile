@@ -9,7 +9,7 @@ UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 UV_REQUIREMENTS := server/dagcall/demo/uv.txt
 RUN := $(UV) run --frozen --no-sync
 
-.PHONY: help install demo test check unit format overload pin bench build clean
+.PHONY: help install demo test check format overload pin bench build clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -30,17 +30,20 @@ install: .venv/.ready ## make .venv, ready for work
 demo: .venv/.ready ## a real Airflow with example dags, and dagcall in front of it (Ctrl-C stops both)
 	@$(RUN) dagcall demo $(ARGS)
 
-test: check ## every test, real Airflow included (25 minutes on 2 cores)
+# Folders of tests with an Airflow of their own run side by side; within a folder the tests come one after the other.
+test: check ## every test, real Airflow included (20 minutes on 2 cores)
 	@echo "contract: the same questions to the fake Airflow and to the API of Airflow 3.1.8, 3.2.2 and 3.3.2"
 	@echo "e2e: 'dagcall demo' with a real Airflow 3.3.2, called over HTTP and stdio; packaging: wheel and sdist"
-	@$(RUN) pytest --ignore tests/unit --durations=10 $(ARGS)
+	@$(RUN) pytest --ignore tests/unit --durations=10 --numprocesses 2 --dist loadgroup $(ARGS)
 
-check: .venv/.ready ## format, lint, types, unit tests (a good minute)
+check: .venv/.ready ## format, lint, types, unit tests (a minute)
 	@$(UV) lock --check --quiet
 	@$(RUN) ruff format --check --quiet
 	@$(RUN) ruff check --quiet
 	@$(RUN) mypy
-	@$(RUN) coverage run -m pytest tests/unit -q
+	@$(RUN) coverage erase
+	@$(RUN) coverage run -m pytest tests/unit -q --numprocesses auto
+	@$(RUN) coverage combine --quiet
 	@$(RUN) coverage report
 
 overload: .venv/.ready ## a hundred calls while somebody else overruns Airflow (1 to 4 minutes; wants a quiet machine)
@@ -62,4 +65,4 @@ build: .venv/.ready ## wheel and sdist in dist/
 	@ls dist
 
 clean: ## remove what these commands made here
-	rm -rf .venv .tools dist .coverage .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .tools dist .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
