@@ -72,19 +72,37 @@ class Record:
 
     async def xcom(self, run: Json) -> Any:
         """Return what the run's task returned."""
-        path = f"/api/v2/dags/{run['dag_id']}/dagRuns/{run['dag_run_id']}/taskInstances/{TASK}/xcomEntries/return_value"
+        path = f"{_path(run)}/taskInstances/{TASK}/xcomEntries/return_value"
         return (await self._http.get(path)).raise_for_status().json()["value"]
 
     async def end(self, run: Json) -> None:
         """End a run of `held` as if its task had returned x + 1."""
-        path = f"/api/v2/dags/{run['dag_id']}/dagRuns/{run['dag_run_id']}"
         xcom = {"key": "return_value", "value": run["conf"]["x"] + 1}
-        (await self._http.post(f"{path}/taskInstances/{TASK}/xcomEntries", json=xcom)).raise_for_status()
+        path = f"{_path(run)}/taskInstances/{TASK}/xcomEntries"
+        (await self._http.post(path, json=xcom)).raise_for_status()
+        await self.set_state(run, "success")
 
-        async def is_set() -> bool:  # Airflow and its scheduler lock each other out now and then: 500, and nothing done
-            return (await self._http.patch(path, json={"state": "success"})).is_success
+    async def set_state(self, run: Json, state: str) -> None:
+        """Set a run by hand."""
+        await self._done(lambda: self._http.patch(_path(run), json={"state": state}))
 
-        await until(is_set)
+    async def clear(self, run: Json) -> None:
+        """Have a run begin anew."""
+        await self._done(lambda: self._http.post(f"{_path(run)}/clear", json={"dry_run": False}))
+
+    async def delete(self, run: Json) -> None:
+        """Delete a run."""
+        await self._done(lambda: self._http.delete(_path(run)))
+
+    async def _done(self, ask: Callable[[], Awaitable[httpx.Response]]) -> None:
+        """Ask until it is done: Airflow and its scheduler lock each other out now and then, then it is 500."""
+
+        async def is_done() -> bool:
+            answer = await ask()
+            assert answer.is_success or answer.is_server_error, answer.text
+            return answer.is_success
+
+        await until(is_done)
 
     async def the_run(self, dag_id: str, x: int) -> Json:
         """Wait for the run that was started with this argument."""
@@ -135,3 +153,7 @@ class Record:
             ]
             yield tasks
             await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _path(run: Json) -> str:
+    return f"/api/v2/dags/{run['dag_id']}/dagRuns/{run['dag_run_id']}"

@@ -14,6 +14,9 @@ from tests.faults.conftest import Mode, Serve, call
 from tests.faults.fault_proxy import Fault, FaultProxy, Loss
 from tests.faults.record import Json, Record, until
 
+MANY = 200
+"""Callers who wait at the same time."""
+
 
 async def all_runs(airflow: Record, first: int, count: int) -> list[Json]:
     """Wait until each of these calls of `held` has its run."""
@@ -37,18 +40,20 @@ def require_handle(answer: CallToolResult, run: Json) -> None:
 async def test_a_stopping_server_answers_everybody_who_waits(airflow: Record, serve: Serve, x: int) -> None:
     server = serve(DAGCALL_SERVER_DRAIN_SECONDS="0.5")
     modes: list[Mode] = ["auto", "legacy"]
-    waiting = [asyncio.create_task(call(server.url, "held", x + number, modes[number % 2])) for number in range(30)]
-    runs = await all_runs(airflow, x, 30)
+    waiting = [asyncio.create_task(call(server.url, "held", x + number, modes[number % 2])) for number in range(MANY)]
+    runs = await all_runs(airflow, x, MANY)
 
     code, _ = await asyncio.to_thread(server.stop)
 
     assert code == 0
     answers = await asyncio.gather(*waiting)
-    by_x = {run["conf"]["x"]: run for run in await all_runs(airflow, x, 30)}
+    by_x = {run["conf"]["x"]: run for run in await all_runs(airflow, x, MANY)}
     assert len(by_x) == len(runs)
     for number, answer in enumerate(answers):
         require_handle(answer, by_x[x + number])
         assert by_x[x + number]["end_date"] is None
+    for run in runs:  # no more than 200 may be active
+        await airflow.delete(run)
 
 
 @pytest.mark.parametrize("revision", [MODERN, LEGACY])
@@ -82,22 +87,22 @@ def answers_of(server: StdioServer, count: int) -> dict[int, CallToolResult]:
     return answers
 
 
-@pytest.mark.parametrize("keyed", [False, True])
+@pytest.mark.parametrize(("keyed", "count"), [(False, MANY), (True, 10)])
 async def test_calls_of_a_killed_server_get_their_runs_from_the_other(
-    airflow: Record, serve: Serve, x: int, *, keyed: bool
+    airflow: Record, serve: Serve, x: int, *, keyed: bool, count: int
 ) -> None:
     killed, other = serve(), serve()
 
     def calls(url: str) -> list[asyncio.Task[CallToolResult]]:
-        keys: list[dict[str, Any]] = [{"idempotency_key": f"k{x + number}"} if keyed else {} for number in range(10)]
+        keys: list[dict[str, Any]] = [{"idempotency_key": f"k{x + number}"} if keyed else {} for number in range(count)]
         return [asyncio.create_task(call(url, "held", x + number, **key)) for number, key in enumerate(keys)]
 
     waiting = calls(killed.url)
-    await all_runs(airflow, x, 10)
+    await all_runs(airflow, x, count)
     killed.process.send_signal(signal.SIGKILL)
     await asyncio.gather(*waiting, return_exceptions=True)
     repeated = calls(other.url)
-    for run in await all_runs(airflow, x, 10):
+    for run in await all_runs(airflow, x, count):
         await airflow.end(run)
 
     for number, calling in enumerate(repeated):
