@@ -73,6 +73,11 @@ class Gate:
         return self._limit.current
 
     @property
+    def streams(self) -> int:
+        """How many streams are let through now."""
+        return self._limit.current // 2
+
+    @property
     def in_flight(self) -> int:
         """How many requests are inside."""
         return self._inside.total()
@@ -164,7 +169,7 @@ class Gate:
         if purpose is Purpose.DISCOVERY:
             share = max(limit // 4, 1)
         elif purpose is Purpose.STREAM:
-            share = limit // 2
+            share = self.streams
         return self.in_flight < limit and self._inside[purpose] < share
 
     async def _wait(self, purpose: Purpose, who: str) -> None:

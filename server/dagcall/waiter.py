@@ -2,8 +2,8 @@
 
 One waiter serves all calls of a process. A few runs are watched each by its own stream of states, which is the fastest;
 the others by one shared question ("which runs of these dags have ended since …?"), whose cost to Airflow does not grow
-with the number of runs. A slow sweep checks that each of them is still unfinished, so that none is ever forgotten:
-neither one whose end the question missed nor one that was deleted.
+with the number of runs. Once few of those are left, they have streams, too. A slow sweep checks that each of them is
+still unfinished, so that none is ever forgotten: neither one whose end the question missed nor one that was deleted.
 
 Many may wait for the same run; it is watched once, and as long as somebody waits for it.
 """
@@ -60,6 +60,8 @@ class _Watch:
     waiting: dict[asyncio.Future[RunState | None], Callable[[RunState], None]] = field(default_factory=dict)
     """Who waits, and whom to tell each state that is seen on the way."""
     stream: asyncio.Task[None] | None = None
+    may_stream: bool = True
+    """False once a stream has ended without the run's end: something is in its way."""
     is_over: bool = False
     """Whether there is nothing left to find out."""
 
@@ -197,10 +199,7 @@ class Waiter:
         key = (run.dag_id, run.run_id)
         watch = _Watch(key, self._now(), run.run_after, run.state, result_task_ids)
         self._watches[watch.key] = watch
-        if watch.started >= self._no_streams_until and self.api.rest.gate.try_enter(Purpose.STREAM):
-            watch.stream = asyncio.create_task(self._stream(watch), name=f"stream {run.run_id}")
-            watch.stream.add_done_callback(lambda _: self._stream_ended(watch))
-        else:
+        if not self._streamed(watch):
             self._poll_for(watch)
         return watch
 
@@ -214,6 +213,22 @@ class Waiter:
 
     # Streams
 
+    def _streamed(self, watch: _Watch) -> bool:
+        """Follow a run by a stream if that makes sense, and if there is a place for one; say whether there was."""
+        is_wanted = watch.may_stream and not self._is_released and self._now() >= self._no_streams_until
+        if not is_wanted or not self.api.rest.gate.try_enter(Purpose.STREAM):
+            return False
+        watch.stream = asyncio.create_task(self._stream(watch), name=f"stream {watch.key[1]}")
+        watch.stream.add_done_callback(lambda _: self._stream_ended(watch))
+        return True
+
+    def _stream_the_last(self) -> None:
+        """Go back to streams where no more runs are polled than may have one."""
+        if len(self._polled.watches) <= self.api.rest.gate.streams:
+            for watch in list(self._polled.watches.values()):
+                if self._streamed(watch):
+                    self._polled.drop(watch)
+
     async def _stream(self, watch: _Watch) -> None:
         """Follow one run by streams, each with a longer interval than the last."""
         try:
@@ -226,7 +241,10 @@ class Waiter:
         """Give the place back; where the end is still to come, the shared question finds it."""
         self.api.rest.gate.leave(Purpose.STREAM)
         watch.stream = None
-        if not watch.is_over:
+        if watch.is_over:
+            self._stream_the_last()
+        else:
+            watch.may_stream = False
             self._poll_for(watch)
 
     async def _stream_once(self, watch: _Watch) -> bool:
@@ -280,6 +298,7 @@ class Waiter:
             try:
                 found = await self._ask_which_ended()
                 await self._sweep()
+                self._stream_the_last()
             except AirflowRefused as error:
                 for watch in list(self._polled.watches.values()):
                     self._fail(watch, error)

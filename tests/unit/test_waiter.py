@@ -1,11 +1,13 @@
-"""How far the shared question looks back, and about how old runs it asks."""
+"""How far the shared question looks back, about how old runs it asks, and when it is left for streams again."""
 
 import asyncio
 from datetime import datetime, timedelta
+from typing import Any
 
 import pytest
 
 from dagcall.assembly import Dagcall
+from dagcall.gate import DEFAULT_LIMIT
 from dagcall.waiter import OVERLAP
 from tests.fake_airflow import FakeAirflow, Fault, Hold
 from tests.fake_airflow.runs import FakeClock, FakeRun
@@ -13,6 +15,7 @@ from tests.unit.conftest import Served
 from tests.unit.test_calls import add, answer, until
 
 pytestmark = pytest.mark.virtual_time
+STREAMS = DEFAULT_LIMIT // 2
 
 
 def airflow_with_a_clock() -> tuple[FakeAirflow, FakeClock]:
@@ -34,10 +37,10 @@ def bounds(airflow: FakeAirflow, field: str) -> list[datetime]:
     return [datetime.fromisoformat(asked[field]) for asked in questions if field in asked]
 
 
-async def started(dagcall: Dagcall, airflow: FakeAirflow, x: int) -> tuple[asyncio.Task[object], FakeRun]:
+async def started(dagcall: Dagcall, airflow: FakeAirflow, x: int) -> tuple[asyncio.Task[dict[str, Any]], FakeRun]:
     """Begin a call, and return it with its run, which is waited for."""
     number = dagcall.waiter.watched
-    calling: asyncio.Task[object] = asyncio.create_task(answer(dagcall, "add", x=x))
+    calling: asyncio.Task[dict[str, Any]] = asyncio.create_task(answer(dagcall, "add", x=x))
     while dagcall.waiter.watched == number:  # noqa: ASYNC110 - the waiter tells nobody how many it watches
         await asyncio.sleep(0.01)
     return calling, airflow.runs[-1]
@@ -122,3 +125,48 @@ async def test_no_runs_are_listed_that_are_older_than_all_that_are_waited_for(se
             await calling
             if calling is not waiting[-1][0]:
                 await next_question(airflow)
+
+
+async def test_the_last_runs_have_streams_again(served: Served) -> None:
+    airflow = FakeAirflow()  # whose streams are silent after their first line, which is believed for 3 s
+    airflow.add_dag(add(checks=None, max_active_runs=20))
+    async with served(airflow, wait_seconds=600) as dagcall:
+        calls = [(await started(dagcall, airflow, x))[0] for x in range(10)]
+        await next_question(airflow)
+        assert airflow.open_streams == STREAMS
+
+        for run in airflow.runs[STREAMS:-2]:
+            airflow.finish(run)  # of those without a stream; two are left
+        await asyncio.gather(*calls[STREAMS:-2])
+        assert airflow.open_streams == STREAMS
+
+        airflow.finish(airflow.runs[0])
+        await calls[0]
+        await asyncio.sleep(0.1)
+        assert airflow.open_streams == STREAMS
+        airflow.finish(airflow.runs[1])
+        await calls[1]
+        await asyncio.sleep(0.1)
+        assert airflow.open_streams == STREAMS
+
+        questions = len(asked_since(airflow))
+        await asyncio.sleep(1)
+        assert len(asked_since(airflow)) == questions  # each run that is left has a stream
+        for run in airflow.runs[2:]:
+            airflow.finish(run)
+        answers = await asyncio.gather(*calls)
+
+    assert [content["results"] for content in answers] == [{"total": x + 2} for x in range(10)]
+
+
+async def test_a_run_whose_stream_broke_has_none_again(served: Served) -> None:
+    airflow = FakeAirflow()
+    airflow.add_dag(add(checks=None))
+    airflow.add_fault(Fault(route="wait", cut_after_lines=1))
+    async with served(airflow, wait_seconds=600) as dagcall:
+        calling, run = await started(dagcall, airflow, 1)
+        await asyncio.sleep(5)
+        assert len(airflow.requests_to("wait")) == 1
+        assert asked_since(airflow)
+        airflow.finish(run)
+        assert (await calling)["results"] == {"total": 3}
