@@ -5,6 +5,7 @@ import random
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from itertools import count
+from statistics import median
 from typing import Any
 
 from bench.instant_server import own_ms_per_call
@@ -60,8 +61,8 @@ def _doubles(content: dict[str, Any]) -> list[Any]:
 async def ms_per_call(subjects: Sequence[tuple[Server, str]], at_once: int) -> list[float]:
     """Call a tool of each server many times, never with the same arguments; return the CPU per call of each server.
 
-    They take turns, for how fast a machine is changes by the minute; and of several rounds the least counts, for what
-    else the machine does can only add to it, by taking the caches away.
+    They take turns, for how fast a machine is changes by the minute; and of the rounds the middle one counts: the bare
+    server's are the shorter ones, and so more often meet a moment in which nobody else takes the caches away.
     """
     numbers = count(random.randrange(10**12))  # noqa: S311 - no secret
 
@@ -83,4 +84,4 @@ async def ms_per_call(subjects: Sequence[tuple[Server, str]], at_once: int) -> l
     for subject in subjects:
         await ms(*subject, WARM_UP)
     rounds = [[await ms(*subject, CALLS) for subject in subjects] for _ in range(ROUNDS)]
-    return [min(figures) for figures in zip(*rounds, strict=True)]
+    return [median(figures) for figures in zip(*rounds, strict=True)]
