@@ -34,7 +34,7 @@ demo: .venv/.ready ## a real Airflow with example dags, and dagcall in front of 
 test: check ## every test, real Airflow included (20 minutes on 2 cores)
 	@echo "contract: the same questions to the fake Airflow and to the API of Airflow 3.1.8, 3.2.2 and 3.3.2"
 	@echo "e2e: 'dagcall demo' with a real Airflow 3.3.2, called over HTTP and stdio; packaging: wheel and sdist"
-	@$(RUN) pytest --ignore tests/unit --durations=10 --numprocesses 2 --dist loadgroup $(ARGS)
+	@$(RUN) pytest --ignore tests/unit --durations=10 --numprocesses 2 --dist loadscope $(ARGS)
 
 check: .venv/.ready ## format, lint, types, unit tests (a minute)
 	@$(UV) lock --check --quiet

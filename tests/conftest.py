@@ -1,17 +1,19 @@
-"""Which tests share an Airflow, for those who run several processes of tests at once (pytest-xdist)."""
-
-from pathlib import Path
+"""How tests are shared out among several processes (pytest-xdist)."""
 
 import pytest
-
-HERE = Path(__file__).parent
-FREE = "unit"
-"""Its tests share nothing."""
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling, Scheduling
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep the tests of a folder in one process, so that each Airflow is started once."""
-    for item in items:
-        folder = item.path.relative_to(HERE).parts[0]
-        if folder != FREE:
-            item.add_marker(pytest.mark.xdist_group(folder))
+class ByFolder(LoadScopeScheduling):
+    """Gives a folder of tests to one process, so that its Airflow is started once."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        """Return `tests/e2e` of `tests/e2e/test_cli.py::test_this[that]`."""
+        return "/".join(nodeid.split("/")[:2])
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling | None:
+    """Share tests out by folders where `--dist loadscope` is asked for."""
+    return ByFolder(config, log) if config.getvalue("dist") == "loadscope" else None

@@ -331,7 +331,7 @@ class Waiter:
 
         One question for all, and one more for each run that is missing from its answer.
         """
-        if self._now() - self._swept < SWEEP_SECONDS:
+        if self._now() - self._swept < SWEEP_SECONDS or not self._polled.watches:  # no dags would mean all
             return
         self._swept = started = self._now()
         unfinished = await self.api.fetch_unfinished_run_ids(self._polled.dag_ids)
