@@ -30,11 +30,10 @@ install: .venv/.ready ## make .venv, ready for work
 demo: .venv/.ready ## a real Airflow with example dags, and dagcall in front of it (Ctrl-C stops both)
 	@$(RUN) dagcall demo $(ARGS)
 
-# Folders of tests with an Airflow of their own run side by side; within a folder the tests come one after the other.
-test: check ## every test, real Airflow included (20 minutes on 2 cores)
+test: check ## every test, real Airflow included (25 minutes on 2 cores)
 	@echo "contract: the same questions to the fake Airflow and to the API of Airflow 3.1.8, 3.2.2 and 3.3.2"
 	@echo "e2e: 'dagcall demo' with a real Airflow 3.3.2, called over HTTP and stdio; packaging: wheel and sdist"
-	@$(RUN) pytest --ignore tests/unit --durations=10 --numprocesses 2 --dist loadscope $(ARGS)
+	@$(RUN) pytest --ignore tests/unit --durations=10 $(ARGS)
 
 check: .venv/.ready ## format, lint, types, unit tests (a minute)
 	@$(UV) lock --check --quiet

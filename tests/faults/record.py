@@ -91,8 +91,15 @@ class Record:
         await self._done(lambda: self._http.post(f"{_path(run)}/clear", json={"dry_run": False}))
 
     async def delete(self, run: Json) -> None:
-        """Delete a run."""
-        await self._done(lambda: self._http.delete(_path(run)))
+        """Delete a run. Airflow deletes none that is running, and its scheduler is quick to let a queued one run."""
+
+        async def is_gone() -> bool:
+            await self.set_state(run, "queued")
+            answer = await self._http.delete(_path(run))
+            assert answer.is_success or answer.status_code == httpx.codes.CONFLICT or answer.is_server_error
+            return answer.is_success
+
+        await until(is_gone)
 
     async def _done(self, ask: Callable[[], Awaitable[httpx.Response]]) -> None:
         """Ask until it is done: Airflow and its scheduler lock each other out now and then, then it is 500."""
