@@ -9,6 +9,7 @@ import time
 from bisect import bisect_left
 from datetime import UTC, datetime
 from functools import partial
+from operator import itemgetter
 from typing import Any
 
 import httpx
@@ -33,39 +34,41 @@ class InstantAirflow(httpx.AsyncBaseTransport):
         """What all runs have in common, as the beginning of a JSON object."""
         self._numbers: dict[str, int] = {}
         """Run id -> the number that it doubles."""
-        self._end_dates: list[str] = []
-        self._ended: list[str] = []
-        """The runs, each as it is listed: again and again, so it is made once."""
+        self._ended: list[tuple[str, str]] = []
+        """When each run ended, and the run but for that."""
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Answer what a call asks, and leave the rest to the fake."""
-        path, _, query = request.extensions["target"].decode().partition("?")
-        match request.method, path.split("/")[4:]:
-            case "POST", [dag_id, "dagRuns"]:
-                return await self._triggered(request, dag_id)
-            case "GET", [_, "dagRuns", run_id, "wait"]:
-                results = {"double": {"double": 2 * self._numbers[run_id]}} if "result=double" in query else {}
-                return _answer(json.dumps({"state": "success", "results": results}))
-            case "POST", ["~", "dagRuns", "list"]:
-                return self._listed(json.loads(await request.aread()))
-            case "PATCH", ["~", "dagRuns"]:  # receipts
-                return _answer('{"create": null, "update": {"success": [], "errors": []}, "delete": null}')
+        path = request.extensions["target"].decode()
+        if path.endswith("/dagRuns") and request.method == "POST":
+            body = request.read()
+            asked = json.loads(body)
+            if not self._like:
+                await self._look_at_a_run(request, asked)
+            return self._triggered(path.split("/")[4], asked, body.decode())
+        run, is_wait, query = path.partition("/wait?")
+        if is_wait:
+            number = self._numbers[run.rpartition("/")[2]]
+            results = f'{{"double": {{"double": {2 * number}}}}}' if "result=double" in query else "{}"
+            return _answer(f'{{"state": "success", "results": {results}}}')
+        if path.endswith("/~/dagRuns/list"):
+            return self._listed(json.loads(request.read()))
+        if path.endswith("/~/dagRuns"):  # receipts
+            return _answer('{"create": null, "update": {"success": [], "errors": []}, "delete": null}')
         return await self._fake.handle_async_request(request)
 
-    async def _triggered(self, request: httpx.Request, dag_id: str) -> httpx.Response:
-        body = await request.aread()
-        asked = json.loads(body)
-        if not self._like:
-            response = await self._fake.handle_async_request(request)
-            alike = json.loads(response.content)
-            for name in (*asked, "dag_id", "run_after", "state", "end_date"):
-                del alike[name]
-            self._like = json.dumps(alike)[:-1]
+    async def _look_at_a_run(self, request: httpx.Request, asked: dict[str, Any]) -> None:
+        response = await self._fake.handle_async_request(request)
+        alike = json.loads(response.content)
+        for name in (*asked, "dag_id", "run_after", "state", "end_date"):
+            del alike[name]
+        self._like = json.dumps(alike)[:-1]
+
+    def _triggered(self, dag_id: str, asked: dict[str, Any], body: str) -> httpx.Response:
         now = datetime.now(UTC).isoformat()  # noqa: TID251 - this is Airflow's clock
         self._numbers[asked["dag_run_id"]] = asked["conf"]["n"]
-        run = f'{self._like}, "dag_id": "{dag_id}", "run_after": "{now}", {body[1:-1].decode()}'
-        self._end_dates.append(now)
-        self._ended.append(f'{run}, "state": "success", "end_date": "{now}"}}')
+        run = f'{self._like}, "dag_id": "{dag_id}", "run_after": "{now}", {body[1:-1]}'
+        self._ended.append((now, run))
         return _answer(f'{run}, "state": "queued", "end_date": null}}')
 
     def _listed(self, asked: dict[str, Any]) -> httpx.Response:
@@ -74,9 +77,10 @@ class InstantAirflow(httpx.AsyncBaseTransport):
         A run ends when it is triggered.
         """
         since = max(asked["end_date_gte"], asked["run_after_gte"]) if "success" in asked["states"] else "never"
-        first = bisect_left(self._end_dates, since)
+        first = bisect_left(self._ended, since, key=itemgetter(0))
         page = self._ended[first + asked["page_offset"] :][: asked["page_limit"]]
-        return _answer(f'{{"dag_runs": [{",".join(page)}], "total_entries": {len(self._ended) - first}}}')
+        runs = ",".join(f'{run}, "state": "success", "end_date": "{ended}"}}' for ended, run in page)
+        return _answer(f'{{"dag_runs": [{runs}], "total_entries": {len(self._ended) - first}}}')
 
 
 def _answer(text: str) -> httpx.Response:
