@@ -6,7 +6,8 @@ The map, from what knows nothing to what knows everything. A module imports only
     errors        what can go wrong, sorted by who can mend it
     wording       turns of phrase that several messages share
     prose         what people wrote, as a model should read it
-    model         Airflow's nouns as frozen dataclasses: dag, param, run, task, task instance
+    values        what every call makes, and nobody changes
+    model         Airflow's nouns as dataclasses that nobody changes: dag, param, run, task, task instance
     naming        dag id -> tool name, and odd param name -> property name
     arguments     what arguments may be, before any schema is asked
     dialect       JSON Schema as every MCP client takes it

@@ -6,7 +6,6 @@ who else waits; that is `runs`' business.
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
@@ -19,6 +18,7 @@ from dagcall.ledger import Entry
 from dagcall.model import Run, RunState
 from dagcall.outcomes import Outcomes
 from dagcall.tools import WAIT_TOOL_NAME, Tool
+from dagcall.values import value
 from dagcall.waiter import Ending, Waiter
 
 PATIENCE_SECONDS = (0.5, 5.0)
@@ -33,7 +33,7 @@ OnOutcome = Callable[[Entry], None]
 """Given the entry of a run whose outcome is about to go to its caller, to note there whether it arrived."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Listener:
     """A caller, as far as waiting for its run goes."""
 
@@ -131,7 +131,8 @@ class Answering:
                 listener.on_stage(state.value)
 
         on_state(run.state)
-        with self._insight.watching(view):
+        self._insight.watch(view)
+        try:
             return await self._waiter.wait_until_ended(
                 run,
                 seconds=listener.deadline - self._now(),
@@ -139,6 +140,8 @@ class Answering:
                 result_task_ids=self._outcomes.stream_task_ids(tool, run),
                 told=view.told,
             )
+        finally:
+            self._insight.unwatch(view)
 
     async def _looked_at(self, run: Run, view: View) -> tuple[RunState, str]:
         """Return the state of a run that was queued when it was last seen, and why it is if it still is.

@@ -6,7 +6,6 @@ never cut: an answer has either `results`, whole, or `preview`, with what it lea
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 
 from mcp import UriTemplate
 from mcp_types import CallToolResult, ContentBlock, ResourceLink, TextContent
@@ -16,6 +15,7 @@ from dagcall.model import Json, RunState
 from dagcall.prose import visible
 from dagcall.questions import MAX_QUESTIONS, Question, question_json, waiting_message
 from dagcall.tools import READ_TOOL_NAME, WAIT_TOOL_NAME, Tool
+from dagcall.values import value
 
 RESULTS_URI = UriTemplate.parse("dagcall://runs/{tool}/{dag_run_id}/results{?path,offset,limit}")
 """The results of a run, as resources: the whole, or what is at a path in it."""
@@ -24,7 +24,7 @@ MAX_SKIPPED = 20
 """A mapped task may have thousands of skipped instances; the others are counted."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Answer:
     """What a call came to, other than an error."""
 

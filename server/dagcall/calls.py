@@ -2,19 +2,24 @@
 
 import secrets
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import field
+from itertools import count
 
 from dagcall.accounts import Account
 from dagcall.errors import AirflowUnreachable
 from dagcall.ledger import Entry
 from dagcall.model import Json, Run
 from dagcall.tools import WAIT_TOOL_NAME, Tool
+from dagcall.values import value
+
+_PROCESS = secrets.token_hex(8)
+_calls = count()
 
 MAX_NOTE_TEXT = 800
 """Characters of a note; nonce, receipts and who answered questions come behind it, and Airflow takes 1,000."""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Call:
     """One call of a tool."""
 
@@ -30,7 +35,7 @@ class Call:
     note: str = ""
     account: Account | None = None
     """In whose name the run is started; None: dagcall's own."""
-    nonce: str = field(default_factory=lambda: secrets.token_hex(8))
+    nonce: str = field(default_factory=lambda: f"{_PROCESS}{next(_calls):08x}")
     """Written into the run's note, to know this call's run from another one of the same id."""
 
     @property
@@ -39,7 +44,7 @@ class Call:
         return f"{self.note[:MAX_NOTE_TEXT]} [{self.nonce}]".lstrip()
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Started:
     """The run of a call."""
 

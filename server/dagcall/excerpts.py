@@ -6,13 +6,14 @@ beside it as `omitted`, a list of `{"path": "/rows", "what": "items 20 to 9,999 
 `offset` that reads on.
 """
 
-import json
 import re
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import NamedTuple
+
+from pydantic_core import to_json
 
 from dagcall.errors import Unreadable
 from dagcall.model import Json
@@ -84,13 +85,14 @@ _MEASURES = (
 )
 
 
-json_text: Callable[[Json], str] = json.JSONEncoder(ensure_ascii=False, allow_nan=False).encode
-"""Returns the value as JSON text."""
+def json_text(value: Json) -> str:
+    """Return the value as JSON text."""
+    return to_json(value).decode()
 
 
 def json_size(value: Json) -> int:
     """Return how many bytes the value is as JSON text."""
-    return len(json_text(value).encode())
+    return len(to_json(value))
 
 
 def preview(value: Json, *, path: str = "", max_bytes: int) -> Excerpt:

@@ -7,8 +7,7 @@ many runs, and never for a run that is over within seconds; what a look costs Ai
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Collection
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from itertools import islice
@@ -127,20 +126,19 @@ class Insight:
     _reasons: dict[str, _Known] = field(default_factory=dict)
     _durations: dict[str, _Known] = field(default_factory=dict)
 
-    @contextmanager
-    def watching(self, view: View) -> Iterator[None]:
-        """Look into a run for as long as this lasts."""
+    def watch(self, view: View) -> None:
+        """Look into a run, until `unwatch`."""
         view.since = self._latest_start = self.now()
         self._views[view] = None
         if view.wants_progress or view.awaited_task_ids is not None:
             self._full[view] = None
         if self._looking is None or self._looking.done():
             self._looking = asyncio.create_task(self._look_on(), name="look into runs")
-        try:
-            yield
-        finally:
-            del self._views[view]
-            self._full.pop(view, None)
+
+    def unwatch(self, view: View) -> None:
+        """Look into this run no more."""
+        del self._views[view]
+        self._full.pop(view, None)
 
     async def aclose(self) -> None:
         """Stop looking."""

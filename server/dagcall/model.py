@@ -11,6 +11,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Self
 
+from dagcall.values import value
+
 Json = Any
 """A value as `json.loads` makes it."""
 
@@ -139,7 +141,7 @@ def leaf_task_ids(tasks: tuple[Task, ...]) -> tuple[str, ...]:
     )
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Run:
     """A dag run."""
 

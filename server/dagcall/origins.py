@@ -5,12 +5,12 @@ into the audit log, on one line, cut to a length, and decide nothing.
 """
 
 import re
-from dataclasses import dataclass
 from typing import Any, Self
 
 from mcp.server import ServerRequestContext
 
 from dagcall.callers import LOCAL, SCOPE_KEY, Caller, label
+from dagcall.values import value
 
 Context = ServerRequestContext[Any, Any]
 
@@ -23,7 +23,7 @@ _TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-
 """https://www.w3.org/TR/trace-context/#traceparent-header"""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Origin:
     """Where a request comes from."""
 

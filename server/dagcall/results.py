@@ -30,11 +30,11 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Container, Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from zoneinfo import ZoneInfo
 
 from dagcall.model import Json, Run, Task, TaskInstance
+from dagcall.values import value
 
 MAX_DEPTH = 100
 """Levels of arrays and objects; what lies deeper comes as its JSON text. pydantic stops at 255."""
@@ -66,7 +66,7 @@ Place = tuple[str, int]
 """task id, map index; -1 for a task that is not mapped"""
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Results:
     """What a run has to show.
 

@@ -4,8 +4,8 @@ How a call gets its one run is `starting`'s business, how its end is noticed `wa
 """
 
 import asyncio
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -300,11 +300,9 @@ class Runs:
             return True
         return any(question.key == question_key for question in questions)
 
-    @contextmanager
-    def attended(self, tool: Tool, run_id: str) -> Iterator[None]:
+    def attended(self, tool: Tool, run_id: str) -> AbstractContextManager[None]:
         """Count a caller among those who wait for its run, for as long as its person is asked."""
-        with self._counted(tool, self._joined(run_id)):
-            yield
+        return _Counted(self._leaving, tool, self._joined(run_id))
 
     async def fetch_results(self, tool: Tool, run_id: str, *, caller: str) -> Mapping[str, Json]:
         """Return the results of a run that an earlier call of this caller started, for reading parts of them.
@@ -353,24 +351,10 @@ class Runs:
         entry.waiting += 1
         return entry
 
-    @contextmanager
-    def _counted(self, tool: Tool, entry: Entry) -> Iterator[None]:
-        """Take a caller who was counted off the count when its wait is over, however that ends."""
-        has_left = False
-        try:
-            yield
-        except asyncio.CancelledError:
-            has_left = True
-            raise
-        finally:
-            entry.waiting -= 1
-            if has_left:
-                self._leaving.left(tool, entry)
-
     async def _attend(self, tool: Tool, run: Run, entry: Entry, listener: Listener) -> Answer:
         """Wait for a run as one of those whom its entry counts, and answer."""
         try:
-            with self._counted(tool, entry):
+            with _Counted(self._leaving, tool, entry):
                 answer = await self._answering.answer(tool, run, listener)
         except RunOutOfSight:  # its outcome is still to come, for whoever asks again
             raise
@@ -395,3 +379,20 @@ class Runs:
         if entry.number is not None and not says_answered(run):
             entry.on_delivered = lambda: self._receipts.add(run)
         on_outcome(entry)
+
+
+class _Counted:
+    """Takes a caller who was counted off the count when its wait is over, however that ends."""
+
+    __slots__ = ("_entry", "_leaving", "_tool")
+
+    def __init__(self, leaving: Leaving, tool: Tool, entry: Entry) -> None:
+        self._leaving, self._tool, self._entry = leaving, tool, entry
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
+        self._entry.waiting -= 1
+        if isinstance(error, asyncio.CancelledError):
+            self._leaving.left(self._tool, self._entry)

@@ -19,8 +19,7 @@ caller form a family of numbered ids, and it is decided whether this call is a r
 
 import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import TypeVar
 
@@ -131,7 +130,7 @@ class Starter:
         if not key or len(key) > MAX_KEY_LENGTH:
             raise InvalidArguments(call.tool.name, (f"an idempotency key has 1 to {MAX_KEY_LENGTH} characters",))
         entry = self._ledger.keyed(self._identity.run_id_of_key(call.caller, call.tool.name, key))
-        with self._claimed(entry):
+        with _Claimed(self._ledger, entry):
             run, is_ours = await self._trigger(call, entry)
             if not is_ours and run.conf != call.conf:
                 raise IdempotencyConflict(
@@ -149,7 +148,7 @@ class Starter:
             self._ledger.tidy(family, self._now())
             left = self._ledger.left(family, self._now())
             entry = left or self._ledger.begin(family)
-            with self._claimed(entry, family):
+            with _Claimed(self._ledger, entry, family):
                 run, is_ours = await self._take_up(call, entry) if left else await self._trigger(call, entry)
             if is_ours or (left and self._is_recent(run, REPLAY_SECONDS)):
                 return Started(run, entry, is_replayed=not is_ours and run.state.is_final)
@@ -202,21 +201,6 @@ class Starter:
         if not run.state.is_final:
             return True
         return run.end_date is not None and self._wall_clock() - run.end_date <= timedelta(seconds=seconds)
-
-    @contextmanager
-    def _claimed(self, entry: Entry, family: str | None = None) -> Iterator[None]:
-        """Count this call among those who wait for the entry's run, and no longer if it comes to nothing.
-
-        Claimed before anything is awaited, so that no two calls take up the same run, or the same number.
-        """
-        entry.waiting += 1
-        try:
-            yield
-        except BaseException as error:
-            entry.waiting -= 1
-            if family is not None and not (_is_unsure(error) or entry.is_started or entry.waiting):
-                self._ledger.forget(family, entry)
-            raise
 
     # Triggering
 
@@ -370,6 +354,29 @@ def _may_settle(error: Exception) -> bool | float:
     if not isinstance(error, AirflowUnreachable) or isinstance(error, AirflowAway):
         return False
     return True if error.retry_after_seconds is None else error.retry_after_seconds
+
+
+class _Claimed:
+    """Counts a call among those who wait for the entry's run, and no longer if it comes to nothing.
+
+    Claimed before anything is awaited, so that no two calls take up the same run, or the same number.
+    """
+
+    __slots__ = ("_entry", "_family", "_ledger")
+
+    def __init__(self, ledger: Ledger, entry: Entry, family: str | None = None) -> None:
+        self._ledger, self._entry, self._family = ledger, entry, family
+
+    def __enter__(self) -> None:
+        self._entry.waiting += 1
+
+    def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
+        if error is None:
+            return
+        entry = self._entry
+        entry.waiting -= 1
+        if self._family is not None and not (_is_unsure(error) or entry.is_started or entry.waiting):
+            self._ledger.forget(self._family, entry)
 
 
 class _NothingStarted:

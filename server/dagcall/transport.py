@@ -7,9 +7,9 @@ The only module that imports httpx. Knows nothing of credentials, status codes o
 * `Accept-Encoding: identity` on streams: an older Airflow's gzip holds every line back until the run has ended.
 """
 
-import json
+from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
-from dataclasses import dataclass
+from contextlib import AbstractContextManager
 from functools import lru_cache
 from http import HTTPStatus
 from importlib.metadata import version
@@ -19,6 +19,7 @@ from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import httpx
+from pydantic_core import to_json
 
 from dagcall.errors import (
     AirflowAnswerTooLarge,
@@ -27,6 +28,7 @@ from dagcall.errors import (
     ConfigError,
     IssuerAway,
 )
+from dagcall.values import value
 
 CONNECT_SECONDS = 3.0
 ISSUER_SECONDS = 5.0
@@ -36,10 +38,9 @@ Query = Mapping[str, str | float | tuple[str, ...]]
 """What is asked of a path, by name. Several values of one name are a tuple: what URLs say of queries is kept."""
 AGENT = f"dagcall/{version('dagcall')}"
 _SUCCESS, _SERVER_ERROR = range(200, 300), 500
-_json_text = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Answer:
     """An answer, whatever it says."""
 
@@ -72,10 +73,23 @@ class Answer:
 class Stream(Generic[_T]):
     """An answer that comes line by line, each line read; whoever has it closes it."""
 
-    def __init__(self, response: httpx.Response, lines: AsyncIterator[str], read: Callable[[str], _T]) -> None:
+    def __init__(
+        self,
+        response: httpx.Response,
+        *,
+        read: Callable[[str], _T],
+        translated: AbstractContextManager[None],
+        require_readable: Callable[[int], None],
+    ) -> None:
         self._response = response
-        self._lines = lines
+        self._chunks = _chunks(response)
         self._read = read
+        self._translated = translated
+        self._require_readable = require_readable
+        self._lines: deque[bytearray] = deque()
+        self._rest = bytearray()
+        """The beginning of a line whose end is still to come."""
+        self._is_over = False
 
     def __aiter__(self) -> Self:
         return self
@@ -86,7 +100,22 @@ class Stream(Generic[_T]):
         Raises:
             AirflowUnreachable, AirflowAnswerTooLarge: as of `Transport.send`.
         """
-        return self._read(await anext(self._lines))
+        while not self._lines:
+            if self._is_over:
+                raise StopAsyncIteration
+            await self._read_on()
+        return self._read(self._lines.popleft().decode(errors="replace"))
+
+    async def _read_on(self) -> None:
+        with self._translated:
+            chunk = await anext(self._chunks, None)
+        self._is_over = chunk is None
+        chunk = b"\n" if chunk is None else chunk
+        self._rest += chunk
+        if b"\n" in chunk:  # only where Airflow ends a line: httpx's own lines end at every line end of Unicode
+            *lines, self._rest = self._rest.split(b"\n")
+            self._lines.extend(line for line in lines if line.strip())
+        self._require_readable(len(self._rest))
 
     async def aclose(self) -> None:
         """Give the connection back, or close it where lines are still to come."""
@@ -198,7 +227,12 @@ class Transport:
                 "GET", path, accept=accept, headers=headers, read_seconds=silence_seconds, query=query
             )
             if response.is_success:
-                return Stream(response, self._lines(response, path), read)
+                return Stream(
+                    response,
+                    read=read,
+                    translated=self._translated,
+                    require_readable=lambda size: self._require_readable(size, path),
+                )
             content = await self._content(response)
         return self._answer(response, content, path)
 
@@ -223,7 +257,7 @@ class Transport:
             url = httpx.URL(f"{self.url}{target}")
         content = b""
         if body is not None:
-            content = _json_text(body).encode()
+            content = to_json(body)
         request = httpx.Request(
             method,
             url,
@@ -244,21 +278,6 @@ class Transport:
         finally:
             await _stream(response).aclose()
         return bytes(content)
-
-    async def _lines(self, response: httpx.Response, path: str) -> AsyncIterator[str]:
-        with self._translated:
-            line = bytearray()
-            async for chunk in _chunks(response):
-                # Only where Airflow ends a line: httpx's own lines end at every line end that Unicode knows.
-                *ends, rest = chunk.split(b"\n")
-                for end in ends:
-                    if (line + end).strip():
-                        yield (line + end).decode(errors="replace")
-                    line.clear()
-                line += rest
-                self._require_readable(len(line), path)
-            if line.strip():
-                yield line.decode(errors="replace")
 
     def _answer(self, response: httpx.Response, content: bytes, path: str) -> Answer:
         self._require_readable(len(content), path)

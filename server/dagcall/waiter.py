@@ -20,6 +20,7 @@ from dagcall.airflow import AirflowApi, RunKey
 from dagcall.errors import AirflowError, AirflowNotFound, AirflowRefused, AirflowUnreachable, RunDeleted
 from dagcall.gate import Purpose
 from dagcall.model import Json, Run, RunState
+from dagcall.values import value
 from dagcall.waiting import POLL_SHORTEST_SECONDS, interval_seconds, next_stream
 
 logger = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ SWEEP_SECONDS = 30.0
 NEVER = datetime.max.replace(tzinfo=UTC)
 
 
-@dataclass(frozen=True, slots=True)
+@value
 class Ending:
     """How far a run had come when the waiting was over."""
 

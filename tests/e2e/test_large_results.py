@@ -64,7 +64,9 @@ async def test_a_table_of_5_mb_is_read_to_the_end_with_the_tool(
     assert rows == ROWS
     assert answer["preview"] == {"make_rows": ROWS[:20]}
     assert answer["omitted"] == [{"path": "/make_rows", "what": "items 20 to 39,999 of 40,000"}]
-    assert answer["size_bytes"] == len(json.dumps({"make_rows": ROWS}, ensure_ascii=False).encode())
+    assert answer["size_bytes"] == len(
+        json.dumps({"make_rows": ROWS}, ensure_ascii=False, separators=(",", ":")).encode()
+    )
     assert "results" not in answer
 
 

@@ -78,9 +78,9 @@ async def test_the_whole_answer_with_a_preview(served: Served, mode: Mode) -> No
         "dag_run_id": run.run_id,
         "preview": {"it": ROWS[:20]},
         "omitted": [{"path": "/it", "what": "items 20 to 9,999 of 10,000"}],
-        "size_bytes": len(json.dumps({"it": ROWS})),
+        "size_bytes": json_size({"it": ROWS}),
         "message": (
-            f"The results are {len(json.dumps({'it': ROWS})):,} bytes of JSON, more than the 100,000 that one answer "
+            f"The results are {json_size({'it': ROWS}):,} bytes of JSON, more than the 100,000 that one answer "
             "may hold: preview shows a little of them, and omitted says what is not in it. To read the rest, part by "
             "part, call read_dag_result with tool 'big', this dag_run_id and a path such as '/it'."
         ),
@@ -151,8 +151,8 @@ async def test_the_operator_sets_the_limit(served: Served) -> None:
         content = content_of(await call(dagcall, "big"))
         part = content_of(await call(dagcall, READ_TOOL_NAME, tool="big", dag_run_id=content["dag_run_id"], path="/it"))
 
-    assert len(json.dumps(content)) < 5_000
-    assert 9_000 < len(json.dumps(part)) <= 10_000
+    assert json_size(content) < 5_000
+    assert 9_000 < json_size(part) <= 10_000
 
 
 @pytest.mark.parametrize("letter", ["é", '"', "\x01", "東", "🜚"])
