@@ -14,9 +14,11 @@ from bench.mcp_client import McpConnection
 from bench.servers import Server, Servers
 from bench.table import BARE, DAGCALL, Table
 
-WARM_UP = 100
+WARM_UP = 160
 CALLS = 160
-ROUNDS = 20
+ROUNDS = 8
+STARTS = 3
+"""How often each server is started: how fast a process is depends on where its memory happens to lie, too."""
 AT_ONCE = (1, 16)
 TOOLS = (1, 500)
 SECTION = "CPU of the server per call, Airflow at once"
@@ -27,19 +29,23 @@ async def measure(table: Table, servers: Servers) -> None:
     if not has_proc():
         table.put(SECTION, "one call after another", "ms", DAGCALL, NO_PROC)
         return
-    async with AsyncExitStack() as stack:
-        subjects = [(await stack.enter_async_context(servers.bare()), "double")]
-        subjects += [(await stack.enter_async_context(servers.instant(dags=tools)), "double_0") for tools in TOOLS]
-        for at_once in AT_ONCE:
-            base, *own = await ms_per_call(subjects, at_once)
-            for tools, figure in zip(TOOLS, own, strict=True):
-                what = _what(tools, at_once)
-                table.put(SECTION, what, "ms", DAGCALL, figure, at_most=2 * base)
-                table.put(SECTION, what, "ms", BARE, base)
+    rounds: dict[int, list[list[float]]] = {at_once: [] for at_once in AT_ONCE}
+    for _ in range(STARTS):
+        async with AsyncExitStack() as stack:
+            subjects = [(await stack.enter_async_context(servers.bare()), "double")]
+            subjects += [(await stack.enter_async_context(servers.instant(dags=tools)), "double_0") for tools in TOOLS]
+            for at_once in AT_ONCE:
+                rounds[at_once] += await ms_per_call(subjects, at_once)
+    for at_once in AT_ONCE:
+        base, *own = _middle(rounds[at_once])
+        for tools, figure in zip(TOOLS, own, strict=True):
+            what = _what(tools, at_once)
+            table.put(SECTION, what, "ms", DAGCALL, figure, at_most=2 * base)
+            table.put(SECTION, what, "ms", BARE, base)
     for tools in TOOLS:
         async with servers.fake_airflow(dags=tools) as account, servers.dagcall(account, dags="double_*") as server:
             for at_once in AT_ONCE:
-                (figure,) = await ms_per_call([(server, "double_0")], at_once)
+                (figure,) = _middle(await ms_per_call([(server, "double_0")], at_once))
                 table.put(SECTION, f"{_what(tools, at_once)}, over HTTP to another process", "ms", DAGCALL, figure)
     table.remark(
         "CPU of the server per call: Airflow answers at once, from the memory of the process that is measured, and "
@@ -58,11 +64,19 @@ def _doubles(content: dict[str, Any]) -> list[Any]:
     return [content, *content.get("results", {}).values()]
 
 
-async def ms_per_call(subjects: Sequence[tuple[Server, str]], at_once: int) -> list[float]:
-    """Call a tool of each server many times, never with the same arguments; return the CPU per call of each server.
+def _middle(rounds: Sequence[Sequence[float]]) -> list[float]:
+    """Return what each server takes: as in its middle round.
 
-    They take turns, for how fast a machine is changes by the minute; and of the rounds the middle one counts: the bare
-    server's are the shorter ones, and so more often meet a moment in which nobody else takes the caches away.
+    Not the least: the bare server's rounds are shorter, and so more often meet a moment in which nobody else takes the
+    caches away.
+    """
+    return [median(figures) for figures in zip(*rounds, strict=True)]
+
+
+async def ms_per_call(subjects: Sequence[tuple[Server, str]], at_once: int) -> list[list[float]]:
+    """Call a tool of each server many times, never with the same arguments; return the CPU per call, by round.
+
+    A round is one figure for each server: they take turns, for how fast a machine is changes by the minute.
     """
     numbers = count(random.randrange(10**12))  # noqa: S311 - no secret
 
@@ -83,5 +97,4 @@ async def ms_per_call(subjects: Sequence[tuple[Server, str]], at_once: int) -> l
 
     for subject in subjects:
         await ms(*subject, WARM_UP)
-    rounds = [[await ms(*subject, CALLS) for subject in subjects] for _ in range(ROUNDS)]
-    return [median(figures) for figures in zip(*rounds, strict=True)]
+    return [[await ms(*subject, CALLS) for subject in subjects] for _ in range(ROUNDS)]
