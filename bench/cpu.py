@@ -9,7 +9,7 @@ from statistics import median
 from typing import Any
 
 from bench.instant_server import own_ms_per_call
-from bench.machine import NO_PROC, cpu_seconds, has_proc
+from bench.machine import NOT_LINUX, cpu_seconds, is_linux
 from bench.mcp_client import McpConnection
 from bench.servers import Server, Servers
 from bench.table import BARE, DAGCALL, Table
@@ -26,8 +26,8 @@ SECTION = "CPU of the server per call, Airflow at once"
 
 async def measure(table: Table, servers: Servers) -> None:
     """Measure dagcall at 1 and at 500 tools, in front of two Airflows, and the bare server."""
-    if not has_proc():
-        table.put(SECTION, "one call after another", "ms", DAGCALL, NO_PROC)
+    if not is_linux():
+        table.put(SECTION, "one call after another", "ms", DAGCALL, NOT_LINUX)
         return
     rounds: dict[int, list[list[float]]] = {at_once: [] for at_once in AT_ONCE}
     for _ in range(STARTS):

@@ -9,11 +9,11 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from bench.table import NotMeasured, Value
+from bench.table import NotMeasured
 from dagcall.demo.installation import AIRFLOW_VERSION
 from dagcall.demo.process_table import family, process_table
 
-NO_PROC = NotMeasured("this system has no /proc")
+NOT_LINUX = NotMeasured("only Linux says so of another process")
 
 
 def facts() -> dict[str, Any]:
@@ -30,9 +30,9 @@ def facts() -> dict[str, Any]:
     }
 
 
-def has_proc() -> bool:
-    """Say whether processes can be measured here."""
-    return Path("/proc/self/stat").exists()
+def is_linux() -> bool:
+    """Say whether other processes can be measured here: from `/proc`, and by their CPU clocks."""
+    return sys.platform == "linux"
 
 
 def cpu_seconds(pid: int) -> float:
@@ -56,8 +56,3 @@ def resident_kib(pid: int) -> float:
     """Return the resident memory of one process."""
     pages = int(Path(f"/proc/{pid}/statm").read_text().split()[1])
     return pages * os.sysconf("SC_PAGE_SIZE") / 1024
-
-
-def or_no_proc(value: float | None) -> Value:
-    """Return the value, or why there is none."""
-    return NO_PROC if value is None else value

@@ -11,7 +11,7 @@ from typing import Any
 
 import httpx
 
-from bench.machine import NO_PROC, has_proc, resident_kib
+from bench.machine import NOT_LINUX, is_linux, resident_kib
 from bench.mcp_client import McpConnection
 from bench.servers import HOST, Server, Servers
 from bench.table import BARE, DAGCALL, NotMeasured, Table, percentile
@@ -52,7 +52,7 @@ async def fill(table: Table, column: str, server: Server, count: CountWaiting) -
     for _ in range(20):  # what a first call loads, no later one does
         async with await McpConnection.opened(server.port) as connection:
             await connection.list_tools()
-    before = resident_kib(server.pid) if has_proc() else 0.0
+    before = resident_kib(server.pid) if is_linux() else 0.0
     calls: list[asyncio.Task[dict[str, Any]]] = []
     try:
         for number in WAITING:
@@ -63,7 +63,7 @@ async def fill(table: Table, column: str, server: Server, count: CountWaiting) -
                 put(table, column, number, NotMeasured(reason), NotMeasured(reason))
                 return
             latencies = await probe(server.port)
-            used = (resident_kib(server.pid) - before) / number if has_proc() else NO_PROC
+            used = (resident_kib(server.pid) - before) / number if is_linux() else NOT_LINUX
             put(table, column, number, used, percentile(latencies, 0.99) * 1000)
     finally:
         for call in calls:

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 
 from bench.counting_proxy import Counts, counting_proxy
-from bench.machine import NO_PROC, cpu_seconds, has_proc
+from bench.machine import NOT_LINUX, cpu_seconds, is_linux
 from bench.mcp_client import McpConnection
 from bench.servers import Servers
 from bench.stock_airflow import StockAirflow, now
@@ -124,7 +124,7 @@ async def fill(filling: Filling, wait: Callable[[int], Awaitable[None]], numbers
                 filling.put(number, CPU, "cores", NotMeasured(f"{ended} of the calls did not go on waiting"))
                 return
             filling.put(number, "requests to Airflow", "per second", filling.counts.requests / SECONDS)
-            cores = seen.cores - idle.cores if has_proc() else NO_PROC
+            cores = seen.cores - idle.cores if is_linux() else NOT_LINUX
             filling.put(number, CPU, "cores", cores, at_most=0.1)
             times = percentile(seen.latencies, 0.5) / percentile(idle.latencies, 0.5)
             filling.put(number, "another request, times its idle p50", "", times, at_most=2)
@@ -151,12 +151,12 @@ async def observed(airflow: StockAirflow) -> Observed:
     """Ask Airflow something small now and then, for a while."""
     latencies: list[float] = []
     pid = airflow.api_server_pid
-    began, before = time.perf_counter(), cpu_seconds(pid) if has_proc() else 0.0
+    began, before = time.perf_counter(), cpu_seconds(pid) if is_linux() else 0.0
     while time.perf_counter() - began < SECONDS:
         asked = time.perf_counter()
         with contextlib.suppress(httpx.TimeoutException):
             await airflow.ask(f"dags/{DAG}")
         latencies.append(time.perf_counter() - asked)
         await asyncio.sleep(PROBE_PAUSE_SECONDS)
-    used = cpu_seconds(pid) - before if has_proc() else 0.0
+    used = cpu_seconds(pid) - before if is_linux() else 0.0
     return Observed(used / (time.perf_counter() - began), latencies)
