@@ -45,7 +45,7 @@ check: .venv/.ready ## format, lint, types, unit tests (a minute)
 	@$(RUN) coverage combine --quiet
 	@$(RUN) coverage report
 
-overload: .venv/.ready ## a hundred calls while somebody else overruns Airflow (1 to 4 minutes; wants a quiet machine)
+overload: .venv/.ready ## as many callers as a real Airflow bears, and somebody who overruns it (5 minutes; wants a quiet machine)
 	@$(RUN) pytest tests/faults -m overload $(ARGS)
 
 bench: .venv/.ready ## what dagcall costs, measured on an Airflow of its own (15 minutes; writes bench/results.json)

@@ -171,7 +171,9 @@ def test_tools_are_listed_and_called_with_one_post_each(server: HttpServer, revi
     answer = server.ask(revision, "tools/call", **call("echo", it="Grüße"))["result"]
     content = answer["structuredContent"]
     assert content["results"] == {"back": "Grüße"}
-    assert answer["content"] == [{"type": "text", "text": json.dumps(content, ensure_ascii=False)}]
+    (block,) = answer["content"]
+    assert block["type"] == "text"
+    assert json.loads(block["text"]) == content
 
 
 def test_a_client_that_mixes_two_revisions_is_served(server: HttpServer) -> None:

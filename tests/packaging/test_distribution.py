@@ -173,5 +173,5 @@ def test_the_installed_command_works(installed: Installed) -> None:
 def test_the_unit_tests_pass_against_the_installed_wheel(installed: Installed) -> None:
     where = installed.run("python", "-c", "import dagcall; print(dagcall.__file__)")
     assert Path(where.strip()).is_relative_to(installed.bin.parent)
-    said = installed.run("python", "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests/unit")
+    said = installed.run("pytest", "-q", "-p", "no:cacheprovider", "--numprocesses", "auto", "tests/unit")
     assert re.search(r"\d+ passed", said)
