@@ -4,7 +4,6 @@ Pure. The same JSON goes as text, for models, and as structured content, for pro
 never cut: an answer has either `results`, whole, or `preview`, with what it leaves out and how to read that.
 """
 
-import json
 from collections.abc import Callable, Mapping
 
 from mcp import UriTemplate
@@ -137,8 +136,7 @@ def _result(content: dict[str, Json], *links: ContentBlock) -> CallToolResult:
 
 def cancel_result(answer: Answer) -> CallToolResult:
     """Return the answer to a call that cancels a run."""
-    content = {"state": answer.state.value, "dag_run_id": answer.run_id, "url": answer.url}
-    return CallToolResult(content=[TextContent(type="text", text=json.dumps(content))], structured_content=content)
+    return _result({"state": answer.state.value, "dag_run_id": answer.run_id, "url": answer.url})
 
 
 def error_result(text: str) -> CallToolResult:

@@ -8,7 +8,6 @@ taken for the value.
 Every part is read by the run id, which says whose run it is and lives in Airflow; so any replica can, at any time.
 """
 
-import json
 import logging
 from collections.abc import Mapping
 
@@ -30,7 +29,7 @@ from dagcall.answers import JSON_TYPE, RESULTS_URI, part_result
 from dagcall.callers import Caller
 from dagcall.catalog import Catalog
 from dagcall.errors import CallerError, DagcallError, InvalidArguments, UnknownTool, Unreadable
-from dagcall.excerpts import Part, part
+from dagcall.excerpts import Part, json_text, part
 from dagcall.model import Json
 from dagcall.prose import visible
 from dagcall.runs import Runs
@@ -109,8 +108,7 @@ class Resources:
             logger.exception("reading %s failed inside dagcall", uri)
             message = "dagcall itself failed while it read this resource; its log says how."
             raise MCPError(code=INTERNAL_ERROR, message=message, data={"uri": uri}) from error
-        text = json.dumps(shown, ensure_ascii=False, allow_nan=False)
-        return ReadResourceResult(contents=[TextResourceContents(uri=uri, mime_type=JSON_TYPE, text=text)])
+        return ReadResourceResult(contents=[TextResourceContents(uri=uri, mime_type=JSON_TYPE, text=json_text(shown))])
 
     async def _part(self, place: Place, caller: Caller) -> Part:
         tool = self._catalog.tool(place.tool, caller)

@@ -35,6 +35,11 @@ def returning(value: Any, version: Version = "3.3.2") -> FakeAirflow:
     return airflow
 
 
+def bytes_of(value: Any) -> int:
+    """Return how long a value is as JSON without spaces."""
+    return len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())
+
+
 async def call(dagcall: Dagcall, name: str, mode: Mode = "auto", /, **arguments: Any) -> CallToolResult:
     async with asyncio.timeout(10), Client(dagcall.mcp.sdk, mode=mode) as client:
         return await client.call_tool(name, arguments)
@@ -78,9 +83,9 @@ async def test_the_whole_answer_with_a_preview(served: Served, mode: Mode) -> No
         "dag_run_id": run.run_id,
         "preview": {"it": ROWS[:20]},
         "omitted": [{"path": "/it", "what": "items 20 to 9,999 of 10,000"}],
-        "size_bytes": json_size({"it": ROWS}),
+        "size_bytes": bytes_of({"it": ROWS}),
         "message": (
-            f"The results are {json_size({'it': ROWS}):,} bytes of JSON, more than the 100,000 that one answer "
+            f"The results are {bytes_of({'it': ROWS}):,} bytes of JSON, more than the 100,000 that one answer "
             "may hold: preview shows a little of them, and omitted says what is not in it. To read the rest, part by "
             "part, call read_dag_result with tool 'big', this dag_run_id and a path such as '/it'."
         ),
@@ -151,8 +156,8 @@ async def test_the_operator_sets_the_limit(served: Served) -> None:
         content = content_of(await call(dagcall, "big"))
         part = content_of(await call(dagcall, READ_TOOL_NAME, tool="big", dag_run_id=content["dag_run_id"], path="/it"))
 
-    assert json_size(content) < 5_000
-    assert 9_000 < json_size(part) <= 10_000
+    assert bytes_of(content) < 5_000
+    assert 9_000 < bytes_of(part) <= 10_000
 
 
 @pytest.mark.parametrize("letter", ["é", '"', "\x01", "東", "🜚"])
@@ -294,7 +299,9 @@ async def read(client: Client, uri: str) -> dict[str, Any]:
     assert isinstance(content, TextResourceContents)
     assert (content.uri, content.mime_type) == (uri, "application/json")
     assert len(content.text.encode()) <= LIMIT
-    return dict(json.loads(content.text))
+    shown = dict(json.loads(content.text))
+    assert len(content.text.encode()) == bytes_of(shown)  # as it was measured
+    return shown
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
