@@ -12,11 +12,10 @@ from dagcall.model import Json, Run
 from dagcall.tools import WAIT_TOOL_NAME, Tool
 from dagcall.values import value
 
-_PROCESS = secrets.token_hex(8)
-_calls = count()
-
 MAX_NOTE_TEXT = 800
 """Characters of a note; nonce, receipts and who answered questions come behind it, and Airflow takes 1,000."""
+_PROCESS = secrets.token_hex(8)
+_calls = count()
 
 
 @value

@@ -108,7 +108,7 @@ class Gate:
         """Wait for a place and take it; return since when it is held. As `place`, whose first half this is."""
         if self.breaker.is_open and self.breaker.seconds_to_next_try(self._now()) > 0:
             raise self._away()
-        if self._is_crowded or not self._has_place(purpose):
+        if self._is_crowded() or not self._has_place(purpose):
             await self._wait(purpose, who)
         else:
             self._inside[purpose] += 1
@@ -120,7 +120,7 @@ class Gate:
 
     def try_enter(self, purpose: Purpose) -> bool:
         """Take a place if there is one now; whoever took it gives it back with `leave`."""
-        if self.breaker.is_open or self._is_crowded or not self._has_place(purpose):
+        if self.breaker.is_open or self._is_crowded() or not self._has_place(purpose):
             return False
         self._inside[purpose] += 1
         return True
@@ -161,9 +161,7 @@ class Gate:
             is_effect_possible=False,
         )
 
-    @property
     def _is_crowded(self) -> bool:
-        """Whether anybody is in line."""
         return any(self._waiting.values())
 
     def _has_place(self, purpose: Purpose) -> bool:
@@ -194,8 +192,6 @@ class Gate:
 
     def _admit(self) -> None:
         """Let in as many as there are places for."""
-        if not self._is_crowded:
-            return
         for purpose, line in self._waiting.items():
             if not line:
                 continue
