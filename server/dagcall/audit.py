@@ -13,15 +13,16 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from io import TextIOWrapper
 from logging.handlers import WatchedFileHandler
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, Self
 
 from mcp import MCPError
 from mcp_types import CallToolResult, InputRequiredResult
+from pydantic_core import to_json
 
 from dagcall.allowances import STDERR
 from dagcall.errors import AirflowError, CallerError, ConfigError, RunError
@@ -39,8 +40,12 @@ _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=str).e
 
 @dataclass(slots=True)
 class Line:
-    """One request, while it goes on."""
+    """One request, while it goes on: a block of code, which tells the line how it goes. It is written at its end."""
 
+    audit: "Audit"
+    origin: Origin
+    method: str
+    arguments: object
     tool: str | None = None
     dag: str | None = None
     run_id: str | None = None
@@ -48,6 +53,23 @@ class Line:
     error: str | None = None
     is_written: bool = True
     """False for a request that came to nothing worth a line: a look at a task that goes on."""
+    _begun: tuple[datetime, float] = field(init=False)
+    """When it began: in UTC, and by the loop's clock."""
+
+    def __enter__(self) -> Self:
+        self._begun = self.audit.wall_clock(), asyncio.get_running_loop().time()
+        return self
+
+    def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
+        if isinstance(error, asyncio.CancelledError):
+            self.outcome = "left"
+        elif error is not None:
+            self.is_written = True
+            if self.error is None:
+                self.failed(error)
+        if self.is_written:
+            begun_at, started = self._begun
+            self.audit.write(self, begun_at, asyncio.get_running_loop().time() - started)
 
     def failed(self, error: BaseException) -> None:
         """Take note of why the request is not answered as was asked; an error of the protocol may have a cause."""
@@ -100,9 +122,8 @@ class Audit:
         self._arguments = arguments
         self._masker = masker
         self._keyed = hmac.new(key, digestmod="sha256")
-        self._wall_clock = wall_clock
+        self.wall_clock = wall_clock
 
-    @contextmanager
     def request(
         self,
         origin: Origin,
@@ -112,8 +133,8 @@ class Audit:
         tool: str | None = None,
         dag: str | None = None,
         about: str = "",
-    ) -> Iterator[Line]:
-        """Write a line when the block ends; the block tells it how.
+    ) -> Line:
+        """Return the line of a request that begins.
 
         Args:
             origin: who asks.
@@ -123,41 +144,30 @@ class Audit:
             dag: the tool's dag.
             about: a text that may name the run.
         """
-        line = Line(tool, dag, run_id_in(about))
+        return Line(self, origin, method, arguments, tool, dag, run_id_in(about))
+
+    def write(self, line: Line, begun_at: datetime, seconds: float) -> None:
+        """Write a line, once its request is over."""
         if self._write is None:
-            yield line
             return
-        begun_at, started = self._wall_clock(), asyncio.get_running_loop().time()
-        try:
-            yield line
-        except asyncio.CancelledError:
-            line.outcome = "left"
-            raise
-        except BaseException as error:
-            line.is_written = True
-            if line.error is None:
-                line.failed(error)
-            raise
-        finally:
-            seconds = asyncio.get_running_loop().time() - started
-            told = {
-                "time": begun_at.isoformat(timespec="milliseconds"),
-                "method": method[:MAX_TEXT],
-                "caller": origin.caller.id,
-                "label": origin.caller.label,
-                "client": origin.client,
-                "request": origin.request_id,
-                "trace": origin.trace_id,
-                "tool": line.tool and line.tool[:MAX_TEXT],
-                "dag": line.dag,
-                **self._shown(arguments),
-                "run": line.run_id and line.run_id[:MAX_TEXT],
-                "outcome": line.outcome,
-                "seconds": round(seconds, 3),
-                "error": line.error and self._masker.masked(line.error.partition("\n")[0])[:MAX_TEXT],
-            }
-            if line.is_written:
-                self._write(_one_line({name: value for name, value in told.items() if value is not None}))
+        caller = line.origin.caller
+        told = {
+            "time": begun_at.isoformat(timespec="milliseconds"),
+            "method": line.method[:MAX_TEXT],
+            "caller": caller.id,
+            "label": caller.label,
+            "client": line.origin.client,
+            "request": line.origin.request_id,
+            "trace": line.origin.trace_id,
+            "tool": line.tool and line.tool[:MAX_TEXT],
+            "dag": line.dag,
+            **self._shown(line.arguments),
+            "run": line.run_id and line.run_id[:MAX_TEXT],
+            "outcome": line.outcome,
+            "seconds": round(seconds, 3),
+            "error": line.error and self._masker.masked(line.error.partition("\n")[0])[:MAX_TEXT],
+        }
+        self._write(_one_line({name: value for name, value in told.items() if value is not None}))
 
     def _shown(self, arguments: object) -> dict[str, str]:
         if self._arguments == "none":
@@ -176,7 +186,11 @@ class Audit:
 
 def _one_line(told: Mapping[str, Any]) -> str:
     """Return JSON without a control character in it."""
-    return json.dumps(told, ensure_ascii=True).replace("\x7f", "\\u007f")
+    try:
+        text = to_json(told, ensure_ascii=True).decode()
+    except ValueError:  # half of a surrogate pair
+        text = json.dumps(told, separators=(",", ":"))
+    return text.replace("\x7f", "\\u007f")
 
 
 @contextmanager
@@ -190,16 +204,24 @@ def opened(file: Path | None) -> Iterator[Callable[[str], None] | None]:
         yield None
         return
     handler = _handler(file)
-
     record = logging.makeLogRecord({})
+    lines: list[str] = []
 
-    def write(line: str) -> None:  # not through a logger: whatever is set for logs, these lines are written
-        record.msg = line
-        handler.emit(record)
+    def write_down() -> None:  # not through a logger: whatever is set for logs, these lines are written
+        if lines:
+            record.msg = "\n".join(lines)
+            lines.clear()
+            handler.emit(record)
+
+    def write(line: str) -> None:
+        if not lines:  # those of one turn of the loop together, for that costs less; an answer leaves in a later one
+            asyncio.get_running_loop().call_soon(write_down)
+        lines.append(line)
 
     try:
         yield write
     finally:
+        write_down()
         handler.close()
 
 
@@ -231,4 +253,5 @@ class _File(WatchedFileHandler):
             self.handleError(record)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
-        logger.error("audit.file: %s cannot be written: %s; %s", self.baseFilename, sys.exc_info()[1], record.msg)
+        for line in str(record.msg).splitlines():
+            logger.error("audit.file: %s cannot be written: %s; %s", self.baseFilename, sys.exc_info()[1], line)

@@ -2,13 +2,18 @@
 
 import asyncio
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from mcp import Client, MCPError
 
+from dagcall.audit import Audit, opened
+from dagcall.callers import LOCAL
 from dagcall.errors import ConfigError
+from dagcall.masking import Masker
+from dagcall.origins import Origin
 from tests.fake_airflow import FakeAirflow, FakeDag, FakeTask
 from tests.task_client import task_client
 from tests.unit.conftest import Served
@@ -197,3 +202,29 @@ async def test_a_file_that_cannot_be_written_is_said_at_the_start(served: Served
     with pytest.raises(ConfigError, match=r"audit\.file: .* cannot be written: No such file or directory"):
         async with served(FakeAirflow(), dags=["*"], audit={"file": str(tmp_path / "no" / "audit.jsonl")}):
             pass
+
+
+async def test_lines_of_one_moment_are_all_written_also_when_dagcall_ends_in_it(tmp_path: Path) -> None:
+    file = tmp_path / "audit.jsonl"
+
+    with opened(file) as write:
+        assert write is not None
+        write('{"first": 1}')
+        write('{"second": 2}')
+        assert not file.read_text(encoding="utf-8")
+
+    assert lines(file) == [{"first": 1}, {"second": 2}]
+
+
+async def test_half_of_a_surrogate_pair_is_written_as_such(tmp_path: Path) -> None:
+    file = tmp_path / "audit.jsonl"
+    origin = Origin(LOCAL, "a client", "1", None)
+
+    with opened(file) as write:
+        audit = Audit(
+            write, arguments="none", masker=Masker(()), key=b"key", wall_clock=lambda: datetime(2026, 1, 31, tzinfo=UTC)
+        )
+        with audit.request(origin, "tools/call \ud800\x7f", {}):
+            pass
+
+    assert lines(file)[0]["method"] == "tools/call \ud800\x7f"
