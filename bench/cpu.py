@@ -16,8 +16,8 @@ from bench.table import BARE, DAGCALL, Table
 
 WARM_UP = 160
 CALLS = 160
-ROUNDS = 8
-STARTS = 3
+ROUNDS = 16
+STARTS = 5
 """How often each server is started: how fast a process is depends on where its memory happens to lie, too."""
 AT_ONCE = (1, 16)
 TOOLS = (1, 500)
