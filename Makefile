@@ -48,7 +48,7 @@ check: .venv/.ready ## format, lint, types, unit tests (a minute)
 overload: .venv/.ready ## as many callers as a real Airflow bears, and somebody who overruns it (5 minutes; wants a quiet machine)
 	@$(RUN) pytest tests/faults -m overload $(ARGS)
 
-bench: .venv/.ready ## what dagcall costs, measured on an Airflow of its own (15 minutes; writes bench/results.json)
+bench: .venv/.ready ## what dagcall costs, measured on an Airflow of its own (16 minutes; writes bench/results.json)
 	@$(RUN) python -m bench $(ARGS)
 
 format: .venv/.ready ## format the code and mend what ruff can mend
