@@ -13,7 +13,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from io import TextIOWrapper
 from logging.handlers import WatchedFileHandler
@@ -46,6 +46,10 @@ class Line:
     origin: Origin
     method: str
     arguments: object
+    begun_at: datetime
+    """In UTC."""
+    started: float
+    """The same moment, by the loop's clock."""
     tool: str | None = None
     dag: str | None = None
     run_id: str | None = None
@@ -53,11 +57,8 @@ class Line:
     error: str | None = None
     is_written: bool = True
     """False for a request that came to nothing worth a line: a look at a task that goes on."""
-    _begun: tuple[datetime, float] = field(init=False)
-    """When it began: in UTC, and by the loop's clock."""
 
     def __enter__(self) -> Self:
-        self._begun = self.audit.wall_clock(), asyncio.get_running_loop().time()
         return self
 
     def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
@@ -68,8 +69,7 @@ class Line:
             if self.error is None:
                 self.failed(error)
         if self.is_written:
-            begun_at, started = self._begun
-            self.audit.write(self, begun_at, asyncio.get_running_loop().time() - started)
+            self.audit.write(self)
 
     def failed(self, error: BaseException) -> None:
         """Take note of why the request is not answered as was asked; an error of the protocol may have a cause."""
@@ -122,7 +122,7 @@ class Audit:
         self._arguments = arguments
         self._masker = masker
         self._keyed = hmac.new(key, digestmod="sha256")
-        self.wall_clock = wall_clock
+        self._wall_clock = wall_clock
 
     def request(
         self,
@@ -144,15 +144,16 @@ class Audit:
             dag: the tool's dag.
             about: a text that may name the run.
         """
-        return Line(self, origin, method, arguments, tool, dag, run_id_in(about))
+        begun_at, started = self._wall_clock(), asyncio.get_running_loop().time()
+        return Line(self, origin, method, arguments, begun_at, started, tool, dag, run_id_in(about))
 
-    def write(self, line: Line, begun_at: datetime, seconds: float) -> None:
+    def write(self, line: Line) -> None:
         """Write a line, once its request is over."""
         if self._write is None:
             return
         caller = line.origin.caller
         told = {
-            "time": begun_at.isoformat(timespec="milliseconds"),
+            "time": line.begun_at.isoformat(timespec="milliseconds"),
             "method": line.method[:MAX_TEXT],
             "caller": caller.id,
             "label": caller.label,
@@ -164,7 +165,7 @@ class Audit:
             **self._shown(line.arguments),
             "run": line.run_id and line.run_id[:MAX_TEXT],
             "outcome": line.outcome,
-            "seconds": round(seconds, 3),
+            "seconds": round(asyncio.get_running_loop().time() - line.started, 3),
             "error": line.error and self._masker.masked(line.error.partition("\n")[0])[:MAX_TEXT],
         }
         self._write(_one_line({name: value for name, value in told.items() if value is not None}))
