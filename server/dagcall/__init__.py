@@ -32,6 +32,7 @@ The map, from what knows nothing to what knows everything. A module imports only
     keys          named keys for callers without an authorization server
     pressure      how much Airflow takes just now: limit, breaker, retry budget
     identity      run ids: whose call, and which
+    deadlines     how long work for callers may take
     ledger        what this process knows of its own calls
     delivery      whether an answer reached its caller
     pin_folder    the folder of pins, as it is now
@@ -78,7 +79,7 @@ The map, from what knows nothing to what knows everything. A module imports only
     tasks         MCP's tasks extension: a handle at once, and the requests that follow it
     mcp_server    the MCP surface: list, call, errors -> results
     assembly      every part wired together
-    stdin         stdin as a stream that we can end, too
+    stdio         stdin as a stream that we can end, and stdout as one that says which answers were written
     serve         stdio and Streamable HTTP, start to clean stop
     remote        a server that runs already, to call its tools
     questionnaire asks in a terminal what a server wants to know

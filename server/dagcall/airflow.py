@@ -7,7 +7,8 @@ request travels is `rest`'s business. Knows nothing of tools or MCP, and keeps n
 """
 
 import json
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -166,8 +167,11 @@ class AirflowApi:
         note: str,
         who: str = "",
         account: Account | None = None,
+        on_send: Callable[[], None] | None = None,
     ) -> Run:
         """Start a run. Asked once: whoever calls this decides what a lost answer means.
+
+        `on_send` is told when the request leaves; before that it has no effect.
 
         Raises:
             AirflowConflict: a run with this id, or with this logical date, exists.
@@ -183,7 +187,13 @@ class AirflowApi:
             "note": note,
         }
         answer = await self._rest.change(
-            "POST", path, purpose=Purpose.TRIGGER, body=body, who=who, credentials=_credentials_of(account)
+            "POST",
+            path,
+            purpose=Purpose.TRIGGER,
+            body=body,
+            who=who,
+            credentials=_credentials_of(account),
+            on_send=on_send,
         )
         return self._rest.parsed(Run.from_json, answer, path)
 
@@ -225,6 +235,27 @@ class AirflowApi:
             "PATCH", path, purpose=Purpose.TRIGGER, body=body, credentials=_credentials_of(account)
         )
         return self._rest.parsed(Run.from_json, answer, path)
+
+    async def fetch_notes(self, runs: Collection[RunKey]) -> dict[RunKey, str]:
+        """Return the notes of runs that have ended a short while ago; a run that was deleted is missing.
+
+        One question for all, and one more for each run that is not among those that ended last.
+        """
+        notes: dict[RunKey, str] = {}
+        if len(runs) > 1:
+            body = {
+                "dag_ids": sorted({dag_id for dag_id, _ in runs}),
+                "states": [RunState.SUCCESS, RunState.FAILED],
+                "order_by": "-end_date",
+                "page_limit": 2 * len(runs),
+            }
+            answer = await self._rest.ask(RUN_LIST, purpose=Purpose.DISCOVERY, body=body)
+            listed = self._rest.parsed(lambda data: [Run.from_json(run) for run in data["dag_runs"]], answer, RUN_LIST)
+            notes = {key: run.note for run in listed if (key := (run.dag_id, run.run_id)) in runs}
+        for dag_id, run_id in [key for key in runs if key not in notes]:
+            with suppress(AirflowNotFound):
+                notes[dag_id, run_id] = (await self.fetch_run(dag_id, run_id)).note
+        return notes
 
     async def set_notes(self, notes: Mapping[tuple[str, str], str]) -> None:
         """Replace the notes of runs: (dag id, run id) -> note. In one request from Airflow 3.3, one by one below."""

@@ -5,12 +5,14 @@ who else waits; that is `runs`' business.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from functools import partial
 from typing import TypeVar
 
 from dagcall.airflow import AirflowApi
 from dagcall.answers import Answer
+from dagcall.deadlines import Deadlines
 from dagcall.dossiers import Dossiers
 from dagcall.errors import AirflowError, AirflowUnreachable, RunFailed, RunOutOfSight
 from dagcall.insight import QUEUED_SECONDS, Finding, Insight, View
@@ -23,6 +25,9 @@ from dagcall.waiter import Ending, Waiter
 
 PATIENCE_SECONDS = (0.5, 5.0)
 """The first and the longest pause between tries to read an outcome while Airflow is away."""
+
+LEAST_READ_SECONDS = 5.0
+"""How long reading an outcome may take, however little time the caller has left."""
 
 T = TypeVar("T")
 OnStage = Callable[[str], None]
@@ -48,18 +53,19 @@ class Listener:
 class Answering:
     """Waits for runs and reads what they came to."""
 
-    def __init__(self, api: AirflowApi, waiter: Waiter, outcomes: Outcomes, dossiers: Dossiers) -> None:
+    def __init__(
+        self, api: AirflowApi, waiter: Waiter, outcomes: Outcomes, dossiers: Dossiers, deadlines: Deadlines
+    ) -> None:
         self._now = asyncio.get_running_loop().time
         self._api = api
         self._waiter = waiter
         self._outcomes = outcomes
         self._dossiers = dossiers
+        self._deadlines = deadlines
         self._insight = Insight(api, self._now)
-        self._is_draining = False
 
     def drain(self) -> None:
         """Have everybody who waits answered with what is known of their run by now."""
-        self._is_draining = True
         self._waiter.release()
 
     async def aclose(self) -> None:
@@ -72,36 +78,57 @@ class Answering:
         Raises:
             RunError: the run did not deliver; `RunOutOfSight` where it may still do.
         """
-        url = self._api.run_url(run.dag_id, run.run_id)
         state = run.state
         try:
-            view = await self._view(tool, run, listener)
+            async with self._in_time(listener):
+                view = await self._view(tool, run, listener)
             ending = await self._wait(tool, run, view, listener)
             state = ending.state if ending.state.is_final else view.state
-            standing = view.standing
-            if state is RunState.QUEUED and not standing:
-                state, standing = await self._looked_at(run, view)
-            if not state.is_final and view.finding not in {Finding.LOST, Finding.READY}:
-                return Answer(state, run.run_id, url, standing=standing, questions=view.questions)
-            listener.on_stage("reading the results")
-            results = None
-            if state is not RunState.FAILED and view.finding is not Finding.LOST:
-                results = await self._patiently(
-                    listener.deadline, lambda: self._outcomes.results(tool, run, ending.results, is_over=state.is_final)
-                )
-            if results is None or results.failed:  # failed: the run went well without them, the call did not
-                dossier = partial(
-                    self._dossiers.failure, run, url, is_over=state.is_final, log_lines=tool.policy.log_lines
-                )
-                told = await self._patiently(listener.deadline, dossier)
-                raise RunFailed(told, is_over=state.is_final)
-            return Answer(state, run.run_id, url, results.values, skipped=results.skipped)
+            async with self._in_time(listener):
+                return await self._told(tool, run, state, listener, view=view, ending=ending)
         except AirflowError as error:
             raise RunOutOfSight(
                 f"Run {run.run_id} of dag {run.dag_id} was started and {in_words(state)}, but {error}. "
                 f"{WAIT_TOOL_NAME} with tool {tool.name!r} and this run id returns what comes of it; it starts "
-                f"nothing. For people: {url}"
+                f"nothing. For people: {self._api.run_url(run.dag_id, run.run_id)}"
             ) from error
+
+    @asynccontextmanager
+    async def _in_time(self, listener: Listener) -> AsyncIterator[None]:
+        """Ask Airflow only for as long as the caller waits, or a few seconds where that time is over.
+
+        Raises:
+            AirflowUnreachable: it took longer.
+        """
+        try:
+            async with self._deadlines.until(max(listener.deadline, self._now() + LEAST_READ_SECONDS)):
+                yield
+        except TimeoutError as error:
+            raise AirflowUnreachable(
+                "Airflow did not answer in the time for this call", is_effect_possible=False
+            ) from error
+
+    async def _told(
+        self, tool: Tool, run: Run, state: RunState, listener: Listener, *, view: View, ending: Ending
+    ) -> Answer:
+        """Return what a caller is told when the wait is over."""
+        url = self._api.run_url(run.dag_id, run.run_id)
+        standing = view.standing
+        if state is RunState.QUEUED and not standing:
+            state, standing = await self._looked_at(run, view)
+        if not state.is_final and view.finding not in {Finding.LOST, Finding.READY}:
+            return Answer(state, run.run_id, url, standing=standing, questions=view.questions)
+        listener.on_stage("reading the results")
+        results = None
+        if state is not RunState.FAILED and view.finding is not Finding.LOST:
+            results = await self._patiently(
+                listener.deadline, lambda: self._outcomes.results(tool, run, ending.results, is_over=state.is_final)
+            )
+        if results is None or results.failed:  # failed: the run went well without them, the call did not
+            dossier = partial(self._dossiers.failure, run, url, is_over=state.is_final, log_lines=tool.policy.log_lines)
+            told = await self._patiently(listener.deadline, dossier)
+            raise RunFailed(told, is_over=state.is_final)
+        return Answer(state, run.run_id, url, results.values, skipped=results.skipped)
 
     async def _view(self, tool: Tool, run: Run, listener: Listener) -> View:
         """Return a caller's view into its run; nothing looks through it yet."""
@@ -149,7 +176,7 @@ class Answering:
         A run that is watched by the shared poll is seen again only at its end.
         """
         state = RunState.QUEUED
-        if self._now() - view.since < QUEUED_SECONDS or self._is_draining:
+        if self._now() - view.since < QUEUED_SECONDS or self._deadlines.is_draining:
             return state, ""
         try:
             state = (await self._api.fetch_run(run.dag_id, run.run_id, attempts=1)).state
@@ -164,7 +191,7 @@ class Answering:
             try:
                 return await read()
             except AirflowUnreachable:
-                if self._now() + pause > deadline or self._is_draining:
+                if self._now() + pause > deadline or self._deadlines.is_draining:
                     raise
             await asyncio.sleep(pause)
             pause = min(2 * pause, longest)

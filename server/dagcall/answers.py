@@ -19,6 +19,10 @@ from dagcall.values import value
 RESULTS_URI = UriTemplate.parse("dagcall://runs/{tool}/{dag_run_id}/results{?path,offset,limit}")
 """The results of a run, as resources: the whole, or what is at a path in it."""
 JSON_TYPE = "application/json"
+SHARED = (
+    "You had already made the same call, and it was still waiting for this run: no second run was started. If you want "
+    "a run of its own for each call, use an idempotency key."
+)
 MAX_SKIPPED = 20
 """A mapped task may have thousands of skipped instances; the others are counted."""
 
@@ -43,6 +47,8 @@ class Answer:
     """How far a run is that goes on, in words."""
     is_replayed: bool = False
     """Whether the run had ended before this call came."""
+    is_shared: bool = False
+    """Whether an identical call of the same caller waits for the run, too."""
 
 
 def call_result(
@@ -98,7 +104,10 @@ def _content(answer: Answer, state: str, **found: Json) -> dict[str, Json]:
     names, more = answer.skipped[:MAX_SKIPPED], len(answer.skipped) - MAX_SKIPPED
     skipped = {"skipped": [*names, *([f"and {more:,} more"] if more > 0 else [])]} if names else {}
     replayed = {"replayed": True} if answer.is_replayed else {}
-    return {"state": state, "dag_run_id": answer.run_id, **found, **skipped, **replayed, "url": answer.url}
+    shared: dict[str, Json] = {}
+    if answer.is_shared:
+        shared = {"shared": True, "message": " ".join(filter(None, (found.pop("message", ""), SHARED)))}
+    return {"state": state, "dag_run_id": answer.run_id, **found, **skipped, **replayed, **shared, "url": answer.url}
 
 
 def _preview_result(tool: Tool, answer: Answer, state: str, max_bytes: int, *, has_links: bool) -> CallToolResult:

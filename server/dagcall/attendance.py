@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from dagcall.answers import Answer
+from dagcall.calls import Started
 from dagcall.handles import Handle, poll_seconds
 from dagcall.insight import View
 from dagcall.ledger import Entry
@@ -109,13 +110,13 @@ class Attendance:
         """Return what waits for a run; None if nothing does."""
         return self._attended.get(handle.task_id)
 
-    def begin(self, tool: Tool, run: Run, entry: Entry | None = None, *, seconds: float | None = None) -> Attended:
+    def begin(self, tool: Tool, run: Run, started: Started | None = None, *, seconds: float | None = None) -> Attended:
         """Wait for a run, in the place of what waits for it by now.
 
         Args:
             tool: the tool that started it.
             run: the run.
-            entry: as `Runs.begin` returned it.
+            started: as `Runs.begin` returned it.
             seconds: how long to wait for the client's next request; None for as long as it was told to take.
         """
         attended = Attended(tool, run, self._now, self._now(), run.state.value)
@@ -123,7 +124,7 @@ class Attendance:
             self._runs.attend(
                 tool,
                 run,
-                entry,
+                started,
                 budget_seconds=ATTENDED_SECONDS,
                 on_stage=attended.enter,
                 on_view=attended.look_through,

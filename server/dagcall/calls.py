@@ -6,7 +6,7 @@ from dataclasses import field
 from itertools import count
 
 from dagcall.accounts import Account
-from dagcall.errors import AirflowUnreachable
+from dagcall.errors import AirflowError, AirflowUnreachable, CallerError, TriggerRefused
 from dagcall.ledger import Entry
 from dagcall.model import Json, Run
 from dagcall.tools import WAIT_TOOL_NAME, Tool
@@ -14,6 +14,7 @@ from dagcall.values import value
 
 MAX_NOTE_TEXT = 800
 """Characters of a note; nonce, receipts and who answered questions come behind it, and Airflow takes 1,000."""
+NOTHING_STARTED = "Nothing was started: "
 _PROCESS = secrets.token_hex(8)
 _calls = count()
 
@@ -50,20 +51,35 @@ class Started:
     run: Run
     entry: Entry
     """Counts this call among those who wait."""
-    is_replayed: bool
+    is_replayed: bool = False
     """Whether the run had ended before this call came."""
+    is_shared: bool = False
+    """Whether an identical call of the same caller waits for the run, too."""
 
 
-def unstarted(call: Call, entry: Entry, error: AirflowUnreachable, *, is_unsure: bool) -> AirflowUnreachable:
-    """Return what a caller is told whose run could not be started, or perhaps was."""
-    if not is_unsure:
-        return AirflowUnreachable(f"Nothing was started: {error}.", is_effect_possible=False)
+def unstarted(call: Call, entry: Entry | None, error: AirflowError | CallerError) -> AirflowError | CallerError:
+    """Return what a caller is told whose run could not be started, or perhaps was.
+
+    Args:
+        call: the call.
+        entry: the run that it was about to get; None if there was none yet.
+        error: what went wrong.
+    """
+    reason = str(error).removeprefix(NOTHING_STARTED).rstrip(".")
+    if entry is None or not entry.may_exist:
+        told = f"{NOTHING_STARTED}{reason}."
+        match error:
+            case AirflowUnreachable():
+                return AirflowUnreachable(told, is_effect_possible=False)
+            case CallerError():
+                return type(error)(told)
+        return TriggerRefused(told)
     run = f"run {entry.run_id} of dag {call.tool.dag_id}"
     return AirflowUnreachable(
         (
-            f"This call belongs to {run}, but what became of it is not known: {error}."
+            f"This call belongs to {run}, but what became of it is not known: {reason}."
             if entry.is_started
-            else f"Whether {run} was started is not known: {error}."
+            else f"Whether {run} was started is not known: {reason}."
         )
         + f" Calling again with the same arguments finds out and starts no second run; {WAIT_TOOL_NAME} with tool "
         f"{call.tool.name!r} and this run id only looks.",

@@ -7,6 +7,8 @@ its last byte was given to the network and the caller had not gone away before; 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from mcp_types import RequestId
+
 from dagcall.ledger import Entry
 
 SCOPE_KEY = "dagcall.delivery"
@@ -18,7 +20,10 @@ App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
 
 
 class Delivery:
-    """Carries the outcomes of one HTTP request."""
+    """Carries the outcomes of one request to its caller.
+
+    While an outcome is on its way, its caller counts as waiting: an identical call that comes meanwhile is another one.
+    """
 
     def __init__(self) -> None:
         self._entries: list[Entry] = []
@@ -26,17 +31,24 @@ class Delivery:
 
     def carry(self, entry: Entry) -> None:
         """Take an outcome along."""
+        entry.waiting += 1
         self._entries.append(entry)
 
     def caller_left(self) -> None:
-        """Take note that the caller closed the connection."""
+        """Record that the caller closed the connection."""
         self._is_gone = True
 
     def sent(self) -> None:
-        """Take note that the last byte is on its way."""
+        """Record that the last byte is on its way."""
         if not self._is_gone:
             for entry in self._entries:
                 entry.deliver()
+
+    def over(self) -> None:
+        """Record that nothing more is sent."""
+        for entry in self._entries:
+            entry.leave()
+        self._entries.clear()
 
 
 def with_delivery(app: App) -> App:
@@ -59,6 +71,31 @@ def with_delivery(app: App) -> App:
             if message["type"] == "http.response.body" and not message.get("more_body", False):
                 delivery.sent()
 
-        await app(scope, watched_receive, watched_send)
+        try:
+            await app(scope, watched_receive, watched_send)
+        finally:
+            delivery.over()
 
     return watched
+
+
+class StdioDeliveries:
+    """Carries outcomes over stdio: one whose message was written and flushed has arrived."""
+
+    def __init__(self) -> None:
+        self._of_request: dict[RequestId, Delivery] = {}
+
+    def carry(self, request_id: RequestId, entry: Entry) -> None:
+        """Take an outcome along with the answer to a request."""
+        self._of_request.setdefault(request_id, Delivery()).carry(entry)
+
+    def written(self, request_id: RequestId) -> None:
+        """Record that the answer to a request was written."""
+        if delivery := self._of_request.pop(request_id, None):
+            delivery.sent()
+            delivery.over()
+
+    def broken_off(self, request_id: RequestId) -> None:
+        """Record that a request gets no answer."""
+        if delivery := self._of_request.pop(request_id, None):
+            delivery.over()

@@ -81,6 +81,15 @@ def run_id_in(text: str) -> str | None:
     return found[0] if found else None
 
 
+def family_of(run_id: str) -> tuple[str, int | None]:
+    """Return what the ids of a run's family begin with, and the run's number in it.
+
+    A run with an idempotency key is alone: its family is its id, and it has no number.
+    """
+    number = number_in(run_id)
+    return (run_id, None) if number is None else (run_id[: -len(str(number))], number)
+
+
 def number_in(run_id: str) -> int | None:
     """Return the number of a run within its family; None for a run with an idempotency key, or for another's id."""
     match = _RUN_ID.fullmatch(run_id)

@@ -11,9 +11,9 @@ import stamina
 from dagcall.accounts import Account
 from dagcall.airflow import AirflowApi
 from dagcall.errors import AirflowError
-from dagcall.ledger import Entry
+from dagcall.ledger import Entry, Ledger
 from dagcall.model import RunState
-from dagcall.receipts import cancelled_note
+from dagcall.receipts import CANCELLED, with_mark
 from dagcall.tools import Tool
 
 logger = logging.getLogger(__name__)
@@ -24,10 +24,16 @@ CANCEL_ATTEMPTS = 4
 
 
 class Leaving:
-    """Ends the runs of callers who have gone, and those that somebody wants to end."""
+    """Ends the runs of callers who have gone, and those that somebody wants to end.
 
-    def __init__(self, api: AirflowApi) -> None:
+    Args:
+        api: Airflow.
+        ledger: knows who waits for which run.
+    """
+
+    def __init__(self, api: AirflowApi, ledger: Ledger) -> None:
         self._api = api
+        self._ledger = ledger
         self._endings: set[asyncio.Task[None]] = set()
 
     async def aclose(self) -> None:
@@ -45,6 +51,7 @@ class Leaving:
 
     async def _fail_after_grace(self, dag_id: str, entry: Entry) -> None:
         await asyncio.sleep(GRACE_SECONDS)
+        entry = self._ledger.entry(entry.run_id) or entry  # a caller who came back may have a new one
         if entry.waiting or entry.ended_at is not None:
             return
         try:
@@ -71,6 +78,6 @@ class Leaving:
             with attempt:  # Airflow and its scheduler may lock each other out; then the state is read anew
                 run = await self._api.fetch_run(dag_id, run_id, attempts=1)
                 if not run.state.is_final:
-                    note = cancelled_note(run) if is_cancelled else None
+                    note = with_mark(run.note, CANCELLED) if is_cancelled else None
                     await self._api.set_run_failed(dag_id, run_id, note=note, account=account)
         return (await self._api.fetch_run(dag_id, run_id)).state

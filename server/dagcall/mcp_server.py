@@ -44,7 +44,7 @@ from dagcall.audit import Audit, Line
 from dagcall.callers import Caller
 from dagcall.catalog import Catalog
 from dagcall.delivery import SCOPE_KEY as DELIVERY_KEY
-from dagcall.delivery import Delivery
+from dagcall.delivery import Delivery, StdioDeliveries
 from dagcall.errors import Busy, DagcallError, InvalidArguments, UnknownTool
 from dagcall.ledger import Entry
 from dagcall.mismatches import Mismatches
@@ -120,6 +120,8 @@ class McpServer:
         self._resources = Resources(catalog, runs, max_bytes=max_result_bytes)
         self._own_tools = {tool.name: tool for tool in own_tools()}
         self._announcements = Announcements(catalog)
+        self.stdio_deliveries: StdioDeliveries | None = None
+        """Carry outcomes where this process serves one client over stdio."""
         self.calls_in_progress = 0
         self.idle = asyncio.Event()
         """Set while no call is in progress."""
@@ -151,7 +153,7 @@ class McpServer:
             accounts=accounts,
             audit=audit,
             render=self._result,
-            carrier=_carrier,
+            carrier=self._carrier,
             wall_clock=wall_clock,
         )
         catalog.on_change = self._announcements.announce
@@ -218,7 +220,7 @@ class McpServer:
             line.failed(busy)
             return error_result(str(busy))
         try:
-            with self._in_progress():
+            with self._in_progress(), self._answered(ctx):
                 outcome = await self._answer(ctx, params, origin, line)
         except UnknownTool as error:
             line.failed(error)
@@ -244,6 +246,16 @@ class McpServer:
                 raise MCPError(code=INTERNAL_ERROR, message=message)
             await self._catalog.wait_until_read()
             return await self._resources.read(params.uri, caller=caller_of(ctx))
+
+    @contextmanager
+    def _answered(self, ctx: Context) -> Iterator[None]:
+        """Let go of the outcomes that a request was to carry, where it breaks off."""
+        try:
+            yield
+        except BaseException:
+            if self.stdio_deliveries is not None and ctx.request_id is not None:
+                self.stdio_deliveries.broken_off(ctx.request_id)
+            raise
 
     @contextmanager
     def _in_progress(self) -> Iterator[None]:
@@ -298,7 +310,7 @@ class McpServer:
                     stops_for_questions=stops_for_questions,
                     on_stage=progress.entered,
                     on_view=progress.look_through if wants_progress else None,
-                    on_outcome=_carrier(ctx),
+                    on_outcome=self._carrier(ctx),
                 )
 
             conversation = Conversation(
@@ -327,7 +339,7 @@ class McpServer:
                     account=self._accounts.of(caller),
                     on_stage=progress.entered,
                     on_view=progress.look_through if wants_progress else None,
-                    on_outcome=_carrier(ctx),
+                    on_outcome=self._carrier(ctx),
                 )
             line.run_id = answer.run_id
             outcome = await conversation.conclude(answer, resume)
@@ -350,6 +362,15 @@ class McpServer:
             on_mismatch=partial(self._mismatches.tell, tool, answer.run_id),
         )
 
+    def _carrier(self, ctx: Context) -> Callable[[Entry], None]:
+        """Return what takes an outcome to the caller; within one process, what is answered has arrived."""
+        delivery = ctx.request.scope.get(DELIVERY_KEY) if ctx.request is not None else None
+        if isinstance(delivery, Delivery):
+            return delivery.carry
+        if self.stdio_deliveries is not None and ctx.request_id is not None:
+            return partial(self.stdio_deliveries.carry, ctx.request_id)
+        return Entry.deliver
+
     def _budget(self, ctx: Context, tool: Tool) -> float:
         """Return how long this call waits: as the caller asks, within bounds, else as the tool or transport says."""
         asked = (ctx.meta or {}).get(META_WAIT_SECONDS)
@@ -371,13 +392,6 @@ class McpServer:
             return self._catalog.tool(arguments["tool"], caller), arguments["dag_run_id"]
         except UnknownTool as error:
             raise InvalidArguments(own_tool, (f"tool: {error}",)) from error
-
-
-def _carrier(ctx: Context) -> Callable[[Entry], None]:
-    """Return what takes an outcome to the caller; without HTTP, what is answered has arrived."""
-    delivery = ctx.request.scope.get(DELIVERY_KEY) if ctx.request is not None else None
-
-    return delivery.carry if isinstance(delivery, Delivery) else Entry.deliver
 
 
 def _idempotency_key(ctx: Context, tool: str) -> str | None:

@@ -172,6 +172,10 @@ def output_schema(results: JsonObject | None = None) -> JsonObject:
                 "type": "boolean",
                 "description": "true: the run had ended before this call, which repeats one whose answer was lost",
             },
+            "shared": {
+                "type": "boolean",
+                "description": "true: an identical call had been waiting for this run already, and both got it",
+            },
             "questions": {"type": "array", "items": {"type": "object"}, "description": "What the run asks a person"},
             "message": {"type": "string", "description": "What to do next, where there is something to do"},
         },

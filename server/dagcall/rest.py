@@ -117,6 +117,7 @@ class AirflowRest:
         body: Mapping[str, Any],
         who: str = "",
         credentials: Credentials | None = None,
+        on_send: Callable[[], None] | None = None,
     ) -> Any:
         """Send a request that changes something, once: whoever sends it knows what a lost answer means.
 
@@ -127,9 +128,12 @@ class AirflowRest:
             body: as JSON.
             who: on whose behalf; each gets its turn.
             credentials: in place of dagcall's own.
+            on_send: told when the request leaves; before that it has no effect.
         """
         self.gate.retries.request()
-        return await self._request(method, path, purpose=purpose, body=body, who=who, credentials=credentials)
+        return await self._request(
+            method, path, purpose=purpose, body=body, who=who, credentials=credentials, on_send=on_send
+        )
 
     async def _retried(self, attempts: int, method: str, path: str, **request: Any) -> Any:
         self.gate.retries.request()
@@ -199,6 +203,7 @@ class AirflowRest:
         who: str = "",
         parse: Callable[[str], Any] = json.loads,
         credentials: Credentials | None = None,
+        on_send: Callable[[], None] | None = None,
     ) -> Any:
         """Send one request through the gate, logging in again once if Airflow no longer takes the token."""
         credentials = credentials or self._credentials
@@ -207,6 +212,8 @@ class AirflowRest:
 
         async def send() -> Answer:
             async with self.gate.place(purpose, who=who):
+                if on_send is not None:
+                    on_send()
                 with self._reported:
                     answer = await self._http.send(
                         method,

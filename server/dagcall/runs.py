@@ -13,9 +13,10 @@ from typing import Any
 from dagcall.accounts import Account
 from dagcall.airflow import AirflowApi
 from dagcall.answering import Answering, Listener, OnOutcome, OnStage, OnView, in_words
-from dagcall.answers import Answer
+from dagcall.answers import SHARED, Answer
 from dagcall.calls import Call, Started
 from dagcall.catalog import Catalog
+from dagcall.deadlines import Deadlines
 from dagcall.dossiers import Dossiers
 from dagcall.errors import (
     AirflowError,
@@ -29,7 +30,7 @@ from dagcall.errors import (
     Unreadable,
 )
 from dagcall.gate import Purpose
-from dagcall.identity import Identity, number_in
+from dagcall.identity import Identity
 from dagcall.leaving import Leaving
 from dagcall.ledger import Entry, Ledger
 from dagcall.masking import Masker
@@ -45,6 +46,9 @@ from dagcall.sights import are_ready
 from dagcall.starting import Starter
 from dagcall.tools import WAIT_TOOL_NAME, Tool
 from dagcall.waiter import Waiter
+
+DRAIN_SECONDS = 1.0
+"""How long requests to Airflow may still take once dagcall is about to stop; the answers have to leave, too."""
 
 
 class Runs:
@@ -79,12 +83,13 @@ class Runs:
         self._identity = identity
         self._masker = masker
         self._outcomes = Outcomes(api, masker)
-        self._answering = Answering(api, waiter, self._outcomes, dossiers)
-        self._leaving = Leaving(api)
-        self._receipts = Receipts(api)
+        self._deadlines = Deadlines()
+        self._answering = Answering(api, waiter, self._outcomes, dossiers, self._deadlines)
+        self._ledger = Ledger()
+        self._leaving = Leaving(api, self._ledger)
+        self._receipts = Receipts(api, now=self._now)
         self._replies = Replies(api, wall_clock=clock)
         self._recent = RecentResults()
-        self._ledger = Ledger()
         self._quotas = quotas or Quotas(api)
         self._starter = Starter(
             api,
@@ -92,6 +97,7 @@ class Runs:
             identity,
             self._ledger,
             self._quotas,
+            deadlines=self._deadlines,
             now=self._now,
             wall_clock=clock,
         )
@@ -126,9 +132,15 @@ class Runs:
         started = await self.begin(
             tool, arguments, caller=caller, budget_seconds=budget_seconds, key=key, note=note, account=account
         )
-        listener = Listener(deadline, on_stage, on_view, on_outcome)
-        answer = await self._attend(tool, started.run, started.entry, listener)
-        return replace(answer, is_replayed=True) if started.is_replayed else answer
+        return await self.attend(
+            tool,
+            started.run,
+            started,
+            budget_seconds=deadline - self._now(),
+            on_stage=on_stage,
+            on_view=on_view,
+            on_outcome=on_outcome,
+        )
 
     async def begin(
         self,
@@ -158,7 +170,7 @@ class Runs:
         self,
         tool: Tool,
         run: Run,
-        entry: Entry | None,
+        started: Started | None,
         *,
         budget_seconds: float,
         stops_for_questions: bool = True,
@@ -171,7 +183,7 @@ class Runs:
         Args:
             tool: the tool that started it.
             run: the run.
-            entry: as `begin` returned it, with this caller counted already; None to count it now.
+            started: as `begin` returned it, with this caller counted already; None to count it now.
             budget_seconds: how long to wait.
             stops_for_questions: whether to come back as soon as a person is asked, or to wait until one has answered.
             on_stage: told what is going on.
@@ -180,7 +192,17 @@ class Runs:
         """
         deadline = self._now() + budget_seconds
         listener = Listener(deadline, on_stage, on_view, on_outcome, stops_for_questions=stops_for_questions)
-        return await self._attend(tool, run, entry or self._joined(run.run_id), listener)
+        entry = started.entry if started else self._joined(run.run_id)
+        is_shared = started is not None and started.is_shared
+        try:
+            answer = await self._attend(tool, run, entry, listener)
+        except RunFailed as error:
+            if not is_shared:
+                raise
+            raise RunFailed(f"{error}\n\n{SHARED}", is_over=error.is_over) from error
+        if started is None:
+            return answer
+        return replace(answer, is_replayed=started.is_replayed, is_shared=is_shared)
 
     def require_own(self, run_id: str, *, caller: str) -> None:
         """Refuse what is about a run of somebody else, without a question to Airflow.
@@ -336,7 +358,8 @@ class Runs:
         return are_ready(instances, task_ids)
 
     def drain(self) -> None:
-        """Have everybody who waits answered with what is known of their run by now."""
+        """Have everybody answered with what is known of their run by now, those whose run is not started included."""
+        self._deadlines.drain(DRAIN_SECONDS)
         self._answering.drain()
 
     async def aclose(self) -> None:
@@ -347,8 +370,9 @@ class Runs:
 
     def _joined(self, run_id: str) -> Entry:
         """Count one more caller among those who wait for a run."""
-        entry = self._ledger.entry(run_id) or Entry(run_id, number_in(run_id))
-        entry.waiting += 1
+        entry = self._ledger.of_run(run_id)
+        self._ledger.exists(entry)
+        entry.join(self._now())
         return entry
 
     async def _attend(self, tool: Tool, run: Run, entry: Entry, listener: Listener) -> Answer:
@@ -393,6 +417,6 @@ class _Counted:
         return None
 
     def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
-        self._entry.waiting -= 1
+        self._entry.leave()
         if isinstance(error, asyncio.CancelledError):
             self._leaving.left(self._tool, self._entry)

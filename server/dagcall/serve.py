@@ -29,12 +29,12 @@ from starlette.routing import Route
 
 from dagcall.assembly import Dagcall, admitting, assembled
 from dagcall.config import Settings, address_of
-from dagcall.delivery import App, with_delivery
+from dagcall.delivery import App, StdioDeliveries, with_delivery
 from dagcall.errors import ConfigError
 from dagcall.garbage import searched_sparingly
 from dagcall.pins import Pins
 from dagcall.remembered import Remembered
-from dagcall.stdin import endable_stdin
+from dagcall.stdio import AnswersOut, endable_stdin, own_stdout
 
 logger = logging.getLogger(__name__)
 
@@ -58,12 +58,15 @@ async def serve_stdio(settings: Settings, *, read_pins: Callable[[], Pins] | Non
         options = server.create_initialization_options(NotificationOptions(tools_changed=True))
         refreshing = asyncio.create_task(dagcall.catalog.keep_fresh(settings.refresh_seconds))
 
-        async def serve(stdin: IO[str]) -> None:
-            async with stdio_server(stdin=anyio.wrap_file(stdin)) as (incoming, outgoing):
+        dagcall.mcp.stdio_deliveries = deliveries = StdioDeliveries()
+
+        async def serve(stdin: IO[str], stdout: IO[str]) -> None:
+            answers_out = AnswersOut(stdout, deliveries.written)
+            async with stdio_server(anyio.wrap_file(stdin), answers_out) as (incoming, outgoing):
                 await server.run(incoming, outgoing, options)
 
-        with endable_stdin() as (stdin, end_stdin):
-            serving = asyncio.create_task(serve(stdin))
+        with own_stdout() as stdout, endable_stdin() as (stdin, end_stdin):
+            serving = asyncio.create_task(serve(stdin, stdout))
             asked_to_stop = asyncio.Event()
             _on_stop_signal(asked_to_stop.set)
             stopping = asyncio.create_task(asked_to_stop.wait())

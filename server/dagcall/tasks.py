@@ -145,11 +145,10 @@ class Tasks:
             note=note,
             account=self._accounts.of(caller),
         )
-        attended = self._attendance.begin(tool, started.run, started.entry, seconds=UNDELIVERED_SECONDS)
+        attended = self._attendance.begin(tool, started.run, started, seconds=UNDELIVERED_SECONDS)
         if started.run.state.is_final and await attended.has_answer(READ_SECONDS):
             self._deliver(ctx, attended)
-            answer = replace(attended.answer.result(), is_replayed=started.is_replayed)
-            return self._render(ctx, tool, answer)
+            return self._render(ctx, tool, attended.answer.result())
         # An answer that is lost on its way leaves the run to whoever asks again; one that arrives makes a client.
         arrival = Entry(started.run.run_id, None, on_delivered=lambda: self._attendance.expect(attended))
         self._carrier(ctx)(arrival)

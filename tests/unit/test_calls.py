@@ -234,7 +234,7 @@ async def test_params_changed_after_listing_bring_airflows_own_reason(served: Se
         text = await refusal(dagcall, "add", x=1)
 
     assert text == (
-        "Nothing was started: Airflow refused dag add: Invalid input for param x: 1 is less than the minimum of 10"
+        "Nothing was started: Airflow refused dag add: Invalid input for param x: 1 is less than the minimum of 10."
     )
 
 

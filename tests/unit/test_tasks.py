@@ -425,14 +425,26 @@ def in_virtual_time(scenario: Any) -> None:
         runner.run(run())
 
 
-def test_two_clients_that_ask_have_two_runs() -> None:
-    async def scenario(_: FakeAirflow, client: TaskClient) -> None:
+def test_two_tasks_that_are_created_together_have_two_runs() -> None:
+    async def scenario(airflow: FakeAirflow, client: TaskClient) -> None:
+        tasks = await asyncio.gather(client.call("slow"), client.call("slow"))
+        assert len({task["taskId"] for task in tasks}) == len(airflow.runs) == 2
+
+    in_virtual_time(scenario)
+
+
+def test_a_later_task_shares_the_run_for_which_its_client_still_asks() -> None:
+    async def scenario(airflow: FakeAirflow, client: TaskClient) -> None:
         first = await client.call("slow")
         for task in [await client.get(first["taskId"])] * 10:
             await asyncio.sleep(task["pollIntervalMs"] / 1000)
             await client.get(first["taskId"])
         second = await client.call("slow")
-        assert second["taskId"] != first["taskId"]
+        assert second["taskId"] == first["taskId"]
+        await asyncio.sleep(60)
+        done = await client.until(second["taskId"])
+        assert done["result"]["structuredContent"]["shared"] is True
+        assert len(airflow.runs) == 1
 
     in_virtual_time(scenario)
 
