@@ -23,7 +23,7 @@ from dagcall.listings import PAGE, RUN_LIST, all_batches, all_pages, dag_path, r
 from dagcall.model import Dag, DagSummary, Json, LogEvent, Run, RunState, Task, TaskInstance
 from dagcall.questions import MAY_WAIT_FOR_PEOPLE, Question, Response, is_open
 from dagcall.releases import BULK_RUNS, OLDEST, RESULTS_THROUGH_WAIT, known_states, version_in
-from dagcall.rest import PARSE_ERRORS, READ_ATTEMPTS, READ_SECONDS, AirflowRest
+from dagcall.rest import READ_ATTEMPTS, READ_SECONDS, AirflowRest
 from dagcall.transport import Query, Stream
 
 TASK_INSTANCE_LIST = "dags/~/dagRuns/~/taskInstances/list"
@@ -107,9 +107,10 @@ class AirflowApi:
             AirflowAnswerUnusable: it is below 3.1, or not Airflow.
         """
         try:
-            answer = await self._rest.get("version", purpose=Purpose.DISCOVERY, is_anonymous=True)
-            text = str(answer["version"])
-        except (AirflowNotFound, *PARSE_ERRORS) as error:
+            text = await self._rest.get(
+                "version", purpose=Purpose.DISCOVERY, is_anonymous=True, read=lambda data: str(data["version"])
+            )
+        except AirflowNotFound as error:
             raise AirflowAnswerUnusable(
                 f"{self.url} does not answer as Airflow 3.1 or newer does (no /api/v2/version); "
                 "check the URL and Airflow's version"
@@ -137,8 +138,7 @@ class AirflowApi:
         Raises:
             AirflowNotFound: there is no such dag, or the account may not see it.
         """
-        path = dag_path(dag_id)
-        return self._rest.parsed(DagSummary.from_json, await self._rest.get(path, purpose=Purpose.TRIGGER), path)
+        return await self._rest.get(dag_path(dag_id), purpose=Purpose.TRIGGER, read=DagSummary.from_json)
 
     async def fetch_dag(self, dag_id: str) -> Dag:
         """Return a dag with its params and texts.
@@ -146,14 +146,15 @@ class AirflowApi:
         Raises:
             AirflowNotFound: there is no such dag, or the account may not see it.
         """
-        path = f"{dag_path(dag_id)}/details"
-        return self._rest.parsed(Dag.from_json, await self._rest.get(path, purpose=Purpose.DISCOVERY), path)
+        return await self._rest.get(f"{dag_path(dag_id)}/details", purpose=Purpose.DISCOVERY, read=Dag.from_json)
 
     async def fetch_tasks(self, dag_id: str) -> tuple[Task, ...]:
         """Return the tasks of the dag's newest version."""
-        path = f"{dag_path(dag_id)}/tasks"
-        answer = await self._rest.get(path, purpose=Purpose.RESULT)
-        return self._rest.parsed(lambda data: tuple(Task.from_json(task) for task in data["tasks"]), answer, path)
+        return await self._rest.get(
+            f"{dag_path(dag_id)}/tasks",
+            purpose=Purpose.RESULT,
+            read=lambda data: tuple(Task.from_json(task) for task in data["tasks"]),
+        )
 
     # Runs
 
@@ -186,16 +187,16 @@ class AirflowApi:
             "conf": dict(conf),
             "note": note,
         }
-        answer = await self._rest.change(
+        return await self._rest.change(
             "POST",
             path,
             purpose=Purpose.TRIGGER,
             body=body,
+            read=Run.from_json,
             who=who,
             credentials=_credentials_of(account),
             on_send=on_send,
         )
-        return self._rest.parsed(Run.from_json, answer, path)
 
     async def fetch_run(self, dag_id: str, run_id: str, *, attempts: int = READ_ATTEMPTS) -> Run:
         """Return a run as it is now.
@@ -204,18 +205,19 @@ class AirflowApi:
             AirflowNotFound: there is no such run.
         """
         path = run_path(dag_id, run_id)
-        answer = await self._rest.get(path, purpose=Purpose.RESULT, attempts=attempts)
-        return self._rest.parsed(Run.from_json, answer, path)
+        return await self._rest.get(path, purpose=Purpose.RESULT, read=Run.from_json, attempts=attempts)
 
     async def fetch_family(self, dag_id: str, run_id_prefix: str) -> tuple[Run, ...]:
         """Return the newest runs of a dag whose ids begin like this, the newest first; at most a page of them.
 
         `run_id_pattern` is ILIKE in every version, and unknown to be so exact: the answer is filtered again here.
         """
-        path = "dags/~/dagRuns"
-        query: Query = {"run_id_pattern": run_id_prefix, "order_by": "-run_after", "limit": PAGE}
-        answer = await self._rest.get(path, purpose=Purpose.TRIGGER, query=query)
-        runs = self._rest.parsed(lambda data: [Run.from_json(run) for run in data["dag_runs"]], answer, path)
+        runs = await self._rest.get(
+            "dags/~/dagRuns",
+            purpose=Purpose.TRIGGER,
+            query={"run_id_pattern": run_id_prefix, "order_by": "-run_after", "limit": PAGE},
+            read=lambda data: [Run.from_json(run) for run in data["dag_runs"]],
+        )
         return tuple(run for run in runs if run.dag_id == dag_id and run.run_id.startswith(run_id_prefix))
 
     async def set_run_failed(
@@ -231,10 +233,14 @@ class AirflowApi:
         """
         path = run_path(dag_id, run_id)
         body = {"state": RunState.FAILED} | ({} if note is None else {"note": note})
-        answer = await self._rest.change(
-            "PATCH", path, purpose=Purpose.TRIGGER, body=body, credentials=_credentials_of(account)
+        return await self._rest.change(
+            "PATCH",
+            path,
+            purpose=Purpose.TRIGGER,
+            body=body,
+            read=Run.from_json,
+            credentials=_credentials_of(account),
         )
-        return self._rest.parsed(Run.from_json, answer, path)
 
     async def fetch_notes(self, runs: Collection[RunKey]) -> dict[RunKey, str]:
         """Return the notes of runs that have ended a short while ago; a run that was deleted is missing.
@@ -249,8 +255,12 @@ class AirflowApi:
                 "order_by": "-end_date",
                 "page_limit": 2 * len(runs),
             }
-            answer = await self._rest.ask(RUN_LIST, purpose=Purpose.DISCOVERY, body=body)
-            listed = self._rest.parsed(lambda data: [Run.from_json(run) for run in data["dag_runs"]], answer, RUN_LIST)
+            listed = await self._rest.ask(
+                RUN_LIST,
+                purpose=Purpose.DISCOVERY,
+                body=body,
+                read=lambda data: [Run.from_json(run) for run in data["dag_runs"]],
+            )
             notes = {key: run.note for run in listed if (key := (run.dag_id, run.run_id)) in runs}
         for dag_id, run_id in [key for key in runs if key not in notes]:
             with suppress(AirflowNotFound):
@@ -267,10 +277,14 @@ class AirflowApi:
                 "update_mask": ["note"],
                 "entities": entities,
             }
-            await self._rest.change("PATCH", "dags/~/dagRuns", purpose=Purpose.DISCOVERY, body={"actions": [action]})
+            await self._rest.change(
+                "PATCH", "dags/~/dagRuns", purpose=Purpose.DISCOVERY, body={"actions": [action]}, read=_ignore
+            )
             return
         for (dag_id, run_id), note in notes.items():
-            await self._rest.change("PATCH", run_path(dag_id, run_id), purpose=Purpose.DISCOVERY, body={"note": note})
+            await self._rest.change(
+                "PATCH", run_path(dag_id, run_id), purpose=Purpose.DISCOVERY, body={"note": note}, read=_ignore
+            )
 
     async def fetch_finished_runs(
         self, dag_ids: list[str], *, since: datetime, triggered_since: datetime
@@ -294,7 +308,7 @@ class AirflowApi:
             body,
             "dag_runs",
             lambda run: run,
-            read=lambda text: {"dag_runs": _RUN_ENDS.validate_json(text).dag_runs},
+            decode=lambda text: {"dag_runs": _RUN_ENDS.validate_json(text).dag_runs},
             attempts=1,
         )
 
@@ -307,7 +321,7 @@ class AirflowApi:
             body,
             "dag_runs",
             lambda run: (run.dag_id, run.dag_run_id),
-            read=lambda text: {"dag_runs": _RUN_NAMES.validate_json(text).dag_runs},
+            decode=lambda text: {"dag_runs": _RUN_NAMES.validate_json(text).dag_runs},
             attempts=1,
         )
         return frozenset(ids)
@@ -383,11 +397,11 @@ class AirflowApi:
             AirflowNotFound, AirflowRefused: there is none, or the account may not read it.
         """
         path = f"{task_path(dag_id, run_id, instance.task_id)}/logs/{instance.try_number}"
-        answer = await self._rest.get(
-            path, purpose=Purpose.RESULT, query={"map_index": instance.map_index, "full_content": True}
-        )
-        return self._rest.parsed(
-            lambda data: tuple(LogEvent.from_json(event) for event in data["content"]), answer, path
+        return await self._rest.get(
+            path,
+            purpose=Purpose.RESULT,
+            query={"map_index": instance.map_index, "full_content": True},
+            read=lambda data: tuple(LogEvent.from_json(event) for event in data["content"]),
         )
 
     # People
@@ -421,11 +435,17 @@ class AirflowApi:
         task = task_path(question.dag_id, question.run_id, question.task_id)
         path = f"{task}/{question.map_index}/hitlDetails"
         body = {"chosen_options": list(response.chosen_options), "params_input": dict(response.params_input)}
-        await self._rest.change("PATCH", path, purpose=Purpose.RESULT, body=body, credentials=_credentials_of(account))
+        await self._rest.change(
+            "PATCH", path, purpose=Purpose.RESULT, body=body, read=_ignore, credentials=_credentials_of(account)
+        )
 
     def run_url(self, dag_id: str, run_id: str) -> str:
         """Return the address of a run in Airflow's UI."""
         return f"{self._ui_url}/{dag_path(dag_id)}/runs/{segment(run_id)}"
+
+
+def _ignore(_: Any) -> None:
+    """Read nothing of an answer that only has to be there."""
 
 
 def _credentials_of(account: Account | None) -> Credentials | None:

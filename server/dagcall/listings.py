@@ -63,9 +63,11 @@ async def all_pages(
     found: list[_T] = []
     while True:
         paged: Query = {**query, "limit": PAGE, "offset": len(found)}
-        answer = await rest.get(path, purpose=purpose, query=paged)
-        page, total = rest.parsed(
-            lambda data: ([parse(item) for item in data[key]], int(data["total_entries"])), answer, path
+        page, total = await rest.get(
+            path,
+            purpose=purpose,
+            query=paged,
+            read=lambda data: ([parse(item) for item in data[key]], int(data["total_entries"])),
         )
         found += page
         if not page or len(found) >= total:
@@ -79,15 +81,21 @@ async def all_batches(
     key: str,
     parse: Callable[[Any], _T],
     *,
-    read: Callable[[str], Any] = json.loads,
+    decode: Callable[[str], Any] = json.loads,
     attempts: int = READ_ATTEMPTS,
 ) -> tuple[_T, ...]:
     """Return the whole of what a batch endpoint lists, whose `page_limit` no version cuts to 100 (1,000 measured)."""
     found: list[_T] = []
     while True:
         paged = {**body, "page_limit": BATCH_PAGE, "page_offset": len(found)}
-        answer = await rest.ask(path, purpose=Purpose.RESULT, body=paged, parse=read, attempts=attempts)
-        page = rest.parsed(lambda data: [parse(item) for item in data[key]], answer, path)
+        page = await rest.ask(
+            path,
+            purpose=Purpose.RESULT,
+            body=paged,
+            decode=decode,
+            read=lambda data: [parse(item) for item in data[key]],
+            attempts=attempts,
+        )
         found += page
         if len(page) < BATCH_PAGE:
             return tuple(found)

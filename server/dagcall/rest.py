@@ -36,7 +36,15 @@ MAX_RETRY_AFTER_SECONDS = 60.0
 API = "/api/v2/"
 
 _T = TypeVar("_T")
-PARSE_ERRORS = (KeyError, TypeError, ValueError, AttributeError)
+PARSE_ERRORS = (LookupError, TypeError, ValueError, AttributeError)
+_REFUSALS = {
+    HTTPStatus.BAD_REQUEST,
+    HTTPStatus.FORBIDDEN,
+    HTTPStatus.NOT_FOUND,
+    HTTPStatus.CONFLICT,
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+}
+"""What Airflow gives a reason for, in its own words."""
 
 
 class AirflowRest:
@@ -80,20 +88,31 @@ class AirflowRest:
         path: str,
         *,
         purpose: Purpose,
+        read: Callable[[Any], _T],
         query: Query | None = None,
         is_anonymous: bool = False,
-        parse: Callable[[str], Any] = json.loads,
+        decode: Callable[[str], Any] = json.loads,
         attempts: int = READ_ATTEMPTS,
-    ) -> Any:
-        """Ask a question that changes nothing, and ask again where there was no answer.
+    ) -> _T:
+        """Ask a question that changes nothing, and ask again where there was no answer, or a garbled one.
 
         Whoever asks within a loop of its own says `attempts=1`: a retry inside a retry multiplies.
 
+        Args:
+            path: below `/api/v2/`.
+            purpose: what for.
+            read: what becomes of the decoded answer.
+            query: what is asked of the path.
+            is_anonymous: whether to send no token.
+            decode: text -> what `read` takes.
+            attempts: how often to ask at most.
+
         Raises:
-            AirflowError: as the module says; `AirflowUnreachable` only after that many tries.
+            AirflowError: as the module says; `AirflowUnreachable` and `AirflowAnswerUnusable` only after that many
+                tries.
         """
         return await self._retried(
-            attempts, "GET", path, purpose=purpose, query=query, is_anonymous=is_anonymous, parse=parse
+            attempts, "GET", path, purpose=purpose, read=read, decode=decode, query=query, is_anonymous=is_anonymous
         )
 
     async def ask(
@@ -102,11 +121,14 @@ class AirflowRest:
         *,
         purpose: Purpose,
         body: Mapping[str, Any],
-        parse: Callable[[str], Any] = json.loads,
+        read: Callable[[Any], _T],
+        decode: Callable[[str], Any] = json.loads,
         attempts: int = READ_ATTEMPTS,
-    ) -> Any:
+    ) -> _T:
         """Ask a question that is too long for a URL: a POST that changes nothing. As `get`."""
-        return await self._retried(attempts, "POST", path, purpose=purpose, body=body, parse=parse, is_question=True)
+        return await self._retried(
+            attempts, "POST", path, purpose=purpose, read=read, decode=decode, body=body, is_question=True
+        )
 
     async def change(
         self,
@@ -115,10 +137,11 @@ class AirflowRest:
         *,
         purpose: Purpose,
         body: Mapping[str, Any],
+        read: Callable[[Any], _T],
         who: str = "",
         credentials: Credentials | None = None,
         on_send: Callable[[], None] | None = None,
-    ) -> Any:
+    ) -> _T:
         """Send a request that changes something, once: whoever sends it knows what a lost answer means.
 
         Args:
@@ -126,29 +149,32 @@ class AirflowRest:
             path: below `/api/v2/`.
             purpose: what for.
             body: as JSON.
+            read: what becomes of the decoded answer.
             who: on whose behalf; each gets its turn.
             credentials: in place of dagcall's own.
             on_send: told when the request leaves; before that it has no effect.
         """
         self.gate.retries.request()
         return await self._request(
-            method, path, purpose=purpose, body=body, who=who, credentials=credentials, on_send=on_send
+            method, path, purpose=purpose, read=read, body=body, who=who, credentials=credentials, on_send=on_send
         )
 
-    async def _retried(self, attempts: int, method: str, path: str, **request: Any) -> Any:
+    async def _retried(self, attempts: int, method: str, path: str, *, read: Callable[[Any], _T], **request: Any) -> _T:
         self.gate.retries.request()
         async for attempt in stamina.retry_context(
             on=self.may_retry, attempts=attempts, wait_initial=0.1, wait_max=2.0, timeout=None
         ):
             with attempt:
-                return await self._request(method, path, **request)
+                return await self._request(method, path, read=read, **request)
         raise AssertionError  # pragma: no cover - retry_context ends by returning or raising
 
     def may_retry(self, error: Exception) -> bool | float:
         """Say whether the budget has a retry for this error: yes, no, or yes in so many seconds, as Airflow asked."""
-        if not isinstance(error, AirflowUnreachable) or isinstance(error, AirflowAway) or not self.gate.retries.take():
+        may_pass = isinstance(error, (AirflowUnreachable, AirflowAnswerUnusable))
+        if not may_pass or isinstance(error, (AirflowAway, AirflowAnswerTooLarge)) or not self.gate.retries.take():
             return False
-        return True if error.retry_after_seconds is None else error.retry_after_seconds
+        seconds = error.retry_after_seconds if isinstance(error, AirflowUnreachable) else None
+        return True if seconds is None else seconds
 
     async def stream(
         self, path: str, *, query: Query, silence_seconds: float, parse: Callable[[str], _T]
@@ -168,7 +194,7 @@ class AirflowRest:
                 headers=headers,
                 query=query,
                 silence_seconds=silence_seconds,
-                read=lambda line: self.parsed(parse, line, path),
+                read=lambda line: self._read(parse, line, path),
             )
         if isinstance(answer, Answer):
             self._tell_gate(answer)
@@ -176,14 +202,14 @@ class AirflowRest:
         self.gate.answered()
         return answer
 
-    def parsed(self, parse: Callable[[Any], _T], data: Any, path: str) -> _T:
+    def _read(self, read: Callable[[str], _T], text: str, path: str) -> _T:
         """Read an answer.
 
         Raises:
             AirflowAnswerUnusable: it is not of the form that Airflow sends.
         """
         try:
-            return parse(data)
+            return read(text)
         except (*PARSE_ERRORS, RecursionError) as error:
             raise AirflowAnswerUnusable(
                 f"{self.url} answered /api/v2/{path} with something that Airflow 3.1 to 3.3 does not send "
@@ -196,15 +222,16 @@ class AirflowRest:
         path: str,
         *,
         purpose: Purpose,
+        read: Callable[[Any], _T],
+        decode: Callable[[str], Any] = json.loads,
         query: Query | None = None,
         body: Mapping[str, Any] | None = None,
         is_anonymous: bool = False,
         is_question: bool = False,
         who: str = "",
-        parse: Callable[[str], Any] = json.loads,
         credentials: Credentials | None = None,
         on_send: Callable[[], None] | None = None,
-    ) -> Any:
+    ) -> _T:
         """Send one request through the gate, logging in again once if Airflow no longer takes the token."""
         credentials = credentials or self._credentials
         headers = {} if is_anonymous else await _authorization(credentials)
@@ -234,7 +261,7 @@ class AirflowRest:
                 answer = await send()
         if not answer.is_success:
             raise self._error(answer, path, is_effect_possible=is_effect_possible)
-        return self.parsed(parse, answer.text, path)
+        return self._read(lambda text: read(decode(text)), answer.text, path)
 
     def _tell_gate(self, answer: Answer) -> None:
         """Tell the gate how Airflow took a request."""
@@ -244,30 +271,49 @@ class AirflowRest:
             self.gate.answered()
 
     def _error(self, answer: Answer, path: str, *, is_effect_possible: bool) -> AirflowError:
-        """Turn a status that is no success into the error that it means."""
-        status = answer.status
-        detail = _detail(answer)
-        if status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-            refused = f"Airflow at {self.url} refused /api/v2/{path} ({status}: {detail})"
-            if status == HTTPStatus.UNAUTHORIZED or "JWT" in detail:
-                return AirflowLogInRefused(f"{refused}; check the credentials in dagcall's settings")
-            return AirflowRefused(f"{refused}; the account that dagcall uses may not do this")
-        if status == HTTPStatus.NOT_FOUND:
-            return AirflowNotFound(f"Airflow at {self.url} has no {path} ({detail})")
-        if status == HTTPStatus.CONFLICT:
-            return AirflowConflict(f"Airflow at {self.url} says that {path} exists already")
-        if status in {HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY}:
-            return AirflowRejected(f"Airflow refused {path}: {detail}", reason=detail)
+        """Turn a status that is no success into the error that it means.
+
+        A refusal counts only in Airflow's own words: a proxy's "404 page not found" says nothing about a run.
+        """
+        status, reason = answer.status, _reason_in(answer)
+        said = f"{status}: {reason or answer.reason or 'no reason given'}"
+        if status == HTTPStatus.UNAUTHORIZED or _says_log_in_again(answer):
+            return AirflowLogInRefused(
+                f"Airflow at {self.url} refused /api/v2/{path} ({said}); check the credentials in dagcall's settings"
+            )
         if status == HTTPStatus.TOO_MANY_REQUESTS or answer.is_server_error:
             return AirflowUnreachable(
                 f"Airflow at {self.url} cannot answer now ({status}); try again in a moment",
                 is_effect_possible=is_effect_possible and status != HTTPStatus.TOO_MANY_REQUESTS,
                 retry_after_seconds=_retry_after(answer),
             )
+        if reason is not None and (refusal := self._refusal(status, reason, path)):
+            return refusal
+        if status in _REFUSALS:
+            return AirflowAnswerUnusable(
+                f"{self.url} answered /api/v2/{path} with status {status}, but not as Airflow does: something in front "
+                "of Airflow answered, or another server; check airflow.url and what is in front of Airflow"
+            )
         return AirflowAnswerUnusable(
             f"{self.url} answered {path} with status {status}, which Airflow never does there; check the URL"
             + (f" (it points to {answer.headers['location']})" if "location" in answer.headers else "")
         )
+
+    def _refusal(self, status: int, reason: str, path: str) -> AirflowError | None:
+        """Turn a refusal in Airflow's own words into the error that it means; None where Airflow never refuses so."""
+        match status:
+            case HTTPStatus.FORBIDDEN:
+                return AirflowRefused(
+                    f"Airflow at {self.url} refused /api/v2/{path} ({status}: {reason}); the account that dagcall uses "
+                    "may not do this"
+                )
+            case HTTPStatus.NOT_FOUND:
+                return AirflowNotFound(f"Airflow at {self.url} has no {path} ({reason})")
+            case HTTPStatus.CONFLICT:
+                return AirflowConflict(f"Airflow at {self.url} says that {path} exists already")
+            case HTTPStatus.BAD_REQUEST | HTTPStatus.UNPROCESSABLE_ENTITY:
+                return AirflowRejected(f"Airflow refused {path}: {reason}", reason=reason)
+        return None
 
 
 async def log_in(url: str, username: str, password: str, *, gate: Gate, **network: Any) -> str:
@@ -343,15 +389,21 @@ def _token_in(headers: Mapping[str, str]) -> str | None:
     return headers.get("Authorization", "").removeprefix("Bearer ") or None
 
 
-def _detail(answer: Answer) -> str:
-    """Return the first line of Airflow's own reason, without HTML and of a length that fits a sentence."""
+def _reason_in(answer: Answer) -> str | None:
+    """Return the first line of Airflow's own reason, of a length that fits a sentence; None where it gives none.
+
+    Airflow's API says `{"detail": …}` in every version, and never only what a 404 is called: that is what any other
+    server says that is made with the same framework.
+    """
     try:
         detail = json.loads(answer.content)["detail"]
-    except PARSE_ERRORS:
-        return answer.reason or "no reason given"
-    if isinstance(detail, list):  # FastAPI's 422: [{"loc": ["body", "conf"], "msg": "…"}]
-        detail = "; ".join(f"{'.'.join(map(str, item.get('loc', ())))}: {item.get('msg', '')}" for item in detail)
-    elif isinstance(detail, dict):
-        detail = detail.get("reason", "")
+        if isinstance(detail, list):  # FastAPI's 422: [{"loc": ["body", "conf"], "msg": "…"}]
+            detail = "; ".join(f"{'.'.join(map(str, item.get('loc', ())))}: {item.get('msg', '')}" for item in detail)
+        elif isinstance(detail, dict):
+            detail = detail.get("reason", "")
+    except (*PARSE_ERRORS, RecursionError):
+        return None
+    if detail is None or (answer.status == HTTPStatus.NOT_FOUND and detail == answer.reason):
+        return None
     lines = str(detail).strip().splitlines()
     return lines[0][:300] if lines else "no reason given"

@@ -32,22 +32,20 @@ async def count_running(rest: AirflowRest, dag_id: str) -> int:
     )
 
 
-async def _look_at_runs(rest: AirflowRest, body: dict[str, Any], parse: Callable[[Any], _T]) -> _T:
+async def _look_at_runs(rest: AirflowRest, body: dict[str, Any], read: Callable[[Any], _T]) -> _T:
     """Ask once for one page of runs: what is nice to know, and no more than that."""
-    answer = await rest.ask(RUN_LIST, purpose=Purpose.DISCOVERY, body=body, attempts=1)
-    return rest.parsed(parse, answer, RUN_LIST)
+    return await rest.ask(RUN_LIST, purpose=Purpose.DISCOVERY, body=body, read=read, attempts=1)
 
 
 async def fetch_scheduler_silence(rest: AirflowRest) -> str | None:
     """Return when Airflow's scheduler last gave a sign of life, as Airflow writes it; None while it is healthy."""
-    path = "monitor/health"
-    answer = await rest.get(path, purpose=Purpose.DISCOVERY, attempts=1)
-    return rest.parsed(
-        lambda data: (
+    return await rest.get(
+        "monitor/health",
+        purpose=Purpose.DISCOVERY,
+        read=lambda data: (
             None
             if data["scheduler"]["status"] == "healthy"
             else data["scheduler"]["latest_scheduler_heartbeat"] or "never"
         ),
-        answer,
-        path,
+        attempts=1,
     )

@@ -1,6 +1,7 @@
 """The XComs that a run has stored under `return_value`: all at once from Airflow 3.3, one by one below."""
 
 import json
+from typing import Any
 
 from dagcall.errors import AirflowNotFound, AirflowUnreachable
 from dagcall.gate import Purpose
@@ -27,25 +28,28 @@ async def fetch_results(
     """
     path = f"{run_path(dag_id, run_id)}/wait"
     query: Query = {"interval": 1} if task_ids is None else {"interval": 1, "result": task_ids}
-    lines = await rest.get(path, purpose=Purpose.RESULT, query=query, parse=_json_lines)
-    last = rest.parsed(json.loads, lines[-1] if lines else "", path)
-    if not isinstance(last, dict) or not RunState(last.get("state", "queued")).is_final:
+    state, results = await rest.get(
+        path, purpose=Purpose.RESULT, query=query, decode=_last_line, read=_state_and_results
+    )
+    if not state.is_final:
         raise AirflowUnreachable(
             f"Airflow did not hand out the results of run {run_id} of {dag_id}; the run has ended, calling "
             "again returns them",
             is_effect_possible=False,
         )
-    return dict(last.get("results") or {})
+    return results
 
 
 async def fetch_xcom(rest: AirflowRest, dag_id: str, run_id: str, task_id: str, map_index: int) -> Json:
     """Return one `return_value` XCom as stored; None where there is none. Any version."""
     path = f"{task_path(dag_id, run_id, task_id)}/xcomEntries/return_value"
     try:
-        answer = await rest.get(path, purpose=Purpose.RESULT, query={"map_index": map_index})
+        value: Json = await rest.get(
+            path, purpose=Purpose.RESULT, query={"map_index": map_index}, read=lambda data: data["value"]
+        )
     except AirflowNotFound:
         return None
-    return rest.parsed(lambda data: data["value"], answer, path)
+    return value
 
 
 async def fetch_stored_map_indexes(rest: AirflowRest, dag_id: str, run_id: str, task_id: str) -> list[int]:
@@ -57,6 +61,10 @@ async def fetch_stored_map_indexes(rest: AirflowRest, dag_id: str, run_id: str, 
     return sorted(indexes)
 
 
-def _json_lines(text: str) -> list[str]:
-    """Return the lines of JSON; a line end of Unicode's within a text ends none."""
-    return [line for line in text.split("\n") if line.strip()]
+def _last_line(text: str) -> Any:
+    """Return the last line of JSON; a line end of Unicode's within a text ends none."""
+    return json.loads([line for line in text.split("\n") if line.strip()][-1])
+
+
+def _state_and_results(line: Any) -> tuple[RunState, dict[str, Json]]:
+    return RunState(line["state"]), dict(line.get("results") or {})
