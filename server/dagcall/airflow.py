@@ -268,8 +268,11 @@ class AirflowApi:
         return notes
 
     async def set_notes(self, notes: Mapping[tuple[str, str], str]) -> None:
-        """Replace the notes of runs: (dag id, run id) -> note. In one request from Airflow 3.3, one by one below."""
-        if await self.version() >= BULK_RUNS:
+        """Replace the notes of runs: (dag id, run id) -> note.
+
+        Several go in one request from Airflow 3.3 on, where the account has the right for all their dags.
+        """
+        if len(notes) > 1 and await self.version() >= BULK_RUNS:
             entities = [{"dag_id": dag, "dag_run_id": run, "note": note} for (dag, run), note in notes.items()]
             action = {
                 "action": "update",

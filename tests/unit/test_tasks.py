@@ -441,8 +441,10 @@ def test_a_later_task_shares_the_run_for_which_its_client_still_asks() -> None:
             await client.get(first["taskId"])
         second = await client.call("slow")
         assert second["taskId"] == first["taskId"]
-        while (task := await client.get(second["taskId"]))["status"] == "working":
+        task = second
+        while task["status"] == "working":
             await asyncio.sleep(task["pollIntervalMs"] / 1000)
+            task = await client.get(second["taskId"])
         assert task["result"]["structuredContent"]["shared"] is True
         assert len(airflow.runs) == 1
 
