@@ -364,6 +364,22 @@ async def test_notes_are_replaced_where_the_run_is_there(api: AirflowApi, run_id
     assert (await api.fetch_run("one_task", f"{run_id}_1")).note == "second"
 
 
+async def test_notes_are_read_for_many_runs_at_once_whether_they_have_ended_or_not(
+    api: AirflowApi, run_id: str
+) -> None:
+    runs = [("one_task", f"{run_id}_{number}") for number in range(3)]
+    for dag_id, name in runs:
+        await trigger(api, dag_id, name)
+        await api.set_notes({(dag_id, name): f"note of {name}"})
+    for dag_id, name in runs[:2]:
+        await api.set_run_failed(dag_id, name)
+
+    notes = await api.fetch_notes([*runs, ("one_task", f"{run_id}_gone")])
+
+    assert notes == {(dag_id, name): f"note of {name}" for dag_id, name in runs}
+    assert await api.fetch_notes(runs[:1]) == {runs[0]: f"note of {run_id}_0"}
+
+
 async def test_a_family_of_runs_the_newest_first(api: AirflowApi, run_id: str) -> None:
     for number in range(3):
         await trigger(api, "one_task", f"{run_id}_{number}")
