@@ -204,7 +204,7 @@ class McpServer:
         arguments = params.arguments or {}
         name, about = params.name, ""
         if name in self._own_tools:
-            name, about = (str(arguments.get(key)) for key in ("tool", "dag_run_id"))
+            name, about = _text(arguments, "tool", params.name), _text(arguments, "dag_run_id", "")
         dag = tool.dag_id if (tool := self._catalog.snapshot.tools.get(name)) else None
         origin = Origin.of(ctx)
         with self._audit.request(
@@ -392,6 +392,11 @@ class McpServer:
             return self._catalog.tool(arguments["tool"], caller), arguments["dag_run_id"]
         except UnknownTool as error:
             raise InvalidArguments(own_tool, (f"tool: {error}",)) from error
+
+
+def _text(arguments: Mapping[str, Json], name: str, otherwise: str) -> str:
+    value = arguments.get(name)
+    return value if isinstance(value, str) else otherwise
 
 
 def _idempotency_key(ctx: Context, tool: str) -> str | None:

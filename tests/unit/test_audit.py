@@ -82,6 +82,19 @@ async def test_what_was_refused_or_failed_is_there_too(served: Served, tmp_path:
     assert not any("arguments" in key for line in lines(file) for key in line)
 
 
+async def test_a_line_names_a_tool_even_where_the_call_names_none(served: Served, tmp_path: Path) -> None:
+    airflow = FakeAirflow()
+    airflow.add_dag(add())
+    file = tmp_path / "audit.jsonl"
+
+    async with served(airflow, dags=["*"], audit={"file": str(file)}) as dagcall:
+        await call(dagcall, "wait_for_dag_run")
+        await call(dagcall, "cancel_dag_run", tool=["add"], dag_run_id="x")
+        await call(dagcall, "read_dag_result", tool="add")
+
+    assert [line["tool"] for line in lines(file)] == ["wait_for_dag_run", "cancel_dag_run", "add"]
+
+
 async def test_arguments_in_full_are_masked(served: Served, tmp_path: Path) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(FakeDag("echo", params={"text": "", "password": ""}))
