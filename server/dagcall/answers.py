@@ -46,9 +46,11 @@ class Answer:
     standing: str = ""
     """How far a run is that goes on, in words."""
     is_replayed: bool = False
-    """Whether the run had ended before this call came."""
+    """Whether the run had ended before this call came, which repeats one whose answer was lost."""
     is_shared: bool = False
     """Whether an identical call of the same caller waits for the run, too."""
+    is_reused: bool = False
+    """Whether the results are those of an earlier call with the same arguments (`reuse_seconds`)."""
 
 
 def call_result(
@@ -103,11 +105,11 @@ def _unfinished(tool: Tool, answer: Answer) -> dict[str, Json]:
 def _content(answer: Answer, state: str, **found: Json) -> dict[str, Json]:
     names, more = answer.skipped[:MAX_SKIPPED], len(answer.skipped) - MAX_SKIPPED
     skipped = {"skipped": [*names, *([f"and {more:,} more"] if more > 0 else [])]} if names else {}
-    replayed = {"replayed": True} if answer.is_replayed else {}
-    shared: dict[str, Json] = {}
+    flags = {"replayed": answer.is_replayed, "reused": answer.is_reused, "shared": answer.is_shared}
+    told: dict[str, Json] = {name: True for name, is_so in flags.items() if is_so}
     if answer.is_shared:
-        shared = {"shared": True, "message": " ".join(filter(None, (found.pop("message", ""), SHARED)))}
-    return {"state": state, "dag_run_id": answer.run_id, **found, **skipped, **replayed, **shared, "url": answer.url}
+        told["message"] = " ".join(filter(None, (found.pop("message", ""), SHARED)))
+    return {"state": state, "dag_run_id": answer.run_id, **found, **skipped, **told, "url": answer.url}
 
 
 def _preview_result(tool: Tool, answer: Answer, state: str, max_bytes: int, *, has_links: bool) -> CallToolResult:

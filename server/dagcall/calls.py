@@ -52,9 +52,11 @@ class Started:
     entry: Entry
     """Counts this call among those who wait."""
     is_replayed: bool = False
-    """Whether the run had ended before this call came."""
+    """Whether the run had ended before this call came, which may be a retry of the one whose run it is."""
     is_shared: bool = False
     """Whether an identical call of the same caller waits for the run, too."""
+    is_reused: bool = False
+    """Whether the run is that of an earlier call, whose outcome the operator lets this one have (`reuse_seconds`)."""
 
 
 def unstarted(call: Call, entry: Entry | None, error: AirflowError | CallerError) -> AirflowError | CallerError:

@@ -176,6 +176,11 @@ def output_schema(results: JsonObject | None = None) -> JsonObject:
                 "type": "boolean",
                 "description": "true: an identical call had been waiting for this run already, and both got it",
             },
+            "reused": {
+                "type": "boolean",
+                "description": "true: no run was started; these are the results of a recent call with the same "
+                "arguments, as the operator of this tool decided",
+            },
             "questions": {"type": "array", "items": {"type": "object"}, "description": "What the run asks a person"},
             "message": {"type": "string", "description": "What to do next, where there is something to do"},
         },

@@ -82,7 +82,8 @@ class ToolPolicy(BaseModel):
     repeat: Literal["adopt", "new", "key_only"] = "adopt"
     """Identical calls without a key: take up the run whose caller has left; always a new run; refused."""
     reuse_seconds: Annotated[float, Field(ge=0, le=31_536_000)] = 0.0
-    """For dags that only compute: answer an identical call from a run that succeeded so recently."""
+    """For dags that only compute: answer an identical call from a run that succeeded so recently. Such an answer has
+    `"reused": true`."""
     log_lines: Annotated[int, Field(ge=0, le=200)] | None = None
     """How many of the last lines of a failed task's log callers read; 0 for none. Else what `[server]` says."""
     return_when: Literal["run_finished", "results_ready"] = "run_finished"

@@ -202,7 +202,9 @@ class Runs:
             raise RunFailed(f"{error}\n\n{SHARED}", is_over=error.is_over) from error
         if started is None:
             return answer
-        return replace(answer, is_replayed=started.is_replayed, is_shared=is_shared)
+        return replace(
+            answer, is_replayed=started.is_replayed, is_reused=started.is_reused, is_shared=started.is_shared
+        )
 
     def require_own(self, run_id: str, *, caller: str) -> None:
         """Refuse what is about a run of somebody else, without a question to Airflow.

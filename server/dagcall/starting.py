@@ -276,7 +276,7 @@ class Starter:
                 entry = self._ledger.of_run(run.run_id)
                 entry.is_started = True
                 entry.join(start.asked_at)
-                return Started(run, entry, is_replayed=True)
+                return Started(run, entry, is_reused=True)
         return None
 
     async def _family(self, call: Call, family: str) -> list[Run]:
