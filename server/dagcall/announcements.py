@@ -7,7 +7,13 @@ from mcp import MCPError
 from mcp.server import ServerRequestContext
 from mcp.server.session import ServerSession
 from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler, ToolsListChanged
-from mcp_types import INTERNAL_ERROR, NotificationParams, SubscriptionsListenRequestParams, SubscriptionsListenResult
+from mcp_types import (
+    INTERNAL_ERROR,
+    NotificationParams,
+    SubscriptionFilter,
+    SubscriptionsListenRequestParams,
+    SubscriptionsListenResult,
+)
 
 from dagcall.callers import Caller
 from dagcall.catalog import Catalog
@@ -37,7 +43,9 @@ class Announcements:
         self._session = caller_of(ctx), ctx.session
 
     async def listen(self, ctx: Context, params: SubscriptionsListenRequestParams) -> SubscriptionsListenResult:
-        """Serve a stream of announcements until the client closes it."""
+        """Serve a stream of announcements until the client closes it; only of tools, for nothing else changes."""
+        changes = SubscriptionFilter(tools_list_changed=params.notifications.tools_list_changed)
+        params = params.model_copy(update={"notifications": changes})
         if len(self._streams) >= MAX_STREAMS:
             raise MCPError(code=INTERNAL_ERROR, message="Too many clients listen for changes already.")
         bus = InMemorySubscriptionBus()

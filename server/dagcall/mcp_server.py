@@ -31,6 +31,8 @@ from mcp_types import (
     PaginatedRequestParams,
     ReadResourceRequestParams,
     ReadResourceResult,
+    ResourcesCapability,
+    ServerCapabilities,
     SubscriptionsListenRequestParams,
     SubscriptionsListenResult,
 )
@@ -58,6 +60,7 @@ from dagcall.runs import Runs
 from dagcall.starting import META_IDEMPOTENCY_KEY
 from dagcall.tasks import Tasks, are_declared, require_declared
 from dagcall.tools import CANCEL_TOOL_NAME, READ_TOOL_NAME, WAIT_TOOL_NAME, Tool, own_tools
+from dagcall.wording import shortened
 
 logger = logging.getLogger(__name__)
 
@@ -126,7 +129,7 @@ class McpServer:
         self.idle = asyncio.Event()
         """Set while no call is in progress."""
         self.idle.set()
-        self.sdk: Server[Any] = Server(
+        self.sdk: Server[Any] = _Sdk(
             "dagcall",
             version=version("dagcall"),
             title="Airflow dags",
@@ -174,16 +177,19 @@ class McpServer:
         tools = self._catalog.wire_tools(caller)
         return [*tools, *self._catalog.snapshot.own] if tools else []
 
-    async def _list_tools(self, ctx: Context, _params: PaginatedRequestParams | None) -> ListToolsResult:
+    async def _list_tools(self, ctx: Context, params: PaginatedRequestParams | None) -> ListToolsResult:
+        _require_first_page(params)
         await self._catalog.wait_until_read()
         return ListToolsResult(tools=self._wire_tools(caller_of(ctx)))
 
-    async def _list_resources(self, _ctx: Context, _params: PaginatedRequestParams | None) -> ListResourcesResult:
+    async def _list_resources(self, _ctx: Context, params: PaginatedRequestParams | None) -> ListResourcesResult:
+        _require_first_page(params)
         return listed_resources()
 
     async def _list_templates(
-        self, _ctx: Context, _params: PaginatedRequestParams | None
+        self, _ctx: Context, params: PaginatedRequestParams | None
     ) -> ListResourceTemplatesResult:
+        _require_first_page(params)
         return listed_templates()
 
     def _input_schema(self, name: str) -> Mapping[str, Any] | None:
@@ -245,7 +251,7 @@ class McpServer:
                 message = "This dagcall is about to stop; read again in a moment."
                 raise MCPError(code=INTERNAL_ERROR, message=message)
             await self._catalog.wait_until_read()
-            return await self._resources.read(params.uri, caller=caller_of(ctx))
+            return await self._resources.read(params.uri, caller=caller_of(ctx), revision=ctx.protocol_version)
 
     @contextmanager
     def _answered(self, ctx: Context) -> Iterator[None]:
@@ -392,6 +398,26 @@ class McpServer:
             return self._catalog.tool(arguments["tool"], caller), arguments["dag_run_id"]
         except UnknownTool as error:
             raise InvalidArguments(own_tool, (f"tool: {error}",)) from error
+
+
+class _Sdk(Server[Any]):
+    """The SDK's server, which promises only what this one sends."""
+
+    def get_capabilities(self, *args: Any, **kwargs: Any) -> ServerCapabilities:
+        """Return the SDK's capabilities without changes of resources, which it derives from `subscriptions/listen`."""
+        found = super().get_capabilities(*args, **kwargs)
+        return found.model_copy(update={"resources": ResourcesCapability(subscribe=False, list_changed=False)})
+
+
+def _require_first_page(params: PaginatedRequestParams | None) -> None:
+    """Refuse a cursor: every list has one page, so that none was ever given out.
+
+    Raises:
+        MCPError: there is one.
+    """
+    if params is not None and params.cursor:
+        message = f"There is no page {shortened(visible(params.cursor))!r}: the list has one page."
+        raise MCPError(code=INVALID_PARAMS, message=message)
 
 
 def _text(arguments: Mapping[str, Json], name: str, otherwise: str) -> str:

@@ -22,6 +22,7 @@ from mcp_types import (
     ResourceTemplate,
     TextResourceContents,
 )
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from pydantic_core import ErrorDetails
 
@@ -37,6 +38,9 @@ from dagcall.tools import READ_TOOL_NAME
 from dagcall.wording import did_you_mean, shortened
 
 logger = logging.getLogger(__name__)
+
+RESOURCE_NOT_FOUND = -32002
+"""Of the revisions before 2026-07-28; the SDK no longer names it."""
 
 
 class Place(BaseModel):
@@ -91,17 +95,24 @@ class Resources:
         except UnknownTool as error:
             raise InvalidArguments(READ_TOOL_NAME, (f"tool: {error}",)) from error
 
-    async def read(self, uri: str, *, caller: Caller) -> ReadResourceResult:
+    async def read(self, uri: str, *, caller: Caller, revision: str) -> ReadResourceResult:
         """Answer `resources/read`.
 
+        Args:
+            uri: what to read.
+            caller: who asks.
+            revision: of the protocol, for the code of an unknown resource.
+
         Raises:
-            MCPError: there is no such resource for this caller (-32602, since 2026-07-28 in place of -32002, with
-                the URI in its data), or it cannot be read now (-32603).
+            MCPError: there is no such resource for this caller (-32602, before 2026-07-28 -32002), the URI holds bad
+                arguments (-32602), or it cannot be read now (-32603). The URI is in the error's data.
         """
         try:
             shown = (await self._part(_place_from_uri(uri), caller)).as_json()
         except CallerError as error:
-            raise MCPError(code=INVALID_PARAMS, message=visible(str(error)), data={"uri": uri}) from error
+            is_unknown = not isinstance(error, InvalidArguments) and revision not in MODERN_PROTOCOL_VERSIONS
+            code = RESOURCE_NOT_FOUND if is_unknown else INVALID_PARAMS
+            raise MCPError(code=code, message=visible(str(error)), data={"uri": uri}) from error
         except DagcallError as error:
             raise MCPError(code=INTERNAL_ERROR, message=visible(str(error)), data={"uri": uri}) from error
         except Exception as error:

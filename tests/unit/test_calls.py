@@ -20,9 +20,9 @@ Mode = Literal["auto", "legacy"]
 VERSIONS: tuple[Version, ...] = ("3.1.8", "3.2.2", "3.3.2")
 
 
-def add(**more: Any) -> FakeDag:
+def add(dag_id: str = "add", **more: Any) -> FakeDag:
     return FakeDag(
-        "add",
+        dag_id,
         params={"x": FakeParam(NOTSET, type="integer"), "y": FakeParam(2, type="integer")},
         tasks=[FakeTask("total", lambda params: params["x"] + params["y"])],
         **more,

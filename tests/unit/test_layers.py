@@ -125,7 +125,7 @@ ALLOWED = {
     "mcp_server": {
         *("accounts", "announcements", "answers", "audit", "callers", "catalog", "delivery", "errors", "ledger"),
         *("mismatches", "model", "origins", "people", "progress", "prose", "resources", "runs", "starting", "tasks"),
-        "tools",
+        *("tools", "wording"),
     },
     "assembly": {
         *("admission", "airflow", "authentication", "catalog", "config", "credentials", "dossiers", "errors", "gate"),
