@@ -35,6 +35,7 @@ The map, from what knows nothing to what knows everything. A module imports only
     deadlines     how long work for callers may take
     ledger        what this process knows of its own calls
     delivery      whether an answer reached its caller
+    event_stream  event streams that every client reads alike
     pin_folder    the folder of pins, as it is now
     authentication   `[auth]`: how callers prove who they are
     allowances    `[limits]`, `[audit]`, `[[accounts]]`: how far callers may go, and what is kept of it
@@ -71,6 +72,7 @@ The map, from what knows nothing to what knows everything. A module imports only
     starting      one call, one run: new, or the one that is there already
     runs          one call from start to end
     origins       where a request comes from: its caller, and what it says of itself
+    handshake     Streamable HTTP as clients of before 2026-07-28 use it
     audit         one line of JSON for each call
     announcements   tells clients that their list has changed
     people        asks the person behind a call what its run wants to know

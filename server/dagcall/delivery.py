@@ -13,10 +13,11 @@ from dagcall.ledger import Entry
 
 SCOPE_KEY = "dagcall.delivery"
 
+Scope = MutableMapping[str, Any]
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
-App = Callable[[MutableMapping[str, Any], Receive, Send], Awaitable[None]]
+App = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 
 class Delivery:
@@ -54,7 +55,7 @@ class Delivery:
 def with_delivery(app: App) -> App:
     """Give each HTTP request a `Delivery`, in its scope, and tell it what becomes of the answer."""
 
-    async def watched(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+    async def watched(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await app(scope, receive, send)
             return

@@ -5,15 +5,19 @@ into the audit log, on one line, cut to a length, and decide nothing.
 """
 
 import re
+from collections.abc import Mapping
 from typing import Any, Self
 
 from mcp.server import ServerRequestContext
+from mcp_types import CLIENT_INFO_META_KEY
 
 from dagcall.callers import LOCAL, SCOPE_KEY, Caller, label
 from dagcall.values import value
 
 Context = ServerRequestContext[Any, Any]
 
+CLIENT_KEY = "dagcall.client"
+"""Where a request's scope holds the name that its client gave when it shook hands."""
 MAX_CLIENT_NAME = 100
 MAX_ID = 200
 MAX_SAID = 1000
@@ -76,10 +80,18 @@ def caller_id_of(ctx: Context) -> str:
     return caller_of(ctx).id
 
 
+def client_name(*said: str) -> str:
+    """Return what a client says of itself on one line, cut to a length."""
+    return label(" ".join(part[:MAX_SAID] for part in said), MAX_CLIENT_NAME)
+
+
 def _client_name(ctx: Context) -> str:
-    client = ctx.session.client_params.client_info if ctx.session.client_params else None
-    return (
-        label(f"{client.name[:MAX_SAID]} {client.version[:MAX_SAID]}", MAX_CLIENT_NAME)
-        if client
-        else "a client that gave no name"
-    )
+    """Return the name that the client gave: with the connection, with this request, or when it shook hands."""
+    if ctx.session.client_params is not None:
+        client = ctx.session.client_params.client_info
+        return client_name(client.name, client.version)
+    info = (ctx.meta or {}).get(CLIENT_INFO_META_KEY)
+    if isinstance(info, Mapping) and isinstance(info.get("name"), str):
+        return client_name(info["name"], str(info.get("version", "")))
+    name = ctx.request.scope.get(CLIENT_KEY) if ctx.request is not None else None
+    return name if isinstance(name, str) else "a client that gave no name"

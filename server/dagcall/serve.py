@@ -31,13 +31,16 @@ from dagcall.assembly import Dagcall, admitting, assembled
 from dagcall.config import Settings, address_of
 from dagcall.delivery import App, StdioDeliveries, with_delivery
 from dagcall.errors import ConfigError
+from dagcall.event_stream import with_escaped_line_ends
 from dagcall.garbage import searched_sparingly
+from dagcall.handshake import with_client_names
 from dagcall.pins import Pins
 from dagcall.remembered import Remembered
 from dagcall.stdio import AnswersOut, endable_stdin, own_stdout
 
 logger = logging.getLogger(__name__)
 
+MCP_PATH = "/mcp"
 STDIO_WAIT_SECONDS = 50.0
 """Claude Desktop and every client on the TypeScript SDK give up after 60 s."""
 HTTP_WAIT_SECONDS = 240.0
@@ -140,12 +143,8 @@ async def serve_http(
                 url,
             )
         routes = [*_probes(dagcall, stopping), *_metadata(settings, url)]
-        app = dagcall.mcp.sdk.streamable_http_app(
-            stateless_http=True,
-            transport_security=_hosts_taken(reached.host_names),
-            custom_starlette_routes=routes,
-        )
-        guarded = await context.enter_async_context(_guarded(settings, with_delivery(app), url, routes))
+        app = http_app(dagcall, host_names=reached.host_names, routes=routes)
+        guarded = await context.enter_async_context(_guarded(settings, app, url, routes))
         # sse-starlette would cut every stream off at the first signal; the calls on them are to be answered instead.
         AppStatus.disable_automatic_graceful_drain()  # type: ignore[no-untyped-call]
         server = _HttpServer(
@@ -167,6 +166,23 @@ async def serve_http(
             for task in (refreshing, draining):
                 task.cancel()
             await asyncio.gather(refreshing, draining, return_exceptions=True)
+
+
+def http_app(dagcall: Dagcall, *, host_names: Sequence[str], routes: Sequence[Route]) -> App:
+    """Return what answers HTTP requests, those of everybody.
+
+    Args:
+        dagcall: answers them at `/mcp`.
+        host_names: the names by which callers reach us.
+        routes: what there is beside it.
+    """
+    app = dagcall.mcp.sdk.streamable_http_app(
+        streamable_http_path=MCP_PATH,
+        stateless_http=True,
+        transport_security=_hosts_taken(host_names),
+        custom_starlette_routes=list(routes),
+    )
+    return with_delivery(with_escaped_line_ends(with_client_names(app, path=MCP_PATH)))
 
 
 @asynccontextmanager

@@ -41,6 +41,8 @@ ALLOWED = {
     "ledger": {"identity"},
     "deadlines": set(),
     "delivery": {"ledger"},
+    "event_stream": {"delivery"},
+    "handshake": {"delivery", "model", "origins"},
     "gate": {"errors", "pressure"},
     "credentials": {"errors"},
     "allowances": {"arguments", "rights"},
@@ -135,7 +137,10 @@ ALLOWED = {
     "stdio": set(),
     "remote": {"errors"},
     "questionnaire": {"prose"},
-    "serve": {"assembly", "config", "delivery", "errors", "garbage", "pins", "remembered", "stdio"},
+    "serve": {
+        *("assembly", "config", "delivery", "errors", "event_stream", "garbage", "handshake", "pins", "remembered"),
+        "stdio",
+    },
     "terminal": {"catalog", "prose", "rights"},
     "calling": {
         *("arguments", "assembly", "config", "errors", "pins", "prose", "questionnaire", "remote", "starting"),

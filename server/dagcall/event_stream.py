@@ -1,0 +1,44 @@
+"""Event streams that every client reads alike.
+
+JSON may hold the characters U+0085, U+2028 and U+2029 as they are, and some clients take them for the end of a line:
+the event is torn in two, none of it is JSON, and the call hangs. They are written as escapes here. All data of our
+events is JSON, where these characters stand within strings only.
+"""
+
+from dagcall.delivery import App, Message, Receive, Scope, Send
+
+_ESCAPES = {"\u0085".encode(): rb"\u0085", "\u2028".encode(): rb"\u2028", "\u2029".encode(): rb"\u2029"}
+_BEGINNINGS = tuple({mark[:length] for mark in _ESCAPES for length in range(1, len(mark))})
+
+
+def with_escaped_line_ends(app: App) -> App:
+    """Escape, in the event streams of an app, what only some clients take for the end of a line."""
+
+    async def escaped(scope: Scope, receive: Receive, send: Send) -> None:
+        is_stream = False
+        held = b""
+        """The beginning of a character that one message ends with, and the next may go on with."""
+
+        async def escaping_send(message: Message) -> None:
+            nonlocal is_stream, held
+            if message["type"] == "http.response.start":
+                is_stream = (b"content-type", b"text/event-stream") in {
+                    (name.lower(), value.partition(b";")[0].strip()) for name, value in message["headers"]
+                }
+            elif message["type"] == "http.response.body" and is_stream:
+                body, held = _escaped(held + message.get("body", b""), is_last=not message.get("more_body", False))
+                message = {**message, "body": body}
+            await send(message)
+
+        await app(scope, receive, escaping_send)
+
+    return escaped
+
+
+def _escaped(body: bytes, *, is_last: bool) -> tuple[bytes, bytes]:
+    for mark, escape in _ESCAPES.items():
+        body = body.replace(mark, escape)
+    if is_last:
+        return body, b""
+    held = max((len(begun) for begun in _BEGINNINGS if body.endswith(begun)), default=0)
+    return body[: len(body) - held], body[len(body) - held :]
