@@ -28,6 +28,7 @@ from starlette.responses import JSONResponse
 from starlette.routing import Route
 
 from dagcall.assembly import Dagcall, admitting, assembled
+from dagcall.authentication import AuthSettings
 from dagcall.config import Settings, address_of
 from dagcall.delivery import App, StdioDeliveries, with_delivery
 from dagcall.errors import ConfigError
@@ -142,7 +143,7 @@ async def serve_http(
                 "tokens; put a proxy that speaks TLS in front, and set server.public_url to its https address",
                 url,
             )
-        routes = [*_probes(dagcall, stopping), *_metadata(settings, url)]
+        routes = [*_probes(dagcall, stopping), *metadata_routes(settings.auth, url)]
         app = http_app(dagcall, host_names=reached.host_names, routes=routes)
         guarded = await context.enter_async_context(_guarded(settings, app, url, routes))
         # sse-starlette would cut every stream off at the first signal; the calls on them are to be answered instead.
@@ -197,13 +198,15 @@ async def _guarded(settings: Settings, app: App, url: str, routes: Sequence[Rout
         yield admission.guard(app)
 
 
-def _metadata(settings: Settings, url: str) -> list[Route]:
+def metadata_routes(auth: AuthSettings, url: str) -> list[Route]:
     """Return what tells clients which authorization server to go to (RFC 9728)."""
-    auth = settings.auth
     if auth.issuer is None:
         return []
-    # Through the SDK's settings, for otherwise pydantic puts a slash behind an address that has no path.
-    spelt = SdkAuthSettings.model_validate({"issuer_url": auth.issuer, "resource_server_url": url})
+    # Through the SDK's settings, for otherwise pydantic puts a slash behind an address that has no path. It is not the
+    # SDK that checks whom tokens are for: `tokens` does.
+    spelt = SdkAuthSettings.model_validate(
+        {"issuer_url": auth.issuer, "resource_server_url": url, "validate_token_resource": False}
+    )
     return create_protected_resource_routes(
         resource_url=spelt.resource_server_url or AnyHttpUrl(url),
         authorization_servers=[spelt.issuer_url],

@@ -9,12 +9,14 @@ from typing import Any
 
 import httpx
 import pytest
+from starlette.applications import Starlette
 
 from dagcall.assembly import Dagcall
+from dagcall.authentication import AuthSettings
 from dagcall.delivery import App, Message, Receive, Scope, Send
 from dagcall.event_stream import with_escaped_line_ends
 from dagcall.handshake import name_in, session_id_of
-from dagcall.serve import http_app
+from dagcall.serve import http_app, metadata_routes
 from tests.fake_airflow import FakeAirflow, FakeDag, FakeTask
 from tests.unit.conftest import Served
 from tests.unit.test_calls import add
@@ -215,3 +217,17 @@ async def test_a_beginning_that_nothing_follows_is_sent() -> None:
 async def test_other_answers_go_as_they_are() -> None:
     whole = f"a{SEPARATORS}".encode()
     assert await sent(with_escaped_line_ends(streaming(whole, content_type=b"text/plain"))) == whole
+
+
+# Which authorization server clients go to
+
+
+async def test_no_warning_says_that_tokens_are_not_checked() -> None:
+    """Warnings are errors here."""
+    auth = AuthSettings(issuer="https://issuer.test")
+    app = Starlette(routes=metadata_routes(auth, "https://dagcall.test/mcp"))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="https://dagcall.test") as http:
+        metadata = (await http.get("/.well-known/oauth-protected-resource/mcp")).json()
+
+    assert metadata["resource"] == "https://dagcall.test/mcp"
+    assert metadata["authorization_servers"] == ["https://issuer.test"]

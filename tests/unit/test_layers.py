@@ -138,8 +138,8 @@ ALLOWED = {
     "remote": {"errors"},
     "questionnaire": {"prose"},
     "serve": {
-        *("assembly", "config", "delivery", "errors", "event_stream", "garbage", "handshake", "pins", "remembered"),
-        "stdio",
+        *("assembly", "authentication", "config", "delivery", "errors", "event_stream", "garbage", "handshake"),
+        *("pins", "remembered", "stdio"),
     },
     "terminal": {"catalog", "prose", "rights"},
     "calling": {

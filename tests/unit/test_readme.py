@@ -11,6 +11,7 @@ import textwrap
 import tomllib
 from collections.abc import Callable, Iterator
 from functools import cache
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args
 
@@ -155,6 +156,13 @@ def blocks(language: str) -> list[str]:
 def prose() -> str:
     """Return the README without its fenced blocks."""
     return re.sub(r"^(`{3,}).*?^\1$", "", readme(), flags=re.DOTALL | re.MULTILINE)
+
+
+def test_each_bullet_begins_a_line_and_its_text_stays_below_it() -> None:
+    lines = prose().splitlines()
+    assert [line for line in lines if re.search(r"\S \* \S", line)] == []
+    after_bullets = [(line, after) for line, after in pairwise(lines) if line.startswith("* ") and after]
+    assert [after for _, after in after_bullets if not after.startswith(("* ", "  ", "|"))] == []
 
 
 @pytest.mark.parametrize("name", GENERATORS)
