@@ -171,14 +171,15 @@ def own_tools() -> tuple[WireTool, ...]:
             WAIT_TOOL_NAME,
             "Wait for a dag run",
             "Waits for a run that an earlier call started and that answered with state 'running'. Returns what that "
-            "call would have returned. It starts nothing; call it again as long as the state is 'running'.",
+            "call would have returned. It starts nothing; call it again as long as the state is 'running'. When the "
+            "run asks a person, your user is asked where your client can do that, and the run gets their answer.",
             output_schema(),
             ToolAnnotations(
                 title="Wait for a dag run",
-                read_only_hint=True,
+                read_only_hint=False,  # it takes a person's answer to the run, which goes on with it
                 destructive_hint=False,
                 idempotent_hint=True,
-                open_world_hint=False,
+                open_world_hint=True,
             ),
         ),
     )

@@ -17,6 +17,7 @@ from mcp_types import (
 )
 
 from dagcall.assembly import Dagcall
+from dagcall.tools import WAIT_TOOL_NAME, own_tools
 from tests.fake_airflow import FakeAirflow, FakeDag, FakeParam, FakeQuestion, FakeTask, Fault, Version
 from tests.fake_airflow.runs import FakeResponse
 from tests.unit.conftest import Served
@@ -527,3 +528,10 @@ async def test_an_equal_call_meanwhile_is_a_run_of_its_own(served: Served) -> No
             calling.cancel()
 
     assert len(airflow.runs) == 2
+
+
+def test_the_tool_that_takes_a_person_s_answer_to_a_run_says_that_it_changes_something() -> None:
+    hints = next(tool.annotations for tool in own_tools() if tool.name == WAIT_TOOL_NAME)
+    assert hints is not None
+    assert (hints.read_only_hint, hints.open_world_hint) == (False, True)
+    assert (hints.destructive_hint, hints.idempotent_hint) == (False, True)

@@ -111,7 +111,7 @@ def test_dagcalls_own_tools_name_a_run_and_start_nothing() -> None:
 
     assert (cancel["name"], cancel["annotations"]["destructiveHint"]) == ("cancel_dag_run", True)
     assert (read["name"], read["annotations"]["readOnlyHint"]) == ("read_dag_result", True)
-    assert (wait["name"], wait["annotations"]["readOnlyHint"]) == ("wait_for_dag_run", True)
+    assert (wait["name"], wait["annotations"]["readOnlyHint"]) == ("wait_for_dag_run", False)
     assert cancel["inputSchema"] == wait["inputSchema"]
     assert wait["inputSchema"]["required"] == ["dag_run_id", "tool"]
 
