@@ -23,6 +23,7 @@ The map, from what knows nothing to what knows everything. A module imports only
     policy        what the operator says of a tool
     authoring     what the dag's author says of it, in doc_md
     tools         dag + policy -> the tool on the wire
+    forms         a property of a schema -> a field of an MCP form, and what comes back -> its value
     questions     what a run asks a person -> a form; the filled-in form -> Airflow's response
     excerpts      what fits of a value that is too large: a preview, or one part after the other
     answers       what a call came to -> the result on the wire

@@ -31,7 +31,7 @@ from pydantic import ValidationError
 from dagcall.accounts import Account
 from dagcall.answers import Answer
 from dagcall.model import Json
-from dagcall.questions import MAX_QUESTIONS, Form, Question, form_of, message_of
+from dagcall.questions import MAX_QUESTIONS, Question, form_of, message_of
 from dagcall.runs import Runs
 from dagcall.tools import Tool
 
@@ -58,12 +58,13 @@ def can_ask(session: ServerSession) -> bool:
 
 
 def input_requests(
-    questions: tuple[Question, ...], problems: Mapping[str, tuple[str, ...]] | None = None
+    questions: tuple[Question, ...], problems: Mapping[str, tuple[str, ...]] | None = None, *, revision: str
 ) -> dict[str, ElicitRequest] | None:
     """Return the questions as a client is asked them, by key; None where one of them can only be asked in Airflow.
 
     Args:
         questions: those that are open.
+        revision: of the protocol, on which depends what a form may hold.
         problems: question key -> why its last answer was not taken.
     """
     requests: dict[str, ElicitRequest] = {}
@@ -71,7 +72,10 @@ def input_requests(
         form = form_of(question)
         if form is None:
             return None
-        requests[question.key] = _request(question, form, (problems or {}).get(question.key, ()))
+        message = message_of(question, problems=(problems or {}).get(question.key, ()))
+        requests[question.key] = ElicitRequest(
+            params=ElicitRequestFormParams(message=message, requested_schema=form.schema(revision))
+        )
     return requests
 
 
@@ -164,7 +168,9 @@ class Conversation:
         """
         tries = 0
         while answer.questions and not self._notice and can_ask(self._session):
-            requests = input_requests(answer.questions[:MAX_QUESTIONS], self._problems)
+            requests = input_requests(
+                answer.questions[:MAX_QUESTIONS], self._problems, revision=self._session.protocol_version
+            )
             if requests is None:
                 break
             if _asks_by_result(self._session):
@@ -223,7 +229,7 @@ class Conversation:
 
     async def _elicit(self, request: ElicitRequest) -> ElicitResult:
         form = request.params
-        assert isinstance(form, ElicitRequestFormParams)  # noqa: S101 - `_request` makes no other
+        assert isinstance(form, ElicitRequestFormParams)  # noqa: S101 - `input_requests` makes no other
         try:
             return await self._session.elicit_form(form.message, form.requested_schema, self._request_id)
         except (MCPError, ValidationError) as error:
@@ -233,8 +239,3 @@ class Conversation:
 
 def _asks_by_result(session: ServerSession) -> bool:
     return session.protocol_version in MODERN_PROTOCOL_VERSIONS
-
-
-def _request(question: Question, form: Form, problems: tuple[str, ...]) -> ElicitRequest:
-    message = message_of(question, problems=problems)
-    return ElicitRequest(params=ElicitRequestFormParams(message=message, requested_schema=form.schema))

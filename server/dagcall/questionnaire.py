@@ -18,6 +18,8 @@ from dagcall.prose import visible
 
 Field = Mapping[str, Any]
 """One property of a form."""
+Options = Mapping[str, str]
+"""What may be chosen: value -> title."""
 Read = Callable[[str], str]
 """Shows a prompt and returns what is typed."""
 
@@ -70,8 +72,8 @@ def _ask(name: str, field: Field, console: Console, read: Read, *, is_required: 
     if field.get("description"):
         console.print(Text(visible(str(field["description"]))))
     options = _options(field)
-    for number, option in enumerate(options, 1):
-        console.print(Text(f"  {number}  {visible(option)}"))
+    for number, title in enumerate(options.values(), 1):
+        console.print(Text(f"  {number}  {visible(title)}"))
     while True:
         typed = read(_prompt(field, options, is_required=is_required)).strip()
         if not typed:
@@ -87,11 +89,20 @@ def _ask(name: str, field: Field, console: Console, read: Read, *, is_required: 
             console.print(Text(str(error), style="red"))
 
 
-def _options(field: Field) -> list[str]:
-    return [str(option) for option in field.get("enum") or field.get("items", {}).get("enum", [])]
+def _options(field: Field) -> Options:
+    choice = field.get("items", {}) if field.get("type") == "array" else field
+    if titled := choice.get("oneOf") or choice.get("anyOf"):
+        return {str(one["const"]): str(one.get("title") or one["const"]) for one in titled}
+    options = [str(option) for option in choice.get("enum", [])]
+    titles = choice.get("enumNames", [])
+    return (
+        dict(zip(options, map(str, titles), strict=True))
+        if len(titles) == len(options)
+        else dict(zip(options, options, strict=True))
+    )
 
 
-def _prompt(field: Field, options: list[str], *, is_required: bool) -> str:
+def _prompt(field: Field, options: Options, *, is_required: bool) -> str:
     hint = {"boolean": "yes or no", "integer": "a whole number", "number": "a number"}.get(field.get("type", ""), "")
     if options:
         hint = "number" if field.get("type") != "array" else "numbers, with commas between them"
@@ -100,14 +111,16 @@ def _prompt(field: Field, options: list[str], *, is_required: bool) -> str:
         if isinstance(shown, bool):
             shown = "yes" if shown else "no"
         elif isinstance(shown, list):
-            shown = ", ".join(map(str, shown))
+            shown = ", ".join(options.get(str(one), str(one)) for one in shown)
+        else:
+            shown = options.get(str(shown), shown)
         hint = f"{hint}; Enter for {shown}" if hint else f"Enter for {shown}"
     elif not is_required:
         hint = f"{hint}; Enter leaves it empty" if hint else "Enter leaves it empty"
     return f"[{visible(hint)}] > " if hint else "> "
 
 
-def _value(field: Field, options: list[str], typed: str) -> Any:
+def _value(field: Field, options: Options, typed: str) -> Any:
     """Read what was typed.
 
     Raises:
@@ -126,12 +139,12 @@ def _value(field: Field, options: list[str], typed: str) -> Any:
             return _option(options, typed) if options else typed
 
 
-def _option(options: list[str], typed: str) -> str:
+def _option(options: Options, typed: str) -> str:
     if typed in options:
         return typed
     if typed.isdecimal() and 0 < int(typed) <= len(options):
-        return options[int(typed) - 1]
-    alike = [option for option in options if option.lower().startswith(typed.lower())]
+        return list(options)[int(typed) - 1]
+    alike = [option for option, title in options.items() if title.lower().startswith(typed.lower())]
     if typed and len(alike) == 1:
         return alike[0]
     raise ValueError(f"Type a number from 1 to {len(options)}.")

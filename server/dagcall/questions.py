@@ -1,8 +1,7 @@
 """A question that a run asks a person -> a form for an MCP client, and the filled-in form -> the response for Airflow.
 
-Pure. Knows Airflow's human-in-the-loop details (3.1 to 3.3: `subject`, `body`, `options`, `params`, …) and what MCP's
-elicitation takes: a flat object whose properties are text, numbers, yes or no, one of several texts, or some of them
-(2025-11-25 and 2026-07-28, `requestedSchema`). A param of any other shape is asked for as JSON text.
+Pure. Knows Airflow's human-in-the-loop details (3.1 to 3.3: `subject`, `body`, `options`, `params`, …). What the form
+of each protocol revision may hold is `forms`' business.
 
 Everything is checked here before it is sent: Airflow 3.1 and 3.2 take a response that does not fit, and then the task
 fails. A response holds every param or none, so those that were left out are sent with their defaults.
@@ -10,14 +9,15 @@ fails. A response holds every param or none, so those that were left out are sen
 Airflow does not show when a question's time runs out, nor what happens then.
 """
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
 from urllib.parse import quote
 
+from dagcall.dialect import JsonObject
 from dagcall.errors import InvalidArguments, ToolUnpublishable
+from dagcall.forms import RICH_SINCE, Choice, Field, choice_field, field_of
 from dagcall.model import Json, Param
 from dagcall.prose import visible
 from dagcall.schemas import InputSchema
@@ -25,7 +25,6 @@ from dagcall.wording import shortened
 
 MAX_BODY = 4000
 """Characters of a body that are shown; it is whole at the question's url."""
-MAX_LABEL = 300
 MAX_QUESTIONS = 20
 """How many are asked or shown at once; a mapped task may ask hundreds."""
 ANSWER = "answer"
@@ -34,13 +33,6 @@ ANSWER = "answer"
 MAY_WAIT_FOR_PEOPLE = frozenset({"awaiting_input", "deferred"})
 """A task that waits for a person is `awaiting_input` from 3.3, and before that `deferred`, as is one that waits for
 an event."""
-_KEPT_KEYS = {
-    "string": ("minLength", "maxLength"),
-    "integer": ("minimum", "maximum"),
-    "number": ("minimum", "maximum"),
-    "boolean": (),
-}
-_KEPT_FORMATS = frozenset({"date", "date-time", "email", "uri"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,15 +112,21 @@ class Response:
 class Form:
     """A question as an MCP client asks it."""
 
-    schema: dict[str, Json]
-    """The `requestedSchema` of an elicitation."""
-    answer: str | None
-    """The property for the options; None where there is one option, which whoever sends the form takes."""
-    choices: Mapping[str, Mapping[str, Json]]
-    """Property -> text shown -> value, for values that are no text."""
-    as_json: frozenset[str]
-    """Properties whose text is JSON."""
-    fields: InputSchema
+    fields: tuple[Field, ...]
+    answer: Field | None
+    """The field for the options; None where there is one option, which whoever sends the form takes."""
+    inputs: InputSchema
+
+    def schema(self, revision: str) -> JsonObject:
+        """Return the `requestedSchema` for a revision of the protocol."""
+        properties: dict[str, Json] = {}
+        required: list[str] = []
+        for field in self.fields:
+            shown = {field.name: field.schema} if revision >= RICH_SINCE else field.plain
+            properties |= shown
+            is_required = field is self.answer or field.name in self.inputs.wire["required"]
+            required += [name for name in shown if is_required]
+        return {"type": "object", "properties": properties, "required": required}
 
 
 def is_open(data: Mapping[str, Json]) -> bool:
@@ -139,30 +137,18 @@ def is_open(data: Mapping[str, Json]) -> bool:
 def form_of(question: Question) -> Form | None:
     """Return the form; None where a param's schema cannot be shown or checked, so that only Airflow can ask."""
     try:
-        fields = InputSchema.from_params(question.params)
+        inputs = InputSchema.from_params(question.params)
     except ToolUnpublishable:
         return None
-    properties: dict[str, Json] = {}
-    choices: dict[str, Mapping[str, Json]] = {}
-    as_json: set[str] = set()
-    answer = None
-    if len(question.options) > 1:
-        answer = ANSWER
-        while answer in fields.properties:
-            answer += "_"
-        properties[answer] = _options_property(question)
-    for name, schema in fields.wire["properties"].items():
-        if shown := _choices(schema):
-            choices[name] = shown
-            properties[name] = _choice_property(schema, shown)
-        elif flat := _flat_property(schema):
-            properties[name] = flat
-        else:
-            as_json.add(name)
-            properties[name] = _json_property(schema)
-    required = [*([answer] if answer else []), *fields.wire["required"]]
-    schema = {"type": "object", "properties": properties, "required": required}
-    return Form(schema, answer, choices, frozenset(as_json), fields)
+    published = inputs.wire["properties"]
+    answer = _options_field(question, frozenset(published)) if len(question.options) > 1 else None
+    display = {param.name: param.schema.get("values_display") for param in question.params}
+    found = [] if answer is None else [answer]
+    for name, schema in published.items():
+        shown = display[inputs.properties[name].param]
+        taken = frozenset({*published, *(known for field in found for known in (field.name, *field.plain))})
+        found.append(field_of(name, schema, display=shown if isinstance(shown, Mapping) else {}, taken=taken))
+    return Form(tuple(found), answer, inputs)
 
 
 def message_of(question: Question, *, problems: tuple[str, ...] = ()) -> str:
@@ -190,15 +176,16 @@ def response_from_content(question: Question, form: Form, content: Mapping[str, 
     Raises:
         InvalidArguments: with one sentence for each value that does not fit; nothing was sent.
     """
-    given = {name: value for name, value in content.items() if name != form.answer}
     problems: list[str] = []
     chosen = _chosen(question, form, content, problems)
-    arguments: dict[str, Json] = {}
-    for name, value in given.items():
-        if not _is_left_out(form, name, value):
-            arguments[name] = _typed(form, name, value, problems)
+    read = {name for field in form.fields for name in (field.name, *field.flags)}
+    arguments: dict[str, Json] = {name: value for name, value in content.items() if name not in read}
+    for field in form.fields:
+        for name, given in field.given(content).items():
+            if field is not form.answer and not _is_left_out(form, name, given):
+                arguments[name] = _meant(field, given, problems)
     try:
-        conf = form.fields.conf_from_arguments(arguments, tool=question.name)
+        conf = form.inputs.conf_from_arguments(arguments, tool=question.name)
     except InvalidArguments as error:
         raise InvalidArguments(question.name, (*problems, *error.problems)) from error
     if problems:
@@ -220,7 +207,7 @@ def question_json(question: Question) -> dict[str, Json]:
     if question.is_multiple:
         shown["multiple"] = True
     if question.params and (form := form_of(question)):
-        shown["fields"] = form.fields.wire["properties"]
+        shown["fields"] = form.inputs.wire["properties"]
     if question.assigned_users:
         shown["assigned_users"] = [visible(name) for name in question.assigned_users]
     shown["url"] = question.url
@@ -260,74 +247,43 @@ def _named(names: tuple[str, ...]) -> str:
     return " or ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)
 
 
-def _options_property(question: Question) -> dict[str, Json]:
-    options, defaults = list(question.options), list(question.defaults)
-    if question.is_multiple:
-        several = {"type": "array", "title": "Answers", "items": {"type": "string", "enum": options}, "minItems": 1}
-        return several | ({"default": defaults} if defaults else {})
-    return {"type": "string", "title": "Answer", "enum": options} | ({"default": defaults[0]} if defaults else {})
-
-
-def _choices(schema: Mapping[str, Json]) -> dict[str, Json]:
-    """Return the values of an enumeration by the text that stands for each; empty if it is none."""
-    values = [schema["const"]] if "const" in schema else schema.get("enum", [])
-    return {value if isinstance(value, str) else json.dumps(value, ensure_ascii=False): value for value in values}
-
-
-def _choice_property(schema: Mapping[str, Json], shown: Mapping[str, Json]) -> dict[str, Json]:
-    default = [text for text, value in shown.items() if "default" in schema and value == schema["default"]]
-    named = {"type": "string", **_labels(schema), "enum": list(shown)}
-    return named | ({"default": default[0]} if default else {})
-
-
-def _flat_property(schema: Mapping[str, Json]) -> dict[str, Json] | None:
-    """Return a schema with what an elicitation knows; None where there is no one plain type."""
-    types = schema.get("type", [])
-    plain = [name for name in ([types] if isinstance(types, str) else types) if name != "null"]
-    if len(plain) != 1 or plain[0] not in _KEPT_KEYS:
-        return None
-    kind = plain[0]
-    kept = {key: schema[key] for key in (*_KEPT_KEYS[kind], "default") if key in schema}
-    if schema.get("format") in _KEPT_FORMATS:
-        kept["format"] = schema["format"]
-    return {"type": kind, **_labels(schema), **kept}
-
-
-def _json_property(schema: Mapping[str, Json]) -> dict[str, Json]:
-    labels = _labels(schema)
-    labels["description"] = f"{labels.get('description', '')} (JSON)".strip()
-    default = {"default": json.dumps(schema["default"], ensure_ascii=False)} if "default" in schema else {}
-    return {"type": "string", **labels, **default}
-
-
-def _labels(schema: Mapping[str, Json]) -> dict[str, Json]:
-    return {key: shortened(str(schema[key]), MAX_LABEL) for key in ("title", "description") if schema.get(key)}
+def _options_field(question: Question, taken: frozenset[str]) -> Field:
+    name = ANSWER
+    while name in taken:
+        name += "_"
+    defaults: Json = list(question.defaults) or None
+    return choice_field(
+        name,
+        [Choice(option) for option in question.options],
+        labels={"title": "Answers" if question.is_multiple else "Answer"},
+        default=defaults if question.is_multiple or not defaults else defaults[0],
+        is_multiple=question.is_multiple,
+        limits={"minItems": 1},
+        taken=taken,
+    )
 
 
 def _chosen(question: Question, form: Form, content: Mapping[str, Json], problems: list[str]) -> tuple[str, ...]:
-    if form.answer is None:
+    if (field := form.answer) is None:
         return question.options
-    given = content.get(form.answer)
-    chosen = given if question.is_multiple and isinstance(given, list) else [given]
+    given = field.value(field.given(content).get(field.name))
+    chosen = given if field.is_multiple else [given]
     if not chosen or any(option not in question.options for option in chosen):
         kind = "one or more" if question.is_multiple else "one"
-        problems.append(f"{form.answer}: choose {kind} of {', '.join(question.options)}")
+        problems.append(f"{field.name}: choose {kind} of {', '.join(question.options)}")
     return tuple(dict.fromkeys(option for option in chosen if isinstance(option, str)))
 
 
 def _is_left_out(form: Form, name: str, value: Json) -> bool:
     """Say whether a client sent a field that its user did not touch: as null, or as an empty text."""
-    if name not in form.fields.properties or name in form.fields.wire["required"]:
+    if name in form.inputs.wire["required"]:
         return False
-    return value is None or (value == "" and form.fields.wire["properties"][name].get("default") != "")
+    return value is None or (value == "" and form.inputs.wire["properties"][name].get("default") != "")
 
 
-def _typed(form: Form, name: str, value: Json, problems: list[str]) -> Json:
-    if name in form.choices and isinstance(value, str):
-        return form.choices[name].get(value, value)
-    if name in form.as_json and isinstance(value, str):
-        try:
-            return json.loads(value)
-        except (ValueError, RecursionError):
-            problems.append(f"{name}: this is not JSON")
-    return value
+def _meant(field: Field, given: Json, problems: list[str]) -> Json:
+    try:
+        return field.value(given)
+    except ValueError:
+        problems.append(f"{field.name}: this is not JSON")
+        return given

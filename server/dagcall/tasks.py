@@ -302,7 +302,7 @@ class Tasks:
     def _asking(self, ctx: Context, attended: Attended, answer: Answer) -> dict[str, Json]:
         """Ask the person; where that cannot be done here, answer as a plain call does."""
         self._attendance.expect(attended, PERSON_SECONDS)
-        requests = input_requests(answer.questions, attended.problems)
+        requests = input_requests(answer.questions, attended.problems, revision=ctx.protocol_version)
         if attended.notice or requests is None or not can_ask(ctx.session):
             result = self._render(ctx, attended.tool, replace(answer, notice=attended.notice))
             return self._completed(ctx, attended, result, "waiting for a person")

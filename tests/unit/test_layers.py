@@ -31,7 +31,8 @@ ALLOWED = {
     "outputs": {"dialect", "errors", "model", "wording"},
     "authoring": {"policy", "prose", "wording"},
     "tools": {"authoring", "callers", "errors", "model", "naming", "outputs", "policy", "prose", "schemas"},
-    "questions": {"errors", "model", "prose", "schemas", "wording"},
+    "forms": {"dialect", "model", "wording"},
+    "questions": {"dialect", "errors", "forms", "model", "prose", "schemas", "wording"},
     "excerpts": {"errors", "model", "wording"},
     "answers": {"excerpts", "model", "prose", "questions", "tools", "values"},
     "callers": {"model", "prose"},
@@ -168,7 +169,19 @@ ALLOWED = {
 ONLY_IMPORTER = {"httpx": "transport", "uvicorn": "serve", "typer": "cli", "pydantic_settings": "config"}
 PURE = {
     *("errors", "wording", "prose", "model", "naming", "arguments", "dialect", "schemas", "results", "sights"),
-    *("masking", "logs", "failures", "outputs", "policy", "authoring", "tools", "questions", "excerpts", "answers"),
+    *(
+        "masking",
+        "logs",
+        "failures",
+        "outputs",
+        "policy",
+        "authoring",
+        "tools",
+        "forms",
+        "questions",
+        "excerpts",
+        "answers",
+    ),
     *("pins", "waiting", "handles", "pressure", "identity", "ledger", "recent", "callers", "releases", "rights"),
 }
 IMPURE_LIBRARIES = {"asyncio", "time", "os", "socket", "subprocess", "logging", "random", "secrets"}

@@ -1,12 +1,16 @@
 """Runs that ask a person, from the SDK's client to the fake Airflow and back, in both protocol eras."""
 
 import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import Any
 
+import anyio
 import pytest
 from mcp import Client, MCPError
 from mcp.client.context import ClientRequestContext
+from mcp.shared.message import SessionMessage
 from mcp_types import (
     CallToolResult,
     ElicitRequestFormParams,
@@ -15,6 +19,7 @@ from mcp_types import (
     ErrorData,
     InputRequiredResult,
 )
+from mcp_types.jsonrpc import jsonrpc_message_adapter
 
 from dagcall.assembly import Dagcall
 from dagcall.tools import WAIT_TOOL_NAME, own_tools
@@ -535,3 +540,53 @@ def test_the_tool_that_takes_a_person_s_answer_to_a_run_says_that_it_changes_som
     assert hints is not None
     assert (hints.read_only_hint, hints.open_world_hint) == (False, True)
     assert (hints.destructive_hint, hints.idempotent_hint) == (False, True)
+
+
+async def test_a_form_is_as_the_revision_of_the_connection_has_it(served: Served) -> None:
+    """By hand: the SDK's client speaks no revision between the first and the last one of its era."""
+    airflow = FakeAirflow()
+    airflow.add_dag(asks(FakeQuestion("Which?", options=["a", "b"], multiple=True)))
+    shake_hands: dict[str, Any] = {
+        "protocolVersion": "2025-06-18",
+        "capabilities": {"elicitation": {}},
+        "clientInfo": {"name": "by hand", "version": "1"},
+    }
+    async with served(airflow) as dagcall, asyncio.timeout(10), by_hand(dagcall) as (ask, read):
+        await ask({"id": 1, "method": "initialize", "params": shake_hands})
+        assert (await read())["result"]["protocolVersion"] == "2025-06-18"
+        await ask({"method": "notifications/initialized"})
+        await ask({"id": 2, "method": "tools/call", "params": {"name": "refund", "arguments": {}}})
+        question = await read()
+        shown = question["params"]["requestedSchema"]["properties"]
+        content = {name: name.endswith("2") for name in shown}
+        await ask({"id": question["id"], "result": {"action": "accept", "content": content}})
+        answer = (await read())["result"]["structuredContent"]
+
+    assert question["method"] == "elicitation/create"
+    assert {name: field["type"] for name, field in shown.items()} == {"answer_1": "boolean", "answer_2": "boolean"}
+    assert answer["results"]["approve"]["chosen_options"] == ["b"]
+
+
+Ask = Callable[[dict[str, Any]], Awaitable[None]]
+Read = Callable[[], Awaitable[dict[str, Any]]]
+
+
+@asynccontextmanager
+async def by_hand(dagcall: Dagcall) -> AsyncIterator[tuple[Ask, Read]]:
+    """Connect to dagcall as stdio does; yield what sends a message, and what reads the next one."""
+    to_server, incoming = anyio.create_memory_object_stream[SessionMessage | Exception](9)
+    outgoing, from_server = anyio.create_memory_object_stream[SessionMessage](9)
+
+    async def ask(message: dict[str, Any]) -> None:
+        await to_server.send(SessionMessage(jsonrpc_message_adapter.validate_python({"jsonrpc": "2.0", **message})))
+
+    async def read() -> dict[str, Any]:
+        found: dict[str, Any] = (await from_server.receive()).message.model_dump(by_alias=True, exclude_unset=True)
+        return found
+
+    sdk = dagcall.mcp.sdk
+    async with to_server, from_server:
+        serving = asyncio.create_task(sdk.run(incoming, outgoing, sdk.create_initialization_options()))
+        yield ask, read
+        await to_server.aclose()
+        await serving

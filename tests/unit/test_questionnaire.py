@@ -10,6 +10,10 @@ from rich.console import Console
 
 from dagcall.questionnaire import fill_in
 
+TITLED: dict[str, Any] = {
+    "type": "string",
+    "oneOf": [{"const": "p", "title": "Pay it"}, {"const": "r", "title": "Refuse"}],
+}
 CHOICE = {"type": "string", "title": "Answer", "enum": ["Approve", "Reject", "Retry"]}
 
 
@@ -64,6 +68,13 @@ def test_the_whole_of_a_form() -> None:
         ("", CHOICE | {"default": "Retry"}, "Retry"),
         ("1, 3", {"type": "array", "items": {"enum": ["a", "b", "c"]}}, ["a", "c"]),
         ("", {"type": "array", "items": {"enum": ["a", "b"]}, "default": ["a", "b"]}, ["a", "b"]),
+        ("2", TITLED, "r"),
+        ("r", TITLED, "r"),
+        ("refu", TITLED, "r"),
+        ("Refuse", TITLED, "r"),
+        ("2, Pay it", {"type": "array", "items": {"anyOf": TITLED["oneOf"]}}, ["r", "p"]),
+        ("refuse", {"type": "string", "enum": ["p", "r"], "enumNames": ["Pay it", "Refuse"]}, "r"),
+        ("p", {"type": "string", "enum": ["p", "r"], "enumNames": ["Pay it"]}, "p"),
         ("-3", {"type": "integer"}, -3),
         ("3", {"type": "number"}, 3),
         ("1.5", {"type": "number"}, 1.5),
@@ -106,3 +117,11 @@ def test_whoever_ends_the_input_leaves_it_unanswered(end: type[BaseException]) -
 def test_a_form_without_fields_takes_an_enter() -> None:
     assert ask([""])[0] == accepted()
     assert ask(["no"])[0] == ElicitResult(action="cancel")
+
+
+def test_titles_are_shown_and_values_are_sent() -> None:
+    several = {"type": "array", "items": {"anyOf": TITLED["oneOf"]}, "default": ["p", "r"]}
+    result, shown = ask(["", ""], one=TITLED | {"default": "r"}, some=several)
+    assert result == accepted(one="r", some=["p", "r"])
+    assert "  1  Pay it\n  2  Refuse\n[number; Enter for Refuse] > " in shown
+    assert "[numbers, with commas between them; Enter for Pay it, Refuse] > " in shown

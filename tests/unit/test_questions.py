@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
+from mcp_types._v2026_07_28 import PrimitiveSchemaDefinition
+from pydantic import TypeAdapter
 
 from dagcall.errors import InvalidArguments
 from dagcall.model import Param
@@ -45,11 +47,31 @@ def param(name: str, value: Any = None, **schema: Any) -> Param:
     return Param(name, value, schema, schema.pop("description", None))
 
 
-def schema_of(question: Question) -> dict[str, Any]:
+def schema_of(question: Question, revision: str = "2026-07-28") -> dict[str, Any]:
     form = form_of(question)
     assert form is not None
-    Draft202012Validator.check_schema(form.schema)
-    return form.schema
+    schema = form.schema(revision)
+    Draft202012Validator.check_schema(schema)
+    for shown in schema["properties"].values():
+        if revision == "2025-06-18":
+            require_primitive(shown)
+        else:
+            assert PROPERTY.validate_python(shown).model_dump(by_alias=True, exclude_none=True) == shown
+    return schema
+
+
+PROPERTY: TypeAdapter[Any] = TypeAdapter(PrimitiveSchemaDefinition)
+
+
+def require_primitive(shown: dict[str, Any]) -> None:
+    """Check a property against what 2025-06-18 knows; it ignores `default`, which there only a boolean has."""
+    known = {
+        "string": {"minLength", "maxLength", "format", "enum", "enumNames"},
+        "integer": {"minimum", "maximum"},
+        "number": {"minimum", "maximum"},
+        "boolean": set[str](),
+    }
+    assert shown.keys() <= known[shown["type"]] | {"type", "title", "description", "default"}
 
 
 def response(question: Question, **content: Any) -> Response:
@@ -138,6 +160,164 @@ def test_a_single_option_needs_no_field() -> None:
 )
 def test_a_field_is_flat(given: Param, shown: dict[str, Any]) -> None:
     assert schema_of(asking(given))["properties"]["p"] == shown
+
+
+TITLED = [{"const": "p", "title": "Pay it"}, {"const": "r", "title": "Refuse"}]
+
+
+@pytest.mark.parametrize(
+    ("given", "rich", "plain"),
+    [
+        pytest.param(
+            param("p", "r", type="string", oneOf=TITLED, title="What"),
+            {"p": {"type": "string", "title": "What", "oneOf": TITLED, "default": "r"}},
+            {
+                "p": {
+                    "type": "string",
+                    "title": "What",
+                    "enum": ["p", "r"],
+                    "enumNames": ["Pay it", "Refuse"],
+                    "default": "r",
+                }
+            },
+            id="one of several with titles",
+        ),
+        pytest.param(
+            param("p", None, anyOf=[*TITLED, {"type": "null"}]),
+            {"p": {"type": "string", "oneOf": TITLED}},
+            {"p": {"type": "string", "enum": ["p", "r"], "enumNames": ["Pay it", "Refuse"]}},
+            id="one of several with titles, or nothing",
+        ),
+        pytest.param(
+            param("p", 2, enum=[1, 2], values_display={"1": "One", "2": "Two"}, description="How many?"),
+            {
+                "p": {
+                    "type": "string",
+                    "description": "How many? Values: 1 (One), 2 (Two).",
+                    "oneOf": [{"const": "1", "title": "One"}, {"const": "2", "title": "Two"}],
+                    "default": "2",
+                }
+            },
+            {
+                "p": {
+                    "type": "string",
+                    "description": "How many? Values: 1 (One), 2 (Two).",
+                    "enum": ["1", "2"],
+                    "enumNames": ["One", "Two"],
+                    "default": "2",
+                }
+            },
+            id="Airflow's own titles",
+        ),
+        pytest.param(
+            param("p", ["b"], type="array", items={"type": "string", "enum": ["a", "b"]}, maxItems=2, uniqueItems=True),
+            {
+                "p": {
+                    "type": "array",
+                    "items": {"type": "string", "enum": ["a", "b"]},
+                    "maxItems": 2,
+                    "default": ["b"],
+                }
+            },
+            {
+                "p_1": {"type": "boolean", "title": "p: a", "default": False},
+                "p_2": {"type": "boolean", "title": "p: b", "default": True},
+            },
+            id="some of several",
+        ),
+        pytest.param(
+            param("p", None, anyOf=[{"type": "array", "items": {"oneOf": TITLED}}, {"type": "null"}], title="Which?"),
+            {"p": {"type": "array", "title": "Which?", "items": {"anyOf": TITLED}}},
+            {
+                "p_1": {"type": "boolean", "title": "Which?: Pay it", "default": False},
+                "p_2": {"type": "boolean", "title": "Which?: Refuse", "default": False},
+            },
+            id="some of several with titles, or nothing",
+        ),
+        pytest.param(
+            param("p", ["b3"], type=["array", "null"], items={"enum": [f"b{n}" for n in range(21)]}, description="B."),
+            {
+                "p": {
+                    "type": "array",
+                    "description": "B.",
+                    "items": {"type": "string", "enum": [f"b{n}" for n in range(21)]},
+                    "default": ["b3"],
+                }
+            },
+            {
+                "p": {
+                    "type": "string",
+                    "description": f"B. (A JSON list of any of: {', '.join(f'b{n}' for n in range(21))})",
+                    "default": '["b3"]',
+                }
+            },
+            id="some of very many",
+        ),
+    ],
+)
+def test_a_choice_is_what_the_revision_has_for_it(given: Param, rich: dict[str, Any], plain: dict[str, Any]) -> None:
+    question = asking(given, options=("OK",))
+    assert schema_of(question, "2026-07-28")["properties"] == schema_of(question, "2025-11-25")["properties"] == rich
+    assert schema_of(question, "2025-06-18")["properties"] == plain
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {"enum": ["1", 1]},
+        {"anyOf": [{"const": "a"}, {"type": "integer"}]},
+        {"oneOf": [{"type": "null"}]},
+        {"type": "array", "prefixItems": [{"const": 1}], "items": {"enum": [1]}},
+        {"type": ["string", "integer", "null"]},
+    ],
+)
+def test_what_only_looks_like_a_choice_is_asked_for_as_json(schema: dict[str, Any]) -> None:
+    for revision in ("2026-07-28", "2025-06-18"):
+        (shown,) = schema_of(asking(param("p", **schema), options=("OK",)), revision)["properties"].values()
+        assert (shown["type"], shown["description"]) == ("string", "(JSON)")
+
+
+def test_several_options_before_there_were_lists() -> None:
+    question = asking(param("answer_1", 1, type="integer"), options=("a", "b"), is_multiple=True, defaults=("b",))
+    assert schema_of(question, "2025-06-18") == {
+        "type": "object",
+        "properties": {
+            "answer_1_": {"type": "boolean", "title": "Answers: a", "default": False},
+            "answer_2": {"type": "boolean", "title": "Answers: b", "default": True},
+            "answer_1": {"type": "integer", "default": 1},
+        },
+        "required": ["answer_1_", "answer_2"],
+    }
+    assert response(question, answer_1_=True, answer_2=False, answer_1=7) == Response(("a",), {"answer_1": 7})
+    assert response(question, answer_1_=True).chosen_options == ("a", "b")
+    assert problems(question, answer_1_=False, answer_2=False) == ("answer: choose one or more of a, b",)
+    assert problems(question) == ("answer: choose one or more of a, b",)
+
+
+def test_what_was_chosen_becomes_the_values_that_it_stands_for() -> None:
+    several = param("p", [1], type="array", items={"oneOf": [{"const": 1, "title": "One"}, {"const": 2}]})
+    question = asking(several, options=("OK",))
+    assert response(question, p=["2", "1"]).params_input == {"p": [2, 1]}
+    assert response(question, p=[2]).params_input == {"p": [2]}
+    assert response(question, p="2").params_input == {"p": [2]}
+    assert response(question, p="[1, 2]").params_input == {"p": [1, 2]}
+    assert response(question, p_1=False, p_2=True).params_input == {"p": [2]}
+    assert response(question, p_1=None, p_2=None).params_input == {"p": [1]}
+    assert response(question).params_input == {"p": [1]}
+    assert problems(question, p=["3"])[0].startswith("p[0]: '3' is not valid under any of the given schemas")
+    assert problems(question, p="{")[0].startswith("p[0]: '{' is not valid under any of the given schemas")
+
+
+def test_json_that_is_nested_too_deep_is_refused() -> None:
+    question = asking(param("p", type="array"), options=("OK",))
+    assert problems(question, p="[" * 100_000)[0] == "p: this is not JSON"
+
+
+def test_a_default_that_is_no_choice_is_not_shown() -> None:
+    wrong = [param("p", "z", items={"enum": ["a"]}, type="array"), param("q", "z", enum=["a"])]
+    spelt_otherwise = [param("r", [1.0], items={"enum": [1]}, type="array"), param("s", 1.0, enum=[1])]
+    shown = schema_of(asking(*wrong, *spelt_otherwise, options=("OK",)))["properties"]
+    assert not any("default" in one for one in shown.values())
 
 
 def test_a_field_may_be_called_as_ours() -> None:
