@@ -442,6 +442,15 @@ class AirflowApi:
             "PATCH", path, purpose=Purpose.RESULT, body=body, read=_ignore, credentials=_credentials_of(account)
         )
 
+    async def user_id(self, account: Account | None = None) -> str | None:
+        """Return the id of an account, None: of dagcall's own; None where it is not known.
+
+        Raises:
+            AirflowRefused: the account cannot log in.
+            AirflowUnreachable: Airflow did not answer.
+        """
+        return await (_credentials_of(account) or self._rest.credentials).user_id()
+
     def run_url(self, dag_id: str, run_id: str) -> str:
         """Return the address of a run in Airflow's UI."""
         return f"{self._ui_url}/{dag_path(dag_id)}/runs/{segment(run_id)}"

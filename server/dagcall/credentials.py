@@ -9,6 +9,7 @@ import binascii
 import json
 import shlex
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 from dagcall.errors import AirflowLogInRefused
 
@@ -53,6 +54,11 @@ class Credentials:
         expires_at = expiry_of(self._token)
         self._renew_at = float("inf") if expires_at is None else fetched_at + RENEW_AT * (expires_at - fetched_at)
 
+    async def user_id(self) -> str | None:
+        """Return the id of the account in Airflow, as its token says it; None where that is not known."""
+        subject = _claims(await self.token() or "").get("sub")
+        return subject if isinstance(subject, str) else None
+
     def can_renew_after(self, refused: str | None) -> bool:
         """Forget a token that Airflow refused; say whether trying again with another one makes sense."""
         if self._fetch is None or refused is None:
@@ -68,11 +74,19 @@ def expiry_of(token: str) -> float | None:
     The token is ours to send, not to trust: nothing is verified here.
     """
     try:
+        return float(_claims(token)["exp"])
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _claims(token: str) -> dict[str, Any]:
+    """Return what a JWT says; nothing for a token of another kind."""
+    try:
         payload = token.split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-        return float(claims["exp"])
-    except (IndexError, KeyError, TypeError, ValueError, binascii.Error):
-        return None
+    except (IndexError, ValueError, binascii.Error):
+        return {}
+    return claims if isinstance(claims, dict) else {}
 
 
 def static_token(token: str) -> FetchToken:

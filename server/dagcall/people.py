@@ -30,6 +30,7 @@ from pydantic import ValidationError
 
 from dagcall.accounts import Account
 from dagcall.answers import Answer
+from dagcall.errors import TriggerRefused
 from dagcall.model import Json
 from dagcall.questions import MAX_QUESTIONS, Question, form_of, message_of
 from dagcall.runs import Runs
@@ -59,8 +60,8 @@ def can_ask(session: ServerSession) -> bool:
 
 def input_requests(
     questions: tuple[Question, ...], problems: Mapping[str, tuple[str, ...]] | None = None, *, revision: str
-) -> dict[str, ElicitRequest] | None:
-    """Return the questions as a client is asked them, by key; None where one of them can only be asked in Airflow.
+) -> dict[str, ElicitRequest]:
+    """Return the questions as a client is asked them, by key, without those that only Airflow can ask.
 
     Args:
         questions: those that are open.
@@ -71,7 +72,7 @@ def input_requests(
     for question in questions:
         form = form_of(question)
         if form is None:
-            return None
+            continue
         message = message_of(question, problems=(problems or {}).get(question.key, ()))
         requests[question.key] = ElicitRequest(
             params=ElicitRequestFormParams(message=message, requested_schema=form.schema(revision))
@@ -95,6 +96,22 @@ def accepted(responses: Mapping[str, object]) -> tuple[Contents, str]:
         else:
             contents[key] = response.content or {}
     return contents, notice
+
+
+async def answerable(
+    runs: Runs, questions: tuple[Question, ...], account: Callable[[], Account | None]
+) -> tuple[Question, ...]:
+    """Return those questions whose answers Airflow takes from here: nobody is asked in vain.
+
+    Args:
+        runs: know what Airflow takes from whom.
+        questions: those that are open.
+        account: returns in whose name they are answered.
+    """
+    try:
+        return await runs.answerable(questions, account())
+    except TriggerRefused:  # no account acts for this caller
+        return ()
 
 
 def not_taken_from(account: Account | None) -> str:
@@ -168,10 +185,11 @@ class Conversation:
         """
         tries = 0
         while answer.questions and not self._notice and can_ask(self._session):
+            questions = await answerable(self._runs, answer.questions, self._account)
             requests = input_requests(
-                answer.questions[:MAX_QUESTIONS], self._problems, revision=self._session.protocol_version
+                questions[:MAX_QUESTIONS], self._problems, revision=self._session.protocol_version
             )
-            if requests is None:
+            if not requests:
                 break
             if _asks_by_result(self._session):
                 return InputRequiredResult(

@@ -58,6 +58,8 @@ class Question:
     """The fields to fill in beside the options."""
     assigned_users: tuple[str, ...]
     """The names of those who alone may answer; empty: everybody who may change the run."""
+    assigned_ids: tuple[str, ...]
+    """Their ids."""
     url: str
     """Where it is answered in Airflow's UI."""
 
@@ -96,6 +98,7 @@ class Question:
             is_multiple=bool(data["multiple"]),
             params=tuple(Param.from_json(name, param) for name, param in data["params"].items()),
             assigned_users=tuple(user["name"] for user in data["assigned_users"]),
+            assigned_ids=tuple(user["id"] for user in data["assigned_users"]),
             url=f"{ui_url}/{'/'.join(quote(part, safe='') for part in parts)}/required_actions",
         )
 

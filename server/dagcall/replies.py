@@ -60,6 +60,21 @@ class Replies:
         self._api = api
         self._wall_clock = wall_clock
 
+    async def answerable(self, questions: tuple[Question, ...], account: Account | None) -> tuple[Question, ...]:
+        """Return those questions that name nobody who alone may answer them, or that name this account.
+
+        Where it is not known who the account is, all of them: Airflow then says what it does not take.
+        """
+        if not any(question.assigned_ids for question in questions):
+            return questions
+        try:
+            user_id = await self._api.user_id(account)
+        except AirflowError:
+            return questions
+        if user_id is None:
+            return questions
+        return tuple(one for one in questions if not one.assigned_ids or user_id in one.assigned_ids)
+
     async def deliver(
         self, run: Run, contents: Mapping[str, Mapping[str, Json]], *, who: str, account: Account | None = None
     ) -> Delivery:

@@ -70,7 +70,7 @@ class AirflowRest:
         self.url = url.rstrip("/")
         self.gate = gate
         self._reported = _Reported(gate)
-        self._credentials = credentials
+        self.credentials = credentials
         self._http = Transport(
             url,
             read_seconds=READ_SECONDS,
@@ -187,7 +187,7 @@ class AirflowRest:
             silence_seconds: how long no line at all is still normal.
             parse: what becomes of a line.
         """
-        headers = await _authorization(self._credentials)
+        headers = await _authorization(self.credentials)
         with self._reported:
             answer = await self._http.stream(
                 f"{API}{path}",
@@ -233,7 +233,7 @@ class AirflowRest:
         on_send: Callable[[], None] | None = None,
     ) -> _T:
         """Send one request through the gate, logging in again once if Airflow no longer takes the token."""
-        credentials = credentials or self._credentials
+        credentials = credentials or self.credentials
         headers = {} if is_anonymous else await _authorization(credentials)
         is_effect_possible = method != "GET" and not is_question
 

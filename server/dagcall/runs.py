@@ -316,6 +316,10 @@ class Runs:
         """Return what a run asks people now."""
         return self._shown(await self._api.fetch_questions([(run.dag_id, run.run_id)]))
 
+    async def answerable(self, questions: tuple[Question, ...], account: Account | None) -> tuple[Question, ...]:
+        """Return those questions that Airflow lets an account answer, as far as that is known; None: dagcall's own."""
+        return await self._replies.answerable(questions, account)
+
     async def is_open(self, tool: Tool, run_id: str, question_key: str) -> bool:
         """Say whether a run still asks this; yes as long as Airflow does not say otherwise."""
         try:

@@ -46,8 +46,9 @@ from dagcall.handles import (
 from dagcall.ledger import Entry
 from dagcall.model import Json
 from dagcall.origins import Origin, caller_id_of, caller_of
-from dagcall.people import accepted, can_ask, input_requests, not_taken_from
+from dagcall.people import accepted, answerable, can_ask, input_requests, not_taken_from
 from dagcall.prose import visible
+from dagcall.questions import MAX_QUESTIONS
 from dagcall.receipts import says_cancelled
 from dagcall.runs import Runs
 from dagcall.tools import Tool
@@ -177,7 +178,7 @@ class Tasks:
         if answer.results is not None:
             return self._completed(ctx, attended, self._render(ctx, attended.tool, answer), "done")
         if answer.questions and (questions := await self._runs.open_questions(attended.run)):
-            return self._asking(ctx, attended, replace(answer, questions=questions))
+            return await self._asking(ctx, attended, replace(answer, questions=questions))
         self._attendance.drop(attended)  # answered, or waited for long enough: on with it
         return self._working(await self._begin(ctx, handle)).as_json()
 
@@ -299,11 +300,13 @@ class Tasks:
             return self._cancelled(attended)
         return self._completed(ctx, attended, error_result(str(error)), "failed")
 
-    def _asking(self, ctx: Context, attended: Attended, answer: Answer) -> dict[str, Json]:
+    async def _asking(self, ctx: Context, attended: Attended, answer: Answer) -> dict[str, Json]:
         """Ask the person; where that cannot be done here, answer as a plain call does."""
         self._attendance.expect(attended, PERSON_SECONDS)
-        requests = input_requests(answer.questions, attended.problems, revision=ctx.protocol_version)
-        if attended.notice or requests is None or not can_ask(ctx.session):
+        caller = caller_of(ctx)
+        ours = await answerable(self._runs, answer.questions, lambda: self._accounts.of(caller))
+        requests = input_requests(ours[:MAX_QUESTIONS], attended.problems, revision=ctx.protocol_version)
+        if attended.notice or not requests or not can_ask(ctx.session):
             result = self._render(ctx, attended.tool, replace(answer, notice=attended.notice))
             return self._completed(ctx, attended, result, "waiting for a person")
         asked = {
@@ -312,7 +315,7 @@ class Tasks:
             )
             for key, request in requests.items()
         }
-        names = ", ".join(question.name for question in answer.questions)
+        names = ", ".join(question.name for question in ours if question.key in requests)
         message = status_message(attended.handle, "waiting for a person to answer", standing=names)
         snapshot = replace(self._snapshot(attended, "input_required", message), poll_seconds=LONGEST_SECONDS)
         return snapshot.as_json(inputRequests=asked)

@@ -73,6 +73,7 @@ async def test_a_question(airflow: ContractAirflow, api: AirflowApi, run_id: str
         is_multiple=True,
         params=(Param("n", 3, {"type": "integer"}, "How many."), Param("plain", "x", {}, None)),
         assigned_users=("mia",),
+        assigned_ids=("mia",),
         url=f"{airflow.url}/dags/one_task/runs/{run_id}/tasks/add/required_actions",
     )
 

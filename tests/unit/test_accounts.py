@@ -8,7 +8,7 @@ import pytest
 from pydantic import ValidationError
 
 from dagcall.config import Settings, load_settings
-from tests.fake_airflow import FakeAirflow, FakeDag, FakeTask
+from tests.fake_airflow import FakeAirflow, FakeDag, FakeTask, Fault
 from tests.fake_airflow.access import FakeUser
 from tests.unit.conftest import Served
 from tests.unit.test_calls import Mode, add, answer, refusal
@@ -103,7 +103,8 @@ async def test_an_account_may_start_and_not_stop(served: Served, airflow: FakeAi
 async def test_an_answer_that_is_refused_names_the_account_that_gave_it(
     served: Served, airflow: FakeAirflow, tmp_path: Path, mode: Mode
 ) -> None:
-    airflow.add_dag(asks(replace(REFUND, assigned_users=["mia"])))
+    airflow.add_dag(asks(replace(REFUND, assigned_users=["clerk"])))
+    airflow.add_fault(Fault(route="respond", status=403, times=None))
     person = Person(accepts(answer="Approve", amount=1))
 
     async with served(airflow, dags=["*"], accounts=[logging_in(tmp_path, "clerk")]) as dagcall:
@@ -112,6 +113,21 @@ async def test_an_answer_that_is_refused_names_the_account_that_gave_it(
     assert notice_in(content) == (
         "Airflow does not take the answer from its account 'clerk', which answers for you here."
     )
+
+
+@ERAS
+async def test_a_question_that_names_others_than_the_callers_account_is_not_asked_here(
+    served: Served, airflow: FakeAirflow, tmp_path: Path, mode: Mode
+) -> None:
+    """Even where it names dagcall's own account, which does not answer for the caller."""
+    airflow.add_dag(asks(replace(REFUND, assigned_users=["admin"])))
+    person = Person()
+
+    async with served(airflow, dags=["*"], accounts=[logging_in(tmp_path, "clerk")]) as dagcall:
+        content = await content_of(dagcall, mode, person)
+
+    assert person.asked == []
+    assert "which only admin may do" in content["message"]
 
 
 GONE = (

@@ -56,6 +56,22 @@ async def test_many_who_need_a_token_at_once_share_one_log_in() -> None:
     assert fetched == 1
 
 
+@pytest.mark.parametrize(
+    ("token", "user_id"),
+    [
+        (jwt(sub="admin"), "admin"),
+        (jwt(sub=7), None),
+        (jwt(), None),
+        ("opaque", None),
+        ("a.W10.b", None),
+        ("a.!.b", None),
+    ],
+)
+async def test_whose_token_it_is(token: str, user_id: str | None) -> None:
+    assert await Credentials(static_token(token), now=Clock()).user_id() == user_id
+    assert await Credentials(None, now=Clock()).user_id() is None
+
+
 async def test_only_a_refused_token_is_forgotten() -> None:
     credentials = Credentials(static_token("new"), now=Clock())
     await credentials.token()

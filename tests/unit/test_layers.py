@@ -118,12 +118,12 @@ ALLOWED = {
     "origins": {"callers", "values"},
     "audit": {"allowances", "errors", "identity", "masking", "origins"},
     "announcements": {"callers", "catalog", "origins", "tools"},
-    "people": {"accounts", "answers", "model", "questions", "runs", "tools"},
+    "people": {"accounts", "answers", "errors", "model", "questions", "runs", "tools"},
     "resources": {"answers", "callers", "catalog", "errors", "excerpts", "model", "prose", "runs", "tools", "wording"},
     "attendance": {"answers", "calls", "handles", "insight", "ledger", "model", "runs", "tools"},
     "tasks": {
         *("accounts", "answers", "attendance", "audit", "catalog", "errors", "handles", "ledger", "model", "origins"),
-        *("people", "prose", "receipts", "runs", "tools", "waiting"),
+        *("people", "prose", "questions", "receipts", "runs", "tools", "waiting"),
     },
     "mcp_server": {
         *("accounts", "announcements", "answers", "audit", "callers", "catalog", "delivery", "errors", "ledger"),

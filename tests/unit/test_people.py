@@ -374,14 +374,73 @@ async def test_nobody_answers_in_time(served: Served) -> None:
 async def test_only_assigned_users_may_answer(served: Served, mode: Mode) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(asks(replace(REFUND, assigned_users=["mia", "joe"])))
+    person = Person()
+
+    async with served(airflow) as dagcall:
+        content = await content_of(dagcall, mode, person)
+
+    assert person.asked == []
+    assert content["message"].startswith(
+        "The run waits for a person to answer a question in Airflow, which only mia or joe may do: give your user"
+    )
+
+
+@ERAS
+async def test_a_question_for_dagcall_s_own_account_is_asked_here(served: Served, mode: Mode) -> None:
+    airflow = FakeAirflow()
+    airflow.add_dag(asks(replace(REFUND, assigned_users=["mia", "admin"])))
     person = Person(accepts(answer="Approve", amount=1))
 
     async with served(airflow) as dagcall:
         content = await content_of(dagcall, mode, person)
 
+    assert content["state"] == "success"
+    assert "Airflow takes an answer only from mia or admin." in person.asked[0].message
+
+
+@ERAS
+async def test_a_question_for_others_hides_no_other_question(served: Served, mode: Mode) -> None:
+    airflow = FakeAirflow()
+    tasks = [
+        FakeTask("boss", question=replace(REFUND, assigned_users=["mia"])),
+        FakeTask("odd", question=FakeQuestion("Odd?", params={"p": FakeParam(1, **{"$ref": "https://example.com"})})),
+        FakeTask("approve", question=REFUND),
+    ]
+    airflow.add_dag(FakeDag("refund", tasks=tasks))
+    person = Person(accepts(answer="Approve", amount=1))
+
+    async with served(airflow) as dagcall:
+        content = await content_of(dagcall, mode, person)
+
+    assert [asked.message.partition("(")[2][:12] for asked in person.asked] == ["task approve"]
+    assert [question["task_id"] for question in content["questions"]] == ["boss", "odd"]
+
+
+@ERAS
+async def test_an_answer_that_airflow_does_not_take_is_told(served: Served, mode: Mode) -> None:
+    airflow = FakeAirflow()
+    airflow.add_dag(asks())
+    airflow.add_fault(Fault(route="respond", status=403, times=None))
+
+    async with served(airflow) as dagcall:
+        content = await content_of(dagcall, mode, Person(accepts(answer="Approve", amount=1)))
+
     assert notice_in(content) == "Airflow does not take the answer from dagcall's account."
-    assert "which only mia or joe may do" in content["message"]
-    assert "Airflow takes an answer only from mia or joe." in person.asked[0].message
+
+
+@ERAS
+async def test_who_is_meant_is_airflow_s_matter_where_dagcall_does_not_know_its_account(
+    served: Served, mode: Mode
+) -> None:
+    airflow = FakeAirflow()
+    airflow.access.all_admins = True
+    airflow.add_dag(asks(replace(REFUND, assigned_users=["mia"])))
+    nobody = {"username": None, "password": None}
+
+    async with served(airflow, dags=["*"], airflow=nobody) as dagcall:
+        content = await content_of(dagcall, mode, Person(accepts(answer="Approve", amount=1)))
+
+    assert content["state"] == "success"
 
 
 async def test_an_answer_that_is_lost_on_the_way_is_sent_again(served: Served) -> None:

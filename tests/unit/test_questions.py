@@ -35,6 +35,7 @@ APPROVAL = Question(
     is_multiple=False,
     params=(),
     assigned_users=(),
+    assigned_ids=(),
     url="http://airflow.test/q",
 )
 

@@ -16,6 +16,7 @@ from mcp_types import (
 
 from dagcall.assembly import Dagcall, assembled
 from dagcall.config import Settings
+from dagcall.questions import MAX_QUESTIONS
 from tests.fake_airflow import FakeAirflow, FakeDag, FakeParam, FakeQuestion, FakeTask, Fault
 from tests.task_client import TaskClient, Wire, task_client
 from tests.unit.conftest import Served
@@ -365,6 +366,35 @@ async def test_an_answer_that_does_not_fit_is_asked_for_anew_under_another_key(s
     assert new_key != key
     assert request["params"]["message"].startswith("Your answer was not taken:\n- amount")
     assert done["result"]["structuredContent"]["results"]["ask_1"]["params_input"] == {"amount": 1}
+
+
+async def test_a_task_asks_no_more_at_once_than_a_call_does(served: Served) -> None:
+    airflow = FakeAirflow()
+    tasks = [FakeTask("ask", question=FakeQuestion("Seen?", options=["OK"]), mapped=MAX_QUESTIONS + 3)]
+    airflow.add_dag(FakeDag("asks", tasks=tasks))
+    async with served(airflow) as dagcall, connected(dagcall, elicitation_callback=nobody) as client:
+        created = await client.call("asks")
+        asking = await client.until(created["taskId"], "input_required")
+        answers = {key: accepts() for key in asking["inputRequests"]}
+        await client.update(created["taskId"], answers)
+        rest = await client.get(created["taskId"])
+        await client.update(created["taskId"], {key: accepts() for key in rest["inputRequests"]})
+        done = await client.until(created["taskId"])
+    assert len(asking["inputRequests"]) == MAX_QUESTIONS
+    assert asking["statusMessage"].count("ask[") == MAX_QUESTIONS
+    assert len(rest["inputRequests"]) == 3
+    assert not rest["inputRequests"].keys() & asking["inputRequests"].keys()
+    assert len(done["result"]["structuredContent"]["results"]["ask"]) == MAX_QUESTIONS + 3
+
+
+@pytest.mark.parametrize("names", [["mia"], ["admin"]])
+async def test_a_task_asks_nobody_in_vain(served: Served, names: list[str]) -> None:
+    airflow = FakeAirflow()
+    airflow.add_dag(asks(FakeQuestion("Refund?", assigned_users=names)))
+    async with served(airflow) as dagcall, connected(dagcall, elicitation_callback=nobody) as client:
+        created = await client.call("asks")
+        task = await client.until(created["taskId"], "input_required", "completed")
+    assert ("inputRequests" in task) == (names == ["admin"])
 
 
 @pytest.mark.parametrize(
