@@ -106,6 +106,7 @@ async def assembled(
             cache_seconds=settings.refresh_seconds,
             max_result_bytes=settings.server.max_result_bytes,
             state_key=identity.key_for("request state"),
+            task_key=identity.key_for("tasks without a run"),
             wall_clock=wall_clock,
         )
         try:

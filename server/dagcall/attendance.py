@@ -13,7 +13,7 @@ from datetime import datetime
 
 from dagcall.answers import Answer
 from dagcall.calls import Started
-from dagcall.handles import Handle, poll_seconds
+from dagcall.handles import Handle, Provenance, poll_seconds
 from dagcall.insight import View
 from dagcall.ledger import Entry
 from dagcall.model import Run
@@ -37,6 +37,8 @@ class Attended:
     now: Callable[[], datetime]
     updated_at: datetime
     stage: str
+    provenance: Provenance = ""
+    """How the call came by the run."""
     standing: str = ""
     view: View | None = None
     entry: Entry | None = None
@@ -54,7 +56,7 @@ class Attended:
     @property
     def handle(self) -> Handle:
         """The client's handle."""
-        return Handle(self.tool.name, self.run.run_id)
+        return Handle(self.tool.name, self.run.run_id, self.provenance)
 
     @property
     def poll_seconds(self) -> float:
@@ -110,16 +112,25 @@ class Attendance:
         """Return what waits for a run; None if nothing does."""
         return self._attended.get(handle.task_id)
 
-    def begin(self, tool: Tool, run: Run, started: Started | None = None, *, seconds: float | None = None) -> Attended:
+    def begin(
+        self,
+        tool: Tool,
+        run: Run,
+        started: Started | None = None,
+        *,
+        provenance: Provenance = "",
+        seconds: float | None = None,
+    ) -> Attended:
         """Wait for a run, in the place of what waits for it by now.
 
         Args:
             tool: the tool that started it.
             run: the run.
             started: as `Runs.begin` returned it.
+            provenance: how the call came by the run.
             seconds: how long to wait for the client's next request; None for as long as it was told to take.
         """
-        attended = Attended(tool, run, self._now, self._now(), run.state.value)
+        attended = Attended(tool, run, self._now, self._now(), run.state.value, provenance)
         attended.answer = asyncio.create_task(
             self._runs.attend(
                 tool,

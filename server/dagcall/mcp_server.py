@@ -92,6 +92,7 @@ class McpServer:
         cache_seconds: how long a client may keep the list.
         max_result_bytes: what an answer may take, as JSON text.
         state_key: seals what a client keeps while it asks its user; the same for all replicas.
+        task_key: seals the ids of tasks that have no run; the same for all replicas.
         audit: told of every call.
         accounts: know in whose name a caller's runs are started.
         wall_clock: the time in UTC, for tests.
@@ -107,6 +108,7 @@ class McpServer:
         cache_seconds: float,
         max_result_bytes: int,
         state_key: bytes,
+        task_key: bytes,
         audit: Audit,
         accounts: Accounts,
         wall_clock: Callable[[], datetime] | None = None,
@@ -155,6 +157,7 @@ class McpServer:
             runs,
             accounts=accounts,
             audit=audit,
+            key=task_key,
             render=self._result,
             carrier=self._carrier,
             wall_clock=wall_clock,
@@ -224,7 +227,7 @@ class McpServer:
         if self._is_stopping:
             busy = Busy("Nothing was started: this dagcall is about to stop; call again in a moment.")
             line.failed(busy)
-            return error_result(str(busy))
+            return self._failure(ctx, params, str(busy))
         try:
             with self._in_progress(), self._answered(ctx):
                 outcome = await self._answer(ctx, params, origin, line)
@@ -233,13 +236,15 @@ class McpServer:
             raise MCPError(code=INVALID_PARAMS, message=visible(str(error))) from error
         except DagcallError as error:
             line.failed(error)
-            return error_result(str(error))
+            return self._failure(ctx, params, str(error))
         except Exception as error:
             line.failed(error)
             logger.exception("a call of %s failed inside dagcall", params.name)
-            return error_result(
+            return self._failure(
+                ctx,
+                params,
                 f"dagcall itself failed while it worked on this call of {params.name}; its log says how. "
-                "Whether a run was started can be seen in Airflow."
+                "Whether a run was started can be seen in Airflow.",
             )
         line.answered(outcome)
         return outcome
@@ -286,7 +291,7 @@ class McpServer:
             return cancel_result(await self._runs.cancel(tool, run_id, caller=caller.id, account=account))
         if name == READ_TOOL_NAME:
             return await self._resources.call(arguments, caller=caller)
-        if are_declared(ctx) and not self._is_waited_for(ctx, params):
+        if self._is_task(ctx, params):
             tool = self._catalog.tool(name, caller)
             return await self._tasks.create(
                 ctx,
@@ -353,10 +358,17 @@ class McpServer:
             return outcome
         return self._result(ctx, tool, outcome)
 
-    def _is_waited_for(self, ctx: Context, params: CallToolRequestParams) -> bool:
-        """Say whether a client that knows tasks waits all the same: it says how long, or it is about a known run."""
+    def _failure(self, ctx: Context, params: CallToolRequestParams, text: str) -> CallToolResult | dict[str, Json]:
+        """Answer a call that came to nothing, as the client expects its answer."""
+        return self._tasks.failed(ctx, params.name, text) if self._is_task(ctx, params) else error_result(text)
+
+    def _is_task(self, ctx: Context, params: CallToolRequestParams) -> bool:
+        """Say whether a call is answered with a task.
+
+        Its client knows tasks, does not say how long it waits, and the call is not about a run that is there already.
+        """
         is_about_a_run = params.name in self._own_tools or params.request_state is not None
-        return is_about_a_run or META_WAIT_SECONDS in (ctx.meta or {})
+        return are_declared(ctx) and not is_about_a_run and META_WAIT_SECONDS not in (ctx.meta or {})
 
     def _result(self, ctx: Context, tool: Tool, answer: Answer) -> CallToolResult:
         has_links = ctx.protocol_version >= LINKS_SINCE

@@ -27,15 +27,19 @@ from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
 from dagcall.accounts import Accounts
-from dagcall.answers import Answer, error_result
+from dagcall.answers import SHARED, Answer, error_result
 from dagcall.attendance import Attendance, Attended
 from dagcall.audit import Audit
+from dagcall.calls import Started
 from dagcall.catalog import Catalog
 from dagcall.errors import AirflowError, DagcallError, RunError, RunOutOfSight, UnknownRun, UnknownTool
 from dagcall.handles import (
     EXTENSION,
     REQUIRED_CAPABILITIES,
+    Failure,
     Handle,
+    Provenance,
+    Sealer,
     Snapshot,
     Status,
     TaskParams,
@@ -52,7 +56,8 @@ from dagcall.questions import MAX_QUESTIONS
 from dagcall.receipts import says_cancelled
 from dagcall.runs import Runs
 from dagcall.tools import Tool
-from dagcall.waiting import LONGEST_SECONDS
+from dagcall.waiting import LONGEST_SECONDS, POLL_SHORTEST_SECONDS
+from dagcall.wording import shortened
 
 logger = logging.getLogger(__name__)
 
@@ -77,6 +82,7 @@ class Tasks:
         runs: what makes the calls.
         accounts: know in whose name a caller's runs are started.
         audit: told of what changes something.
+        key: seals the ids of tasks that are over before they begin; the same for all replicas.
         render: returns the result of a call on the wire.
         carrier: returns what notes that an outcome has reached its caller.
         wall_clock: the time in UTC, for tests.
@@ -90,6 +96,7 @@ class Tasks:
         *,
         accounts: Accounts,
         audit: Audit,
+        key: bytes,
         render: Callable[[Context, Tool, Answer], CallToolResult],
         carrier: Callable[[Context], Callable[[Entry], None]],
         wall_clock: Callable[[], datetime] | None = None,
@@ -100,8 +107,9 @@ class Tasks:
         self._audit = audit
         self._render = render
         self._carrier = carrier
-        now = wall_clock or (lambda: datetime.now(UTC))  # noqa: TID251 - the real one, but for tests
-        self._attendance = Attendance(runs, now)
+        self._now = wall_clock or (lambda: datetime.now(UTC))  # noqa: TID251 - the real one, but for tests
+        self._sealer = Sealer(key)
+        self._attendance = Attendance(runs, self._now)
         sdk.extensions[EXTENSION] = {}
         sdk.add_request_handler("tasks/get", TaskParams, self._audited(_guarded(self._get)))
         sdk.add_request_handler("tasks/update", UpdateParams, self._audited(_guarded(self._update)))
@@ -120,8 +128,12 @@ class Tasks:
         budget_seconds: float,
         key: str | None,
         note: str,
-    ) -> dict[str, Json] | CallToolResult:
-        """Start a call, and return its task; or its result, where the run has ended already.
+    ) -> dict[str, Json]:
+        """Start a call, and return its task, also where the run has ended already.
+
+        A client may take a direct answer for an error (FastMCP's does, where a program asked for a task), and its
+        outcome would be lost. Every task begins as `working`, as the extension has it: the answer that creates a task
+        cannot hold the result, so a client that took it for the end would never ask.
 
         Args:
             ctx: the request.
@@ -133,7 +145,6 @@ class Tasks:
 
         Raises:
             CallerError: nothing was started.
-            RunError: the run had ended before this call came, and did not deliver.
             AirflowError: Airflow did not answer as needed; the message says what is known of the run.
         """
         caller = caller_of(ctx)
@@ -146,18 +157,31 @@ class Tasks:
             note=note,
             account=self._accounts.of(caller),
         )
-        attended = self._attendance.begin(tool, started.run, started, seconds=UNDELIVERED_SECONDS)
-        if started.run.state.is_final and await attended.has_answer(READ_SECONDS):
-            self._deliver(ctx, attended)
-            return self._render(ctx, tool, attended.answer.result())
+        attended = self._attendance.begin(
+            tool, started.run, started, provenance=_provenance(started), seconds=UNDELIVERED_SECONDS
+        )
         # An answer that is lost on its way leaves the run to whoever asks again; one that arrives makes a client.
         arrival = Entry(started.run.run_id, None, on_delivered=lambda: self._attendance.expect(attended))
         self._carrier(ctx)(arrival)
         return self._working(attended).as_json() | {"resultType": "task"}
 
+    def failed(self, ctx: Context, tool: str, text: str) -> dict[str, Json]:
+        """Return the task of a call that came to nothing.
+
+        Args:
+            ctx: the request.
+            tool: what was called.
+            text: what its caller is told.
+        """
+        failure = self._sealer.sealed(text, tool=tool, caller=caller_id_of(ctx), at=self._now())
+        return _failed_snapshot(failure, "working").as_json() | {"resultType": "task"}
+
     # The requests
 
     async def _get(self, ctx: Context, params: TaskParams) -> dict[str, Json]:
+        if failure := self._sealed(ctx, params):
+            result = error_result(failure.text)
+            return _failed_snapshot(failure, "completed").as_json(result=result_json(result))
         handle = self._own(ctx, params)
         attended = self._attendance.of(handle)
         if attended is None:
@@ -175,6 +199,7 @@ class Tasks:
             return replace(self._working(attended), message=str(error), poll_seconds=LONGEST_SECONDS).as_json()
         except RunError as error:
             return await self._failed(ctx, attended, error)
+        answer = _with_provenance(answer, handle.provenance)
         if answer.results is not None:
             return self._completed(ctx, attended, self._render(ctx, attended.tool, answer), "done")
         if answer.questions and (questions := await self._runs.open_questions(attended.run)):
@@ -183,6 +208,8 @@ class Tasks:
         return self._working(await self._begin(ctx, handle)).as_json()
 
     async def _update(self, ctx: Context, params: UpdateParams) -> dict[str, Json]:
+        if self._sealed(ctx, params):
+            return {}
         handle = self._own(ctx, params)
         attended = self._attendance.of(handle) or await self._begin(ctx, handle)
         asked = {question.key for question in await self._runs.open_questions(attended.run)}
@@ -206,12 +233,18 @@ class Tasks:
         return {}
 
     async def _cancel(self, ctx: Context, params: TaskParams) -> dict[str, Json]:
+        if self._sealed(ctx, params):
+            return {}
         handle, caller = self._own(ctx, params), caller_of(ctx)
         tool = await self._tool(ctx, handle)
         await self._runs.cancel(tool, handle.run_id, caller=caller.id, account=self._accounts.of(caller))
         if attended := self._attendance.of(handle):
             self._attendance.drop(attended)
         return {}
+
+    def _sealed(self, ctx: Context, params: TaskParams) -> Failure | None:
+        """Return what the id of a task says that was over before it began; None for the task of a run."""
+        return self._sealer.opened(params.task_id, caller=caller_id_of(ctx))
 
     def _own(self, ctx: Context, params: TaskParams) -> Handle:
         """Return the handle of a task, which may be another's: what is attended here is known to all requests.
@@ -229,7 +262,8 @@ class Tasks:
     async def _begin(self, ctx: Context, handle: Handle) -> Attended:
         """Wait from now on for the run of a task that was created long ago, or by another replica."""
         tool = await self._tool(ctx, handle)
-        return self._attendance.begin(tool, await self._runs.look(tool, handle.run_id, caller=caller_id_of(ctx)))
+        run = await self._runs.look(tool, handle.run_id, caller=caller_id_of(ctx))
+        return self._attendance.begin(tool, run, provenance=handle.provenance)
 
     async def _tool(self, ctx: Context, handle: Handle) -> Tool:
         await self._catalog.wait_until_read()
@@ -260,7 +294,7 @@ class Tasks:
 
     def _snapshot(self, attended: Attended, status: Status, message: str) -> Snapshot:
         return Snapshot(
-            attended.handle,
+            attended.handle.task_id,
             status,
             message,
             created_at=attended.run.run_after,
@@ -298,7 +332,10 @@ class Tasks:
             run = attended.run
         if says_cancelled(run):
             return self._cancelled(attended)
-        return self._completed(ctx, attended, error_result(str(error)), "failed")
+        text = str(error)
+        if attended.provenance == "shared" and SHARED not in text:
+            text = f"{text}\n\n{SHARED}"
+        return self._completed(ctx, attended, error_result(text), "failed")
 
     async def _asking(self, ctx: Context, attended: Attended, answer: Answer) -> dict[str, Json]:
         """Ask the person; where that cannot be done here, answer as a plain call does."""
@@ -319,6 +356,29 @@ class Tasks:
         message = status_message(attended.handle, "waiting for a person to answer", standing=names)
         snapshot = replace(self._snapshot(attended, "input_required", message), poll_seconds=LONGEST_SECONDS)
         return snapshot.as_json(inputRequests=asked)
+
+
+def _provenance(started: Started) -> Provenance:
+    """Return how a call came by its run. It goes into the task's id, so that every replica says the same of it."""
+    if started.is_replayed:
+        return "replayed"
+    if started.is_reused:
+        return "reused"
+    return "shared" if started.is_shared else ""
+
+
+def _with_provenance(answer: Answer, provenance: Provenance) -> Answer:
+    return replace(
+        answer,
+        is_replayed=provenance == "replayed",
+        is_reused=provenance == "reused",
+        is_shared=provenance == "shared",
+    )
+
+
+def _failed_snapshot(failure: Failure, status: Status) -> Snapshot:
+    message = visible(failure.text.partition("\n")[0])
+    return Snapshot(failure.task_id, status, message, failure.at, failure.at, POLL_SHORTEST_SECONDS)
 
 
 def are_declared(ctx: Context) -> bool:
@@ -353,7 +413,7 @@ def _guarded(
         try:
             return await handler(ctx, params)
         except (UnknownRun, UnknownTool) as error:
-            message = f"There is no task {params.task_id!r} that you have started."
+            message = f"There is no task {shortened(params.task_id)!r} that you have started."
             raise MCPError(code=INVALID_PARAMS, message=message) from error
         except DagcallError as error:
             raise MCPError(code=INTERNAL_ERROR, message=visible(str(error))) from error

@@ -122,8 +122,20 @@ ALLOWED = {
     "resources": {"answers", "callers", "catalog", "errors", "excerpts", "model", "prose", "runs", "tools", "wording"},
     "attendance": {"answers", "calls", "handles", "insight", "ledger", "model", "runs", "tools"},
     "tasks": {
-        *("accounts", "answers", "attendance", "audit", "catalog", "errors", "handles", "ledger", "model", "origins"),
-        *("people", "prose", "questions", "receipts", "runs", "tools", "waiting"),
+        *(
+            "accounts",
+            "answers",
+            "attendance",
+            "audit",
+            "calls",
+            "catalog",
+            "errors",
+            "handles",
+            "ledger",
+            "model",
+            "origins",
+        ),
+        *("people", "prose", "questions", "receipts", "runs", "tools", "waiting", "wording"),
     },
     "mcp_server": {
         *("accounts", "announcements", "answers", "audit", "callers", "catalog", "delivery", "errors", "ledger"),

@@ -1,8 +1,10 @@
 """The tasks extension, from a client that shows the wire to the fake Airflow and back."""
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -16,6 +18,7 @@ from mcp_types import (
 
 from dagcall.assembly import Dagcall, assembled
 from dagcall.config import Settings
+from dagcall.handles import Sealer
 from dagcall.questions import MAX_QUESTIONS
 from tests.fake_airflow import FakeAirflow, FakeDag, FakeParam, FakeQuestion, FakeTask, Fault
 from tests.task_client import TaskClient, Wire, task_client
@@ -98,14 +101,85 @@ async def test_a_caller_that_says_how_long_it_waits_is_answered_then(served: Ser
     assert result["structuredContent"]["state"] == "running"
 
 
-async def test_arguments_that_do_not_fit_start_nothing_and_make_no_task(served: Served) -> None:
+async def test_a_call_that_comes_to_nothing_is_a_task_whose_result_says_so_on_every_replica(served: Served) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(add())
-    async with served(airflow) as dagcall, connected(dagcall) as client:
-        result = await client.call("add", {"x": "three"})
-    assert result["isError"]
-    assert "Nothing was started" in result["content"][0]["text"]
+    async with (
+        served(airflow, **REPLICA) as one,
+        served(airflow, **REPLICA) as other,
+        connected(one) as creator,
+        connected(other) as client,
+    ):
+        created = await creator.call("add", {"x": "three"})
+        done = await client.get(created["taskId"])
+        await client.cancel(created["taskId"])
+        await client.update(created["taskId"], {"x": {"action": "accept"}})
+        again = await creator.get(created["taskId"])
+    text = "Nothing was started: the arguments of add need mending.\n- x: 'three' is not of type 'integer'"
+    assert (created["resultType"], created["status"]) == ("task", "working")
+    assert created["statusMessage"] == "Nothing was started: the arguments of add need mending."
+    assert (done["resultType"], done["status"]) == ("complete", "completed")
+    assert done["result"]["isError"] is True
+    assert done["result"]["content"] == [{"type": "text", "text": text}]
+    assert again["result"] == done["result"]
+    assert again["createdAt"] == done["createdAt"] == done["lastUpdatedAt"]
     assert airflow.runs == []
+
+
+async def test_a_task_without_a_run_is_its_caller_s_alone_and_cannot_be_made_up(served: Served) -> None:
+    airflow = FakeAirflow()
+    airflow.add_dag(add())
+    async with (
+        served(airflow, **REPLICA) as one,
+        served(airflow, **STRANGER) as other,
+        connected(one) as creator,
+        connected(other) as client,
+    ):
+        task_id = (await creator.call("add", {"x": "three"}))["taskId"]
+        tool, kind, payload, seal = task_id.split(".")
+        for wrong in (
+            f"sub.{kind}.{payload}.{seal}",
+            f"{tool}.{kind}.{payload[:-1]}.{seal}",
+            f"{tool}.{kind}.é.é",
+        ):
+            with pytest.raises(MCPError) as refused:
+                await creator.get(wrong)
+            assert refused.value.error.code == INVALID_PARAMS
+        with pytest.raises(MCPError) as refused:
+            await client.get(task_id)
+        assert refused.value.error.code == INVALID_PARAMS
+
+
+async def test_airflow_s_refusal_and_a_server_that_stops_are_told_in_a_task_too(served: Served) -> None:
+    airflow = FakeAirflow()
+    airflow.add_dag(add())
+    airflow.add_fault(Fault(route="trigger", status=400, body={"detail": "No. " * 3000}, times=None))
+    async with served(airflow) as dagcall, connected(dagcall) as client:
+        refused = await client.get((await client.call("add", {"x": 3}))["taskId"])
+        dagcall.mcp.begin_stop()
+        stopping = await client.get((await client.call("add", {"x": 3}))["taskId"])
+    assert refused["result"]["content"][0]["text"].startswith("Nothing was started: Airflow refused dag add: No. ")
+    assert stopping["result"]["content"][0]["text"].startswith("Nothing was started: this dagcall is about to stop")
+
+
+def test_a_long_error_makes_no_id_that_a_proxy_would_not_take() -> None:
+    sealer = Sealer(b"k" * 32)
+    text = "\n".join(secrets.token_hex(50) for _ in range(500))
+    failure = sealer.sealed(text, tool="t" * 50, caller="c", at=datetime(2026, 1, 31, tzinfo=UTC))
+    opened = sealer.opened(failure.task_id, caller="c")
+    assert len(failure.task_id) < 3200
+    assert opened == failure
+    assert text.startswith(failure.text.removesuffix("…")[:1000])
+    assert sealer.opened(failure.task_id, caller="d") is None
+
+
+def test_half_of_a_surrogate_pair_is_told_as_such() -> None:
+    sealer = Sealer(b"k" * 32)
+    failure = sealer.sealed("no \ud800", tool="t", caller="c", at=datetime(2026, 1, 31, tzinfo=UTC))
+    opened = sealer.opened(failure.task_id, caller="c")
+    assert opened is not None
+    assert opened.text == "no ?"
+    assert sealer.opened("t.failed.\ud800.\ud800", caller="c") is None
 
 
 async def test_the_extension_is_advertised(served: Served) -> None:
@@ -116,7 +190,7 @@ async def test_the_extension_is_advertised(served: Served) -> None:
 
 
 @pytest.mark.parametrize("key", [None, "order-7"])
-async def test_a_call_that_is_made_again_after_its_run_ended_is_answered_at_once(
+async def test_a_call_that_is_made_again_after_its_run_ended_gets_a_task_that_every_replica_marks_as_replayed(
     served: Served, key: str | None
 ) -> None:
     airflow = FakeAirflow()
@@ -124,11 +198,61 @@ async def test_a_call_that_is_made_again_after_its_run_ended_is_answered_at_once
     meta = {"dagcall/idempotency_key": key} if key else {}
     async with served(airflow, **REPLICA) as dagcall, connected(dagcall) as client:
         task = await client.call("add", {"x": 3}, meta)
+    async with (
+        served(airflow, **REPLICA) as second,
+        served(airflow, **REPLICA) as third,
+        connected(second) as client,
+        connected(third) as also,
+    ):
+        again = await client.call("add", {"x": 3}, meta)
+        done = await client.get(again["taskId"])
+        elsewhere = await also.until(again["taskId"])
+        plain = await also.until(task["taskId"])
+    assert task["resultType"] == again["resultType"] == "task"
+    assert again["taskId"] == f"{task['taskId']}.replayed"
+    assert done["status"] == "completed"
+    assert done["result"]["structuredContent"]["results"] == {"total": 5}
+    assert done["result"]["structuredContent"]["replayed"] is True
+    assert elsewhere["result"] == done["result"]
+    assert "replayed" not in plain["result"]["structuredContent"]
+    assert len(airflow.runs) == 1
+
+
+async def test_an_outcome_counts_as_delivered_only_when_the_task_that_holds_it_was_asked_for(served: Served) -> None:
+    """FastMCP's client follows tasks only: it takes a direct answer for an error, and drops it."""
+    airflow = FakeAirflow()
+    airflow.add_dag(add(checks=0))
+    async with served(airflow) as dagcall, connected(dagcall) as client:
+        for _ in range(3):
+            created = await client.call("add", {"x": 3})
+            await asyncio.sleep(0.2)  # gives up, for longer than a new task is waited for
+        assert len(airflow.runs) == 1
+        done = await client.until(created["taskId"])
+        await client.call("add", {"x": 3})
+    assert done["result"]["structuredContent"]["results"] == {"total": 5}
+    assert len(airflow.runs) == 2
+
+
+async def test_a_run_that_had_failed_before_is_told_in_a_task_too(served: Served) -> None:
+    airflow = FakeAirflow()
+    airflow.add_dag(FakeDag("d", tasks=[FakeTask("explode", lambda _: 1 / 0)], checks=0))
+    async with served(airflow, **REPLICA) as dagcall, connected(dagcall) as client:
+        await client.call("d")
     async with served(airflow, **REPLICA) as another, connected(another) as client:
-        result = await client.call("add", {"x": 3}, meta)
-    assert task["resultType"] == "task"
-    assert result["structuredContent"]["results"] == {"total": 5}
-    assert result["structuredContent"]["replayed"] is True
+        created = await client.call("d")
+        done = await client.get(created["taskId"])
+    assert created["resultType"] == "task"
+    assert done["result"]["isError"] is True
+    assert len(airflow.runs) == 1
+
+
+async def test_a_reused_result_says_so_in_a_task_too(served: Served) -> None:
+    airflow = FakeAirflow()
+    airflow.add_dag(add())
+    async with served(airflow, tools=[{"dag": "add", "reuse_seconds": 60}]) as dagcall, connected(dagcall) as client:
+        await client.until((await client.call("add", {"x": 3}))["taskId"])
+        done = await client.until((await client.call("add", {"x": 3}))["taskId"])
+    assert done["result"]["structuredContent"]["reused"] is True
     assert len(airflow.runs) == 1
 
 
@@ -470,12 +594,10 @@ def test_a_later_task_shares_the_run_for_which_its_client_still_asks() -> None:
             await asyncio.sleep(task["pollIntervalMs"] / 1000)
             await client.get(first["taskId"])
         second = await client.call("slow")
-        assert second["taskId"] == first["taskId"]
-        task = second
-        while task["status"] == "working":
-            await asyncio.sleep(task["pollIntervalMs"] / 1000)
-            task = await client.get(second["taskId"])
-        assert task["result"]["structuredContent"]["shared"] is True
+        assert second["taskId"] == f"{first['taskId']}.shared"
+        await asyncio.sleep(60)
+        done = await client.until(second["taskId"])
+        assert done["result"]["structuredContent"]["shared"] is True
         assert len(airflow.runs) == 1
 
     in_virtual_time(scenario)
