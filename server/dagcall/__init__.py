@@ -25,6 +25,7 @@ The map, from what knows nothing to what knows everything. A module imports only
     tools         dag + policy -> the tool on the wire
     forms         a property of a schema -> a field of an MCP form, and what comes back -> its value
     questions     what a run asks a person -> a form; the filled-in form -> Airflow's response
+    unanswered    questions that came back without an answer, as marks in the note of their run
     excerpts      what fits of a value that is too large: a preview, or one part after the other
     answers       what a call came to -> the result on the wire
     pins          tool_schemas/: canonical text, comparison, readable differences

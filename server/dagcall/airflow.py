@@ -285,9 +285,13 @@ class AirflowApi:
             )
             return
         for (dag_id, run_id), note in notes.items():
-            await self._rest.change(
-                "PATCH", run_path(dag_id, run_id), purpose=Purpose.DISCOVERY, body={"note": note}, read=_ignore
-            )
+            await self.set_note(dag_id, run_id, note)
+
+    async def set_note(self, dag_id: str, run_id: str, note: str) -> None:
+        """Replace the note of a run."""
+        await self._rest.change(
+            "PATCH", run_path(dag_id, run_id), purpose=Purpose.DISCOVERY, body={"note": note}, read=_ignore
+        )
 
     async def fetch_finished_runs(
         self, dag_ids: list[str], *, since: datetime, triggered_since: datetime

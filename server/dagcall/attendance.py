@@ -43,12 +43,10 @@ class Attended:
     view: View | None = None
     entry: Entry | None = None
     """Of the run, when it has ended; takes note that the outcome has arrived."""
-    notice: str = ""
-    """Why the person is not asked here any more; a sentence."""
+    marks: list[str] = field(default_factory=list)
+    """What became of questions without an answer, as far as it could not be noted on the run."""
     problems: dict[str, tuple[str, ...]] = field(default_factory=dict)
     """Question key -> why the person's last answer was not taken."""
-    tries: dict[str, int] = field(default_factory=dict)
-    """Question key -> how many answers were not taken."""
     answer: asyncio.Task[Answer] = field(init=False)
     lapse: asyncio.TimerHandle | None = None
     is_released: bool = False

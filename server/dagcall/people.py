@@ -45,6 +45,10 @@ LOOK_SECONDS = 5.0
 MAX_TRIES = 5
 """How often a question is asked again for its answer did not fit."""
 
+DECLINED = "Your user declined to answer here; nothing was sent to Airflow for it."
+CLOSED = "Your user closed the question without an answer; nothing was sent to Airflow for it."
+UNFIT = "The answers that were given here do not fit the question."
+
 Contents = dict[str, Mapping[str, Json]]
 """Question key -> the filled-in form."""
 
@@ -89,13 +93,23 @@ def accepted(responses: Mapping[str, object]) -> tuple[Contents, str]:
     contents: Contents = {}
     notice = ""
     for key, response in responses.items():
-        if not isinstance(response, ElicitResult) or response.action == "cancel":
-            notice = notice or "Your user closed the question without an answer; nothing was sent to Airflow for it."
-        elif response.action == "decline":
-            notice = "Your user declined to answer here; nothing was sent to Airflow for it."
-        else:
+        if is_closed(response):
+            notice = notice or CLOSED
+        elif is_declined(response):
+            notice = DECLINED
+        elif isinstance(response, ElicitResult):
             contents[key] = response.content or {}
     return contents, notice
+
+
+def is_declined(response: object) -> bool:
+    """Say whether a person does not want to answer."""
+    return isinstance(response, ElicitResult) and response.action == "decline"
+
+
+def is_closed(response: object) -> bool:
+    """Say whether a person closed the form, or a client sent something that is no answer."""
+    return not isinstance(response, ElicitResult) or response.action == "cancel"
 
 
 async def answerable(
@@ -196,7 +210,7 @@ class Conversation:
                     input_requests=dict(requests), request_state=json.dumps({"run": answer.run_id})
                 )
             if (tries := tries + 1) > MAX_TRIES:
-                self._notice = "The answers that were given here do not fit the question."
+                self._notice = UNFIT
                 break
             responses = await self._elicited(answer, requests)
             if not responses and self._seconds_left() <= 0:

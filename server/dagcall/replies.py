@@ -131,10 +131,22 @@ class Replies:
     async def _record(self, run: Run, taken: list[Question], who: str) -> None:
         names = ", ".join(question.name for question in taken)
         logger.info("task %s of run %s of dag %s was answered through MCP by %s", names, run.run_id, run.dag_id, who)
-        note = f"{run.note} Answered through MCP by {who}: {names}.".lstrip()
-        if len(note) > MAX_NOTE - len(MARK) - 1:  # the receipt's mark must still fit
-            return
+        await self.add_to_note(run, f"Answered through MCP by {who}: {names}.")
+
+    async def add_to_note(self, run: Run, *words: str) -> bool:
+        """Add the first of these texts that there is room for to the note of a run; say whether it is there.
+
+        The note is read again before: people write there, too, and what they wrote stays as it is.
+        """
         try:
-            await self._api.set_notes({(run.dag_id, run.run_id): note})
+            note = (await self._api.fetch_run(run.dag_id, run.run_id)).note
+            for text in words:
+                longer = f"{note} {text}".lstrip()
+                if len(longer) < MAX_NOTE - len(MARK):  # the receipt's mark must still fit
+                    await self._api.set_note(run.dag_id, run.run_id, longer)
+                    return True
         except AirflowError as error:
-            logger.warning("who answered could not be noted on run %s of dag %s: %s", run.run_id, run.dag_id, error)
+            logger.warning("%r could not be noted on run %s of dag %s: %s", words[0], run.run_id, run.dag_id, error)
+            return False
+        logger.info("there is no room for %r in the note of run %s of dag %s", words[0], run.run_id, run.dag_id)
+        return False

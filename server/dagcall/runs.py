@@ -316,6 +316,10 @@ class Runs:
         """Return what a run asks people now."""
         return self._shown(await self._api.fetch_questions([(run.dag_id, run.run_id)]))
 
+    async def note(self, run: Run, *words: str) -> bool:
+        """Add the first of these texts that there is room for to the note of a run; say whether it is there."""
+        return await self._replies.add_to_note(run, *words)
+
     async def answerable(self, questions: tuple[Question, ...], account: Account | None) -> tuple[Question, ...]:
         """Return those questions that Airflow lets an account answer, as far as that is known; None: dagcall's own."""
         return await self._replies.answerable(questions, account)

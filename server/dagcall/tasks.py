@@ -30,6 +30,7 @@ from dagcall.accounts import Accounts
 from dagcall.answers import SHARED, Answer, error_result
 from dagcall.attendance import Attendance, Attended
 from dagcall.audit import Audit
+from dagcall.callers import Caller
 from dagcall.calls import Started
 from dagcall.catalog import Catalog
 from dagcall.errors import AirflowError, DagcallError, RunError, RunOutOfSight, UnknownRun, UnknownTool
@@ -50,12 +51,25 @@ from dagcall.handles import (
 from dagcall.ledger import Entry
 from dagcall.model import Json
 from dagcall.origins import Origin, caller_id_of, caller_of
-from dagcall.people import accepted, answerable, can_ask, input_requests, not_taken_from
+from dagcall.people import (
+    CLOSED,
+    DECLINED,
+    MAX_TRIES,
+    UNFIT,
+    accepted,
+    answerable,
+    can_ask,
+    input_requests,
+    is_closed,
+    is_declined,
+    not_taken_from,
+)
 from dagcall.prose import visible
-from dagcall.questions import MAX_QUESTIONS
+from dagcall.questions import MAX_QUESTIONS, Question
 from dagcall.receipts import says_cancelled
 from dagcall.runs import Runs
 from dagcall.tools import Tool
+from dagcall.unanswered import Reason, mark, sentence, times
 from dagcall.waiting import LONGEST_SECONDS, POLL_SHORTEST_SECONDS
 from dagcall.wording import shortened
 
@@ -68,6 +82,8 @@ PERSON_SECONDS = 3600.0
 READ_SECONDS = 2.0
 """How long a request waits for the results of a run that has ended."""
 TRY_MARK = "#"
+NOT_FITTING = "it does not fit the question"
+"""Where another replica has seen the answer."""
 
 P = TypeVar("P", bound=TaskParams)
 Context = ServerRequestContext[Any, Any]
@@ -212,9 +228,10 @@ class Tasks:
             return {}
         handle = self._own(ctx, params)
         attended = self._attendance.of(handle) or await self._begin(ctx, handle)
-        asked = {question.key for question in await self._runs.open_questions(attended.run)}
+        asked = {question.key: question for question in await self._runs.open_questions(attended.run)}
         given = {_question_key(key): value for key, value in params.input_responses.items()}
-        contents, notice = accepted({key: _elicited(value) for key, value in given.items() if key in asked})
+        responses = {key: _elicited(value) for key, value in given.items() if key in asked}
+        contents, _ = accepted(responses)
         origin = Origin.of(ctx)
         account = self._accounts.of(origin.caller)
         delivery = await self._runs.respond(
@@ -225,11 +242,15 @@ class Tasks:
             who=origin.who,
             account=account,
         )
-        if delivery.refused:
-            notice = not_taken_from(account)
-        attended.notice, attended.problems = notice, delivery.problems
-        for key in delivery.problems:
-            attended.tries[key] = attended.tries.get(key, 0) + 1
+        attended.problems = delivery.problems
+        left: list[tuple[str, Reason]] = [(question.key, "refused") for question in delivery.refused]
+        left += [(key, "unfit") for key in delivery.problems]
+        left += [(key, "declined") for key, response in responses.items() if is_declined(response)]
+        left += [(key, "closed") for key, response in responses.items() if is_closed(response)]
+        for key, reason in left:
+            question, noted = asked[key], mark(asked[key], reason)
+            if not await self._runs.note(attended.run, sentence(question, reason, origin.who), noted):
+                attended.marks.append(noted)
         return {}
 
     async def _cancel(self, ctx: Context, params: TaskParams) -> dict[str, Json]:
@@ -341,21 +362,38 @@ class Tasks:
         """Ask the person; where that cannot be done here, answer as a plain call does."""
         self._attendance.expect(attended, PERSON_SECONDS)
         caller = caller_of(ctx)
+        run = await self._runs.look(attended.tool, attended.run.run_id, caller=caller.id)
+        note = " ".join([run.note, *attended.marks])
+        notice = self._notice(note, answer.questions, caller)
         ours = await answerable(self._runs, answer.questions, lambda: self._accounts.of(caller))
-        requests = input_requests(ours[:MAX_QUESTIONS], attended.problems, revision=ctx.protocol_version)
-        if attended.notice or not requests or not can_ask(ctx.session):
-            result = self._render(ctx, attended.tool, replace(answer, notice=attended.notice))
+        tries = {question.key: times(note, question, "unfit") for question in ours[:MAX_QUESTIONS]}
+        problems = {key: attended.problems.get(key, (NOT_FITTING,)) for key, number in tries.items() if number}
+        requests = input_requests(ours[:MAX_QUESTIONS], problems, revision=ctx.protocol_version)
+        if notice or not requests or not can_ask(ctx.session):
+            result = self._render(ctx, attended.tool, replace(answer, notice=notice))
             return self._completed(ctx, attended, result, "waiting for a person")
         asked = {
-            _asked_key(key, attended.tries.get(key, 0)): request.model_dump(
-                mode="json", by_alias=True, exclude_none=True
-            )
+            _asked_key(key, tries[key]): request.model_dump(mode="json", by_alias=True, exclude_none=True)
             for key, request in requests.items()
         }
         names = ", ".join(question.name for question in ours if question.key in requests)
         message = status_message(attended.handle, "waiting for a person to answer", standing=names)
         snapshot = replace(self._snapshot(attended, "input_required", message), poll_seconds=LONGEST_SECONDS)
         return snapshot.as_json(inputRequests=asked)
+
+    def _notice(self, note: str, questions: tuple[Question, ...], caller: Caller) -> str:
+        """Return why nobody is asked here any more, as the run's note has it; empty if somebody is."""
+
+        def is_any(reason: Reason, least: int = 1) -> bool:
+            return any(times(note, question, reason) >= least for question in questions)
+
+        if is_any("refused"):
+            return not_taken_from(self._accounts.of(caller))
+        if is_any("declined"):
+            return DECLINED
+        if is_any("closed"):
+            return CLOSED
+        return UNFIT if is_any("unfit", MAX_TRIES) else ""
 
 
 def _provenance(started: Started) -> Provenance:

@@ -4,7 +4,7 @@ import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -19,6 +19,7 @@ from mcp_types import (
 from dagcall.assembly import Dagcall, assembled
 from dagcall.config import Settings
 from dagcall.handles import Sealer
+from dagcall.people import CLOSED, DECLINED, MAX_TRIES, UNFIT
 from dagcall.questions import MAX_QUESTIONS
 from tests.fake_airflow import FakeAirflow, FakeDag, FakeParam, FakeQuestion, FakeTask, Fault
 from tests.task_client import TaskClient, Wire, task_client
@@ -432,6 +433,14 @@ def accepts(**content: Any) -> Wire:
     return {"action": "accept", "content": content}
 
 
+DECLINE: Wire = {"action": "decline"}
+
+
+async def settled(client: TaskClient, task_id: str) -> Wire:
+    """Return the task as soon as it is known that somebody is asked, or that nobody is."""
+    return await client.until(task_id, "input_required", "completed")
+
+
 async def test_a_task_asks_and_goes_on_when_it_is_answered(served: Served) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(asks(FakeQuestion("Refund?", params={"amount": FakeParam(180, type="integer", minimum=1)})))
@@ -541,6 +550,148 @@ async def test_a_person_who_declines_is_not_asked_again(served: Served, response
     assert done["statusMessage"] == "asks: waiting for a person"
     assert done["result"]["structuredContent"]["state"] == "awaiting_input"
     assert done["result"]["structuredContent"]["message"].startswith(notice)
+
+
+@pytest.mark.parametrize(
+    ("response", "notice", "noted"),
+    [
+        ({"action": "decline"}, DECLINED, "Declined through MCP by mcp 0.1.0: ask_1 (declined "),
+        ({"action": "cancel"}, CLOSED, "Closed through MCP without an answer by mcp 0.1.0: ask_1 (closed "),
+    ],
+)
+async def test_a_person_who_declined_is_asked_again_by_no_replica_nor_after_a_restart(
+    served: Served, response: Wire, notice: str, noted: str
+) -> None:
+    airflow = FakeAirflow()
+    airflow.add_dag(asks(FakeQuestion("Refund?")))
+    async with (
+        served(airflow, **REPLICA) as one,
+        served(airflow, **REPLICA) as other,
+        connected(one, elicitation_callback=nobody) as creator,
+        connected(other, elicitation_callback=nobody) as client,
+    ):
+        created = await creator.call("asks")
+        asking = await creator.until(created["taskId"], "input_required")
+        airflow.runs[0].note = f"{airflow.runs[0].note} Jane looks into it, see OPS-17."
+        before = airflow.runs[0].note
+        await client.update(created["taskId"], dict.fromkeys(asking["inputRequests"], response))
+        found = [await settled(each, created["taskId"]) for each in (creator, client)]
+    async with served(airflow, **REPLICA) as restarted, connected(restarted, elicitation_callback=nobody) as client:
+        found.append(await settled(client, created["taskId"]))
+    assert [task["status"] for task in found] == ["completed"] * 3
+    for task in found:
+        assert task["result"]["structuredContent"]["message"].startswith(notice)
+    note = airflow.runs[0].note or ""
+    assert note.startswith(f"{before} {noted}")
+
+
+async def test_a_task_that_asks_anew_is_a_new_question(served: Served) -> None:
+    """One that was cleared, say: the word about the old question counts no more."""
+    airflow = FakeAirflow()
+    airflow.add_dag(asks(FakeQuestion("Refund?")))
+    async with served(airflow) as dagcall, connected(dagcall, elicitation_callback=nobody) as client:
+        created = await client.call("asks")
+        asking = await client.until(created["taskId"], "input_required")
+        await client.update(created["taskId"], dict.fromkeys(asking["inputRequests"], DECLINE))
+        declined = await client.get(created["taskId"])
+        (instance,) = airflow.runs[0].task_instances
+        assert instance.asking is not None
+        instance.asking.at += timedelta(minutes=1)
+        anew = await client.get(created["taskId"])
+    assert declined["status"] == "completed"
+    assert anew["status"] == "input_required"
+    assert not anew["inputRequests"].keys() & asking["inputRequests"].keys()
+
+
+@pytest.mark.parametrize("trouble", ["no right", "no room"])
+async def test_what_cannot_be_noted_is_remembered_by_the_replica_that_was_told(served: Served, trouble: str) -> None:
+    airflow = FakeAirflow()
+    airflow.add_dag(asks(FakeQuestion("Refund?")))
+    async with served(airflow) as dagcall, connected(dagcall, elicitation_callback=nobody) as client:
+        created = await client.call("asks")
+        asking = await client.until(created["taskId"], "input_required")
+        if trouble == "no right":
+            airflow.add_fault(Fault(route="patch_run", status=403, times=None))
+        else:
+            airflow.runs[0].note = f"{airflow.runs[0].note}{'x' * 900}"[:1000]
+        before = airflow.runs[0].note
+        await client.update(created["taskId"], dict.fromkeys(asking["inputRequests"], DECLINE))
+        done = await client.get(created["taskId"])
+    assert done["result"]["structuredContent"]["message"].startswith(DECLINED)
+    assert airflow.runs[0].note == before
+
+
+async def test_where_there_is_little_room_only_the_mark_is_noted(served: Served) -> None:
+    airflow = FakeAirflow()
+    airflow.add_dag(asks(FakeQuestion("Refund?")))
+    async with served(airflow) as dagcall, connected(dagcall, elicitation_callback=nobody) as client:
+        created = await client.call("asks")
+        asking = await client.until(created["taskId"], "input_required")
+        airflow.runs[0].note = "x" * 950
+        await client.update(created["taskId"], dict.fromkeys(asking["inputRequests"], DECLINE))
+    assert (airflow.runs[0].note or "").startswith(f"{'x' * 950} (declined ")
+
+
+async def test_an_answer_that_does_not_fit_is_asked_for_under_the_same_new_key_by_every_replica(served: Served) -> None:
+    airflow = FakeAirflow()
+    airflow.add_dag(asks(FakeQuestion("Refund?", params={"amount": FakeParam(180, type="integer", minimum=1)})))
+    wrong = accepts(answer="Approve", amount=0)
+    async with (
+        served(airflow, **REPLICA) as one,
+        served(airflow, **REPLICA) as other,
+        connected(one, elicitation_callback=nobody) as creator,
+        connected(other, elicitation_callback=nobody) as client,
+    ):
+        created = await creator.call("asks")
+        seen: list[str] = []
+        for _ in range(MAX_TRIES):
+            ((key, _),) = (await creator.until(created["taskId"], "input_required"))["inputRequests"].items()
+            seen.append(key)
+            await client.update(created["taskId"], {key: wrong})
+            here, there = [await settled(each, created["taskId"]) for each in (creator, client)]
+            assert here.get("inputRequests", {}).keys() == there.get("inputRequests", {}).keys()
+    assert len(set(seen)) == MAX_TRIES
+    assert here["result"]["structuredContent"]["message"].startswith(UNFIT)
+    assert here["result"] == there["result"]
+
+
+async def test_the_person_reads_what_did_not_fit_through_whichever_replica(served: Served) -> None:
+    airflow = FakeAirflow()
+    airflow.add_dag(asks(FakeQuestion("Refund?", params={"amount": FakeParam(180, type="integer", minimum=1)})))
+    async with (
+        served(airflow, **REPLICA) as one,
+        served(airflow, **REPLICA) as other,
+        connected(one, elicitation_callback=nobody) as creator,
+        connected(other, elicitation_callback=nobody) as client,
+    ):
+        created = await creator.call("asks")
+        ((key, _),) = (await creator.until(created["taskId"], "input_required"))["inputRequests"].items()
+        await client.update(created["taskId"], {key: accepts(answer="Approve", amount=0)})
+        ((_, here),) = (await settled(creator, created["taskId"]))["inputRequests"].items()
+        ((_, there),) = (await settled(client, created["taskId"]))["inputRequests"].items()
+    assert there["params"]["message"].startswith(
+        "Your answer was not taken:\n- amount: 0 is less than the minimum of 1"
+    )
+    assert here["params"]["message"].startswith("Your answer was not taken:\n- it does not fit the question")
+
+
+async def test_an_answer_that_airflow_does_not_take_is_asked_for_by_no_replica_again(served: Served) -> None:
+    airflow = FakeAirflow()
+    airflow.add_dag(asks(FakeQuestion("Refund?")))
+    airflow.add_fault(Fault(route="respond", status=403, times=None))
+    async with (
+        served(airflow, **REPLICA) as one,
+        served(airflow, **REPLICA) as other,
+        connected(one, elicitation_callback=nobody) as creator,
+        connected(other, elicitation_callback=nobody) as client,
+    ):
+        created = await creator.call("asks")
+        asking = await creator.until(created["taskId"], "input_required")
+        await client.update(created["taskId"], dict.fromkeys(asking["inputRequests"], accepts(answer="Approve")))
+        found = [await settled(each, created["taskId"]) for each in (creator, client)]
+    for task in found:
+        message = task["result"]["structuredContent"]["message"]
+        assert message.startswith("Airflow does not take the answer from dagcall's account.")
 
 
 async def test_a_client_that_cannot_ask_gets_what_the_plain_call_would_have_answered(served: Served) -> None:
