@@ -37,7 +37,7 @@ The map, from what knows nothing to what knows everything. A module imports only
     deadlines     how long work for callers may take
     ledger        what this process knows of its own calls
     delivery      whether an answer reached its caller
-    event_stream  event streams that every client reads alike
+    line_ends     JSON that every client reads alike, in event streams and on stdio
     pin_folder    the folder of pins, as it is now
     authentication   `[auth]`: how callers prove who they are
     allowances    `[limits]`, `[audit]`, `[[accounts]]`: how far callers may go, and what is kept of it

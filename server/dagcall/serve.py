@@ -32,9 +32,9 @@ from dagcall.authentication import AuthSettings
 from dagcall.config import Settings, address_of
 from dagcall.delivery import App, StdioDeliveries, with_delivery
 from dagcall.errors import ConfigError
-from dagcall.event_stream import with_escaped_line_ends
 from dagcall.garbage import searched_sparingly
 from dagcall.handshake import with_client_names
+from dagcall.line_ends import with_escaped_line_ends
 from dagcall.pins import Pins
 from dagcall.remembered import Remembered
 from dagcall.stdio import AnswersOut, endable_stdin, own_stdout

@@ -19,6 +19,8 @@ from typing import IO
 import anyio
 from mcp_types import RequestId
 
+from dagcall.line_ends import escaped
+
 CHUNK_BYTES = 65_536
 _ANSWER = re.compile(r'\{"jsonrpc":"2\.0","id":(?P<id>-?\d+|"(?:[^"\\]|\\.)*"),"(?:result|error)":')
 """How the SDK begins an answer. What is not recognised counts as never written, which is the safe side."""
@@ -64,7 +66,7 @@ class AnswersOut(anyio.AsyncFile[str]):
         """Write one message; the SDK flushes it before it writes another one."""
         answer = _ANSWER.match(text)
         self._request_id = json.loads(answer["id"]) if answer else None
-        return await super().write(text)
+        return await super().write(escaped(text))
 
     async def flush(self) -> None:
         """Flush the message, and tell that it was written."""

@@ -1,20 +1,28 @@
-"""Event streams that every client reads alike.
+"""JSON that every client reads alike where messages are told apart by lines: in event streams and on stdio.
 
 JSON may hold the characters U+0085, U+2028 and U+2029 as they are, and some clients take them for the end of a line:
-the event is torn in two, none of it is JSON, and the call hangs. They are written as escapes here. All data of our
-events is JSON, where these characters stand within strings only.
+the message is torn in two, neither half is JSON, and the call hangs. They are written as escapes here. All that is sent
+there is JSON, in which these characters stand within strings only.
 """
 
 from dagcall.delivery import App, Message, Receive, Scope, Send
 
-_ESCAPES = {"\u0085".encode(): rb"\u0085", "\u2028".encode(): rb"\u2028", "\u2029".encode(): rb"\u2029"}
+LINE_ENDS = {"\u0085": r"\u0085", "\u2028": r"\u2028", "\u2029": r"\u2029"}
+"""What only some take for one, and its escape."""
+_IN_TEXT = str.maketrans(LINE_ENDS)
+_ESCAPES = {mark.encode(): escape.encode() for mark, escape in LINE_ENDS.items()}
 _BEGINNINGS = tuple({mark[:length] for mark in _ESCAPES for length in range(1, len(mark))})
+
+
+def escaped(json_text: str) -> str:
+    """Return JSON with escapes for what only some clients take for the end of a line."""
+    return json_text.translate(_IN_TEXT)
 
 
 def with_escaped_line_ends(app: App) -> App:
     """Escape, in the event streams of an app, what only some clients take for the end of a line."""
 
-    async def escaped(scope: Scope, receive: Receive, send: Send) -> None:
+    async def escaping(scope: Scope, receive: Receive, send: Send) -> None:
         is_stream = False
         held = b""
         """The beginning of a character that one message ends with, and the next may go on with."""
@@ -26,16 +34,18 @@ def with_escaped_line_ends(app: App) -> App:
                     (name.lower(), value.partition(b";")[0].strip()) for name, value in message["headers"]
                 }
             elif message["type"] == "http.response.body" and is_stream:
-                body, held = _escaped(held + message.get("body", b""), is_last=not message.get("more_body", False))
+                body, held = _escaped_bytes(
+                    held + message.get("body", b""), is_last=not message.get("more_body", False)
+                )
                 message = {**message, "body": body}
             await send(message)
 
         await app(scope, receive, escaping_send)
 
-    return escaped
+    return escaping
 
 
-def _escaped(body: bytes, *, is_last: bool) -> tuple[bytes, bytes]:
+def _escaped_bytes(body: bytes, *, is_last: bool) -> tuple[bytes, bytes]:
     for mark, escape in _ESCAPES.items():
         body = body.replace(mark, escape)
     if is_last:
