@@ -55,7 +55,7 @@ from dagcall.origins import Origin, caller_id_of, caller_of
 from dagcall.people import STATE_SECONDS, Conversation, can_ask
 from dagcall.progress import Progress
 from dagcall.prose import visible
-from dagcall.resources import Resources, listed_resources, listed_templates
+from dagcall.resources import Resources, listed_resources, listed_templates, tool_of
 from dagcall.runs import Runs
 from dagcall.starting import META_IDEMPOTENCY_KEY
 from dagcall.tasks import Tasks, are_declared, require_declared
@@ -251,7 +251,12 @@ class McpServer:
 
     async def _read_resource(self, ctx: Context, params: ReadResourceRequestParams) -> ReadResourceResult:
         asked = {"uri": params.uri}
-        with self._in_progress(), self._audit.request(Origin.of(ctx), "resources/read", asked, about=params.uri):
+        name = tool_of(params.uri)
+        dag = tool.dag_id if name and (tool := self._catalog.snapshot.tools.get(name)) else None
+        with (
+            self._in_progress(),
+            self._audit.request(Origin.of(ctx), "resources/read", asked, tool=name, dag=dag, about=params.uri),
+        ):
             if self._is_stopping:
                 message = "This dagcall is about to stop; read again in a moment."
                 raise MCPError(code=INTERNAL_ERROR, message=message)

@@ -149,6 +149,12 @@ def listed_templates() -> ListResourceTemplatesResult:
     return ListResourceTemplatesResult(resource_templates=[template])
 
 
+def tool_of(uri: str) -> str | None:
+    """Return the name of the tool whose results a URI is about, known or not; None for a URI of another kind."""
+    found = RESULTS_URI.match(uri)
+    return None if found is None else str(found["tool"])
+
+
 def _place_from_uri(uri: str) -> Place:
     if (found := RESULTS_URI.match(uri)) is None:
         raise Unreadable(f"There is no resource {shortened(uri)!r}; there is {RESULTS_URI}.")

@@ -91,8 +91,15 @@ async def test_a_line_names_a_tool_even_where_the_call_names_none(served: Served
         await call(dagcall, "wait_for_dag_run")
         await call(dagcall, "cancel_dag_run", tool=["add"], dag_run_id="x")
         await call(dagcall, "read_dag_result", tool="add")
+        async with Client(dagcall.mcp.sdk) as client:
+            for uri in ("dagcall://runs/add/mcp__none/results", "dagcall://elsewhere"):
+                with pytest.raises(MCPError):
+                    await client.read_resource(uri)
 
-    assert [line["tool"] for line in lines(file)] == ["wait_for_dag_run", "cancel_dag_run", "add"]
+    *about_tools, of_add, of_none = lines(file)
+    assert [line["tool"] for line in about_tools] == ["wait_for_dag_run", "cancel_dag_run", "add"]
+    assert (of_add["tool"], of_add["dag"]) == ("add", "add")
+    assert "tool" not in of_none
 
 
 async def test_arguments_in_full_are_masked(served: Served, tmp_path: Path) -> None:
