@@ -44,20 +44,28 @@ class RunningDemo:
 
     def runs_of(self, dag_id: str) -> dict[str, str]:
         """Ask Airflow itself for the runs of a dag: run id -> state."""
-        with httpx.Client(base_url=self.airflow_url, trust_env=False, timeout=30) as http:
-            user = {"username": "admin", "password": self.admin_password}
-            token = http.post("/auth/token", json=user).raise_for_status().json()["access_token"]
+        with self._as_admin() as http:
             found: dict[str, str] = {}
             while True:
-                answer = http.get(
-                    f"/api/v2/dags/{dag_id}/dagRuns",
-                    params={"limit": 100, "offset": len(found)},
-                    headers={"Authorization": f"Bearer {token}"},
-                )
+                answer = http.get(f"/api/v2/dags/{dag_id}/dagRuns", params={"limit": 100, "offset": len(found)})
                 page: dict[str, Any] = answer.raise_for_status().json()
                 found |= {run["dag_run_id"]: run["state"] for run in page["dag_runs"]}
                 if len(found) >= page["total_entries"]:
                     return found
+
+    def note_of(self, dag_id: str, run_id: str) -> str:
+        """Ask Airflow itself for the note of a run."""
+        with self._as_admin() as http:
+            run = http.get(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}").raise_for_status().json()
+        return run["note"] or ""
+
+    @contextmanager
+    def _as_admin(self) -> Iterator[httpx.Client]:
+        with httpx.Client(base_url=self.airflow_url, trust_env=False, timeout=30) as http:
+            user = {"username": "admin", "password": self.admin_password}
+            token = http.post("/auth/token", json=user).raise_for_status().json()["access_token"]
+            http.headers["Authorization"] = f"Bearer {token}"
+            yield http
 
 
 @contextmanager

@@ -62,8 +62,9 @@ def called(demo: RunningDemo, python: Path, transport: str) -> Callable[..., Fou
     return call
 
 
-def test_an_old_client_lists_and_calls(called: Callable[..., Found]) -> None:
+def test_an_old_client_lists_and_calls(demo: RunningDemo, called: Callable[..., Found]) -> None:
     found = called("factorial", n=25)
+    assert " by mcp 0.1.0 [" in demo.note_of("factorial", found["answer"]["dag_run_id"])
     assert {"factorial", "summarize_text", "wait_for_dag_run"} <= set(found["tools"])
     assert found["is_error"] is False
     assert found["answer"]["results"] == {"compute": str(math.factorial(25))}

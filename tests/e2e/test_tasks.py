@@ -6,6 +6,7 @@ import json
 import secrets
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -103,6 +104,40 @@ def test_what_is_refused(post: Post) -> None:
     assert cancelled["status"] == "cancelled"
 
 
+async def nobody(*_: object) -> Any:
+    raise AssertionError("a task's questions are for `tasks/update`")
+
+
+async def test_a_question_that_was_declined_through_one_process_is_asked_by_no_other(
+    demo: RunningDemo, tmp_path: Path
+) -> None:
+    secret = secrets.token_hex(32)
+
+    def another() -> Any:
+        words = ["-m", "dagcall", "serve", "--stdio", "--config", str(demo.config)]
+        environ = {**demo.environ, "DAGCALL_SERVER_SECRET": secret}
+        return stdio_client(StdioServerParameters(command=sys.executable, args=words, env=environ), errlog=errors)
+
+    with (tmp_path / "stderr").open("w") as errors:
+        async with (
+            asyncio.timeout(LONGEST_SECONDS),
+            task_client(another(), elicitation_callback=nobody) as creator,
+            task_client(another(), elicitation_callback=nobody) as client,
+        ):
+            created = await creator.call("approve_refund", REFUND)
+            asking = await creator.until(created["taskId"], "input_required")
+            (key,) = asking["inputRequests"]
+            await client.update(created["taskId"], {key: {"action": "decline"}})
+            found = [await each.until(created["taskId"], "input_required", "completed") for each in (creator, client)]
+
+    assert [task["status"] for task in found] == ["completed", "completed"]
+    assert found[0]["result"] == found[1]["result"]
+    content = found[0]["result"]["structuredContent"]
+    assert content["message"].startswith("Your user declined to answer here")
+    note = demo.note_of("approve_refund", content["dag_run_id"])
+    assert "] Declined through MCP by mcp 0.1.0: approve (declined " in note
+
+
 async def test_a_question_is_answered_through_another_process(demo: RunningDemo, tmp_path: Path) -> None:
     """Two dagcalls with one secret, as two replicas: the one creates the task, the other asks and finishes it."""
     secret = secrets.token_hex(32)
@@ -111,9 +146,6 @@ async def test_a_question_is_answered_through_another_process(demo: RunningDemo,
         words = ["-m", "dagcall", "serve", "--stdio", "--config", str(demo.config)]
         environ = {**demo.environ, "DAGCALL_SERVER_SECRET": secret}
         return stdio_client(StdioServerParameters(command=sys.executable, args=words, env=environ), errlog=errors)
-
-    async def nobody(*_: object) -> Any:
-        raise AssertionError("a task's questions are for `tasks/update`")
 
     async with asyncio.timeout(LONGEST_SECONDS):
         with (tmp_path / "stderr").open("w") as errors:
@@ -152,7 +184,7 @@ def followed(demo: RunningDemo, python: Path, tool: str, arguments: dict[str, An
     )
     assert done.returncode == 0, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
-    assert found["task_id"].startswith(f"{tool}.mcp__")
+    assert found["task_id"].startswith(f"{tool}.")
     return found
 
 
@@ -169,6 +201,33 @@ def test_fastmcp_gets_the_error_of_a_run_that_failed(demo: RunningDemo, python: 
     assert found["statuses"] == ["working", "completed"]
     assert found["is_error"] is True
     assert "ValueError: Step 3 failed: no paper" in found["text"]
+
+
+def test_fastmcp_reads_why_a_call_was_refused(demo: RunningDemo, python: Path) -> None:
+    before = demo.runs_of("slow_steps")
+    found = followed(demo, python, "slow_steps", {"batches": "many"})
+    assert found["is_error"] is True
+    assert found["text"].startswith("Nothing was started: the arguments of slow_steps need mending.\n- batches: ")
+    assert demo.runs_of("slow_steps") == before
+
+
+def test_fastmcp_gets_the_outcome_of_a_run_that_ended_before_and_starts_no_second_one(
+    demo: RunningDemo, python: Path, post: Post
+) -> None:
+    arguments = {"message": f"no ink {secrets.token_hex(4)}"}  # fails, and is told all the same
+    created = post("tools/call", {"name": "always_fails", "arguments": arguments}, name="always_fails")["result"]
+    run_id = created["taskId"].removeprefix("always_fails.")
+    ends = time.monotonic() + LONGEST_SECONDS
+    while (runs := demo.runs_of("always_fails"))[run_id] not in {"success", "failed"}:
+        assert time.monotonic() < ends
+        time.sleep(1)
+
+    found = followed(demo, python, "always_fails", arguments)
+
+    assert found["task_id"] == f"always_fails.{run_id}.replayed"
+    assert found["is_error"] is True
+    assert f"ValueError: Step 3 failed: {arguments['message']}" in found["text"]
+    assert demo.runs_of("always_fails").keys() == runs.keys()
 
 
 def test_fastmcp_asks_its_user(demo: RunningDemo, python: Path) -> None:
