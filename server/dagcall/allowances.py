@@ -46,7 +46,7 @@ class AccountSettings(BaseModel):
 
     callers: Selectors
     """Whose, as in `[[tools]]`. The first entry that fits counts; where there are entries, nobody else may call."""
-    username: str | None = None
+    username: Annotated[str | None, Field(min_length=1)] = None
     """A user of Airflow who logs in at /auth/token, with password_file."""
     password_file: Path | None = None
     """A file that holds the password and nothing else."""

@@ -10,6 +10,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 from dagcall.accounts import Account, Accounts
@@ -21,9 +22,9 @@ from dagcall.authentication import AuthSettings
 from dagcall.catalog import Catalog
 from dagcall.config import Settings, read_secret
 from dagcall.connection import AirflowSettings
-from dagcall.credentials import Credentials, FetchToken, static_token, token_command
+from dagcall.credentials import Credentials, FetchToken, is_token, no_token, static_token, subject_of, token_command
 from dagcall.dossiers import Dossiers
-from dagcall.errors import AirflowLogInRefused, ConfigError
+from dagcall.errors import ConfigError
 from dagcall.gate import Gate
 from dagcall.identity import Identity
 from dagcall.keys import Keys
@@ -72,7 +73,7 @@ async def assembled(
         wall_clock: the time in UTC, for tests.
     """
     gate = Gate(settings.airflow.max_in_flight, queue=settings.airflow.max_in_line)
-    credentials = Credentials(fetch_token(settings.airflow, gate, transport=transport), now=time.time)
+    credentials = credentials_for(settings.airflow, gate, transport=transport)
     rest = AirflowRest(
         settings.airflow.url,
         credentials,
@@ -144,6 +145,28 @@ def _slow_hash(password: str, salt: str) -> bytes:
     return hashlib.scrypt(password.encode(), salt=salt.encode(), n=2**14, r=8, p=1, dklen=32)
 
 
+def remembered_file(settings: Settings) -> Path | None:
+    """Return where the dags are kept for the next start.
+
+    Whatever decides which dags there may be has a file of its own: the Airflow, the account, and the allow-list.
+    """
+    if not settings.remember:
+        return None
+    selectors = sorted(policy.selector for policy in settings.policies)
+    what = json.dumps([settings.airflow.url, _account_identity(settings.airflow), selectors])
+    return settings.folder_for_caches / f"dags-{_slow_hash(what, 'dagcall dags').hex()[:32]}.json"
+
+
+def _account_identity(airflow: AirflowSettings) -> list[str | None]:
+    """Return what tells this account from others, and stays the same when its password or token is renewed."""
+    token = airflow.token.get_secret_value() if airflow.token is not None else None
+    if airflow.token_file is not None:
+        token = read_secret(airflow.token_file, "airflow.token_file")
+    if token is not None:
+        return ["token", subject_of(token) or token]
+    return [airflow.username, airflow.token_command]
+
+
 def known_secrets(settings: Settings) -> list[str]:
     """Return every secret that the settings hold or name a file of, to be hidden in what callers read.
 
@@ -187,49 +210,67 @@ def _accounts(settings: Settings, gate: Gate, *, transport: Any) -> Accounts:
         if entry.is_own:
             return None
         log_in_as = none | {key: getattr(entry, key) for key in ("username", "password_file", "token_file")}
-        fetch = fetch_token(settings.airflow.model_copy(update=log_in_as), gate, transport=transport)
-        return Account(entry.name, Credentials(fetch, now=time.time))
+        as_this_user = settings.airflow.model_copy(update=log_in_as)
+        return Account(entry.name, credentials_for(as_this_user, gate, transport=transport))
 
     return Accounts([(entry.callers, account(entry)) for entry in settings.accounts])
 
 
-def fetch_token(airflow: AirflowSettings, gate: Gate, *, transport: Any = None) -> FetchToken | None:
-    """Return how to get a token; None for an Airflow that lets everybody in.
+def credentials_for(airflow: AirflowSettings, gate: Gate, *, transport: Any = None) -> Credentials:
+    """Return what Airflow is asked with. Files are read anew at each log-in, so that a new secret counts at once.
 
     Raises:
         ConfigError: a file that should hold a secret does not.
     """
     if airflow.username is not None:
-        return _password_log_in(airflow, airflow.username, gate, transport)
-    if airflow.token is not None:
-        return static_token(airflow.token.get_secret_value())
-    if airflow.token_command is not None:
-        return token_command(airflow.token_command)
+        return _password_credentials(airflow, airflow.username, gate, transport)
     if airflow.token_file is not None:
         path = airflow.token_file
-        read_secret(path, "airflow.token_file")
+        _require_token(read_secret(path, "airflow.token_file"), f"airflow.token_file: {path}")
 
         async def read() -> str:
-            try:
-                return read_secret(path, "airflow.token_file")
-            except ConfigError as error:  # while it is replaced, or for good: an operator's matter, not a caller's
-                logger.warning("there is no token for Airflow: %s", error)
-                raise AirflowLogInRefused("the file that holds the token for Airflow cannot be read now") from error
+            return _read_again(path, "token")
 
-        return read
-    return None
+        return Credentials(read, now=time.time, secret=lambda: _content(path))
+    fetch: FetchToken | None = None
+    if airflow.token is not None:
+        token = airflow.token.get_secret_value()
+        _require_token(token, "airflow.token")
+        fetch = static_token(token)
+    elif airflow.token_command is not None:
+        fetch = token_command(airflow.token_command)
+    return Credentials(fetch, now=time.time)
 
 
-def _password_log_in(airflow: AirflowSettings, username: str, gate: Gate, transport: Any) -> FetchToken:
-    password = _password(airflow)
-    if password is None:
-        raise ConfigError("airflow.username needs a password")
-    verify = airflow.tls()
+def _require_token(text: str, setting: str) -> None:
+    if not is_token(text.strip()):
+        raise ConfigError(f"{setting} holds no token: there are blanks or characters in it that no token has")
+
+
+def _password_credentials(airflow: AirflowSettings, username: str, gate: Gate, transport: Any) -> Credentials:
+    verify, path, password = airflow.tls(), airflow.password_file, _password(airflow) or ""
 
     async def fetch() -> str:
-        return await log_in(airflow.url, username, password, gate=gate, verify=verify, transport=transport)
+        secret = password if path is None else _read_again(path, "password")
+        return await log_in(airflow.url, username, secret, gate=gate, verify=verify, transport=transport)
 
-    return fetch
+    return Credentials(fetch, now=time.time, secret=lambda: None if path is None else _content(path))
+
+
+def _read_again(path: Path, what: str) -> str:
+    """Read a secret while dagcall serves. A file that is away is an operator's matter, and so is where it lies."""
+    try:
+        return read_secret(path, f"airflow.{what}_file")
+    except ConfigError as error:
+        logger.warning("there is no %s for Airflow: %s", what, error)
+        raise no_token(f"the file that holds the {what} cannot be read now") from error
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
 
 
 @asynccontextmanager

@@ -44,7 +44,7 @@ class AuthSettings(BaseModel):
     """Where to ask the issuer about a token (RFC 7662), for tokens that are no JWT or that can be withdrawn at once."""
     client_id: str | None = None
     """What the issuer knows dagcall by, where it is asked about tokens."""
-    client_secret: SecretStr | None = None
+    client_secret: Annotated[SecretStr | None, Field(min_length=1)] = None
     """The client's secret; better in a file, or in the variable."""
     client_secret_file: Path | None = None
     """A file that holds the client's secret and nothing else."""

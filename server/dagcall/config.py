@@ -7,13 +7,13 @@ with a suggestion; contradictions are refused, one sentence each. Secrets are ma
 import os
 import re
 import tomllib
-from collections.abc import Mapping
-from hashlib import sha256
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Self, get_args
 from urllib.parse import urlsplit
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from dagcall.allowances import STDERR, AccountSettings, AuditSettings, LimitSettings
@@ -33,14 +33,6 @@ six bytes of the two of an é."""
 _TABLES = frozenset({"tools", "accounts"})
 """Only in the file."""
 _OTHER_VARIABLES = frozenset({CONFIG_VARIABLE})
-_PATH_KEYS = {
-    "airflow": ("password_file", "token_file", "ca_file", "client_cert_file", "client_key_file"),
-    "server": ("secret_file",),
-    "auth": ("keys_file", "client_secret_file", "ca_file"),
-    "audit": ("file",),
-    "accounts": ("password_file", "token_file"),
-    "": ("pins",),
-}
 
 
 class ServerSettings(BaseModel):
@@ -66,7 +58,7 @@ class ServerSettings(BaseModel):
     log_lines: Annotated[int, Field(ge=0, le=200)] = 15
     """How many of the last lines of a failed task's log callers read, with what looks like a secret masked; 0 for none.
     The exception and its message are told in any case."""
-    secret: SecretStr | None = None
+    secret: Annotated[SecretStr | None, Field(min_length=1)] = None
     """What run ids are made with; the same for all replicas. Else it follows from Airflow's password or token."""
     secret_file: Path | None = None
     """A file that holds the secret and nothing else."""
@@ -153,7 +145,8 @@ class Settings(BaseSettings):
     remember: bool = True
     """Keep what was read of the dags in a file, so that a restarted server lists its tools at once."""
     cache_folder: Path | None = None
-    """Where that file is. Else the folder `dagcall` in `$XDG_CACHE_HOME` or `~/.cache`."""
+    """The folder of that file; each Airflow, account and allow-list has a file of its own. Else the folder `dagcall` in
+    `$XDG_CACHE_HOME` or `~/.cache`."""
     pins: Path | None = None
     """The folder of pinned tool schemas, which `dagcall pin` writes. Where it is set, only tools that equal their file
     are published, unless dagcall is served with --unpinned; a file that changes counts from the next refresh on."""
@@ -169,6 +162,12 @@ class Settings(BaseSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         """Let a variable outdo the file, whose content comes in as arguments."""
         return env_settings, init_settings
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand_home(cls, data: dict[str, Any]) -> dict[str, Any]:
+        """Let every path begin with `~`, wherever it was set."""
+        return _with_paths(data, lambda path: path.expanduser())
 
     @field_validator("dags", mode="before")
     @classmethod
@@ -193,16 +192,12 @@ class Settings(BaseSettings):
         return self
 
     @property
-    def remembered_file(self) -> Path | None:
-        """Where the dags are kept for the next start: one file for each account of each Airflow."""
-        if not self.remember:
-            return None
-        folder = self.cache_folder
-        if folder is None:
-            caches = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()  # noqa: TID251 - the one place
-            folder = Path(caches) / "dagcall"
-        account = sha256(f"{self.airflow.username}@{self.airflow.url}".encode()).hexdigest()
-        return folder / f"dags-{account[:16]}.json"
+    def folder_for_caches(self) -> Path:
+        """Where the dags are kept for the next start."""
+        if self.cache_folder is not None:
+            return self.cache_folder
+        caches = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()  # noqa: TID251 - the one place
+        return Path(caches) / "dagcall"
 
     @property
     def policies(self) -> tuple[ToolPolicy, ...]:
@@ -275,7 +270,7 @@ def find_config(given: Path | None) -> Path | None:
     Raises:
         ConfigError: a file was named and is not there.
     """
-    named = given or (Path(text) if (text := os.environ.get(CONFIG_VARIABLE)) else None)  # noqa: TID251 - the one place
+    named = given or (Path(text).expanduser() if (text := os.environ.get(CONFIG_VARIABLE)) else None)  # noqa: TID251 - the one place
     if named is not None:
         if not named.is_file():
             where = "" if given else f" (from {CONFIG_VARIABLE})"
@@ -297,7 +292,7 @@ def read_secret(path: Path, setting: str) -> str:
         ConfigError: it cannot be read, or is empty.
     """
     try:
-        secret = path.read_text(encoding="utf-8").strip()
+        secret = path.read_text(encoding="utf-8-sig").strip()  # editors of Windows begin a file with a mark
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise ConfigError(f"{setting}: {path} cannot be read: {reason}") from error
@@ -327,19 +322,39 @@ def _require_known_variables(environ: Mapping[str, str]) -> None:
 
 def _file_content(path: Path) -> dict[str, Any]:
     try:
-        with path.open("rb") as file:
-            data = tomllib.load(file)
+        data = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # editors of Windows begin a file with a mark
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} is not valid TOML: {error}") from error
-    for section, keys in _PATH_KEYS.items():
-        found = data.get(section) if section else data
-        for table in found if isinstance(found, list) else [found]:
-            for key in keys:
-                if isinstance(table, dict) and isinstance(table.get(key), str) and Path(table[key]) != STDERR:
-                    table[key] = str(path.parent / Path(table[key]).expanduser())
-    return data
+    return _with_paths(data, lambda found: found if found == STDERR or str(found)[0] == "~" else path.parent / found)
+
+
+def _with_paths(
+    data: dict[str, Any], change: Callable[[Path], Path], model: type[BaseModel] = Settings
+) -> dict[str, Any]:
+    """Return settings as they were read, with every path among them changed.
+
+    Raises:
+        ValueError: a path begins with the home folder of somebody who has none.
+    """
+    return {name: _with_path(value, change, model.model_fields.get(name)) for name, value in data.items()}
+
+
+def _with_path(value: Any, change: Callable[[Path], Path], field: FieldInfo | None) -> Any:
+    """Return one setting, likewise. What is not as it should be is left for pydantic to say."""
+    kinds = [] if field is None else [field.annotation, *get_args(field.annotation)]
+    table = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+    if table is not None and isinstance(value, dict):
+        return _with_paths(value, change, table)
+    if table is not None and isinstance(value, list):
+        return [_with_paths(each, change, table) if isinstance(each, dict) else each for each in value]
+    if Path in kinds and isinstance(value, (str, Path)):
+        try:
+            return change(Path(value))
+        except RuntimeError as error:  # ~somebody, or no home folder at all
+            raise ValueError(f"{str(value)!r}: {error}") from error
+    return value
 
 
 def _sentences(source: str, error: ValidationError) -> str:
@@ -353,6 +368,8 @@ def _sentence(error: Any) -> str:
     message = error["msg"].removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
         return f"{where} is no setting of dagcall{did_you_mean(str(location[-1]), _siblings(location))}"
+    if error["type"] in {"string_too_short", "too_short"} and error["ctx"]["min_length"] == 1:
+        message = "is empty"
     return f"{where}: {message}" if where else str(message)
 
 

@@ -1,5 +1,6 @@
 """`[airflow]`: where Airflow is, how to log in, and how much to ask of it."""
 
+import shlex
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,12 +22,12 @@ class AirflowSettings(BaseModel):
     """Where Airflow's UI answers, without /api/v2."""
     ui_url: str | None = None
     """What links in answers start with, where people reach Airflow under another address. Else url."""
-    username: str | None = None
+    username: Annotated[str | None, Field(min_length=1)] = None
     """Logs in at /auth/token, with password or password_file."""
-    password: SecretStr | None = None
+    password: Annotated[SecretStr | None, Field(min_length=1)] = None
     password_file: Path | None = None
     """A file that holds the password and nothing else."""
-    token: SecretStr | None = None
+    token: Annotated[SecretStr | None, Field(min_length=1)] = None
     """A bearer token, in place of a user name."""
     token_file: Path | None = None
     """A file that holds the token; read anew when Airflow refuses the old one."""
@@ -58,6 +59,19 @@ class AirflowSettings(BaseModel):
         if parts.query or parts.fragment:
             raise ValueError(f"{value!r} holds more than an address")
         return value.rstrip("/").removesuffix("/api/v2")
+
+    @field_validator("token_command")
+    @classmethod
+    def _require_command(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        try:
+            words = shlex.split(value)
+        except ValueError as error:  # the command itself is not repeated: it may hold a secret
+            raise ValueError(f"is not a command line: {error}") from error
+        if not words:
+            raise ValueError("names no command")
+        return value
 
     @model_validator(mode="after")
     def _require_one_way_to_log_in(self) -> Self:

@@ -97,7 +97,7 @@ def read_keys(path: Path) -> tuple[Key, ...]:
         ConfigError: it cannot be read, an entry is wrong, or two have the same name or hash.
     """
     try:
-        file = _File(**tomllib.loads(path.read_text(encoding="utf-8")))
+        file = _File(**tomllib.loads(path.read_text(encoding="utf-8-sig")))
     except OSError as error:
         raise ConfigError(f"auth.keys_file: {path} cannot be read: {error.strerror}") from error
     except ValidationError as error:

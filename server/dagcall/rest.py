@@ -197,7 +197,7 @@ class AirflowRest:
                 read=lambda line: self._read(parse, line, path),
             )
         if isinstance(answer, Answer):
-            self._tell_gate(answer)
+            _tell(self.gate, answer)
             raise self._error(answer, path, is_effect_possible=False)
         self.gate.answered()
         return answer
@@ -213,7 +213,8 @@ class AirflowRest:
         except (*PARSE_ERRORS, RecursionError) as error:
             raise AirflowAnswerUnusable(
                 f"{self.url} answered /api/v2/{path} with something that Airflow 3.1 to 3.3 does not send "
-                f"({type(error).__name__}: {str(error)[:100]}); check the URL and what is in front of Airflow"
+                f"({type(error).__name__}: {str(error)[:100]}); check airflow.url (the address of Airflow's UI, with "
+                "its path if it has one) and what is in front of Airflow"
             ) from error
 
     async def _request(
@@ -250,7 +251,7 @@ class AirflowRest:
                         body=body,
                         is_effect_possible=is_effect_possible,
                     )
-                self._tell_gate(answer)
+                _tell(self.gate, answer)
             return answer
 
         answer = await send()
@@ -262,13 +263,6 @@ class AirflowRest:
         if not answer.is_success:
             raise self._error(answer, path, is_effect_possible=is_effect_possible)
         return self._read(lambda text: read(decode(text)), answer.text, path)
-
-    def _tell_gate(self, answer: Answer) -> None:
-        """Tell the gate how Airflow took a request."""
-        if answer.status == HTTPStatus.TOO_MANY_REQUESTS or answer.is_server_error:
-            self.gate.failed(is_overload=True)
-        else:
-            self.gate.answered()
 
     def _error(self, answer: Answer, path: str, *, is_effect_possible: bool) -> AirflowError:
         """Turn a status that is no success into the error that it means.
@@ -317,7 +311,7 @@ class AirflowRest:
 
 
 async def log_in(url: str, username: str, password: str, *, gate: Gate, **network: Any) -> str:
-    """Get a token from `POST /auth/token` (the Simple and FAB auth managers), through the gate like everything else.
+    """Get a token from `POST /auth/token`, through the gate like everything else.
 
     Args:
         url: where Airflow's UI is.
@@ -327,8 +321,9 @@ async def log_in(url: str, username: str, password: str, *, gate: Gate, **networ
         network: `transport` and `verify`, as `Transport` takes them.
 
     Raises:
-        AirflowLogInRefused: wrong user name or password, or this Airflow has no password log-in.
-        AirflowUnreachable: no answer.
+        AirflowLogInRefused: Airflow itself does not let this user in.
+        AirflowUnreachable: no answer, or one that says "later".
+        AirflowAnswerUnusable: this is no Airflow that has a log-in with a password, or not its address.
     """
     http = Transport(url, read_seconds=LOG_IN_SECONDS, max_answer_bytes=MAX_ANSWER_BYTES, **network)
     user = {"username": username, "password": password}
@@ -336,19 +331,53 @@ async def log_in(url: str, username: str, password: str, *, gate: Gate, **networ
         async with gate.place(Purpose.RESULT):
             with _Reported(gate):
                 answer = await http.send("POST", "/auth/token", headers={}, body=user, is_effect_possible=False)
+            _tell(gate, answer)
     finally:
         await http.aclose()
-    if answer.is_server_error:
-        raise AirflowUnreachable(
-            f"Airflow at {url} cannot log anybody in now ({answer.status})", is_effect_possible=False
+    if answer.is_success:
+        try:
+            return str(json.loads(answer.content)["access_token"])
+        except PARSE_ERRORS as error:
+            raise AirflowAnswerUnusable(
+                f"{url} answered POST /auth/token with no token: something in front of Airflow answered (a log-in "
+                "page?), or another server; check airflow.url"
+            ) from error
+    raise _log_in_error(answer, url, username)
+
+
+def _log_in_error(answer: Answer, url: str, username: str) -> AirflowError:
+    """Turn what is no token into the error that it means. Keycloak's auth manager says 403 to a wrong password."""
+    status, reason = answer.status, _reason_in(answer)
+    if status == HTTPStatus.TOO_MANY_REQUESTS or answer.is_server_error:
+        return AirflowUnreachable(
+            f"Airflow at {url} cannot log anybody in now ({status})",
+            is_effect_possible=False,
+            retry_after_seconds=_retry_after(answer),
         )
-    try:
-        return str(json.loads(answer.content)["access_token"])
-    except (*PARSE_ERRORS, json.JSONDecodeError) as error:
-        reason = {401: "wrong user name or password", 404: "it has no /auth/token; check the URL"}.get(
-            answer.status, f"status {answer.status}"
+    refused = f"Airflow at {url} did not log in user {username!r}"
+    if reason is not None and status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+        return AirflowLogInRefused(f"{refused}: wrong user name or password ({status}: {reason})")
+    if reason is not None and status in {HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY}:
+        return AirflowLogInRefused(f"{refused}: its log-in takes no user name and password ({status}: {reason})")
+    if status in {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}:
+        return AirflowAnswerUnusable(
+            f"{refused}: it has no POST /auth/token there ({status}). Where Airflow has a path of its own "
+            "(https://host/airflow), airflow.url holds it, and a proxy in front passes it on; where Airflow has no "
+            "log-in with a password, give dagcall a token (airflow.token_file or airflow.token_command)"
         )
-        raise AirflowLogInRefused(f"Airflow at {url} did not log in user {username!r}: {reason}") from error
+    return AirflowAnswerUnusable(
+        f"{refused}: something in front of it answered with status {status}"
+        + (f" (it points to {answer.headers['location']})" if "location" in answer.headers else "")
+        + "; check airflow.url, and how programs log in there"
+    )
+
+
+def _tell(gate: Gate, answer: Answer) -> None:
+    """Tell the gate how Airflow took a request."""
+    if answer.status == HTTPStatus.TOO_MANY_REQUESTS or answer.is_server_error:
+        gate.failed(is_overload=True)
+    else:
+        gate.answered()
 
 
 class _Reported:

@@ -27,7 +27,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from dagcall.assembly import Dagcall, admitting, assembled
+from dagcall.assembly import Dagcall, admitting, assembled, remembered_file
 from dagcall.authentication import AuthSettings
 from dagcall.config import Settings, address_of
 from dagcall.delivery import App, StdioDeliveries, with_delivery
@@ -88,7 +88,8 @@ async def serve_stdio(settings: Settings, *, read_pins: Callable[[], Pins] | Non
 
 
 def _remembered(settings: Settings) -> Remembered | None:
-    return Remembered(settings.remembered_file) if settings.remembered_file else None
+    file = remembered_file(settings)
+    return None if file is None else Remembered(file)
 
 
 async def _answer_waiting_calls(dagcall: Dagcall) -> None:

@@ -1,10 +1,13 @@
 """Settings: what they mean, and one sentence for each mistake."""
 
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any, get_args
 
 import pytest
+from pydantic import BaseModel
 
-from dagcall.config import find_config, load_settings, read_secret, variable_names
+from dagcall.config import Settings, find_config, load_settings, read_secret, variable_names
 from dagcall.errors import ConfigError
 
 
@@ -82,6 +85,17 @@ def test_secrets_are_masked(tmp_path: Path) -> None:
         ('[airflow]\nurl = "http://a/?x=1"', "airflow.url: 'http://a/?x=1' holds more than an address"),
         ('[airflow]\nusername = "u"', "airflow: username needs password_file (or DAGCALL_AIRFLOW_PASSWORD)"),
         ('[airflow]\npassword = "p"', "airflow: password needs username"),
+        ('[airflow]\ntoken_command = ""', "airflow.token_command: names no command"),
+        ('[airflow]\ntoken_command = " "', "airflow.token_command: names no command"),
+        (
+            '[airflow]\ntoken_command = "gcloud \'oops"',
+            "airflow.token_command: is not a command line: No closing quotation",
+        ),
+        ('[airflow]\ntoken = ""', "airflow.token: is empty"),
+        ('[airflow]\nusername = ""\npassword = "p"', "airflow.username: is empty"),
+        ('[airflow]\nusername = "u"\npassword = ""', "airflow.password: is empty"),
+        ('[server]\nsecret = ""', "server.secret: is empty"),
+        ('[airflow]\ntoken_file = "~nobody-of-this-name/token"', "Could not determine home directory"),
         ('[airflow]\ntoken = "t"\ntoken_command = "c"', "airflow: token and token_command contradict each other"),
         (
             '[airflow]\nusername = "u"\npassword = "p"\npassword_file = "f"',
@@ -154,3 +168,85 @@ def test_certificates_that_are_none_are_named(tmp_path: Path) -> None:
 
     with pytest.raises(ConfigError, match=r"airflow\.ca_file: .*ca\.pem cannot be used"):
         load_settings(path).airflow.tls()
+
+
+def test_files_that_begin_with_a_byte_order_mark_are_read_without_it(tmp_path: Path) -> None:
+    """Editors of Windows write one."""
+    (tmp_path / "token").write_text("s3cret\n", encoding="utf-8-sig")
+    path = tmp_path / "dagcall.toml"
+    path.write_text('[airflow]\ntoken_file = "token"\n', encoding="utf-8-sig")
+
+    token_file = load_settings(path).airflow.token_file
+
+    assert token_file is not None
+    assert read_secret(token_file, "airflow.token_file") == "s3cret"
+
+
+def settings_that_are_paths(model: type[BaseModel], prefix: str = "") -> Iterator[str]:
+    for name, field in model.model_fields.items():
+        kinds = [field.annotation, *get_args(field.annotation)]
+        if Path in kinds:
+            yield f"{prefix}{name}"
+        for kind in kinds:
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                yield from settings_that_are_paths(kind, f"{prefix}{name}.")
+
+
+PATHS = sorted(settings_that_are_paths(Settings))
+BESIDE = {
+    "airflow.password_file": 'username = "u"',
+    "airflow.client_key_file": 'client_cert_file = "c"',
+    "auth.ca_file": 'issuer = "https://issuer.example"',
+    "auth.client_secret_file": 'issuer = "https://i.test"\nintrospection_url = "https://i.test/i"\nclient_id = "d"',
+    "accounts.password_file": 'callers = ["*"]\nusername = "u"',
+    "accounts.token_file": 'callers = ["*"]',
+}
+"""What some settings need beside them."""
+
+
+def test_the_settings_that_are_paths_are_found() -> None:
+    assert {"pins", "cache_folder", "audit.file", "server.secret_file", "accounts.token_file"} <= set(PATHS)
+
+
+def toml_of(setting: str, value: str) -> str:
+    table, _, key = setting.rpartition(".")
+    head = f"[[{table}]]" if table == "accounts" else f"[{table}]" if table else ""
+    return f"{head}\n{BESIDE.get(setting, '')}\n{key} = '{value}'\n"
+
+
+def value_of(settings: Settings, setting: str) -> Path:
+    found: Any = settings
+    for part in setting.split("."):
+        found = found[0] if isinstance(found, tuple) else found
+        found = getattr(found, part)
+    assert isinstance(found, Path)
+    return found
+
+
+@pytest.mark.parametrize("setting", PATHS)
+def test_every_path_starts_from_the_settings_file_or_from_home(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str
+) -> None:
+    monkeypatch.setenv("HOME", "/home/ann")
+    path = tmp_path / "dagcall.toml"
+    expected = {"here/x": tmp_path / "here/x", "~/x": Path("/home/ann/x"), "/abs/x": Path("/abs/x")}
+    for value, meant in expected.items():
+        path.write_text(toml_of(setting, value), encoding="utf-8")
+        assert value_of(load_settings(path), setting) == meant
+
+
+@pytest.mark.parametrize("setting", [setting for setting in PATHS if not setting.startswith("accounts")])
+def test_every_path_in_a_variable_may_start_from_home(monkeypatch: pytest.MonkeyPatch, setting: str) -> None:
+    monkeypatch.setenv("HOME", "/home/ann")
+    for line in BESIDE.get(setting, "").splitlines():
+        key, value = line.split(" = ")
+        monkeypatch.setenv(f"DAGCALL_{setting.partition('.')[0]}_{key}".upper(), value.strip('"'))
+    monkeypatch.setenv(f"DAGCALL_{setting.replace('.', '_')}".upper(), "~/x")
+    assert value_of(load_settings(None), setting) == Path("/home/ann/x")
+
+
+def test_the_file_named_by_a_variable_may_start_from_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    (tmp_path / "d.toml").touch()
+    monkeypatch.setenv("DAGCALL_CONFIG", "~/d.toml")
+    assert find_config(None) == (tmp_path / "d.toml").resolve()

@@ -46,7 +46,7 @@ ALLOWED = {
     "line_ends": {"delivery"},
     "handshake": {"delivery", "model", "origins"},
     "gate": {"errors", "pressure"},
-    "credentials": {"errors"},
+    "credentials": {"errors", "shared"},
     "allowances": {"arguments", "rights"},
     "authentication": {"errors", "rights"},
     "connection": {"errors", "gate"},

@@ -1,6 +1,8 @@
 """The tools of the last process, listed before Airflow was asked."""
 
 import asyncio
+import base64
+import json
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -10,7 +12,9 @@ from typing import Any
 import pytest
 
 from dagcall.airflow import AirflowApi
+from dagcall.assembly import remembered_file
 from dagcall.catalog import Catalog
+from dagcall.config import Settings
 from dagcall.credentials import Credentials
 from dagcall.gate import Gate
 from dagcall.pins import Pins
@@ -118,3 +122,44 @@ async def test_where_nothing_can_be_written_nothing_is_lost(file: Path, caplog: 
     async with started(airflow_with("one"), file) as catalog:
         await until(lambda: "not remembered" in caplog.text)
         assert list(catalog.snapshot.tools) == ["one"]
+
+
+def file_for(folder: Path, *, dags: str = "*", **airflow: object) -> Path | None:
+    login = {"url": "http://airflow.test", **airflow}
+    return remembered_file(Settings.model_validate({"airflow": login, "dags": dags, "cache_folder": folder}))
+
+
+def jwt(**claims: object) -> str:
+    payload = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
+    return f"header.{payload}.signature"
+
+
+def test_every_airflow_account_and_allow_list_has_a_file_of_its_own(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("opaque", encoding="utf-8")
+    files = [
+        file_for(tmp_path),
+        file_for(tmp_path, url="http://other.test"),
+        file_for(tmp_path, dags="ml_*"),
+        file_for(tmp_path, username="ann", password="p"),
+        file_for(tmp_path, username="bob", password="p"),
+        file_for(tmp_path, token="a" * 20),
+        file_for(tmp_path, token="b" * 20),
+        file_for(tmp_path, token=jwt(sub="1")),
+        file_for(tmp_path, token=jwt(sub="2")),
+        file_for(tmp_path, token=jwt(sub="2", iss="other")),
+        file_for(tmp_path, token_file=tmp_path / "token"),
+        file_for(tmp_path, token_command="print-token ann"),
+        file_for(tmp_path, token_command="print-token bob"),
+    ]
+    assert len(set(files)) == len(files)
+    assert all(file is not None and file.parent == tmp_path for file in files)
+
+
+def test_the_file_stays_when_a_secret_or_the_order_of_the_allow_list_changes(tmp_path: Path) -> None:
+    assert file_for(tmp_path, username="ann", password="p") == file_for(tmp_path, username="ann", password="q")
+    assert file_for(tmp_path, token=jwt(sub="1", exp=1)) == file_for(tmp_path, token=jwt(sub="1", exp=2))
+    assert file_for(tmp_path, dags="a,b") == file_for(tmp_path, dags="b,a")
+
+
+def test_no_file_where_nothing_is_to_be_remembered() -> None:
+    assert remembered_file(Settings.model_validate({"remember": False})) is None
