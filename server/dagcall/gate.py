@@ -108,7 +108,7 @@ class Gate:
         """Wait for a place and take it; return since when it is held. As `place`, whose first half this is."""
         if self.breaker.is_open and self.breaker.seconds_to_next_try(self._now()) > 0:
             raise self._away()
-        if self._is_crowded() or not self._has_place(purpose):
+        if self._waiting[purpose] or not self._has_place(purpose):
             await self._wait(purpose, who)
         else:
             self._inside[purpose] += 1
@@ -120,7 +120,7 @@ class Gate:
 
     def try_enter(self, purpose: Purpose) -> bool:
         """Take a place if there is one now; whoever took it gives it back with `leave`."""
-        if self.breaker.is_open or self._is_crowded() or not self._has_place(purpose):
+        if self.breaker.is_open or not self._has_place(purpose):
             return False
         self._inside[purpose] += 1
         return True
@@ -161,10 +161,8 @@ class Gate:
             is_effect_possible=False,
         )
 
-    def _is_crowded(self) -> bool:
-        return any(self._waiting.values())
-
     def _has_place(self, purpose: Purpose) -> bool:
+        """Say whether there is a place for this. What waits for its own share only stands in nobody else's way."""
         limit = share = self._limit.current
         if purpose is Purpose.DISCOVERY:
             share = max(limit // 4, 1)
@@ -191,18 +189,15 @@ class Gate:
             self._in_line[purpose] -= 1
 
     def _admit(self) -> None:
-        """Let in as many as there are places for."""
+        """Let in as many as there are places for, in the order of what they are for."""
         for purpose, line in self._waiting.items():
-            if not line:
-                continue
             while line and self._has_place(purpose):
                 admitted = _next_in_turn(line)
                 if not admitted.cancelled():
                     self._inside[purpose] += 1
                     admitted.set_result(None)
-            _drop_those_who_left(line)
             if line:
-                return
+                _drop_those_who_left(line)
 
 
 class _Place:

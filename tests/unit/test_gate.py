@@ -66,6 +66,39 @@ async def test_streams_take_half_of_the_places_and_wait_for_none() -> None:
     assert gate.try_enter(Purpose.STREAM)
 
 
+async def test_discovery_that_waits_for_its_share_blocks_no_one_else() -> None:
+    gate = Gate(8)
+    for _ in range(2):
+        await gate.enter(Purpose.DISCOVERY, "")
+    waiting = asyncio.create_task(gate.enter(Purpose.DISCOVERY, ""))
+    await asyncio.sleep(0)
+
+    assert gate.waiting(Purpose.DISCOVERY) == 1
+    assert [gate.try_enter(Purpose.STREAM) for _ in range(5)] == [True] * 4 + [False]
+    async with gate.place(Purpose.TRIGGER), gate.place(Purpose.RESULT):
+        assert gate.in_flight == 8
+    gate.leave(Purpose.DISCOVERY)
+    await waiting
+
+
+async def test_first_come_is_first_served_within_one_purpose() -> None:
+    gate = Gate(4)
+    order: list[str] = []
+
+    async def enter(name: str) -> None:
+        async with gate.place(Purpose.DISCOVERY):
+            order.append(name)
+
+    await gate.enter(Purpose.DISCOVERY, "")
+    first = asyncio.create_task(enter("first"))
+    await asyncio.sleep(0)
+    gate.leave(Purpose.DISCOVERY)  # the place is for the first, who has not run yet
+    second = asyncio.create_task(enter("second"))
+    await asyncio.gather(first, second)
+
+    assert order == ["first", "second"]
+
+
 async def test_a_gate_of_one_has_no_place_for_a_stream() -> None:
     assert not Gate(1).try_enter(Purpose.STREAM)
 
