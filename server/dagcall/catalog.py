@@ -1,7 +1,8 @@
 """The tools published now: the allow-list, matched with what Airflow has, matched with what was pinned.
 
 Served from memory and refreshed in the background. One bad dag hides no other: each that was selected and is not
-published is kept with its reason. When Airflow does not answer, the last known tools stay.
+published is kept with its reason. When Airflow does not answer, the last known tools stay; where it does not answer for
+one entry of the allow-list, those of that entry do.
 """
 
 import asyncio
@@ -16,7 +17,16 @@ from mcp_types import Tool as WireTool
 
 from dagcall.airflow import AirflowApi, DagQuery
 from dagcall.callers import LOCAL, Caller
-from dagcall.errors import AirflowError, AirflowNotFound, ToolUnpublishable, UnknownTool
+from dagcall.errors import (
+    AirflowAway,
+    AirflowError,
+    AirflowLogInRefused,
+    AirflowNotFound,
+    AirflowRefused,
+    AirflowRejected,
+    ToolUnpublishable,
+    UnknownTool,
+)
 from dagcall.model import Dag, DagSummary
 from dagcall.pins import Pins
 from dagcall.policy import ToolPolicy
@@ -218,10 +228,10 @@ class Catalog:
             self._first.set()
 
     async def _find(self) -> Snapshot:
-        selected, withheld = await self._select()
+        selected, kept, withheld = await self._select()
         outcomes = await asyncio.gather(*(self._publish(summary, policy) for summary, policy in selected))
         tools: dict[str, Tool] = {}
-        for outcome in outcomes:
+        for outcome in (*outcomes, *kept):
             if isinstance(outcome, Withheld):
                 withheld.append(outcome)
             elif outcome.name in tools:
@@ -261,21 +271,42 @@ class Catalog:
             unreviewed={name: tool for name, tool in found.tools.items() if objections[name]},
         )
 
-    async def _select(self) -> tuple[list[tuple[DagSummary, ToolPolicy]], list[Withheld]]:
-        """Return each selected dag with the entry that holds for it, and the entries that select nothing."""
+    async def _select(self) -> tuple[list[tuple[DagSummary, ToolPolicy]], list[Tool], list[Withheld]]:
+        """Return each selected dag with the entry that holds for it, what stays as it was, and what is wrong.
+
+        Raises:
+            AirflowError: none of the entries could be asked about.
+        """
         selected: list[tuple[ToolPolicy, Collection[DagSummary]]] = []
+        kept: list[Tool] = []
         withheld: list[Withheld] = []
+        failures: list[AirflowError] = []
         for policy in self._policies:
+            dags: tuple[DagSummary, ...] = ()
             try:
                 dags = await self._selected_by(policy)
                 reason = None if dags else "selects no dag that dagcall's account can see"
+            except (AirflowAway, AirflowLogInRefused):  # which no other entry would fare better with
+                raise
             except AirflowNotFound:
-                dags = ()
                 reason = "there is no such dag in Airflow, or dagcall's account may not see it"
+            except (
+                AirflowRefused,
+                AirflowRejected,
+            ) as error:  # 403 also for a dag that does not exist, with some rights
+                failures.append(error)
+                reason = f"Airflow does not show it to dagcall's account: {error}"
+            except AirflowError as error:
+                failures.append(error)
+                stays = [tool for tool in self._found.tools.values() if tool.entry == policy]
+                kept += stays
+                reason = f"it could not be read: {error}" + ("; what it selects stays as it was" if stays else "")
             selected.append((policy, dags))
             if reason:
                 withheld.append(Withheld(policy.dag or policy.selector, reason))
-        return list(_allotted(selected)), withheld
+        if len(failures) == len(self._policies) and failures:
+            raise failures[0]
+        return list(_allotted(selected)), kept, withheld
 
     async def _selected_by(self, policy: ToolPolicy) -> tuple[DagSummary, ...]:
         if policy.dag is not None:
@@ -300,6 +331,10 @@ class Catalog:
             return Withheld(dag.dag_id, str(error))
         except AirflowNotFound:
             return Withheld(dag.dag_id, "it disappeared from Airflow while it was read")
+        except AirflowLogInRefused as error:
+            return known or Withheld(dag.dag_id, f"it could not be read: {error}")
+        except (AirflowRefused, AirflowRejected) as error:
+            return Withheld(dag.dag_id, f"Airflow does not show it to dagcall's account: {error}")
         except AirflowError as error:
             return known or Withheld(dag.dag_id, f"it could not be read: {error}")
         except Exception:

@@ -14,6 +14,8 @@ from dagcall.pin_folder import PinFolder
 from dagcall.pins import Pins, pin_text
 from dagcall.tools import wire_json
 from tests.fake_airflow import NOTSET, FakeAirflow, FakeDag, FakeParam, FakeTask, Fault
+from tests.fake_airflow.access import FakeUser
+from tests.fake_airflow.wire import Route
 from tests.unit.conftest import Served
 
 
@@ -237,6 +239,88 @@ async def test_a_dag_that_could_never_be_read_is_withheld_alone(served: Served) 
         assert (
             "it could not be read: Airflow at http://airflow.test cannot answer now (500)" in reasons(dagcall)["ml_one"]
         )
+
+
+async def test_dag_that_the_account_may_not_see_is_withheld_alone(served: Served) -> None:
+    """Also one that does not exist: to an account with rights on single dags, Airflow says 403 for both."""
+    airflow = an_airflow()
+    airflow.access.users["agent"] = FakeUser("agent", "p", readable=frozenset({"plain"}))
+    tools = [{"dag": "plain"}, {"dag": "ml_one"}, {"dag": "typo"}]
+
+    async with served(airflow, tools=tools, airflow={"username": "agent", "password": "p"}) as dagcall:
+        assert published(dagcall) == ["plain"]
+        assert dagcall.catalog.snapshot.problem is None
+        found = reasons(dagcall)
+
+    assert found.keys() == {"ml_one", "typo"}
+    for dag_id, reason in found.items():
+        assert reason.startswith("Airflow does not show it to dagcall's account: ")
+        assert f"/api/v2/dags/{dag_id} (403: Forbidden)" in reason
+
+
+@pytest.mark.parametrize("route", ["dag", "dag_details"])
+async def test_right_on_one_dag_that_is_withdrawn_withholds_it_while_all_else_goes_on(
+    served: Served, route: Route
+) -> None:
+    airflow = an_airflow()
+    fault = Fault(
+        route=route, status=403, body={"detail": "Forbidden"}, times=None, when=lambda seen: "ml_one" in seen.path
+    )
+
+    async with served(airflow, tools=[{"dag": "ml_one"}, {"dags": "*"}]) as dagcall:
+        assert published(dagcall) == ["ml_one", "ml_two", "plain"]
+        airflow.add_fault(fault)
+        airflow.add_dag(FakeDag("plain", description="Now it says something."))
+        await dagcall.catalog.refresh()
+        assert published(dagcall) == ["ml_two", "plain"]
+        assert "Now it says something." in (dagcall.catalog.tool("plain").wire.description or "")
+        assert "(403: Forbidden)" in reasons(dagcall)["ml_one"]
+
+        airflow.clear_faults()
+        await dagcall.catalog.refresh()
+        assert published(dagcall) == ["ml_one", "ml_two", "plain"]
+
+
+async def test_list_that_is_refused_withholds_its_entry_alone(served: Served) -> None:
+    airflow = an_airflow()
+    airflow.add_fault(Fault(route="dags", status=403, body={"detail": "Forbidden"}, times=None))
+
+    async with served(airflow, tools=[{"dag": "plain"}, {"tag": "mcp"}]) as dagcall:
+        assert published(dagcall) == ["plain"]
+        assert "(403: Forbidden)" in reasons(dagcall)['tag = "mcp"']
+
+
+@pytest.mark.parametrize(
+    "answer", [{"status": 500}, {"status": 200, "body": "<html>"}, {"status": 403, "body": "<html>blocked</html>"}]
+)
+async def test_entry_that_cannot_be_read_keeps_its_tools_while_all_else_goes_on(
+    served: Served, answer: dict[str, Any]
+) -> None:
+    airflow = an_airflow()
+    fault = Fault(times=None, when=lambda seen: seen.path.endswith("/dags/plain"), **answer)
+
+    async with served(airflow, tools=[{"dag": "plain"}, {"dags": "ml_*"}]) as dagcall:
+        airflow.add_fault(fault)
+        airflow.add_dag(FakeDag("ml_three"))
+        await dagcall.catalog.refresh()
+        assert published(dagcall) == ["ml_one", "ml_three", "ml_two", "plain"]
+        assert reasons(dagcall)["plain"].endswith("; what it selects stays as it was")
+
+    async with served(airflow, tools=[{"dag": "plain"}, {"dags": "ml_*"}]) as dagcall:
+        assert published(dagcall) == ["ml_one", "ml_three", "ml_two"]
+        assert reasons(dagcall)["plain"].startswith("it could not be read: ")
+
+
+async def test_account_that_is_let_in_no_more_changes_no_tool(served: Served) -> None:
+    airflow = an_airflow()
+
+    async with served(airflow, tools=[{"dag": "plain"}, {"dags": "ml_*"}]) as dagcall:
+        airflow.add_fault(Fault(route="dag", status=401, body={"detail": "Token Expired"}, times=None))
+        assert "check the credentials" in ((await dagcall.catalog.refresh()).problem or "")
+        airflow.clear_faults()
+        airflow.add_fault(Fault(route="dag_details", status=401, body={"detail": "Token Expired"}, times=None))
+        assert (await dagcall.catalog.refresh()).problem is None
+        assert published(dagcall) == ["ml_one", "ml_two", "plain"]
 
 
 async def test_airflow_away_keeps_the_tools_and_says_so(served: Served) -> None:
