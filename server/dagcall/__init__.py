@@ -43,6 +43,7 @@ The map, from what knows nothing to what knows everything. A module imports only
     allowances    `[limits]`, `[audit]`, `[[accounts]]`: how far callers may go, and what is kept of it
     connection    `[airflow]`: where Airflow is, how to log in, how much to ask of it
     config        the one reader of the environment and of dagcall.toml
+    loops         loops in the background, which go on whatever goes wrong in one turn
     shared        questions that many callers have in the same moment
     gate          how many requests to Airflow may be in flight, and who is next
     credentials   the token for Airflow, renewed before it runs out

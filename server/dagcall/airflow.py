@@ -27,6 +27,8 @@ from dagcall.rest import READ_ATTEMPTS, READ_SECONDS, AirflowRest
 from dagcall.transport import Query, Stream
 
 TASK_INSTANCE_LIST = "dags/~/dagRuns/~/taskInstances/list"
+ASKED_ONE_BY_ONE = 5
+"""Of how many runs of a dag it is asked one by one what they ask people."""
 
 RunKey = tuple[str, str]
 """dag id, run id"""
@@ -414,21 +416,25 @@ class AirflowApi:
     # People
 
     async def fetch_questions(self, runs: Collection[RunKey]) -> tuple[Question, ...]:
-        """Return what these runs ask people now, the oldest question first; one request for all.
+        """Return what these runs ask people now, the oldest question first.
+
+        Airflow filters by a run or by a dag, not by several: a few runs of a dag are asked about one by one, more of
+        them in one question whose answer is filtered again here.
 
         Args:
             runs: which; not empty.
         """
-        # Airflow filters by one run or not at all: where there are several, the answer is filtered again here.
-        path = f"{run_path(*next(iter(runs))) if len(runs) == 1 else 'dags/~/dagRuns/~'}/hitlDetails"
         states = known_states(await self.version(), MAY_WAIT_FOR_PEOPLE)
         query: Query = {"response_received": False, "state": states, "order_by": "created_at"}
 
         def parse(data: Any) -> Question | None:
             return Question.from_json(data, ui_url=self._ui_url) if is_open(data) else None
 
-        found = await all_pages(self._rest, path, query, "hitl_details", parse)
-        return tuple(question for question in found if question and (question.dag_id, question.run_id) in runs)
+        found: list[Question] = []
+        for path in _where_runs_are(runs):
+            listed = await all_pages(self._rest, f"{path}/hitlDetails", query, "hitl_details", parse)
+            found += (question for question in listed if question and (question.dag_id, question.run_id) in runs)
+        return tuple(sorted(found, key=lambda question: question.asked_at))
 
     async def respond(self, question: Question, response: Response, *, account: Account | None = None) -> None:
         """Answer a question. Asked once: whoever calls this decides what a lost answer means.
@@ -458,6 +464,18 @@ class AirflowApi:
     def run_url(self, dag_id: str, run_id: str) -> str:
         """Return the address of a run in Airflow's UI."""
         return f"{self._ui_url}/{dag_path(dag_id)}/runs/{segment(run_id)}"
+
+
+def _where_runs_are(runs: Collection[RunKey]) -> list[str]:
+    """Return as few paths as make sense that have all these runs below them, and as little else as possible."""
+    of_dag: dict[str, list[str]] = {}
+    for dag_id, run_id in sorted(runs):
+        of_dag.setdefault(dag_id, []).append(run_id)
+    paths: list[str] = []
+    for dag_id, run_ids in of_dag.items():
+        some = run_ids if len(run_ids) <= ASKED_ONE_BY_ONE else ["~"]
+        paths += (run_path(dag_id, run_id) if run_id != "~" else f"{dag_path(dag_id)}/dagRuns/~" for run_id in some)
+    return paths
 
 
 def _ignore(_: Any) -> None:

@@ -27,6 +27,7 @@ from dagcall.errors import (
     ToolUnpublishable,
     UnknownTool,
 )
+from dagcall.loops import Loop
 from dagcall.model import Dag, DagSummary
 from dagcall.pins import Pins
 from dagcall.policy import ToolPolicy
@@ -106,6 +107,7 @@ class Catalog:
         self.snapshot = Snapshot()
         self._found = Snapshot()
         """What the last refresh found, whether reviewed or not."""
+        self.refresher = Loop("the refresh of the tools")
         self._first = asyncio.Event()
         self._wanted = asyncio.Event()
 
@@ -174,7 +176,8 @@ class Catalog:
         loop = asyncio.get_running_loop()
         if self._remembered is not None:
             await self._restore(await asyncio.to_thread(self._remembered.load))
-        while True:
+
+        async def turn() -> bool:
             started = loop.time()
             await self.refresh()
             took = loop.time() - started
@@ -182,8 +185,11 @@ class Catalog:
                 async with asyncio.timeout(max(every_seconds, took / REFRESH_SHARE)):
                     await self._wanted.wait()
             except TimeoutError:
-                continue
+                return True
             self._wanted.clear()
+            return True
+
+        await self.refresher.run(turn)
 
     async def refresh(self) -> Snapshot:
         """Read the dags and replace the snapshot. Never raises for what Airflow does or does not say."""

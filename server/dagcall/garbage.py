@@ -10,6 +10,8 @@ import sys
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 
+from dagcall.loops import Loop
+
 FULL_SEARCH_SHARE = 1 / 200
 """Of the time, at most, goes into full searches: so rarely does a request meet one."""
 LEAST_PAUSE_SECONDS = 2.0
@@ -76,10 +78,14 @@ async def searched_sparingly(search: Callable[[], bool] = search_all) -> AsyncIt
 async def _search_sparingly(search: Callable[[], bool]) -> None:
     """Search, and then wait for as much longer as the share says, for ever."""
     now = asyncio.get_running_loop().time
-    while True:
+
+    async def turn() -> bool:
         began = now()
         has_searched = search()
         took = now() - began
         if has_searched:
             gc.set_threshold(*(YOUNG_OF_FEW if took < MANY_SECONDS else YOUNG_OF_MANY), NEVER)
         await asyncio.sleep(max(took / FULL_SEARCH_SHARE, LEAST_PAUSE_SECONDS))
+        return True
+
+    await Loop("the search for garbage").run(turn)

@@ -13,7 +13,8 @@ from enum import Enum, auto
 from itertools import islice
 
 from dagcall.airflow import AirflowApi, RunKey
-from dagcall.errors import AirflowError
+from dagcall.errors import AirflowAway, AirflowError, AirflowLogInRefused, AirflowUnreachable
+from dagcall.loops import Loop
 from dagcall.model import RunState, TaskInstance
 from dagcall.questions import MAY_WAIT_FOR_PEOPLE, Question
 from dagcall.sights import LOST, Sight, are_ready, is_lost, sight_of, usual_seconds
@@ -117,6 +118,7 @@ class Insight:
     api: AirflowApi
     now: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    looker: Loop = field(default_factory=lambda: Loop("the look into the runs that are waited for"))
     _views: dict[View, None] = field(default_factory=dict)
     """In the order in which they were last looked into; there may be 10,000."""
     _full: dict[View, None] = field(default_factory=dict)
@@ -156,7 +158,9 @@ class Insight:
 
     async def _look_on(self) -> None:
         cost = 0.0
-        while self._views:
+
+        async def turn() -> bool:
+            nonlocal cost
             age = self.now() - self._latest_start
             pause = max(interval_seconds(age, shortest=FIRST_LOOK_SECONDS), COST_FACTOR * cost)
             await self.sleep(min(pause, LONGEST_PAUSE_SECONDS))
@@ -167,9 +171,12 @@ class Insight:
                 await self._look(full, _next(self._views, QUICK_LOOKS, before=before, others_than=set(full)))
             except AirflowError as error:
                 logger.debug("a look into the runs that are waited for failed: %s", error)
-            except Exception:
-                logger.exception("a look into the runs that are waited for stumbled; the next one comes")
-            cost = self.now() - began
+            finally:
+                cost = self.now() - began
+            return bool(self._views)
+
+        if self._views:
+            await self.looker.run(turn)
 
     async def _look(self, full: list[View], others: list[View]) -> None:
         insides = await self._insides(full, None)
@@ -179,15 +186,34 @@ class Insight:
                 view.state = RunState.RUNNING
         insides |= await self._insides(others, LOST | MAY_WAIT_FOR_PEOPLE)
         for view in (*full, *others):
-            await self._conclude(view, insides.get(view.key, []))
+            await _alone(self._conclude(view, insides.get(view.key, [])))
         asking = {key for key, instances in insides.items() if _may_ask(instances)}
-        await self._ask_people([*full, *others], asking)
+        for dag_id in {view.key[0] for view in (*full, *others)}:
+            await _alone(self._ask_people([view for view in (*full, *others) if view.key[0] == dag_id], asking))
         for view in full:
-            await self._explain(view)
+            await _alone(self._explain(view))
             view.on_change()
 
     async def _insides(self, views: list[View], states: frozenset[str] | None) -> dict[RunKey, list[TaskInstance]]:
-        return await self.api.fetch_insides({view.key for view in views}, states) if views else {}
+        """Return what goes on inside these runs; where Airflow does not say it of all at once, dag by dag."""
+        keys = {view.key for view in views}
+        if not keys:
+            return {}
+        try:
+            return await self.api.fetch_insides(keys, states)
+        except (AirflowUnreachable, AirflowLogInRefused):
+            raise
+        except AirflowError as error:
+            logger.debug("the runs are looked into dag by dag: %s", error)
+        insides: dict[RunKey, list[TaskInstance]] = {}
+        for dag_id in sorted({dag_id for dag_id, _ in keys}):
+            await _alone(self._add_insides(insides, [key for key in keys if key[0] == dag_id], states))
+        return insides
+
+    async def _add_insides(
+        self, insides: dict[RunKey, list[TaskInstance]], keys: list[RunKey], states: frozenset[str] | None
+    ) -> None:
+        insides.update(await self.api.fetch_insides(keys, states))
 
     async def _conclude(self, view: View, instances: list[TaskInstance]) -> None:
         if any(instance.state in LOST for instance in instances) and is_lost(instances, await view.vital_task_ids()):
@@ -196,7 +222,9 @@ class Insight:
             view.find(Finding.READY)
 
     async def _ask_people(self, views: list[View], asking: set[RunKey]) -> None:
-        questions = await self.api.fetch_questions(asking) if asking else ()
+        """Have the people asked whom the runs of one dag ask."""
+        wanted = asking & {view.key for view in views}
+        questions = await self.api.fetch_questions(wanted) if wanted else ()
         for view in views:
             view.questions = tuple(q for q in questions if (q.dag_id, q.run_id) == view.key)
             if view.questions and view.stops_for_questions:
@@ -208,8 +236,8 @@ class Insight:
             view.queued_because = await self.why_queued(dag_id)
         known = self._durations.setdefault(dag_id, _Known())
         if known.until < self.now():
-            known.seconds = usual_seconds(await fetch_durations(self.api.rest, dag_id))
             known.until = self.now() + USUAL_SECONDS
+            known.seconds = usual_seconds(await fetch_durations(self.api.rest, dag_id))
         view.usual_seconds = known.seconds
 
     async def _fetch_reason(self, dag_id: str) -> str:
@@ -223,6 +251,16 @@ class Insight:
         if dag.max_active_runs is not None and running >= dag.max_active_runs:
             return f"{running} runs of dag {dag_id} go on, and no more than {dag.max_active_runs} may (max_active_runs)"
         return ""
+
+
+async def _alone(work: Awaitable[None]) -> None:
+    """Do something about one run, or one dag: what Airflow does not say of it keeps nobody from the others."""
+    try:
+        await work
+    except (AirflowAway, AirflowLogInRefused):
+        raise
+    except AirflowError as error:
+        logger.debug("a look into one run failed: %s", error)
 
 
 def _next(

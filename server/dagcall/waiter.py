@@ -17,8 +17,17 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from dagcall.airflow import AirflowApi, RunKey
-from dagcall.errors import AirflowError, AirflowNotFound, AirflowRefused, AirflowUnreachable, RunDeleted
+from dagcall.errors import (
+    AirflowAway,
+    AirflowError,
+    AirflowLogInRefused,
+    AirflowNotFound,
+    AirflowRefused,
+    AirflowUnreachable,
+    RunDeleted,
+)
 from dagcall.gate import Purpose
+from dagcall.loops import Loop
 from dagcall.model import Json, Run, RunState
 from dagcall.values import value
 from dagcall.waiting import POLL_SHORTEST_SECONDS, interval_seconds, next_stream
@@ -133,7 +142,12 @@ class Waiter:
         self._sleep = sleep
         self._watches: dict[RunKey, _Watch] = {}
         self._polled = _Polled()
-        self._poller: asyncio.Task[None] | None = None
+        self.poller = Loop("the shared question about the runs that are waited for")
+        self._polling: asyncio.Task[None] | None = None
+        self._has_found_one = False
+        """Whether the last question found an end."""
+        self._complaint = ""
+        """What was wrong with the last answer; logged once."""
         self._no_streams_until = float("-inf")
         self._swept = float("-inf")
         self._is_released = False
@@ -163,7 +177,7 @@ class Waiter:
 
         Raises:
             RunDeleted: somebody deleted the run.
-            AirflowRefused: Airflow no longer takes dagcall's credentials.
+            AirflowRefused: Airflow no longer shows the run to dagcall's account, or no longer lets it in.
         """
         if run.state.is_final or self._is_released:
             return Ending(run.state)
@@ -190,8 +204,8 @@ class Waiter:
         """Stop watching."""
         self.release()
         tasks = [watch.stream for watch in self._watches.values() if watch.stream]
-        if self._poller:
-            tasks.append(self._poller)
+        if self._polling:
+            tasks.append(self._polling)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -237,6 +251,8 @@ class Waiter:
                 pass
         except AirflowError as error:
             logger.debug("the stream of run %s ended: %s", watch.key[1], error)
+        except Exception:
+            logger.exception("the stream of run %s failed; the run is polled instead", watch.key[1])
 
     def _stream_ended(self, watch: _Watch) -> None:
         """Give the place back; where the end is still to come, the shared question finds it."""
@@ -281,35 +297,51 @@ class Waiter:
 
     def _poll_for(self, watch: _Watch) -> None:
         self._polled.add(watch)
-        if not self._is_released and (self._poller is None or self._poller.done()):
+        if not self._is_released and (self._polling is None or self._polling.done()):
             self._swept = self._now()
-            self._poller = asyncio.create_task(self._poll(), name="poll")
+            self._polling = asyncio.create_task(self._poll(), name="poll")
 
     async def _poll(self) -> None:
-        """Ask about all runs that have no stream, until there is none left.
+        """Ask about all runs that have no stream, until there is none left."""
+        self._has_found_one = False
+        await self.poller.run(self._poll_once)
+        self._polled = _Polled()
+
+    async def _poll_once(self) -> bool:
+        """Ask once, after a pause; say whether to ask again.
 
         Soon again after an end was found, for where one run ends others are about to.
         """
-        found = False
-        while self._polled.watches:
-            age = 0.0 if found else self._now() - self._polled.latest_start
-            await self._sleep(interval_seconds(age, shortest=POLL_SHORTEST_SECONDS))
-            if not self._polled.watches:
-                break
-            try:
-                found = await self._ask_which_ended()
-                await self._sweep()
-                self._stream_the_last()
-            except AirflowRefused as error:
-                for watch in list(self._polled.watches.values()):
-                    self._fail(watch, error)
-            except AirflowUnreachable as error:
-                logger.debug("waiting for Airflow: %s", error)
-            except AirflowError as error:
-                logger.warning("%s", error)
-            except Exception:
-                logger.exception("the completion poll stumbled; it goes on")
-        self._polled = _Polled()
+        age = 0.0 if self._has_found_one else self._now() - self._polled.latest_start
+        await self._sleep(interval_seconds(age, shortest=POLL_SHORTEST_SECONDS))
+        if not self._polled.watches:
+            return False
+        complaint = ""
+        try:
+            self._has_found_one = await self._ask_which_ended()
+            await self._sweep()
+            self._stream_the_last()
+        except AirflowLogInRefused as error:
+            logger.warning("%s", error)
+            for watch in list(self._polled.watches.values()):
+                self._fail(watch, self._let_in_no_more())
+        except AirflowRefused as error:  # of the question: what is refused of one run ends no other wait
+            complaint = str(error)
+            await self._ask_each(list(self._polled.watches.values()))
+        except AirflowUnreachable as error:
+            logger.debug("waiting for Airflow: %s", error)
+        except AirflowError as error:
+            complaint = str(error)
+        if complaint and complaint != self._complaint:
+            logger.warning("%s", complaint)
+        self._complaint = complaint
+        return bool(self._polled.watches)
+
+    def _let_in_no_more(self) -> AirflowLogInRefused:
+        """Return what everybody who waits may read: the error itself may name the run of somebody else."""
+        return AirflowLogInRefused(
+            f"Airflow at {self.api.url} no longer lets dagcall's account in; check the credentials in its settings"
+        )
 
     async def _ask_which_ended(self) -> bool:
         """Ask the shared question; say whether one of these runs has ended."""
@@ -336,13 +368,18 @@ class Waiter:
             return
         self._swept = started = self._now()
         unfinished = await self.api.fetch_unfinished_run_ids(self._polled.dag_ids)
-        for watch in [watch for key, watch in self._polled.watches.items() if key not in unfinished]:
-            if watch.started < started and not watch.is_over:
-                await self._ask(watch)
+        missing = [watch for key, watch in self._polled.watches.items() if key not in unfinished]
+        await self._ask_each([watch for watch in missing if watch.started < started])
 
     # What is seen
 
+    async def _ask_each(self, watches: list[_Watch]) -> None:
+        for watch in watches:
+            if not watch.is_over:
+                await self._ask(watch)
+
     async def _ask(self, watch: _Watch) -> None:
+        """Ask about one run. What goes wrong with that is about this run alone, unless nothing else would go better."""
         try:
             run = await self.api.fetch_run(*watch.key, attempts=1)
         except AirflowNotFound:
@@ -354,8 +391,14 @@ class Waiter:
                     "then may stand. Calling again starts a new run."
                 ),
             )
-            return
-        self._saw(watch, run.state)
+        except (AirflowAway, AirflowLogInRefused):
+            raise
+        except AirflowRefused as error:
+            self._fail(watch, error)
+        except AirflowError as error:
+            logger.debug("run %s could not be asked about, and is again: %s", watch.key[1], error)
+        else:
+            self._saw(watch, run.state)
 
     def _saw(self, watch: _Watch, state: RunState) -> None:
         if watch.is_over:

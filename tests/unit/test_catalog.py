@@ -8,6 +8,7 @@ import httpx
 import pytest
 from mcp import Client, MCPError
 
+from dagcall.airflow import AirflowApi
 from dagcall.assembly import Dagcall
 from dagcall.errors import ConfigError
 from dagcall.pin_folder import PinFolder
@@ -536,3 +537,29 @@ async def test_refreshing_goes_on_by_itself_and_sooner_when_asked(served: Served
         async with asyncio.timeout(5):
             await changed.wait()
         refreshing.cancel()
+
+
+@pytest.mark.virtual_time
+async def test_refresh_that_fails_unexpectedly_is_followed_by_the_next_one(
+    served: Served, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    airflow = an_airflow()
+
+    async def fail(_: object) -> None:
+        raise ZeroDivisionError("not foreseen")
+
+    async with served(airflow) as dagcall:
+        with monkeypatch.context() as patched:
+            patched.setattr(AirflowApi, "fetch_version", fail)
+            refreshing = asyncio.create_task(dagcall.catalog.keep_fresh(30))
+            await asyncio.sleep(100)
+            assert not dagcall.catalog.refresher.is_working
+        airflow.add_dag(FakeDag("ml_three"))
+        await asyncio.sleep(100)
+        assert dagcall.catalog.refresher.is_working
+        assert "ml_three" in published(dagcall)
+        refreshing.cancel()
+        await asyncio.gather(refreshing, return_exceptions=True)
+
+    assert caplog.text.count("Traceback") == 1
+    assert "ZeroDivisionError: not foreseen" in caplog.text

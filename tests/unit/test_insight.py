@@ -1,15 +1,19 @@
 """What is seen inside a run while it is waited for, and what that does to the call."""
 
 import asyncio
+from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 from typing import Any, Literal, cast
 
 import pytest
 from mcp import Client
 
+from dagcall.airflow import AirflowApi
 from dagcall.model import RunState
-from tests.fake_airflow import FakeAirflow, FakeDag, FakeTask, Fault
+from tests.fake_airflow import FakeAirflow, FakeDag, FakeQuestion, FakeTask, Fault
 from tests.fake_airflow.runs import FakeRun
+from tests.fake_airflow.wire import Route, SeenRequest
 from tests.unit.conftest import Served
 from tests.unit.test_calls import VERSIONS, add, answer, call, refusal, text_of, until
 
@@ -216,7 +220,7 @@ async def test_a_look_that_fails_is_followed_by_the_next_one(served: Served, cap
         await calling
 
     assert run.state == RunState.RUNNING
-    assert "stumbled" not in caplog.text
+    assert "tried again" not in caplog.text
 
 
 async def test_a_polled_run_that_runs_is_not_called_queued(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,3 +235,74 @@ async def test_a_polled_run_that_runs_is_not_called_queued(served: Served, monke
         content = await calling
 
     assert content["message"].startswith("The run goes on (running). ")
+
+
+def mentions(dag_id: str) -> Callable[[SeenRequest], bool]:
+    return lambda seen: f"/{dag_id}/" in seen.path or dag_id in (seen.json or {}).get("dag_ids", ())
+
+
+@pytest.mark.parametrize("route", ["list_task_instances", "tasks", "list_runs"])
+@pytest.mark.parametrize(
+    "answer", [{"status": 403, "body": {"detail": "Forbidden"}}, {"status": 200, "body": "<html>"}]
+)
+async def test_dag_that_cannot_be_looked_into_hides_no_other(
+    served: Served, route: Route, answer: dict[str, Any]
+) -> None:
+    airflow = FakeAirflow()
+    airflow.add_dag(replace(steps(), dag_id="a_bad_one"))
+    airflow.add_dag(steps())
+
+    async with served(airflow) as dagcall:
+        airflow.add_fault(Fault(route=route, times=None, when=mentions("a_bad_one"), **answer))
+        bad = asyncio.create_task(call(dagcall, "a_bad_one"))
+        await until(lambda: dagcall.waiter.watched == 1)
+        airflow.start(airflow.runs[0])
+        set_task(airflow, airflow.runs[0], "tidy", "failed")
+        good = asyncio.create_task(refusal(dagcall, "steps"))
+        await until(lambda: len(airflow.runs) == 2)
+        airflow.start(airflow.runs[1])
+        set_task(airflow, airflow.runs[1], "tidy", "failed")
+        assert airflow.runs[1].run_id in await good
+
+        airflow.clear_faults()
+        airflow.finish(airflow.runs[0])
+        await bad
+
+
+def asks(dag_id: str) -> FakeDag:
+    return FakeDag(dag_id, tasks=[FakeTask("ask", question=FakeQuestion("Refund?"))], max_active_runs=30)
+
+
+async def asked_about(api: AirflowApi, airflow: FakeAirflow, runs: list[FakeRun]) -> tuple[set[str], list[str]]:
+    """Ask what these runs ask, and return whose questions came and which paths were asked."""
+    before = len(airflow.requests_to("hitl_details"))
+    questions = await api.fetch_questions({(run.dag_id, run.run_id) for run in runs})
+    paths = [seen.path.partition("/dags/")[2] for seen in airflow.requests_to("hitl_details")[before:]]
+    return {question.run_id for question in questions}, paths
+
+
+async def test_only_what_belongs_to_the_asking_runs_is_read(served: Served) -> None:
+    """And not whatever people are asked anywhere in this Airflow."""
+    airflow = FakeAirflow()
+    for dag_id in ("one", "two", "other"):
+        airflow.add_dag(asks(dag_id))
+    async with served(airflow) as dagcall:
+        api = dagcall.waiter.api
+        for number in range(30):
+            for dag_id in ("one", "two", "other"):
+                await api.trigger(dag_id, run_id=f"{dag_id}_{number}", conf={}, logical_date=None, note="")
+        for run in airflow.runs:
+            airflow.finish(run)
+        one, two, _ = ([run for run in airflow.runs if run.dag_id == dag_id] for dag_id in ("one", "two", "other"))
+
+        found, paths = await asked_about(api, airflow, [one[0], two[3], two[4]])
+        assert found == {"one_0", "two_3", "two_4"}
+        assert paths == [
+            "one/dagRuns/one_0/hitlDetails",
+            "two/dagRuns/two_3/hitlDetails",
+            "two/dagRuns/two_4/hitlDetails",
+        ]
+
+        found, paths = await asked_about(api, airflow, two[:20])
+        assert found == {f"two_{number}" for number in range(20)}
+        assert paths == ["two/dagRuns/~/hitlDetails"]

@@ -1,18 +1,26 @@
 """How far the shared question looks back, about how old runs it asks, and when it is left for streams again."""
 
 import asyncio
+from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
+import httpx
 import pytest
+from mcp import Client
+from mcp_types import CallToolResult
 
+from dagcall.airflow import AirflowApi
 from dagcall.assembly import Dagcall
+from dagcall.credentials import no_token
 from dagcall.gate import DEFAULT_LIMIT
 from dagcall.waiter import OVERLAP
 from tests.fake_airflow import FakeAirflow, Fault, Hold
 from tests.fake_airflow.runs import FakeClock, FakeRun
+from tests.fake_airflow.wire import SeenRequest
 from tests.unit.conftest import Served
-from tests.unit.test_calls import add, answer, until
+from tests.unit.test_calls import add, answer, text_of, until
 
 pytestmark = pytest.mark.virtual_time
 STREAMS = DEFAULT_LIMIT // 2
@@ -170,3 +178,162 @@ async def test_a_run_whose_stream_broke_has_none_again(served: Served) -> None:
         assert asked_since(airflow)
         airflow.finish(run)
         assert (await calling)["results"] == {"total": 3}
+
+
+def crowded(dag_ids: tuple[str, ...] = ("mine", "theirs")) -> FakeAirflow:
+    airflow = FakeAirflow()
+    for dag_id in dag_ids:
+        airflow.add_dag(replace(add(checks=None, max_active_runs=30), dag_id=dag_id))
+    return airflow
+
+
+async def waiting_for(dagcall: Dagcall, dag_id: str, number: int) -> list[asyncio.Task[CallToolResult]]:
+    """Begin calls of a dag, and return when all of them wait."""
+    before = dagcall.waiter.watched
+    calls = [asyncio.create_task(call_for_long(dagcall, dag_id, x)) for x in range(number)]
+    while dagcall.waiter.watched < before + number:  # noqa: ASYNC110 - the waiter tells nobody how many it watches
+        await asyncio.sleep(0.01)
+    return calls
+
+
+async def call_for_long(dagcall: Dagcall, dag_id: str, x: int) -> CallToolResult:
+    async with Client(dagcall.mcp.sdk) as client:
+        return await client.call_tool(dag_id, {"x": x})
+
+
+async def all_end(airflow: FakeAirflow, calls: list[asyncio.Task[CallToolResult]]) -> None:
+    for run in airflow.runs:
+        if not run.is_final:
+            airflow.finish(run)
+    results = await asyncio.gather(*calls)
+    assert [result.structured_content["results"] for result in results if result.structured_content] == [
+        {"total": x + 2} for x in range(len(calls))
+    ]
+
+
+def about(dag_id: str) -> Callable[[SeenRequest], bool]:
+    return lambda seen: f"/{dag_id}/" in seen.path
+
+
+async def test_right_on_one_dag_that_is_withdrawn_ends_the_waits_for_its_runs_alone(served: Served) -> None:
+    airflow = crowded()
+    async with served(airflow, wait_seconds=600) as dagcall:
+        mine = await waiting_for(dagcall, "mine", 8)
+        (theirs,) = await waiting_for(dagcall, "theirs", 1)
+        run = next(run for run in airflow.runs if run.dag_id == "theirs")
+        airflow.access.users["admin"] = replace(airflow.access.users["admin"], readable=frozenset({"mine"}))
+
+        result = await theirs
+        assert result.is_error
+        assert "403: Forbidden" in text_of(result)
+        assert run.run_id in text_of(result)
+        await asyncio.sleep(100)
+        assert not any(call.done() for call in mine)
+        await all_end(airflow, mine)
+
+
+async def test_shared_question_that_is_refused_is_asked_run_by_run(served: Served) -> None:
+    airflow = crowded()
+    async with served(airflow, wait_seconds=600) as dagcall:
+        mine = await waiting_for(dagcall, "mine", 8)
+        (theirs,) = await waiting_for(dagcall, "theirs", 1)
+        airflow.add_fault(Fault(route="list_runs", status=403, body={"detail": "Forbidden"}, times=None))
+        airflow.add_fault(
+            Fault(route="run", status=403, body={"detail": "Forbidden"}, times=None, when=about("theirs"))
+        )
+        assert (await theirs).is_error
+        await asyncio.sleep(60)
+        assert not any(call.done() for call in mine)
+        await all_end(airflow, mine)
+
+
+@pytest.mark.parametrize("fault", [{"status": 429}, {"status": 503}, {"error": httpx.ReadTimeout}])
+async def test_log_in_that_fails_once_ends_no_wait(served: Served, fault: dict[str, Any]) -> None:
+    airflow = crowded()
+    async with served(airflow, wait_seconds=600) as dagcall:
+        mine = await waiting_for(dagcall, "mine", 9)
+        airflow.access.revoke_tokens()
+        airflow.add_fault(Fault(route="log_in", **fault))
+        await asyncio.sleep(30)
+        assert not any(call.done() for call in mine)
+        await all_end(airflow, mine)
+
+
+async def test_command_that_fails_once_ends_no_wait(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    airflow = crowded()
+    fails = False
+
+    async def fetch() -> str:
+        if fails:
+            raise no_token("the token command 'print-token' printed no token (exit code 1)")
+        return airflow.access.token()
+
+    monkeypatch.setattr("dagcall.assembly.token_command", lambda _: fetch)
+    login = {"username": None, "password": None, "token_command": "print-token"}
+    async with served(airflow, wait_seconds=600, dags=["*"], airflow=login) as dagcall:
+        mine = await waiting_for(dagcall, "mine", 9)
+        airflow.access.revoke_tokens()
+        fails = True
+        await asyncio.sleep(30)
+        assert not any(call.done() for call in mine)
+        fails = False
+        await asyncio.sleep(5)
+        await all_end(airflow, mine)
+
+
+async def test_account_that_is_let_in_no_more_ends_all_waits_and_names_no_run_of_others(served: Served) -> None:
+    airflow = crowded()
+    async with served(airflow, wait_seconds=600) as dagcall:
+        calls = await waiting_for(dagcall, "mine", 9)
+        airflow.add_fault(Fault(route="list_runs", status=401, body={"detail": "Token Expired"}, times=None))
+        airflow.add_fault(Fault(route="log_in", status=401, body={"detail": "Invalid credentials"}, times=None))
+        texts = [text_of(await call) for call in calls[STREAMS:]]
+        for run in airflow.runs:
+            named = [text for text in texts if run.run_id in text]
+            assert len(named) <= 1
+        assert all("no longer lets dagcall's account in" in text for text in texts)
+        for run in airflow.runs:
+            airflow.finish(run)
+        await asyncio.gather(*calls)
+
+
+@pytest.mark.parametrize("answer", [{"status": 500}, {"status": 200, "body": "<html>"}])
+async def test_run_that_cannot_be_asked_about_keeps_no_other_from_being_swept(
+    served: Served, answer: dict[str, Any]
+) -> None:
+    airflow = crowded()
+    async with served(airflow, wait_seconds=600) as dagcall:
+        mine = await waiting_for(dagcall, "mine", 9)
+        streamed = "".join(seen.path for seen in airflow.requests_to("wait"))
+        polled = [run for run in airflow.runs if run.run_id not in streamed]
+        for run in polled[:2]:
+            airflow.delete(run)
+        odd = polled[0].run_id
+        airflow.add_fault(Fault(route="run", times=None, when=lambda seen: odd in seen.path, **answer))
+        async with asyncio.timeout(90):
+            result = await mine[int(polled[1].conf["x"])]
+        assert "was deleted in Airflow" in text_of(result)
+        for run in airflow.runs:
+            airflow.finish(run)
+        airflow.clear_faults()
+        await asyncio.gather(*mine)
+
+
+async def test_poll_that_fails_unexpectedly_goes_on_and_says_so(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    airflow = crowded()
+    async with served(airflow, wait_seconds=600) as dagcall:
+        mine = await waiting_for(dagcall, "mine", 9)
+        assert dagcall.waiter.poller.is_working
+
+        async def fail(*_: Any, **__: Any) -> Any:
+            raise ZeroDivisionError
+
+        with monkeypatch.context() as patched:
+            patched.setattr(AirflowApi, "fetch_finished_runs", fail)
+            await asyncio.sleep(30)
+            assert not dagcall.waiter.poller.is_working
+        await asyncio.sleep(60)
+        assert dagcall.waiter.poller.is_working
+        await all_end(airflow, mine)
