@@ -48,6 +48,7 @@ The map, from what knows nothing to what knows everything. A module imports only
     gate          how many requests to Airflow may be in flight, and who is next
     credentials   the token for Airflow, renewed before it runs out
     transport     bytes to Airflow and back, and every way in which they do not arrive; the one importer of httpx
+    probing       looks whether Airflow is back while no request is let through
     rest          one request to Airflow: credentials, the gate, retries, and what each status means
     tokens        what an authorization server says of a caller: JWTs, or introspection
     admission     whom HTTP lets in, and what it tells the others

@@ -51,6 +51,15 @@ class Dagcall:
     waiter: Waiter
     mcp: McpServer
 
+    @property
+    def is_ready(self) -> bool:
+        """Whether calls are better made here than at another process.
+
+        Not while Airflow is away for this process: it may not be for another one.
+        """
+        is_working = self.catalog.refresher.is_working and self.waiter.poller.is_working
+        return self.catalog.is_read and is_working and not self.waiter.api.rest.gate.breaker.is_open
+
 
 @asynccontextmanager
 async def assembled(

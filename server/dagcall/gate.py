@@ -54,6 +54,8 @@ class Gate:
         self._queue = queue
         self._now = now or asyncio.get_running_loop().time
         self.breaker = Breaker()
+        self.on_open: Callable[[], None] = lambda: None
+        """Called while the breaker is open, at each failure."""
         self.retries = RetryBudget()
         self._inside: Counter[Purpose] = Counter()
         self._in_line: Counter[Purpose] = Counter()
@@ -150,14 +152,16 @@ class Gate:
             is_overload: too many requests may be the reason (a time-out, a 5xx, a 429), and not only an absence.
         """
         self.breaker.failure(self._now())
+        if self.breaker.is_open:
+            self.on_open()
         if is_overload:
             self._limit.trouble(self._now())
 
     def _away(self) -> AirflowAway:
         now = self._now()
         return AirflowAway(
-            f"Airflow has not answered for {self.breaker.seconds_away(now):.0f} s; it is asked again in "
-            f"{math.ceil(self.breaker.seconds_to_next_try(now))} s",
+            f"Airflow has not answered for {self.breaker.seconds_away(now):.0f} s; dagcall looks every few seconds "
+            "whether it is back",
             is_effect_possible=False,
         )
 

@@ -26,6 +26,7 @@ from dagcall.errors import (
     AirflowUnreachable,
 )
 from dagcall.gate import MAX_ANSWER_BYTES, Gate, Purpose
+from dagcall.probing import PROBE_SECONDS, Prober
 from dagcall.transport import Answer, Query, Stream, Transport
 
 READ_SECONDS = 15.0
@@ -78,10 +79,18 @@ class AirflowRest:
             max_idle_connections=gate.ceiling,
             **network,
         )
+        self._probes = Transport(url, read_seconds=PROBE_SECONDS, max_answer_bytes=MAX_ANSWER_BYTES, **network)
+        self._prober = Prober(gate, self._probe)
+        gate.on_open = self._prober.begin
 
     async def aclose(self) -> None:
         """Close the connections."""
+        await self._prober.aclose()
+        await self._probes.aclose()
         await self._http.aclose()
+
+    async def _probe(self, path: str) -> Answer:
+        return await self._probes.send("GET", f"{API}{path}", headers={}, is_effect_possible=False)
 
     async def get(
         self,

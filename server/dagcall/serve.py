@@ -269,7 +269,7 @@ def _probes(dagcall: Dagcall, stopping: asyncio.Event) -> list[Route]:
 
     async def ready(_: Request) -> JSONResponse:
         """Say whether, and not why not: everybody may ask, and the log says the rest."""
-        is_ready = dagcall.catalog.is_read and not stopping.is_set()
+        is_ready = dagcall.is_ready and not stopping.is_set()
         return JSONResponse({"is_ready": is_ready}, status_code=200 if is_ready else 503)
 
     return [Route("/health", health), Route("/ready", ready)]
