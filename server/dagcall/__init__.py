@@ -47,6 +47,7 @@ The map, from what knows nothing to what knows everything. A module imports only
     shared        questions that many callers have in the same moment
     gate          how many requests to Airflow may be in flight, and who is next
     credentials   the token for Airflow, renewed before it runs out
+    airflow_clock   the time by Airflow's clock, as its answers tell it
     transport     bytes to Airflow and back, and every way in which they do not arrive; the one importer of httpx
     probing       looks whether Airflow is back while no request is let through
     rest          one request to Airflow: credentials, the gate, retries, and what each status means

@@ -4,7 +4,6 @@ import hashlib
 import json
 import logging
 import secrets
-import time
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Any
 from dagcall.accounts import Account, Accounts
 from dagcall.admission import Admission
 from dagcall.airflow import AirflowApi
+from dagcall.airflow_clock import AirflowClock
 from dagcall.allowances import AccountSettings
 from dagcall.audit import Audit, opened
 from dagcall.authentication import AuthSettings
@@ -33,7 +33,7 @@ from dagcall.mcp_server import McpServer
 from dagcall.pins import Pins
 from dagcall.quotas import Quotas
 from dagcall.remembered import Remembered
-from dagcall.rest import AirflowRest, log_in
+from dagcall.rest import AirflowRest, airflow_clock, log_in
 from dagcall.runs import Runs
 from dagcall.tokens import IntrospectedTokens, IssuerKeys, JwtTokens, Rules, Tokens
 from dagcall.transport import IssuerHttp
@@ -82,12 +82,15 @@ async def assembled(
         wall_clock: the time in UTC, for tests.
     """
     gate = Gate(settings.airflow.max_in_flight, queue=settings.airflow.max_in_line)
-    credentials = credentials_for(settings.airflow, gate, transport=transport)
+    own_clock = wall_clock or (lambda: datetime.now(UTC))  # noqa: TID251 - the real one, but for tests
+    clock = airflow_clock(own_clock)
+    credentials = credentials_for(settings.airflow, gate, clock, transport=transport)
     rest = AirflowRest(
         settings.airflow.url,
         credentials,
         gate=gate,
         max_answer_bytes=settings.airflow.max_answer_bytes,
+        clock=clock,
         verify=settings.airflow.tls(),
         transport=transport,
     )
@@ -98,7 +101,7 @@ async def assembled(
     masker = Masker(known_secrets(settings))
     dossiers = Dossiers(api, masker, log_lines=settings.server.log_lines)
     quotas = Quotas(api, **settings.limits.model_dump())
-    runs = Runs(api, catalog, waiter, identity, dossiers=dossiers, masker=masker, quotas=quotas, wall_clock=wall_clock)
+    runs = Runs(api, catalog, waiter, identity, dossiers=dossiers, masker=masker, quotas=quotas, wall_clock=clock.now)
     with opened(settings.audit.file) as write:
         mcp = McpServer(
             catalog,
@@ -108,16 +111,16 @@ async def assembled(
                 arguments=settings.audit.arguments,
                 masker=masker,
                 key=identity.key_for("digests in the audit log"),
-                wall_clock=wall_clock or (lambda: datetime.now(UTC)),  # noqa: TID251 - the real one, but for tests
+                wall_clock=own_clock,
             ),
-            accounts=_accounts(settings, gate, transport=transport),
+            accounts=_accounts(settings, gate, clock, transport=transport),
             wait_seconds=settings.server.wait_seconds or wait_seconds,
             max_wait_seconds=settings.server.max_wait_seconds,
             cache_seconds=settings.refresh_seconds,
             max_result_bytes=settings.server.max_result_bytes,
             state_key=identity.key_for("request state"),
             task_key=identity.key_for("tasks without a run"),
-            wall_clock=wall_clock,
+            wall_clock=clock.now,
         )
         try:
             yield Dagcall(catalog, runs, waiter, mcp)
@@ -207,7 +210,7 @@ def _password(airflow: AirflowSettings) -> str | None:
     return None if airflow.password is None else airflow.password.get_secret_value()
 
 
-def _accounts(settings: Settings, gate: Gate, *, transport: Any) -> Accounts:
+def _accounts(settings: Settings, gate: Gate, clock: AirflowClock, *, transport: Any) -> Accounts:
     """Return the accounts that act for callers.
 
     Raises:
@@ -220,19 +223,19 @@ def _accounts(settings: Settings, gate: Gate, *, transport: Any) -> Accounts:
             return None
         log_in_as = none | {key: getattr(entry, key) for key in ("username", "password_file", "token_file")}
         as_this_user = settings.airflow.model_copy(update=log_in_as)
-        return Account(entry.name, credentials_for(as_this_user, gate, transport=transport))
+        return Account(entry.name, credentials_for(as_this_user, gate, clock, transport=transport))
 
     return Accounts([(entry.callers, account(entry)) for entry in settings.accounts])
 
 
-def credentials_for(airflow: AirflowSettings, gate: Gate, *, transport: Any = None) -> Credentials:
+def credentials_for(airflow: AirflowSettings, gate: Gate, clock: AirflowClock, *, transport: Any = None) -> Credentials:
     """Return what Airflow is asked with. Files are read anew at each log-in, so that a new secret counts at once.
 
     Raises:
         ConfigError: a file that should hold a secret does not.
     """
     if airflow.username is not None:
-        return _password_credentials(airflow, airflow.username, gate, transport)
+        return _password_credentials(airflow, airflow.username, gate, clock, transport)
     if airflow.token_file is not None:
         path = airflow.token_file
         _require_token(read_secret(path, "airflow.token_file"), f"airflow.token_file: {path}")
@@ -240,7 +243,7 @@ def credentials_for(airflow: AirflowSettings, gate: Gate, *, transport: Any = No
         async def read() -> str:
             return _read_again(path, "token")
 
-        return Credentials(read, now=time.time, secret=lambda: _content(path))
+        return Credentials(read, now=clock.timestamp, secret=lambda: _content(path))
     fetch: FetchToken | None = None
     if airflow.token is not None:
         token = airflow.token.get_secret_value()
@@ -248,7 +251,7 @@ def credentials_for(airflow: AirflowSettings, gate: Gate, *, transport: Any = No
         fetch = static_token(token)
     elif airflow.token_command is not None:
         fetch = token_command(airflow.token_command)
-    return Credentials(fetch, now=time.time)
+    return Credentials(fetch, now=clock.timestamp)
 
 
 def _require_token(text: str, setting: str) -> None:
@@ -256,14 +259,16 @@ def _require_token(text: str, setting: str) -> None:
         raise ConfigError(f"{setting} holds no token: there are blanks or characters in it that no token has")
 
 
-def _password_credentials(airflow: AirflowSettings, username: str, gate: Gate, transport: Any) -> Credentials:
+def _password_credentials(
+    airflow: AirflowSettings, username: str, gate: Gate, clock: AirflowClock, transport: Any
+) -> Credentials:
     verify, path, password = airflow.tls(), airflow.password_file, _password(airflow) or ""
 
     async def fetch() -> str:
         secret = password if path is None else _read_again(path, "password")
         return await log_in(airflow.url, username, secret, gate=gate, verify=verify, transport=transport)
 
-    return Credentials(fetch, now=time.time, secret=lambda: None if path is None else _content(path))
+    return Credentials(fetch, now=clock.timestamp, secret=lambda: None if path is None else _content(path))
 
 
 def _read_again(path: Path, what: str) -> str:

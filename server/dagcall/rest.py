@@ -5,13 +5,16 @@ Knows status codes and JSON, not what a dag is; how bytes travel is `transport`'
 401 and 403 "Invalid JWT token" both mean "log in again", once (measured on Airflow 3.1.8, 3.2.2 and 3.3.2).
 """
 
+import asyncio
 import json
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, TypeVar
 
 import stamina
 
+from dagcall.airflow_clock import AirflowClock
 from dagcall.credentials import Credentials
 from dagcall.errors import (
     AirflowAnswerTooLarge,
@@ -56,6 +59,7 @@ class AirflowRest:
         credentials: what to send as a bearer token.
         gate: what every request passes.
         max_answer_bytes: how much of an answer is read.
+        clock: told by every answer; None for one of its own.
         network: `transport` and `verify`, as `Transport` takes them.
     """
 
@@ -66,10 +70,12 @@ class AirflowRest:
         *,
         gate: Gate,
         max_answer_bytes: int = MAX_ANSWER_BYTES,
+        clock: AirflowClock | None = None,
         **network: Any,
     ) -> None:
         self.url = url.rstrip("/")
         self.gate = gate
+        self.clock = clock or airflow_clock()
         self._reported = _Reported(gate)
         self.credentials = credentials
         self._http = Transport(
@@ -77,6 +83,7 @@ class AirflowRest:
             read_seconds=READ_SECONDS,
             max_answer_bytes=max_answer_bytes,
             max_idle_connections=gate.ceiling,
+            clock=self.clock,
             **network,
         )
         self._probes = Transport(url, read_seconds=PROBE_SECONDS, max_answer_bytes=MAX_ANSWER_BYTES, **network)
@@ -317,6 +324,12 @@ class AirflowRest:
             case HTTPStatus.BAD_REQUEST | HTTPStatus.UNPROCESSABLE_ENTITY:
                 return AirflowRejected(f"Airflow refused {path}: {reason}", reason=reason)
         return None
+
+
+def airflow_clock(own: Callable[[], datetime] | None = None) -> AirflowClock:
+    """Return a clock that is told by answers; before the first it says what dagcall's own does."""
+    real = lambda: datetime.now(UTC)  # noqa: E731, TID251 - the real one, but for tests
+    return AirflowClock(own=own or real, monotonic=asyncio.get_running_loop().time)
 
 
 async def log_in(url: str, username: str, password: str, *, gate: Gate, **network: Any) -> str:

@@ -7,6 +7,7 @@ The only module that imports httpx. Knows nothing of credentials, status codes o
 * `Accept-Encoding: identity` on streams: an older Airflow's gzip holds every line back until the run has ended.
 """
 
+import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractContextManager
@@ -21,6 +22,7 @@ from urllib.request import getproxies, proxy_bypass
 import httpx
 from pydantic_core import to_json
 
+from dagcall.airflow_clock import AirflowClock
 from dagcall.errors import (
     AirflowAnswerTooLarge,
     AirflowAnswerUnusable,
@@ -133,6 +135,7 @@ class Transport:
         read_seconds: how long nothing at all may come.
         max_answer_bytes: how much of an answer, or of one line of a stream, is read.
         max_idle_connections: how many are kept open.
+        clock: told when Airflow answered; None where nobody wants to know.
         transport: in place of the network, for tests; as httpx takes it.
         verify: TLS verification, as httpx takes it: True, or an `ssl.SSLContext`.
 
@@ -147,12 +150,14 @@ class Transport:
         read_seconds: float,
         max_answer_bytes: int,
         max_idle_connections: int = 1,
+        clock: AirflowClock | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         verify: Any = True,
     ) -> None:
         self.url = url.rstrip("/")
         self._read_seconds = read_seconds
         self._max_answer_bytes = max_answer_bytes
+        self._clock = clock
         self._proxy = None if transport else _proxy(url)
         self._http = transport or _connections(url, self._proxy, max_idle_connections, verify)
         self._translated = _Translated(self.url, is_effect_possible=False)
@@ -265,7 +270,13 @@ class Transport:
             stream=httpx.ByteStream(content),  # with `json` httpx would find out anew what is known here
             extensions=extensions,
         )
-        return await self._http.handle_async_request(request)
+        if self._clock is None:
+            return await self._http.handle_async_request(request)
+        sent_at = asyncio.get_running_loop().time()
+        response = await self._http.handle_async_request(request)
+        if response.is_success and "date" in response.headers:
+            self._clock.hear(response.headers["date"], sent_at=sent_at)
+        return response
 
     async def _content(self, response: httpx.Response) -> bytes:
         """Return an answer's content, or a little more than may be read of it: no answer fills the memory."""

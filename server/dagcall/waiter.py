@@ -61,6 +61,8 @@ class _Watch:
     key: RunKey
     started: float
     """When the watch began, by the loop's clock."""
+    born: float
+    """When the run was triggered, by the loop's clock: a run that is waited for again is as old as it is."""
     run_after: datetime
     """When the run was triggered, by Airflow's clock."""
     state: RunState
@@ -83,8 +85,8 @@ class _Polled:
         self.watches: dict[RunKey, _Watch] = {}
         self.since = NEVER
         """No end before this, by Airflow's clock, is news for any of them."""
-        self.latest_start = float("-inf")
-        """When the youngest watch began, be it over by now, by the loop's clock."""
+        self.latest_birth = float("-inf")
+        """When the youngest of these runs was triggered, be it over by now, by the loop's clock."""
         self._runs_of: Counter[str] = Counter()
         self._oldest: datetime | None = None
 
@@ -107,7 +109,7 @@ class _Polled:
         self.since = min(self.since, watch.run_after - OVERLAP)
         if self._oldest is not None:
             self._oldest = min(self._oldest, watch.run_after)
-        self.latest_start = max(self.latest_start, watch.started)
+        self.latest_birth = max(self.latest_birth, watch.born)
 
     def drop(self, watch: _Watch) -> None:
         """Ask about this run no more, if it is asked about."""
@@ -212,7 +214,9 @@ class Waiter:
 
     def _watch(self, run: Run, result_task_ids: tuple[str, ...] | None) -> _Watch:
         key = (run.dag_id, run.run_id)
-        watch = _Watch(key, self._now(), run.run_after, run.state, result_task_ids)
+        now = self._now()
+        age = self.api.rest.clock.seconds_since(run.run_after)
+        watch = _Watch(key, now, now - age, run.run_after, run.state, result_task_ids)
         self._watches[watch.key] = watch
         if not self._streamed(watch):
             self._poll_for(watch)
@@ -266,7 +270,7 @@ class Waiter:
 
     async def _stream_once(self, watch: _Watch) -> bool:
         """Follow one stream to its end; say whether another one makes sense."""
-        plan = next_stream(self._now() - watch.started)
+        plan = next_stream(self._now() - watch.born)
         loop = asyncio.get_running_loop()
         ends_at = self._now() + plan.lasts_seconds
         is_first = True
@@ -312,7 +316,7 @@ class Waiter:
 
         Soon again after an end was found, for where one run ends others are about to.
         """
-        age = 0.0 if self._has_found_one else self._now() - self._polled.latest_start
+        age = 0.0 if self._has_found_one else self._now() - self._polled.latest_birth
         await self._sleep(interval_seconds(age, shortest=POLL_SHORTEST_SECONDS))
         if not self._polled.watches:
             return False

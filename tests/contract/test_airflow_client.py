@@ -50,6 +50,16 @@ async def test_version(airflow: ContractAirflow, api: AirflowApi) -> None:
     assert await api.version() == tuple(map(int, airflow.version.split(".")))
 
 
+async def test_clock(api: AirflowApi, run_id: str) -> None:
+    """Airflow's, as its answers tell it: a little behind the time that Airflow writes, and never ahead of it."""
+    await api.fetch_version()
+    clock = api.rest.clock
+    before = clock.now()
+    run = await api.trigger("one_task", run_id=run_id, conf={}, logical_date=before, note="")
+    assert timedelta() <= run.run_after - before < timedelta(seconds=3)
+    assert clock.seconds_since(run.run_after - timedelta(hours=1)) == pytest.approx(3600, abs=3)
+
+
 async def test_dags_by_tag_by_id_and_all(api: AirflowApi) -> None:
     assert [dag.dag_id for dag in await api.fetch_dags(DagQuery(tag="mcp"))] == ["one_task", "paused"]
     assert [dag.dag_id for dag in await api.fetch_dags(DagQuery(dag_id_like="ONE_T"))] == ["one_task"]

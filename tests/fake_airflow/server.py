@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from email.utils import format_datetime
 from typing import Any, Literal
 
 import httpx
@@ -52,6 +53,8 @@ class FakeAirflow:
         self.latency_seconds = 0.0
         """How long each answer really takes."""
         self.is_scheduler_silent = False
+        self.says_date = True
+        """Whether answers bear a `Date`, as those of Airflow's server do."""
 
         self.dags: dict[str, FakeDag] = {}
         self.runs: list[FakeRun] = []
@@ -186,6 +189,8 @@ class FakeAirflow:
             seen = _seen(route, request)
             self.requests.append(seen)
             response = await self._respond(request, seen, answer)
+            if self.says_date:
+                response.headers["date"] = format_datetime(self.clock.now(), usegmt=True)
             seen.status = response.status_code
             return response
 

@@ -51,9 +51,10 @@ ALLOWED = {
     "authentication": {"errors", "rights"},
     "connection": {"errors", "gate"},
     "config": {"allowances", "authentication", "connection", "errors", "policy", "wording"},
-    "transport": {"errors", "values"},
+    "airflow_clock": set(),
+    "transport": {"airflow_clock", "errors", "values"},
     "probing": {"errors", "gate", "loops", "transport"},
-    "rest": {"credentials", "errors", "gate", "probing", "transport"},
+    "rest": {"credentials", "errors", "gate", "probing", "transport", "airflow_clock"},
     "tokens": {"callers", "errors", "model", "transport"},
     "admission": {"callers", "delivery", "errors", "keys", "tokens", "wording"},
     "accounts": {"callers", "credentials", "errors", "rights"},
@@ -149,6 +150,7 @@ ALLOWED = {
     },
     "assembly": {
         *("admission", "airflow", "authentication", "catalog", "config", "credentials", "dossiers", "errors", "gate"),
+        "airflow_clock",
         *("accounts", "allowances", "audit", "connection", "identity", "keys", "masking", "quotas", "tokens"),
         *("mcp_server", "pins", "remembered", "rest", "runs", "transport", "waiter"),
     },
@@ -200,6 +202,7 @@ PURE = {
         "answers",
     ),
     *("pins", "waiting", "handles", "pressure", "identity", "ledger", "recent", "callers", "releases", "rights"),
+    "airflow_clock",
 }
 IMPURE_LIBRARIES = {"asyncio", "time", "os", "socket", "subprocess", "logging", "random", "secrets"}
 

@@ -16,7 +16,7 @@ from dagcall.errors import (
     ConfigError,
 )
 from dagcall.gate import Gate
-from dagcall.rest import log_in
+from dagcall.rest import airflow_clock, log_in
 from tests.fake_airflow import FakeAirflow, FakeDag, Fault
 from tests.fake_airflow.access import FakeUser
 from tests.unit.conftest import Served
@@ -121,7 +121,7 @@ async def test_text_that_is_no_token_is_told_at_the_start(tmp_path: Path, settin
     value: dict[str, Any] = {"token": "please log in", "token_file": str(tmp_path / "file")}
     settings = AirflowSettings.model_validate({setting: value[setting]})
     with pytest.raises(ConfigError, match=rf"airflow\.{setting}.* holds no token"):
-        credentials_for(settings, Gate())
+        credentials_for(settings, Gate(), airflow_clock())
 
 
 async def test_token_file_with_a_byte_order_mark(served: Served, tmp_path: Path) -> None:

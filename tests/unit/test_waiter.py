@@ -16,11 +16,13 @@ from dagcall.assembly import Dagcall
 from dagcall.credentials import no_token
 from dagcall.gate import DEFAULT_LIMIT
 from dagcall.waiter import OVERLAP
+from dagcall.waiting import SHORTEST_SECONDS, STREAMED_SHARE
 from tests.fake_airflow import FakeAirflow, Fault, Hold
 from tests.fake_airflow.runs import FakeClock, FakeRun
 from tests.fake_airflow.wire import SeenRequest
 from tests.unit.conftest import Served
 from tests.unit.test_calls import add, answer, text_of, until
+from tests.unit.virtual_time import LoopClock, VirtualTimeLoop
 
 pytestmark = pytest.mark.virtual_time
 STREAMS = DEFAULT_LIMIT // 2
@@ -337,3 +339,19 @@ async def test_poll_that_fails_unexpectedly_goes_on_and_says_so(
         await asyncio.sleep(60)
         assert dagcall.waiter.poller.is_working
         await all_end(airflow, mine)
+
+
+async def test_run_that_is_waited_for_again_is_as_old_as_it_is(served: Served) -> None:
+    """And not as young as the wait: an old run is looked at more rarely."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualTimeLoop)
+    airflow = FakeAirflow(clock=LoopClock(loop))
+    airflow.add_dag(add(checks=None))
+    async with served(airflow, wait_seconds=1) as dagcall:
+        content = await answer(dagcall, "add", x=1)
+        await asyncio.sleep(120)
+        before = len(airflow.requests_to("wait"))
+        await answer(dagcall, "wait_for_dag_run", tool="add", dag_run_id=content["dag_run_id"])
+        intervals = [float(seen.query["interval"]) for seen in airflow.requests_to("wait")]
+        assert intervals[0] == SHORTEST_SECONDS
+        assert intervals[before] == pytest.approx(121 * STREAMED_SHARE, abs=0.1)
