@@ -6,7 +6,6 @@ one entry of the allow-list, those of that entry do.
 """
 
 import asyncio
-import contextlib
 import logging
 from collections import defaultdict
 from collections.abc import Awaitable, Callable, Collection, Iterator, Mapping
@@ -174,10 +173,13 @@ class Catalog:
     async def keep_fresh(self, every_seconds: float) -> None:
         """Refresh for ever, and until the first time publish what is remembered."""
         loop = asyncio.get_running_loop()
-        if self._remembered is not None:
-            await self._restore(await asyncio.to_thread(self._remembered.load))
+        remembered = self._remembered
 
         async def turn() -> bool:
+            nonlocal remembered
+            if remembered is not None:
+                from_file, remembered = remembered, None
+                await self._restore(await asyncio.to_thread(from_file.load))
             started = loop.time()
             await self.refresh()
             took = loop.time() - started
@@ -225,9 +227,14 @@ class Catalog:
         by_id = {dag.dag_id: dag for dag in dags}
         selected = [(policy, [dag.summary for dag in dags if policy.selects(dag.summary)]) for policy in self._policies]
         for summary, policy in _allotted(selected):
-            with contextlib.suppress(ToolUnpublishable):
+            try:
                 tool = tool_from_dag(by_id[summary.dag_id], policy)
-                tools.setdefault(tool.name, tool)
+            except ToolUnpublishable:
+                continue
+            except Exception:
+                logger.exception("dag %s, as it was remembered, could not be made into a tool", summary.dag_id)
+                continue
+            tools.setdefault(tool.name, tool)
         if tools:
             self._found = Snapshot(dict(sorted(tools.items())))
             self.snapshot = await self._reviewed()

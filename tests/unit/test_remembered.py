@@ -4,11 +4,12 @@ import asyncio
 import base64
 import json
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from dagcall.airflow import AirflowApi
@@ -17,11 +18,13 @@ from dagcall.catalog import Catalog
 from dagcall.config import Settings
 from dagcall.credentials import Credentials
 from dagcall.gate import Gate
+from dagcall.model import Dag
 from dagcall.pins import Pins
 from dagcall.policy import ToolPolicy
 from dagcall.remembered import Remembered
 from dagcall.rest import AirflowRest
-from tests.fake_airflow import FakeAirflow, FakeDag, FakeParam
+from dagcall.tools import Tool, tool_from_dag
+from tests.fake_airflow import FakeAirflow, FakeDag, FakeParam, Fault
 from tests.unit.test_calls import until
 
 ALL = ToolPolicy(dags="*")
@@ -122,6 +125,42 @@ async def test_where_nothing_can_be_written_nothing_is_lost(file: Path, caplog: 
     async with started(airflow_with("one"), file) as catalog:
         await until(lambda: "not remembered" in caplog.text)
         assert list(catalog.snapshot.tools) == ["one"]
+
+
+async def test_remembered_dag_that_cannot_be_made_into_a_tool_hides_no_other(
+    file: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    airflow = airflow_with("bad", "good")
+    async with started(airflow, file) as catalog:
+        await until(file.exists)
+    monkeypatch.setattr("dagcall.catalog.tool_from_dag", failing_for("bad"))
+    airflow.add_fault(Fault(error=httpx.ConnectError, times=None))
+
+    async with started(airflow, file) as catalog:
+        await until(lambda: bool(catalog.snapshot.tools))
+        assert list(catalog.snapshot.tools) == ["good"]
+    assert "dag bad, as it was remembered, could not be made into a tool" in caplog.text
+
+
+async def test_file_that_cannot_be_restored_keeps_no_refresh_from_coming(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: object) -> Any:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr(Remembered, "load", fail)
+    monkeypatch.setattr("dagcall.loops.FIRST_PAUSE_SECONDS", 0.01)
+    async with started(airflow_with("good"), file) as catalog:
+        await until(lambda: bool(catalog.snapshot.tools))
+
+
+def failing_for(dag_id: str) -> Callable[..., Tool]:
+    def make(dag: Dag, policy: ToolPolicy, **more: Any) -> Tool:
+        if dag.dag_id == dag_id:
+            raise ZeroDivisionError
+        return tool_from_dag(dag, policy, **more)
+
+    return make
 
 
 def file_for(folder: Path, *, dags: str = "*", **airflow: object) -> Path | None:
