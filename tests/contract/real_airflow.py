@@ -176,6 +176,7 @@ def real_airflow(
     all_admins: bool = False,
     dags: Path = DAGS,
     services: Sequence[str] = (),
+    auth_manager: str | None = None,
 ) -> Iterator[RealAirflow]:
     """Run an Airflow of one version in `home`.
 
@@ -187,6 +188,7 @@ def real_airflow(
         all_admins: let everybody in without a password.
         dags: a folder of dags, whose name no other such folder has.
         services: what else is to run, e.g. `scheduler`; as `airflow` calls it.
+        auth_manager: the source of a module with a class `Manager`, in place of Airflow's simple one.
     """
     environ = dict(os.environ)  # noqa: TID251 - a child process begins with the environment of its parent
     python = _python(version, environ, tell)
@@ -195,6 +197,10 @@ def real_airflow(
     airflow = RealAirflow(version, f"http://127.0.0.1:{port}", home)
     settings = environ | _settings(home, dags, all_admins=all_admins)
     settings["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"] = f"{airflow.url}/execution/"
+    if auth_manager is not None:
+        (home / "config").mkdir()
+        (home / "config" / "own_auth_manager.py").write_text(auth_manager)
+        settings["AIRFLOW__CORE__AUTH_MANAGER"] = "own_auth_manager.Manager"
     log = home / "api-server.log"
     with contextlib.ExitStack() as running:
         apps = "all" if services else "core"
