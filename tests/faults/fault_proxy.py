@@ -5,6 +5,7 @@ that streams stay streams.
 """
 
 import asyncio
+import contextlib
 import re
 import socket
 import struct
@@ -75,6 +76,43 @@ class _Answer:
     body: AsyncIterator[bytes]
 
 
+class _Client:
+    """One connection of a client; it may be reset at any time, by either side.
+
+    Args:
+        accepted: its socket.
+    """
+
+    def __init__(self, accepted: socket.socket) -> None:
+        self.http = h11.Connection(h11.SERVER)
+        self._socket = accepted
+        self._transport: asyncio.WriteTransport | None = None
+        self._is_reset = False
+
+    @asynccontextmanager
+    async def streams(self) -> AsyncIterator[tuple[asyncio.StreamReader, asyncio.StreamWriter]]:
+        """Open the connection; close it at the end of the block."""
+        reader, writer = await asyncio.open_connection(sock=self._socket)
+        self._transport = writer.transport
+        if self._is_reset:
+            self.reset()
+        try:
+            yield reader, writer
+        except (OSError, h11.RemoteProtocolError):
+            self.reset()
+        finally:
+            writer.close()
+            await _closed(writer)
+
+    def reset(self) -> None:
+        """Have the other side see a reset; what reads or writes here sees the end."""
+        self._is_reset = True
+        with contextlib.suppress(OSError):  # the other side was first, and nothing is left to be reset
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        if self._transport is not None:
+            self._transport.abort()
+
+
 class FaultProxy:
     """Passes requests on to one server; made by `fault_proxy`.
 
@@ -86,10 +124,10 @@ class FaultProxy:
         parts = urlsplit(target)
         self._host, self._target_port = parts.hostname or "", parts.port or 80
         self._port = 0
-        self._server: asyncio.Server | None = None
-        self._connections: dict[asyncio.Task[None], asyncio.StreamWriter] = {}
+        self._listener: socket.socket | None = None
+        self._clients: dict[asyncio.Task[None], _Client] = {}
         self._faults: list[Fault] = []
-        self._in_flight = 0
+        self._in_flight: set[Passed] = set()
         self.most_in_flight = 0
         """Requests being answered at the same time."""
         self.passed: list[Passed] = []
@@ -116,92 +154,123 @@ class FaultProxy:
 
     async def accept(self) -> None:
         """Listen, on the same port as before."""
-        self._server = await asyncio.start_server(self._serve, "127.0.0.1", self._port)
-        self._port = self._server.sockets[0].getsockname()[1]
+        self._listener = socket.create_server(("127.0.0.1", self._port))
+        self._listener.settimeout(0)
+        self._port = self._listener.getsockname()[1]
+        asyncio.get_running_loop().add_reader(self._listener, self._welcome, self._listener)
 
     async def refuse(self) -> None:
-        """Reset every connection and refuse new ones, like a server that was killed."""
-        if self._server is not None:
-            self._server.close()
-            self._server = None
+        """Reset every connection and refuse new ones, like a server that was killed.
+
+        Raises:
+            Exception: what went wrong in the proxy itself.
+        """
+        if self._listener is not None:
+            asyncio.get_running_loop().remove_reader(self._listener)
+            self._listener.close()
+            self._listener = None
         self.cut()
-        await asyncio.gather(*self._connections, return_exceptions=True)
+        ended, self._clients = self._clients, {}
+        await asyncio.gather(*ended)
 
     def cut(self) -> None:
         """Reset every connection; new ones are welcome."""
-        for task, writer in self._connections.items():
-            _reset(writer)
-            task.cancel()
+        for client in self._clients.values():
+            client.reset()
 
-    async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        task = asyncio.current_task()
-        assert task
-        self._connections[task] = writer
-        connection = h11.Connection(h11.SERVER)
-        try:
-            while (request := await _request(connection, reader)) is not None:
-                if not await self._answer_unless_gone(connection, request, reader, writer):
+    def _welcome(self, listener: socket.socket) -> None:
+        """Take a connection; asyncio's own servers lose one that comes while they close."""
+        with contextlib.suppress(BlockingIOError, ConnectionAbortedError):  # it has left already
+            client = _Client(listener.accept()[0])
+            self._clients[asyncio.create_task(self._serve(client))] = client
+
+    async def _serve(self, client: _Client) -> None:
+        async with client.streams() as (reader, writer):
+            while (request := await _request(client.http, reader)) is not None:
+                if not await self._answer_unless_gone(client, request, reader, writer):
                     break
-                connection.start_next_cycle()
-        except (OSError, h11.RemoteProtocolError, asyncio.CancelledError):
-            _reset(writer)
-        finally:
-            del self._connections[task]
-            writer.close()
+                client.http.start_next_cycle()
 
     async def _answer_unless_gone(
         self,
-        connection: h11.Connection,
+        client: _Client,
         request: tuple[h11.Request, bytes],
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
     ) -> bool:
         """Answer one request, but stop when its sender leaves; say whether the connection lives on."""
-        self._in_flight += 1
-        self.most_in_flight = max(self.most_in_flight, self._in_flight)
-        answering = asyncio.ensure_future(self._answer(connection, *request, writer))
-        leaving = asyncio.ensure_future(reader.read(1))
+        head, _ = request
+        method, path = head.method.decode(), head.target.decode().partition("?")[0]
+        passed = Passed(method, path, asyncio.get_running_loop().time(), self._fault_for(method, path))
+        self.passed.append(passed)
+        self._in_flight.add(passed)
+        self.most_in_flight = max(self.most_in_flight, len(self._in_flight))
+        answering = asyncio.ensure_future(self._answer(client, request, passed, writer))
+        leaving = asyncio.ensure_future(self._left(client.http, reader, passed))
         try:
             await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
             return answering.result() if answering.done() else False
         finally:
-            self._in_flight -= 1
+            self._in_flight.discard(passed)
             for task in (answering, leaving):
                 task.cancel()
             await asyncio.gather(answering, leaving, return_exceptions=True)
 
+    async def _left(self, http: h11.Connection, reader: asyncio.StreamReader, passed: Passed) -> None:
+        """Wait until the client has left; a client that has its answer sends the next request before we are done."""
+        try:
+            while data := await reader.read(CHUNK):
+                http.receive_data(data)
+        except OSError:
+            pass
+        self._in_flight.discard(passed)
+
     async def _answer(
-        self, connection: h11.Connection, request: h11.Request, body: bytes, writer: asyncio.StreamWriter
+        self,
+        client: _Client,
+        request: tuple[h11.Request, bytes],
+        passed: Passed,
+        writer: asyncio.StreamWriter,
     ) -> bool:
-        method, path = request.method.decode(), request.target.decode().partition("?")[0]
-        fault = self._fault_for(method, path)
-        passed = Passed(method, path, asyncio.get_running_loop().time(), fault)
-        self.passed.append(passed)
+        fault = passed.fault
         loss = fault.loss if fault else None
         if loss is Loss.SILENCE:
             await asyncio.Event().wait()
         if loss is Loss.REQUEST:
-            _reset(writer)
-            return False
+            return self._reset(client, passed)
         if fault and loss is Loss.REPLACED:
-            await _send(connection, writer, _replacement(fault), passed)
-            return connection.our_state is not h11.MUST_CLOSE
-        async with _asked(self._host, self._target_port, request, body) as answer:
-            if fault:
-                whole = b"".join([part async for part in answer.body])
-                if loss is Loss.ANSWER:
-                    _reset(writer)
-                    return False
-                if loss is Loss.HALF_THE_ANSWER:
-                    await _send_half(connection, writer, answer.head, whole)
-                    return False
-                await asyncio.sleep(fault.seconds)
-                is_replaced = loss is Loss.REPLACED_AFTER_EFFECT
-                later = _replacement(fault) if is_replaced else _Answer(answer.head, _once(whole))
-                await _send(connection, writer, later, passed)
-            else:
-                await _send(connection, writer, answer, passed)
-        return connection.our_state is not h11.MUST_CLOSE
+            return await self._send(client.http, writer, _replacement(fault), passed)
+        async with _asked(self._host, self._target_port, *request) as answer:
+            if not fault:
+                return await self._send(client.http, writer, answer, passed)
+            whole = b"".join([part async for part in answer.body])
+            if loss is Loss.ANSWER:
+                return self._reset(client, passed)
+            if loss is Loss.HALF_THE_ANSWER:
+                return await _send_half(client.http, writer, answer.head, whole)
+            await asyncio.sleep(fault.seconds)
+            is_replaced = loss is Loss.REPLACED_AFTER_EFFECT
+            later = _replacement(fault) if is_replaced else _Answer(answer.head, _once(whole))
+            return await self._send(client.http, writer, later, passed)
+
+    def _reset(self, client: _Client, passed: Passed) -> bool:
+        self._in_flight.discard(passed)
+        client.reset()
+        return False
+
+    async def _send(self, http: h11.Connection, writer: asyncio.StreamWriter, answer: _Answer, passed: Passed) -> bool:
+        """Send an answer; say whether the connection lives on."""
+        passed.status = answer.head.status_code
+        headers = _end_to_end(answer.head.headers)
+        head = h11.Response(status_code=answer.head.status_code, headers=headers, reason=answer.head.reason)
+        writer.write(http.send(head) or b"")
+        async for part in answer.body:
+            writer.write(http.send(h11.Data(data=part)) or b"")
+        writer.write(http.send(h11.EndOfMessage()) or b"")
+        # In the same breath as the last byte: the client may ask again before anything else happens here.
+        self._in_flight.discard(passed)
+        await writer.drain()
+        return http.our_state is not h11.MUST_CLOSE
 
     def _fault_for(self, method: str, path: str) -> Fault | None:
         for fault in self._faults:
@@ -263,7 +332,8 @@ async def _asked(host: str, port: int, request: h11.Request, body: bytes) -> Asy
             raise ConnectionResetError("the server gave no answer")
         yield _Answer(head, _body(connection, reader))
     finally:
-        writer.close()
+        writer.transport.abort()
+        await _closed(writer)
 
 
 async def _body(connection: h11.Connection, reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
@@ -280,34 +350,24 @@ def _replacement(fault: Fault) -> _Answer:
     return _Answer(h11.Response(status_code=fault.status, headers=list(headers.items())), _once(fault.body))
 
 
-async def _send(connection: h11.Connection, writer: asyncio.StreamWriter, answer: _Answer, passed: Passed) -> None:
-    passed.status = answer.head.status_code
-    headers = _end_to_end(answer.head.headers)
-    head = h11.Response(status_code=answer.head.status_code, headers=headers, reason=answer.head.reason)
-    writer.write(connection.send(head) or b"")
-    async for part in answer.body:
-        writer.write(connection.send(h11.Data(data=part)) or b"")
-        await writer.drain()
-    writer.write(connection.send(h11.EndOfMessage()) or b"")
-    await writer.drain()
-
-
 async def _send_half(
     connection: h11.Connection, writer: asyncio.StreamWriter, head: h11.Response, whole: bytes
-) -> None:
+) -> bool:
+    """Send half of an answer, after which the connection has to end."""
     framing = {b"content-length", b"transfer-encoding"}
     headers = [(name, value) for name, value in _end_to_end(head.headers) if name not in framing]
     length = (b"content-length", str(len(whole)).encode())
     writer.write(connection.send(h11.Response(status_code=head.status_code, headers=[*headers, length])) or b"")
     writer.write(connection.send(h11.Data(data=whole[: len(whole) // 2])) or b"")
     await writer.drain()
+    return False
 
 
 def _end_to_end(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
     return [(name, value) for name, value in headers if name not in BY_HOP]
 
 
-def _reset(writer: asyncio.StreamWriter) -> None:
-    connection: socket.socket = writer.get_extra_info("socket")
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
-    writer.transport.abort()
+async def _closed(writer: asyncio.StreamWriter) -> None:
+    """Wait until a connection that is being closed has let go of its socket."""
+    with contextlib.suppress(OSError):  # it was lost before it was closed
+        await writer.wait_closed()
