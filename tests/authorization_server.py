@@ -4,15 +4,12 @@ It signs with real keys, and answers over HTTP: on a socket with `served`, or as
 """
 
 import base64
-import socket
-import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import jwt
-import uvicorn
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from jwt.algorithms import ECAlgorithm, OKPAlgorithm, RSAAlgorithm
@@ -20,6 +17,8 @@ from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
+
+from tests.on_a_socket import on_a_socket
 
 AUDIENCE = "https://dagcall.example/mcp"
 CLIENT = ("dagcall", "the client's secret")
@@ -113,14 +112,11 @@ class AuthorizationServer:
 def served(authority: AuthorizationServer | None = None) -> Iterator[AuthorizationServer]:
     """Serve an authorization server on a free port of loopback until the block ends."""
     authority = authority or AuthorizationServer()
-    listener = socket.create_server(("127.0.0.1", 0))
-    authority.issuer = f"http://127.0.0.1:{listener.getsockname()[1]}"
-    server = uvicorn.Server(uvicorn.Config(authority.app, log_level="critical", lifespan="off"))
-    thread = threading.Thread(target=server.run, args=([listener],), daemon=True)
-    thread.start()
-    try:
+
+    async def app(scope: Any, receive: Any, send: Any) -> None:
+        await answering(scope, receive, send)
+
+    with on_a_socket(app) as url:
+        authority.issuer = url
+        answering = authority.app  # it names the address
         yield authority
-    finally:
-        server.should_exit = True
-        thread.join()
-        listener.close()

@@ -41,7 +41,7 @@ async def http(airflow: ContractAirflow) -> AsyncIterator[httpx.AsyncClient]:
         transport=airflow.transport,
         headers={"Authorization": f"Bearer {airflow.token()}"},
         trust_env=False,
-        timeout=30,
+        timeout=120,
     ) as client:
         yield client
 

@@ -13,7 +13,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import sqlite3
 import subprocess
 import time
@@ -29,6 +28,7 @@ import httpx
 
 from dagcall.demo.installation import REQUIREMENTS, make_environment
 from dagcall.demo.processes import CHILD
+from tests.e2e.commands import free_port
 from tests.fake_airflow import FakeQuestion, Version
 from tests.fake_airflow.dags import as_params
 
@@ -193,7 +193,7 @@ def real_airflow(
     environ = dict(os.environ)  # noqa: TID251 - a child process begins with the environment of its parent
     python = _python(version, environ, tell)
     shutil.copy(_database(version, python, cache, environ, tell=tell, dags=dags), home / "airflow.db")
-    port = _free_port()
+    port = free_port()
     airflow = RealAirflow(version, f"http://127.0.0.1:{port}", home)
     settings = environ | _settings(home, dags, all_admins=all_admins)
     settings["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"] = f"{airflow.url}/execution/"
@@ -292,13 +292,6 @@ def _settings(home: Path, dags: Path, *, all_admins: bool) -> dict[str, str]:
         "PYTHONDONTWRITEBYTECODE": "1",
         "PYTHONWARNINGS": "ignore",
     }
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def _wait_until_it_answers(airflow: RealAirflow, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -40,7 +40,7 @@ class Output:
         deadline = time.monotonic() + seconds
         while True:
             try:
-                line = self._lines.get(timeout=max(0.0, deadline - time.monotonic()))
+                line = self._next(max(0.0, deadline - time.monotonic()))
             except queue.Empty:
                 raise AssertionError(f"not said within {seconds:.0f} s, only:\n{''.join(self.said)}") from None
             if line is None:
@@ -52,9 +52,16 @@ class Output:
 
     def rest(self) -> str:
         """Wait for the end of the stream; return everything that was printed."""
-        while (line := self._lines.get()) is not None:
+        while (line := self._next(None)) is not None:
             self.said.append(line)
         return "".join(self.said)
+
+    def _next(self, seconds: float | None) -> str | None:
+        """Return the next line; None at the end, however often that is asked."""
+        line = self._lines.get(timeout=seconds)
+        if line is None:
+            self._lines.put(None)
+        return line
 
     def _read(self) -> None:
         for line in self._stream:

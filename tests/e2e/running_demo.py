@@ -15,12 +15,12 @@ import httpx
 
 from dagcall.demo.process_table import ProcessRow, family, process_table, still_running
 from dagcall.demo.processes import CHILD
-from tests.e2e.commands import DAGCALL, clean_environ, free_port
+from tests.e2e.commands import DAGCALL, clean_environ, free_ports
 from tests.e2e.output import Output
 
 START_SECONDS = 900.0
 """The very first start installs Airflow; 30 to 60 s afterwards."""
-STOP_SECONDS = 60.0
+STOP_SECONDS = 120.0
 LAST_LINE = "Ctrl-C stops everything"
 
 
@@ -82,7 +82,7 @@ def running_demo(base: Path, own_dags: Mapping[str, str], tell: Callable[[str], 
     for name, text in own_dags.items():
         (folder / "dags" / name).write_text(text)
     environ = clean_environ(XDG_DATA_HOME=str(base))
-    port, airflow_port = free_port(), free_port()
+    port, airflow_port = free_ports(2)
     words = ["demo", "--port", str(port), "--airflow-port", str(airflow_port), "--dir", str(folder)]
     began = time.monotonic()
     tell("starting `dagcall demo`: a real Airflow, which is installed if it is not there yet")

@@ -4,7 +4,7 @@ import json
 import signal
 import subprocess
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,8 +15,8 @@ from tests.e2e.output import Output
 from tests.fake_airflow import FakeAirflow
 
 MODERN, LEGACY = "2026-07-28", "2025-11-25"
-START_SECONDS = 60.0
-STOP_SECONDS = 30.0
+START_SECONDS = 120.0
+STOP_SECONDS = 60.0
 CLIENT = {"name": "by hand", "version": "1"}
 
 Message = dict[str, Any]
@@ -106,8 +106,20 @@ class HttpServer(Server):
 
 @contextmanager
 def http_server(environ: Mapping[str, str]) -> Iterator[HttpServer]:
-    """Run `dagcall serve` on a free port until the block ends."""
-    port = free_port()
+    """Run `dagcall serve` on a free port until the block ends; on another one if somebody was quicker to take it."""
+    with ExitStack() as running:
+        while True:
+            server = running.enter_context(_http_server(environ, free_port()))
+            line = server.errors.until(
+                lambda line: line.startswith(("dagcall serves ", "port ")), seconds=START_SECONDS
+            )
+            if line.startswith("dagcall serves "):
+                break
+        yield server
+
+
+@contextmanager
+def _http_server(environ: Mapping[str, str], port: int) -> Iterator[HttpServer]:
     with (
         subprocess.Popen(  # noqa: S603 - our own command
             [*DAGCALL, "serve", "--port", str(port)],
@@ -120,7 +132,6 @@ def http_server(environ: Mapping[str, str]) -> Iterator[HttpServer]:
         Output(process.stderr) as errors,
     ):
         try:
-            errors.until(lambda line: line.startswith("dagcall serves "), seconds=START_SECONDS)
             yield HttpServer(process, errors, f"http://127.0.0.1:{port}/mcp")
         finally:
             process.kill()

@@ -1,18 +1,15 @@
 """The fake behind a real socket, for tests that start a process."""
 
 import asyncio
-import concurrent.futures
-import socket
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 import httpx
-import uvicorn
 
 from tests.fake_airflow.server import FakeAirflow
+from tests.on_a_socket import on_a_socket
 
 
 class WallClock:
@@ -25,54 +22,12 @@ class WallClock:
         await asyncio.sleep(seconds)
 
 
-class PromptServer(uvicorn.Server):
-    """uvicorn, told when to end; by itself it looks ten times a second, and again for whoever is still connected."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.ending = concurrent.futures.Future[None]()
-
-    async def main_loop(self) -> None:
-        await self.on_tick(0)
-        await asyncio.wrap_future(self.ending)
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:  # noqa: ARG002 - uvicorn's signature
-        for server in self.servers:
-            server.close()
-        for connection in list(self.server_state.connections):
-            connection.shutdown()
-        answering = tuple(self.server_state.tasks)
-        for task in answering:
-            task.cancel()
-        await asyncio.gather(*answering, return_exceptions=True)
-
-
 @contextmanager
 def served(airflow: FakeAirflow, port: int = 0, **tls: Any) -> Iterator[str]:
-    """Serve on a port of loopback, any free one with 0, in a thread, and give the address.
-
-    `tls` is what uvicorn takes: `ssl_certfile` and its kin.
-    """
+    """Serve on a port of loopback, as `on_a_socket` does."""
     airflow.steady_streams = True
-    config = uvicorn.Config(
-        as_asgi(airflow),
-        host="127.0.0.1",
-        port=port,
-        log_level="critical",
-        lifespan="off",
-        **tls,
-    )
-    server = PromptServer(config)
-    sockets = [config.bind_socket()]
-    sockets[0].setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # asyncio does so only for sockets of its own
-    thread = threading.Thread(target=server.run, args=(sockets,), daemon=True)
-    thread.start()
-    try:
-        yield f"{'https' if tls else 'http'}://127.0.0.1:{sockets[0].getsockname()[1]}"
-    finally:
-        server.ending.set_result(None)
-        thread.join()
-        sockets[0].close()
+    with on_a_socket(as_asgi(airflow), port, **tls) as url:
+        yield url
 
 
 def as_asgi(airflow: FakeAirflow) -> Any:

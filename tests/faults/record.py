@@ -13,7 +13,7 @@ from tests.e2e.clients import text_of
 Json = dict[str, Any]
 T = TypeVar("T")
 TASK = "total"
-UNTIL_SECONDS = 60.0
+UNTIL_SECONDS = 180.0
 
 
 async def until(look: Callable[[], Awaitable[T | None]]) -> T:
