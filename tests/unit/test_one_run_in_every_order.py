@@ -62,6 +62,7 @@ async def test_an_identical_call_is_not_sent_before_the_first_run_is_known_to_ex
     assert result["dag_run_id"].endswith("_0")
 
 
+@pytest.mark.virtual_time
 async def test_a_hundred_identical_calls_that_come_together_are_a_hundred_runs(served: Served) -> None:
     airflow = an_airflow(max_active_runs=200)
     airflow.latency_seconds = 0.001
