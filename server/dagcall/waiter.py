@@ -322,16 +322,11 @@ class Waiter:
             return False
         complaint = ""
         try:
-            self._has_found_one = await self._ask_which_ended()
-            await self._sweep()
-            self._stream_the_last()
+            complaint = await self._ask_about_all()
         except AirflowLogInRefused as error:
             logger.warning("%s", error)
             for watch in list(self._polled.watches.values()):
                 self._fail(watch, self._let_in_no_more())
-        except AirflowRefused as error:  # of the question: what is refused of one run ends no other wait
-            complaint = str(error)
-            await self._ask_each(list(self._polled.watches.values()))
         except AirflowUnreachable as error:
             logger.debug("waiting for Airflow: %s", error)
         except AirflowError as error:
@@ -340,6 +335,19 @@ class Waiter:
             logger.warning("%s", complaint)
         self._complaint = complaint
         return bool(self._polled.watches)
+
+    async def _ask_about_all(self) -> str:
+        """Ask the shared question, or where Airflow refuses that, about each run; return why it refused, if it did."""
+        try:
+            self._has_found_one = await self._ask_which_ended()
+            await self._sweep()
+            self._stream_the_last()
+        except AirflowLogInRefused:
+            raise
+        except AirflowRefused as error:
+            await self._ask_each(list(self._polled.watches.values()))
+            return str(error)
+        return ""
 
     def _let_in_no_more(self) -> AirflowLogInRefused:
         """Return what everybody who waits may read: the error itself may name the run of somebody else."""

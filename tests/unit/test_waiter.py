@@ -283,11 +283,15 @@ async def test_command_that_fails_once_ends_no_wait(served: Served, monkeypatch:
         await all_end(airflow, mine)
 
 
-async def test_account_that_is_let_in_no_more_ends_all_waits_and_names_no_run_of_others(served: Served) -> None:
+@pytest.mark.parametrize("status", [401, 403])
+async def test_account_that_is_let_in_no_more_ends_all_waits_and_names_no_run_of_others(
+    served: Served, status: int, caplog: pytest.LogCaptureFixture
+) -> None:
     airflow = crowded()
     async with served(airflow, wait_seconds=600) as dagcall:
         calls = await waiting_for(dagcall, "mine", 9)
-        airflow.add_fault(Fault(route="list_runs", status=401, body={"detail": "Token Expired"}, times=None))
+        airflow.add_fault(Fault(route="list_runs", status=status, body={"detail": "Not now"}, times=None))
+        airflow.add_fault(Fault(route="run", status=401, body={"detail": "Token Expired"}, times=None))
         airflow.add_fault(Fault(route="log_in", status=401, body={"detail": "Invalid credentials"}, times=None))
         texts = [text_of(await call) for call in calls[STREAMS:]]
         for run in airflow.runs:
@@ -297,6 +301,7 @@ async def test_account_that_is_let_in_no_more_ends_all_waits_and_names_no_run_of
         for run in airflow.runs:
             airflow.finish(run)
         await asyncio.gather(*calls)
+    assert "Traceback" not in caplog.text
 
 
 @pytest.mark.parametrize("answer", [{"status": 500}, {"status": 200, "body": "<html>"}])
