@@ -69,8 +69,8 @@ class AirflowClock:
 
     def timestamp(self) -> float:
         """Return the time in seconds since 1970."""
-        return self.now().timestamp()
+        return self._own().timestamp() if self._offset is None else self._offset + self._monotonic()
 
     def seconds_since(self, moment: datetime) -> float:
         """Return how long ago something was, by Airflow's clock; 0 where that is not known, or is still to come."""
-        return 0.0 if self._offset is None else max((self.now() - moment).total_seconds(), 0.0)
+        return 0.0 if self._offset is None else max(self.timestamp() - moment.timestamp(), 0.0)

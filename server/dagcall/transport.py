@@ -274,8 +274,8 @@ class Transport:
             return await self._http.handle_async_request(request)
         sent_at = asyncio.get_running_loop().time()
         response = await self._http.handle_async_request(request)
-        if response.is_success and "date" in response.headers:
-            self._clock.hear(response.headers["date"], sent_at=sent_at)
+        if response.is_success and (date := response.headers.get("date")):
+            self._clock.hear(date, sent_at=sent_at)
         return response
 
     async def _content(self, response: httpx.Response) -> bytes:

@@ -46,6 +46,7 @@ class Clocks:
 def test_before_any_answer_it_is_dagcalls_own() -> None:
     clocks = Clocks()
     assert clocks.clock.now() == START + timedelta(hours=1)
+    assert clocks.clock.timestamp() == (START + timedelta(hours=1)).timestamp()
     assert clocks.clock.seconds_since(START) == 0
 
 
