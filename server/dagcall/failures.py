@@ -43,6 +43,10 @@ LASTING = frozenset(
     }
 )
 """Names of exceptions that speak of the input or of the code, which the next call will meet again."""
+TASK_ENDED = frozenset({"Task failed with exception", "Top level error", "Ctrl-c hit"})
+"""How Airflow's own account of a task introduces the exception that ended it (3.1 to 3.3)."""
+TASK_EXITED = "Task exited"
+"""How it introduces a `sys.exit`, with any code."""
 NOT_TRIED_AGAIN = frozenset({"AirflowFailException", "AirflowSensorTimeout"})
 _LIBRARY = re.compile(r"/(?:site|dist)-packages/|/lib/python3|^<|^$")
 
@@ -170,16 +174,46 @@ def _reason(instance: TaskInstance, log: TaskLog, run: Run, masker: Masker) -> R
         return Reason("its state was set to failed from outside while it ran", Outlook.STOPPED)
     if missing := log.missing or ("" if written_events(log.events) else "its log is empty"):
         return Reason(f"why is not known here, for {missing}")
-    for event in reversed(log.events):
-        if event.exceptions and event.logger in {None, "task"}:  # another logger's was caught
-            return _exception_reason(event.exceptions, masker)
-        if event.signal is not None:
-            hint = ", most likely because memory ran out" if event.signal == "SIGKILL" else ""
-            return Reason(f"{event.signal} ended its process{hint}", Outlook.PASSING)
-        if event.exit_code:
-            return Reason(f"its process ended with exit code {event.exit_code}")
+    events = [event for event in log.events if event.logger in {None, "task"}]  # what another logged, it caught
+    for tells_why in (_has_ended_the_task, _has_ended_the_process, _reports_an_exception, _reports_an_exit):
+        for event in reversed(events):
+            if tells_why(event):
+                return _event_reason(event, events, masker)
     lost = "it was set to failed by hand, or lost together with its machine"
     return Reason(f"its log names no exception; {lost}", Outlook.PASSING)
+
+
+def _has_ended_the_task(event: LogEvent) -> bool:
+    """Say whether the event reports the exception that ended the task. Callbacks may raise others afterwards."""
+    return bool(event.exceptions) and event.event in TASK_ENDED
+
+
+def _has_ended_the_process(event: LogEvent) -> bool:
+    """Say whether the event names a signal, or what the task gave to `sys.exit`."""
+    return event.signal is not None or (event.exit_code is not None and event.event == TASK_EXITED)
+
+
+def _reports_an_exception(event: LogEvent) -> bool:
+    return bool(event.exceptions)
+
+
+def _reports_an_exit(event: LogEvent) -> bool:
+    return isinstance(event.exit_code, int) and event.exit_code != 0
+
+
+def _event_reason(event: LogEvent, events: Sequence[LogEvent], masker: Masker) -> Reason:
+    if event.exceptions:
+        return _exception_reason(event.exceptions, masker)
+    if event.signal is not None:
+        hint = ", most likely because memory ran out" if event.signal == "SIGKILL" else ""
+        return Reason(f"{event.signal} ended its process{hint}", Outlook.PASSING)
+    if isinstance(event.exit_code, str):
+        return Reason(f"it called sys.exit: {masker.masked(plain(event.exit_code)).strip()}")
+    if event.exit_code == 0:
+        return Reason("it called sys.exit(0), which Airflow counts as a failure", Outlook.LASTING)
+    reason = f"its process ended with exit code {event.exit_code}"
+    errors = [other.event for other in events if other.level == "error" and other is not event]
+    return Reason(f"{masker.masked(plain(errors[-1])).strip()}; {reason}" if errors else reason)
 
 
 def _was_stopped(instance: TaskInstance, log: TaskLog, run: Run) -> bool:

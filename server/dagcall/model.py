@@ -239,23 +239,27 @@ class LogEvent:
     """From the one raised to what it began with, where the line reports an exception."""
     signal: str | None = None
     """Which signal ended the task's process, e.g. `SIGKILL`."""
-    exit_code: int | None = None
-    """What the task's process ended with, where it did so by itself."""
+    exit_code: int | str | None = None
+    """What the task's process ended with by itself: a number, or the text that `sys.exit` was given."""
 
     @classmethod
     def from_json(cls, data: Mapping[str, Json] | str) -> Self:
         """Read one element of `content` of `GET …/logs/{try_number}`: an object, or a bare line."""
         if isinstance(data, str):
             return cls(None, data)
-        code = data.get("exit_code")
         return cls(
             level=data.get("level"),
             event=str(data.get("event", "")),
             logger=data.get("logger"),
             exceptions=_exceptions(data.get("error_detail")),
             signal=data.get("signal_name"),
-            exit_code=code if isinstance(code, int) else None,
+            exit_code=_exit_code(data["exit_code"]) if "exit_code" in data else None,
         )
+
+
+def _exit_code(code: Json) -> int | str:
+    """Read what `sys.exit` was given; like Python, take nothing for 0, and everything but a number for a message."""
+    return int(code or 0) if code is None or isinstance(code, int) else str(code)
 
 
 def _exceptions(detail: Json) -> tuple[LoggedException, ...]:

@@ -20,7 +20,7 @@ FAILURES: dict[str, list[str]] = {
     "fails_in_the_middle": [
         "Task look_up failed on try 1 of 1: ValueError: no region named north (api_key=***)",
         "  It began with KeyError: 'north'",
-        "  Raised in dags/failures.py, line 37, in look_up",
+        "  Raised in dags/failures.py, line 38, in look_up",
         "  The end of its log:",
         "    WARNING the answer was Bearer ***",
         PREPARED,
@@ -35,6 +35,25 @@ FAILURES: dict[str, list[str]] = {
     "fails_by_exit": [
         "Task give_up failed on try 1 of 1: its process ended with exit code 7",
         "Calling again starts a new run.",
+    ],
+    "fails_by_other_exits": [
+        "Task leave_early failed on try 1 of 1: it called sys.exit(0), which Airflow counts as a failure",
+        "Task leave_silently failed on try 1 of 1: it called sys.exit(0), which Airflow counts as a failure",
+        "Task leave_with_words failed on try 1 of 1: it called sys.exit: no region, password=***",
+        "Task drop_out failed on try 1 of 1: its process ended with exit code 9",
+        "Task interrupt failed on try 1 of 1: KeyboardInterrupt",
+        AGAIN_FAILS,
+    ],
+    "fails_before_it_begins": [
+        (
+            "Task measure failed on try 1 of 1: ParamValidationError: Invalid input for param region: "
+            "No value passed and Param has no default value"
+        ),
+        AGAIN_FAILS,
+    ],
+    "fails_with_its_callback": [
+        "Task divide failed on try 1 of 1: ZeroDivisionError: division by zero",
+        AGAIN_FAILS,
     ],
     "fails_mapped": [
         (

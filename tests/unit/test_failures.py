@@ -124,6 +124,29 @@ def test_a_failure_is_told_the_most_important_first() -> None:
         ),
         (log(LogEvent("error", "x", "task", signal="SIGABRT")), "SIGABRT ended its process", PASSING),
         (log(LogEvent("error", "Task exited", "task", exit_code=7)), "its process ended with exit code 7", UNKNOWN),
+        (
+            log(LogEvent("error", "Task exited", "task", exit_code=0)),
+            "it called sys.exit(0), which Airflow counts as a failure",
+            LASTING,
+        ),
+        (
+            log(LogEvent("error", "Task exited", "task", exit_code="no region, password=abc")),
+            "it called sys.exit: no region, password=***",
+            UNKNOWN,
+        ),
+        (
+            log(
+                LogEvent("error", "Dag not found during start up", "task"),
+                LogEvent("warning", "Process exited abnormally", "task", exit_code=1),
+            ),
+            "Dag not found during start up; its process ended with exit code 1",
+            UNKNOWN,
+        ),
+        (
+            log(LogEvent("error", "deploying", exit_code="a text of somebody's own")),
+            "its log names no exception; it was set to failed by hand, or lost together with its machine",
+            PASSING,
+        ),
         (log(LogEvent("error", STOPPED_FROM_OUTSIDE, "task")), "its state was set to failed from outside", STOPPED),
         (
             log(LogEvent("info", "Worker startup parse complete", "task")),
@@ -171,6 +194,59 @@ def test_an_exception_that_the_task_caught_is_no_reason() -> None:
         "Task t failed on try 1 of 1: SIGKILL ended its process, most likely because memory ran out",
         "  The end of its log:",
         "    ERROR asking again (ReadTimeout: 5 s)",
+        PASSING,
+    ]
+
+
+KEY_ERROR = (LoggedException("KeyError", "'north'"),)
+LATER_ERROR = (LoggedException("RuntimeError", "the callback failed"),)
+
+
+@pytest.mark.parametrize(
+    "events",
+    [
+        pytest.param(
+            [
+                LogEvent("error", "Top level error", "task", KEY_ERROR),
+                LogEvent("warning", "Process exited abnormally", "task", exit_code=1),
+            ],
+            id="exit code",
+        ),
+        pytest.param(
+            [
+                LogEvent("error", "Failed to set rendered fields", "task", KEY_ERROR),
+                LogEvent("warning", "Process exited abnormally", "task", exit_code=1),
+            ],
+            id="another error of Airflow's own, and an exit code",
+        ),
+        pytest.param(
+            [
+                LogEvent("error", "Task failed with exception", "task", KEY_ERROR),
+                LogEvent("error", "Failed to run task callback", "task", LATER_ERROR),
+            ],
+            id="a callback that failed, too",
+        ),
+        pytest.param(
+            [
+                LogEvent("error", "Task failed with exception", "task", KEY_ERROR),
+                LogEvent("critical", "Process terminated by signal.", "task", signal="SIGKILL"),
+            ],
+            id="a process that was killed afterwards",
+        ),
+    ],
+)
+def test_the_exception_that_ended_a_task_outranks_what_came_of_it(events: list[LogEvent]) -> None:
+    assert told(instance("t"), logs=log(*events), log_lines=0)[1:] == [
+        "Task t failed on try 1 of 1: KeyError: 'north'",
+        LASTING,
+    ]
+
+
+def test_a_signal_outranks_an_exception_that_ended_nothing() -> None:
+    listener = LogEvent("error", "error calling listener", "task", LATER_ERROR)
+    killed = LogEvent("critical", "Process terminated by signal.", "task", signal="SIGKILL")
+    assert told(instance("t"), logs=log(killed, listener), log_lines=0)[1:] == [
+        "Task t failed on try 1 of 1: SIGKILL ended its process, most likely because memory ran out",
         PASSING,
     ]
 

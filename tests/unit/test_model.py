@@ -26,7 +26,17 @@ def test_a_log_line_may_be_bare_text_or_an_event() -> None:
     assert LogEvent.from_json("plain") == LogEvent(None, "plain")
     event = {"level": "error", "event": "ended", "logger": "task", "signal_name": "SIGKILL", "exit_code": 7}
     assert LogEvent.from_json(event) == LogEvent("error", "ended", "task", signal="SIGKILL", exit_code=7)
-    assert LogEvent.from_json({"event": "exit", "exit_code": "a text of somebody's own"}).exit_code is None
+
+
+@pytest.mark.parametrize(
+    ("given", "read"), [(7, 7), (0, 0), (None, 0), (True, 1), ("no region", "no region"), ([1], "[1]")]
+)
+def test_an_exit_code_is_what_sys_exit_makes_of_it(given: object, read: int | str) -> None:
+    assert LogEvent.from_json({"event": "Task exited", "exit_code": given}).exit_code == read
+
+
+def test_an_event_without_an_exit_code_has_none() -> None:
+    assert LogEvent.from_json({"event": "Task exited"}).exit_code is None
 
 
 def test_exceptions_come_with_their_notes_steps_and_members() -> None:

@@ -6,10 +6,11 @@
 import logging
 import os
 import signal
+import sys
 import time
 from datetime import timedelta
 
-from airflow.sdk import dag, get_current_context, task
+from airflow.sdk import Param, dag, get_current_context, task
 from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
 
 DAG = {"tags": ["mcp"], "max_active_runs": 16}
@@ -152,9 +153,62 @@ def fails_by_exit() -> None:
     give_up()
 
 
+@task(trigger_rule="all_done")
+def leave(code: str | int | None) -> None:
+    sys.exit(code)
+
+
+@task(trigger_rule="all_done")
+def drop_out() -> None:
+    os._exit(9)
+
+
+@task(trigger_rule="all_done")
+def interrupt() -> None:
+    raise KeyboardInterrupt
+
+
+@dag(description="Exits in five more ways, one after the other.", schedule=None, **DAG)
+def fails_by_other_exits() -> None:
+    (
+        leave.override(task_id="leave_early")(0)
+        >> leave.override(task_id="leave_silently")(None)
+        >> leave.override(task_id="leave_with_words")("no region, password=correct-horse-battery")
+        >> drop_out()
+        >> interrupt()
+    )
+
+
+@task(params={"region": Param(type="string")})
+def measure() -> None:
+    """Never begins: the param of its own has no value."""
+
+
+@dag(description="Fails before its task begins.", schedule=None, **DAG)
+def fails_before_it_begins() -> None:
+    measure()
+
+
+def complain(_: object) -> None:
+    raise RuntimeError("the callback failed, too")
+
+
+@task(on_failure_callback=complain)
+def divide() -> float:
+    return 1 / 0
+
+
+@dag(description="Fails, and so does its callback.", schedule=None, **DAG)
+def fails_with_its_callback() -> None:
+    divide()
+
+
 fails_in_the_middle()
 fails_in_a_group()
 fails_by_exit()
+fails_by_other_exits()
+fails_before_it_begins()
+fails_with_its_callback()
 fails_mapped()
 fails_slow_task()
 fails_slow_run()
