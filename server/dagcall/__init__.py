@@ -12,6 +12,7 @@ The map, from what knows nothing to what knows everything. A module imports only
     arguments     what arguments may be, before any schema is asked
     dialect       JSON Schema as every MCP client takes it
     schemas       params -> input schema; arguments -> conf, or one sentence per bad argument
+    task_dates    why a run has no instance of a task
     results       stored XComs -> plain JSON
     sights        task instances -> how far a run is
     masking       texts without the secrets that somebody put into them

@@ -150,11 +150,11 @@ class AirflowApi:
         """
         return await self._rest.get(f"{dag_path(dag_id)}/details", purpose=Purpose.DISCOVERY, read=Dag.from_json)
 
-    async def fetch_tasks(self, dag_id: str) -> tuple[Task, ...]:
+    async def fetch_tasks(self, dag_id: str, *, purpose: Purpose = Purpose.RESULT) -> tuple[Task, ...]:
         """Return the tasks of the dag's newest version."""
         return await self._rest.get(
             f"{dag_path(dag_id)}/tasks",
-            purpose=Purpose.RESULT,
+            purpose=purpose,
             read=lambda data: tuple(Task.from_json(task) for task in data["tasks"]),
         )
 

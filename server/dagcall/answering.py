@@ -14,7 +14,7 @@ from dagcall.airflow import AirflowApi
 from dagcall.answers import Answer
 from dagcall.deadlines import Deadlines
 from dagcall.dossiers import Dossiers
-from dagcall.errors import AirflowError, AirflowUnreachable, RunFailed, RunOutOfSight
+from dagcall.errors import AirflowError, AirflowNotFound, AirflowUnreachable, RunDeleted, RunFailed, RunOutOfSight
 from dagcall.insight import QUEUED_SECONDS, Finding, Insight, View
 from dagcall.ledger import Entry
 from dagcall.model import Run, RunState
@@ -28,6 +28,8 @@ PATIENCE_SECONDS = (0.5, 5.0)
 
 LEAST_READ_SECONDS = 5.0
 """How long reading an outcome may take, however little time the caller has left."""
+WITHOUT_LOGS_SECONDS = 1.0
+"""How long before that time is over a failure is told without the logs that have not come."""
 
 T = TypeVar("T")
 OnStage = Callable[[str], None]
@@ -84,32 +86,50 @@ class Answering:
                 view = await self._view(tool, run, listener)
             ending = await self._wait(tool, run, view, listener)
             state = ending.state if ending.state.is_final else view.state
-            async with self._in_time(listener):
-                return await self._told(tool, run, state, listener, view=view, ending=ending)
+            async with self._in_time(listener) as until:
+                return await self._told(tool, run, state, listener, view=view, ending=ending, until=until)
         except AirflowError as error:
+            if isinstance(error, AirflowNotFound) and await self._is_deleted(run):
+                raise RunDeleted(
+                    f"Run {run.run_id} of dag {run.dag_id} {in_words(state)}, and was deleted in Airflow before "
+                    "dagcall had read what came of it; what it had done may stand. Calling again starts a new run."
+                ) from error
             raise RunOutOfSight(
                 f"Run {run.run_id} of dag {run.dag_id} was started and {in_words(state)}, but {error}. "
                 f"{WAIT_TOOL_NAME} with tool {tool.name!r} and this run id returns what comes of it; it starts "
                 f"nothing. For people: {self._api.run_url(run.dag_id, run.run_id)}"
             ) from error
 
+    async def _is_deleted(self, run: Run) -> bool:
+        try:
+            await self._api.fetch_run(run.dag_id, run.run_id)
+        except AirflowNotFound:
+            return True
+        except AirflowError:
+            return False
+        return False
+
     @asynccontextmanager
-    async def _in_time(self, listener: Listener) -> AsyncIterator[None]:
+    async def _in_time(self, listener: Listener) -> AsyncIterator[float]:
         """Ask Airflow only for as long as the caller waits, or a few seconds where that time is over.
+
+        Yields:
+            When the time is over, by the loop's clock.
 
         Raises:
             AirflowUnreachable: it took longer.
         """
+        until = max(listener.deadline, self._now() + LEAST_READ_SECONDS)
         try:
-            async with self._deadlines.until(max(listener.deadline, self._now() + LEAST_READ_SECONDS)):
-                yield
+            async with self._deadlines.until(until):
+                yield until
         except TimeoutError as error:
             raise AirflowUnreachable(
                 "Airflow did not answer in the time for this call", is_effect_possible=False
             ) from error
 
     async def _told(
-        self, tool: Tool, run: Run, state: RunState, listener: Listener, *, view: View, ending: Ending
+        self, tool: Tool, run: Run, state: RunState, listener: Listener, *, view: View, ending: Ending, until: float
     ) -> Answer:
         """Return what a caller is told when the wait is over."""
         url = self._api.run_url(run.dag_id, run.run_id)
@@ -124,8 +144,16 @@ class Answering:
             results = await self._patiently(
                 listener.deadline, lambda: self._outcomes.results(tool, run, ending.results, is_over=state.is_final)
             )
-        if results is None or results.failed:  # failed: the run went well without them, the call did not
-            dossier = partial(self._dossiers.failure, run, url, is_over=state.is_final, log_lines=tool.policy.log_lines)
+        if results is None or not results.are_complete:  # the run went well without them, the call did not
+            dossier = partial(
+                self._dossiers.failure,
+                run,
+                url,
+                logs_until=until - WITHOUT_LOGS_SECONDS,
+                is_over=state.is_final,
+                log_lines=tool.policy.log_lines,
+                results=results,
+            )
             told = await self._patiently(listener.deadline, dossier)
             raise RunFailed(told, is_over=state.is_final)
         return Answer(state, run.run_id, url, results.values, skipped=results.skipped)
@@ -137,7 +165,7 @@ class Answering:
             (run.dag_id, run.run_id),
             asyncio.get_running_loop().create_future(),
             vital_task_ids=lambda: self._outcomes.vital_task_ids(tool),
-            awaited_task_ids=await self._outcomes.result_task_ids(tool) if is_for_results else None,
+            awaited_task_ids=await self._outcomes.early_task_ids(tool) or None if is_for_results else None,
             wants_progress=listener.on_view is not None,
             stops_for_questions=listener.stops_for_questions,
             state=run.state,

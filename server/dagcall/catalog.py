@@ -26,12 +26,14 @@ from dagcall.errors import (
     ToolUnpublishable,
     UnknownTool,
 )
+from dagcall.gate import Purpose
 from dagcall.loops import Loop
-from dagcall.model import Dag, DagSummary
+from dagcall.model import Dag, DagSummary, Task
 from dagcall.pins import Pins
 from dagcall.policy import ToolPolicy
 from dagcall.remembered import Remembered
 from dagcall.rights import EVERYBODY, is_meant
+from dagcall.task_dates import reason_for_no_result
 from dagcall.tools import Tool, own_tools, tool_from_dag, wire_json
 from dagcall.wording import did_you_mean
 
@@ -107,6 +109,8 @@ class Catalog:
         self._found = Snapshot()
         """What the last refresh found, whether reviewed or not."""
         self.refresher = Loop("the refresh of the tools")
+        self._tasks: dict[str, tuple[int | None, tuple[Task, ...]]] = {}
+        """Dag id -> the version of the dag, and its tasks then."""
         self._first = asyncio.Event()
         self._wanted = asyncio.Event()
 
@@ -332,14 +336,7 @@ class Catalog:
             return Withheld(dag.dag_id, reason)
         known = self._last_known(dag.dag_id, policy)
         try:
-            read = await self._api.fetch_dag(dag.dag_id)
-            # A tool is made anew only when its dag has changed: compiling its schemas takes milliseconds.
-            is_known = known is not None and not known.left_out and _is_same(known.dag, read)
-            tool = known if known and is_known else tool_from_dag(read, policy)
-            if problem := await self._unknown_result_task(tool):
-                if policy.results is not None:
-                    return Withheld(dag.dag_id, problem)
-                tool = tool_from_dag(read, policy, refusal=problem)
+            return await self._made(await self._api.fetch_dag(dag.dag_id), policy, known)
         except ToolUnpublishable as error:
             return Withheld(dag.dag_id, str(error))
         except AirflowNotFound:
@@ -353,17 +350,44 @@ class Catalog:
         except Exception:
             logger.exception("dag %s could not be made into a tool", dag.dag_id)
             return Withheld(dag.dag_id, "dagcall could not make a tool of it; its log says more")
-        return tool
 
-    async def _unknown_result_task(self, tool: Tool) -> str | None:
-        """Return what is wrong with the result tasks that were named; a dag's tasks change without the dag."""
-        if not tool.policy.results:
+    async def _made(self, dag: Dag, policy: ToolPolicy, known: Tool | None) -> Tool | Withheld:
+        """Return the tool of a dag; as it was known, where the dag is the same."""
+        # A tool is made anew only when its dag has changed: compiling its schemas takes milliseconds.
+        is_known = known is not None and not known.left_out and _is_same(known.dag, dag)
+        tool = known if known and is_known else tool_from_dag(dag, policy)
+        tasks = await self._tasks_of(tool)
+        if problem := _unknown_result_task(tool, tasks):
+            if policy.results is not None:
+                return Withheld(dag.dag_id, problem)
+            tool = tool_from_dag(dag, policy, refusal=problem)
+        reason = self._reason_for_no_result(tool, tasks)
+        return Withheld(dag.dag_id, reason) if reason else tool
+
+    async def _tasks_of(self, tool: Tool) -> tuple[Task, ...] | None:
+        """Return the tasks of a dag; None where Airflow does not show them and nothing has to be known of them."""
+        version, tasks = self._tasks.get(tool.dag_id, (None, None))
+        if tool.policy.results is None and version is not None and version == tool.dag.version:
+            return tasks
+        try:
+            tasks = await self._api.fetch_tasks(tool.dag_id, purpose=Purpose.DISCOVERY)
+        except AirflowError as error:
+            if tool.policy.results is not None:
+                raise
+            logger.debug("the tasks of dag %s could not be read: %s", tool.dag_id, error)
             return None
-        known = sorted(task.task_id for task in await self._api.fetch_tasks(tool.dag_id))
-        for task_id in tool.policy.results:
-            if task_id not in known:
-                return f"results names task {task_id!r}, which the dag does not have{did_you_mean(task_id, known)}"
-        return None
+        self._tasks[tool.dag_id] = (tool.dag.version, tasks)
+        return tasks
+
+    def _reason_for_no_result(self, tool: Tool, tasks: tuple[Task, ...] | None) -> str | None:
+        """Return why runs that are triggered now would have nothing to show; None where that is not known, too."""
+        if tasks is None:
+            return None
+        logical_date = self._api.rest.clock.now() if tool.policy.logical_date == "now" else None
+        reason = reason_for_no_result(tasks, tool.policy.results or (), logical_date)
+        if reason:  # a dag without runs may be mended without getting a new version
+            self._tasks.pop(tool.dag_id, None)
+        return reason
 
     def _last_known(self, dag_id: str, policy: ToolPolicy) -> Tool | None:
         """Return the tool of the last refresh. It stays where its dag cannot be read: a hiccup changes nothing."""
@@ -375,6 +399,15 @@ class Catalog:
                 logger.warning("not published: %s: %s", item.what, item.reason)
         if before.tools.keys() != now.tools.keys():
             logger.info("published: %s", ", ".join(now.tools) or "nothing")
+
+
+def _unknown_result_task(tool: Tool, tasks: tuple[Task, ...] | None) -> str | None:
+    """Return what is wrong with the result tasks that were named; a dag's tasks change without the dag."""
+    known = sorted(task.task_id for task in tasks or ())
+    for task_id in tool.policy.results or ():
+        if task_id not in known:
+            return f"results names task {task_id!r}, which the dag does not have{did_you_mean(task_id, known)}"
+    return None
 
 
 def _is_same(one: Dag, other: Dag) -> bool:

@@ -57,6 +57,10 @@ class Outlook(Enum):
     UNKNOWN = "Calling again starts a new run."
     PASSING = "Calling again starts a new run, and may help: this kind of failure can pass."
     LASTING = "Calling again with the same arguments starts a new run, which will probably fail in the same way."
+    MISDATED = (
+        'Calling again comes to the same until somebody changes the dates in the dag, or sets logical_date = "none" '
+        "for this tool in dagcall's settings: Airflow then ignores the dates."
+    )
     STOPPED = "It was probably ended on purpose: find out why before calling again."
 
 
@@ -91,6 +95,15 @@ class Group:
     log: TaskLog = TaskLog()
 
 
+@dataclass(frozen=True, slots=True)
+class Omission:
+    """Why a run has no instance of a task."""
+
+    text: str
+    """As a clause."""
+    is_for_dates: bool = False
+
+
 Logs = Mapping[tuple[str, int], TaskLog]
 """(task id, map index) -> log."""
 
@@ -114,6 +127,7 @@ def failure_text(
     log_lines: int,
     masker: Masker,
     is_over: bool = True,
+    left_out: Mapping[str, Omission] | None = None,
 ) -> str:
     """Return what a caller reads of a failed run, the most important first.
 
@@ -125,16 +139,24 @@ def failure_text(
         log_lines: how many of the last lines of a log are shown; 0 for none.
         masker: hides secrets.
         is_over: False where the run goes on and only the result can no longer come.
+        left_out: tasks that the result is missing because the run has no instance of them; {} where the dag has no
+            tasks, None where nothing was left out.
     """
     groups = _groups(instances, logs, run, masker)
     goes_on = not run.state.is_final and any(instance.state not in FINISHED for instance in instances)
-    lines = [f"The run {run.run_id} of dag {run.dag_id} {_ending(run, is_over=is_over, goes_on=goes_on)}"]
+    ending = _ending(run, is_over=is_over, goes_on=goes_on)
+    if left_out is not None and not instances:
+        ending = "did nothing: Airflow made no task instance for it, and calls it a success all the same."
+    lines = [f"The run {run.run_id} of dag {run.dag_id} {ending}"]
     told = groups[:MAX_GROUPS]
     for group in told:
         lines += _group_lines(group, instances, log_lines=log_lines, share=len(told), masker=masker)
     if len(groups) > len(told):
         lines.append(f"{sum(len(group.instances) for group in groups[len(told) :])} more task instances failed.")
     outlook = _outlook(groups)
+    if left_out is not None:
+        lines += _omission_lines(left_out)
+        outlook = _outlook_without(left_out)
     if not groups and run.state is RunState.FAILED:
         explanation, outlook = _without_failed_task(instances)
         lines.append(explanation)
@@ -286,7 +308,19 @@ def _without_failed_task(instances: Sequence[TaskInstance]) -> tuple[str, Outloo
     )
 
 
+def _outlook_without(left_out: Mapping[str, Omission]) -> Outlook:
+    is_for_dates = any(omission.is_for_dates for omission in left_out.values())
+    return Outlook.MISDATED if is_for_dates else Outlook.LASTING
+
+
 # In words
+
+
+def _omission_lines(left_out: Mapping[str, Omission]) -> list[str]:
+    lines = [f"Task {task_id} did not run: {why.text}." for task_id, why in list(left_out.items())[:MAX_GROUPS]]
+    if more := len(left_out) - len(lines):
+        lines.append(f"{more} more tasks did not run.")
+    return lines or ["The dag has no tasks."]
 
 
 def _ending(run: Run, *, is_over: bool, goes_on: bool) -> str:

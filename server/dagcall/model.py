@@ -17,6 +17,10 @@ Json = Any
 """A value as `json.loads` makes it."""
 
 
+def _date(text: str | None) -> datetime | None:
+    return None if text is None else datetime.fromisoformat(text)
+
+
 class RunState(StrEnum):
     """The four states of a dag run (Airflow's `DagRunState`, 3.1 to 3.3)."""
 
@@ -87,6 +91,8 @@ class Dag:
     description: str | None
     doc_md: str | None
     params: tuple[Param, ...]
+    version: int | None = None
+    """Its newest version. Airflow counts versions only once runs have made task instances of them."""
 
     @property
     def dag_id(self) -> str:
@@ -102,6 +108,7 @@ class Dag:
             description=data["description"],
             doc_md=data["doc_md"],
             params=tuple(Param.from_json(name, param) for name, param in (data["params"] or {}).items()),
+            version=(data["latest_dag_version"] or {}).get("version_number"),
         )
 
 
@@ -114,6 +121,10 @@ class Task:
     trigger_rule: str | None
     is_mapped: bool = False
     """Whether it is expanded by itself; False for a task that is expanded with its whole group."""
+    start_date: datetime | None = None
+    """Runs with an earlier logical date have no instance of it; those of the dag are shown with each task."""
+    end_date: datetime | None = None
+    """Likewise with a later one."""
 
     @property
     def is_teardown(self) -> bool:
@@ -128,6 +139,8 @@ class Task:
             downstream_task_ids=frozenset(data["downstream_task_ids"] or ()),
             trigger_rule=data.get("trigger_rule"),
             is_mapped=bool(data["is_mapped"]),
+            start_date=_date(data.get("start_date")),
+            end_date=_date(data.get("end_date")),
         )
 
 
@@ -155,11 +168,11 @@ class Run:
     note: str
     dag_version: int | None = None
     """Which version of the dag its tasks are of; None while it has none."""
+    logical_date: datetime | None = None
 
     @classmethod
     def from_json(cls, data: Mapping[str, Json]) -> Self:
         """Read the answer of `GET /dags/{dag_id}/dagRuns/{dag_run_id}` or one element of a list of runs."""
-        end_date = data["end_date"]
         versions = [version["version_number"] for version in data["dag_versions"]]
         return cls(
             dag_id=data["dag_id"],
@@ -167,9 +180,10 @@ class Run:
             state=RunState(data["state"]),
             conf=data["conf"] or {},
             run_after=datetime.fromisoformat(data["run_after"]),
-            end_date=None if end_date is None else datetime.fromisoformat(end_date),
+            end_date=_date(data["end_date"]),
             note=data.get("note") or "",
             dag_version=max(versions, default=None),
+            logical_date=_date(data["logical_date"]),
         )
 
 
@@ -202,8 +216,8 @@ class TaskInstance:
             try_number=data["try_number"],
             max_tries=data["max_tries"],
             pool=data["pool"],
-            ready_at=None if since is None else datetime.fromisoformat(since),
-            end_date=None if data["end_date"] is None else datetime.fromisoformat(data["end_date"]),
+            ready_at=_date(since),
+            end_date=_date(data["end_date"]),
         )
 
 

@@ -1,12 +1,16 @@
 """What a run that succeeded came to: its results.
 
 Knows which tasks make the answer, and what each version of Airflow gets wrong about their XComs.
+
+The same run has the same results in every process and at any time: what is remembered of a dag saves requests and
+decides nothing. So a task that the dag declares as its result counts as one where it returned something. Airflow shows
+such a declaration with what the task has stored, and nowhere else (3.3), and for None it stores nothing.
 """
 
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from dagcall.airflow import AirflowApi
 from dagcall.errors import AirflowUnreachable
@@ -23,19 +27,17 @@ logger = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class _Known:
-    """What is known of a dag as its tool was made from it, in one version."""
+    """What is known of a dag in its newest version, which is the only one whose tasks Airflow shows."""
 
     dag: Dag
-    version: int | None = None
-    """None until a run has told it."""
+    version: int
+    """0 until the dag or a run has told it."""
     tasks: tuple[Task, ...] | None = None
-    declared: tuple[str, ...] = ()
-    """The tasks that its author declared as its result, or the only one there is, as far as runs have shown them."""
 
-    @property
-    def only_task_id(self) -> str | None:
-        """The task of a dag that has just one: whatever is declared, it is the result."""
-        return self.tasks[0].task_id if self.tasks and len(self.tasks) == 1 else None
+    def only_task_id(self, run: Run) -> str | None:
+        """Return the task of a dag that has just one: whatever is declared, it is the result."""
+        is_outdated = run.dag_version is not None and run.dag_version < self.version
+        return self.tasks[0].task_id if self.tasks and len(self.tasks) == 1 and not is_outdated else None
 
 
 class Outcomes:
@@ -59,18 +61,23 @@ class Outcomes:
         """
         if tool.policy.results:
             return tool.policy.results
-        only = self._known(tool, run).only_task_id
+        only = self._known(tool, run).only_task_id(run)
         return (only,) if only else ()
 
     async def vital_task_ids(self, tool: Tool) -> frozenset[str]:
         """Return the tasks that have to succeed: those that make the result, and the leaves, which end the run."""
-        known = self._known(tool)
-        return frozenset(await self._leaves(known)) | frozenset(tool.policy.results or known.declared)
+        return frozenset(await self._leaves(self._known(tool))) | frozenset(tool.policy.results or ())
 
-    async def result_task_ids(self, tool: Tool) -> frozenset[str]:
-        """Return the tasks whose success means that the result is there."""
-        known = self._known(tool)
-        return frozenset(tool.policy.results or known.declared or await self._leaves(known))
+    async def early_task_ids(self, tool: Tool) -> frozenset[str]:
+        """Return the tasks whose success means that the result is there, though the run goes on.
+
+        Empty where only the end of the run tells: from Airflow 3.3 on the author may have declared them.
+        """
+        if tool.policy.results:
+            return frozenset(tool.policy.results)
+        if await self._api.version() >= RESULTS_THROUGH_WAIT:
+            return frozenset()
+        return frozenset(await self._leaves(self._known(tool)))
 
     async def results(
         self, tool: Tool, run: Run, seen: Mapping[str, Json] | None = None, *, is_over: bool = True
@@ -87,8 +94,27 @@ class Outcomes:
             AirflowUnreachable: somebody has cleared the run while it was read, or Airflow is away.
         """
         known = self._known(tool, run)
+        were_tasks_known = known.tasks is not None
+        found = await self._results(tool, known, run, seen, is_over=is_over)
+        if were_tasks_known and (found.absent or found.has_no_tasks):
+            # As long as no run of a dag has made task instances, it changes without getting a new version.
+            known.tasks = None
+            found = await self._results(tool, known, run, seen, is_over=is_over)
+        if found.absent or found.has_no_tasks:
+            logger.warning(
+                "run %s of dag %s is a success to Airflow, and did not run what makes the result of tool %s: %s",
+                run.run_id,
+                run.dag_id,
+                tool.name,
+                ", ".join(found.absent) or "the dag has no tasks",
+            )
+        return replace(found, values=self._masker.without_known(found.values))
+
+    async def _results(
+        self, tool: Tool, known: _Known, run: Run, seen: Mapping[str, Json] | None, *, is_over: bool
+    ) -> Results:
         if not is_over or await self._api.version() < RESULTS_THROUGH_WAIT:
-            task_ids = tool.policy.results or known.declared or await self._leaves(known)
+            task_ids = tool.policy.results or await self._leaves(known)
             instances = await self._instances(run, task_ids)
             stored = await self._one_by_one(run, instances)
         else:
@@ -96,37 +122,23 @@ class Outcomes:
             unclear = tuple(task_id for task_id in task_ids if isinstance(raw.get(task_id, []), list))
             instances = await self._instances(run, unclear) if unclear else ()
             stored = await self._placed(run, raw, instances)
-        results = results_from(run, task_ids, stored, instances, await self._empty(known, run, instances))
-        for task_id in tool.policy.results or ():
-            if task_id not in results.values:  # it went after the tool was published
-                logger.warning(
-                    "run %s of dag %s has no task %r, which is to be a result of tool %s; the answer does without it",
-                    run.run_id,
-                    run.dag_id,
-                    task_id,
-                    tool.name,
-                )
-        return Results(self._masker.without_known(results.values), results.skipped, results.failed)
+        found = results_from(run, task_ids, stored, instances, await self._empty(known, run, instances))
+        return replace(found, has_no_tasks=not task_ids and not await self._fetch_tasks(known))
 
     async def _at_once(
         self, tool: Tool, known: _Known, run: Run, seen: Mapping[str, Json] | None
     ) -> tuple[tuple[str, ...], Mapping[str, Json]]:
-        """Return which tasks make the answer, and what `/wait` shows of them.
-
-        Only an answer shows which tasks the author declared as the dag's result, and a task that returned nothing is
-        not in it. So what was seen is remembered, and "nothing was declared" is never concluded.
-        """
+        """Return which tasks make the answer, and what `/wait` shows of them."""
         if tool.policy.results:
             named = tool.policy.results
             return named, await self._fetch(run, named) if seen is None else seen
-        if not seen and not known.declared:
+        if not seen:
             await self._fetch_tasks(known)
-        if not seen and (only := known.only_task_id):  # nothing came if it was not known yet, and asked for
-            return (only,), await self._fetch(run, (only,))
+            if only := known.only_task_id(run):  # nothing came if it was not known yet, and asked for
+                return (only,), await self._fetch(run, (only,))
         declared = await self._fetch(run, None) if seen is None else seen
-        known.declared = tuple(sorted({*known.declared, *declared}))
-        if known.declared:
-            return known.declared, declared
+        if declared:
+            return tuple(sorted(declared)), declared
         leaves = await self._leaves(known)
         return leaves, await self._fetch(run, leaves) if leaves else {}
 
@@ -179,12 +191,12 @@ class Outcomes:
     # What is known of dags
 
     def _known(self, tool: Tool, run: Run | None = None) -> _Known:
-        """Return what is known of a dag; nothing, once a run shows that it has another version."""
+        """Return what is known of a dag; nothing, once the dag or a run shows that there is a newer version."""
         known = self._dags.get(tool.dag_id)
-        version = None if run is None else run.dag_version
-        if known is None or known.dag != tool.dag or (version and known.version not in {None, version}):
-            known = self._dags[tool.dag_id] = _Known(tool.dag)
-        known.version = version or known.version
+        shown = max(tool.dag.version or 0, (run.dag_version or 0) if run else 0)
+        if known is None or known.dag != tool.dag or (known.version and shown > known.version):
+            known = self._dags[tool.dag_id] = _Known(tool.dag, shown)
+        known.version = known.version or shown
         return known
 
     async def _leaves(self, known: _Known) -> tuple[str, ...]:

@@ -75,16 +75,25 @@ class Results:
 
     values: dict[str, Json]
     """Task id -> plain JSON. A mapped task's is a list in map-index order. Null stands for a task, or in such a list
-    for an instance, that returned nothing; tasks that the run does not have are left out."""
+    for an instance, that returned nothing; tasks of which the run has no instance are left out."""
     skipped: tuple[str, ...] = ()
     """Which of them are null because they were skipped."""
     failed: tuple[str, ...] = ()
     """Which of them are null because they failed, or because something before them did."""
+    absent: tuple[str, ...] = ()
+    """Tasks that belong to the answer and of which the run has no instance."""
+    has_no_tasks: bool = False
+    """Whether the dag has no task at all, so that nothing was done."""
+
+    @property
+    def are_complete(self) -> bool:
+        """Whether the run did all that it was called for."""
+        return not (self.failed or self.absent or self.has_no_tasks)
 
 
 def results_from(
     run: Run,
-    task_ids: Iterable[str],
+    task_ids: Sequence[str],
     stored: Mapping[Place, Json],
     instances: Iterable[TaskInstance],
     empty: Container[str] = (),
@@ -117,6 +126,7 @@ def results_from(
             values[task_id] = None
     return Results(
         values,
+        absent=tuple(task_id for task_id in task_ids if task_id not in values),
         skipped=tuple(_name(instance) for instance in without if instance.state == "skipped"),
         failed=tuple(_name(instance) for instance in without if instance.state in FAILED),
     )

@@ -354,7 +354,13 @@ class Runs:
             )
         key = (run.dag_id, run_id, run.end_date, tool.policy.results)  # a run that is cleared ends anew
         if (results := self._recent.get(key)) is None:
-            results = (await self._outcomes.results(tool, run, is_over=is_over)).values
+            found = await self._outcomes.results(tool, run, is_over=is_over)
+            if found.absent or found.has_no_tasks:
+                raise Unreadable(
+                    f"Run {run_id} of dag {run.dag_id} left out what makes its result. {WAIT_TOOL_NAME} with tool "
+                    f"{tool.name!r} and this run id tells why."
+                )
+            results = found.values
             if is_over:
                 self._recent.put(key, results)
         return results
@@ -363,7 +369,9 @@ class Runs:
         """Say whether the results are there of a run that goes on, for a tool that answers as soon as they are."""
         if tool.policy.return_when != "results_ready":
             return False
-        task_ids = await self._outcomes.result_task_ids(tool)
+        task_ids = await self._outcomes.early_task_ids(tool)
+        if not task_ids:
+            return False
         instances = await self._api.fetch_task_instances(run.dag_id, run.run_id, task_ids=tuple(task_ids))
         return are_ready(instances, task_ids)
 

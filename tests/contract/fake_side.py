@@ -219,7 +219,7 @@ def _shapes_dags() -> list[FakeDag]:
         FakeDag(
             "paused", tasks=[FakeTask("say")], tags=["shapes", "mcp"], is_paused=True, is_paused_upon_creation=True
         ),
-        FakeDag("no_tasks"),
+        FakeDag("no_tasks", tasks=()),
     ]
     for dag in dags:
         dag.tags = dag.tags or ["shapes"]

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any, Final, TypeAlias
 
 NOTSET: Final = object()
@@ -66,6 +67,9 @@ class FakeTask:
     """Whether the dag declared it as (part of) its result; Airflow 3.3 and later."""
     doc_md: str | None = None
     pool: str = "default_pool"
+    start_date: datetime | None = None
+    """Of the dag where the task has none; likewise `end_date`. Runs outside of these dates do without the task."""
+    end_date: datetime | None = None
     question: FakeQuestion | None = None
     """The task waits until a person has answered this, and then returns the answer; `call` is not called."""
 
@@ -80,7 +84,7 @@ class FakeDag:
 
     dag_id: str = field(kw_only=False)
     params: Mapping[str, Any] = field(default_factory=dict)
-    tasks: Sequence[FakeTask] = ()
+    tasks: Sequence[FakeTask] = (FakeTask("work"),)
     tags: Sequence[str] = ()
     display_name: str | None = None
     description: str | None = None
@@ -94,6 +98,8 @@ class FakeDag:
     max_active_runs: int = 16
     relative_fileloc: str = "dags.py"
     version_number: int = 1
+    start_date: datetime | None = None
+    end_date: datetime | None = None
 
     checks: int | None = 1
     """How often a look at the state shows an unfinished run: with 1 the first shows `running`, the second the end."""
@@ -106,6 +112,17 @@ class FakeDag:
     def task(self, task_id: str) -> FakeTask:
         """Return the task; KeyError when there is none."""
         return {task.task_id: task for task in self.tasks}[task_id]
+
+    def dates_of(self, task: FakeTask) -> tuple[datetime | None, datetime | None]:
+        """Return the start and the end date of a task."""
+        return task.start_date or self.start_date, task.end_date or self.end_date
+
+    def has_instance(self, task: FakeTask, logical_date: datetime | None) -> bool:
+        """Say whether a run of this logical date has an instance of the task."""
+        start, end = self.dates_of(task)
+        return logical_date is None or (
+            (start is None or start <= logical_date) and (end is None or logical_date <= end)
+        )
 
     def in_order(self) -> list[FakeTask]:
         """Return the tasks, each after all that it depends on."""

@@ -137,6 +137,8 @@ class FakeRun:
     def __post_init__(self) -> None:
         self.updated_at = self.queued_at
         for task in self.dag.in_order():
+            if not self.dag.has_instance(task, self.logical_date):
+                continue
             literal = 0 if isinstance(task.mapped, bool) else task.mapped
             indices = range(literal) if literal else (-1,)
             self.task_instances += [FakeTaskInstance(task, index) for index in indices]

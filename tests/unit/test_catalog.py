@@ -1,6 +1,7 @@
 """The allow-list against the fake Airflow: who is published, who is not, and why."""
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,12 @@ from tests.fake_airflow import NOTSET, FakeAirflow, FakeDag, FakeParam, FakeTask
 from tests.fake_airflow.access import FakeUser
 from tests.fake_airflow.wire import Route
 from tests.unit.conftest import Served
+
+FAR_FUTURE = datetime(2099, 1, 1, tzinfo=UTC)
+LONG_PAST = datetime(2020, 1, 1, tzinfo=UTC)
+MEND_DATES = (
+    ' Change the dates in the dag, or set logical_date = "none" in its [[tools]] entry: Airflow then ignores them'
+)
 
 
 def reasons(dagcall: Dagcall) -> dict[str, str]:
@@ -84,6 +91,25 @@ async def test_more_dags_than_fit_on_a_page_are_all_found(served: Served) -> Non
             "the schema of param 'p' uses $anchor, which MCP clients do not follow",
             id="schema",
         ),
+        pytest.param(FakeDag("d", tasks=()), "it has no tasks", id="no tasks"),
+        pytest.param(
+            FakeDag("d", start_date=FAR_FUTURE),
+            "its runs would leave out what makes the result (task 'work': its start_date is 2099-01-01T00:00:00+00:00)."
+            + MEND_DATES,
+            id="start date",
+        ),
+        pytest.param(
+            FakeDag("d", end_date=LONG_PAST),
+            "its runs would leave out what makes the result (task 'work': its end_date was 2020-01-01T00:00:00+00:00)."
+            + MEND_DATES,
+            id="end date",
+        ),
+        pytest.param(
+            FakeDag("d", tasks=[FakeTask("a", downstream=["b"]), FakeTask("b", start_date=FAR_FUTURE)]),
+            "its runs would leave out what makes the result (task 'b': its start_date is 2099-01-01T00:00:00+00:00)."
+            + MEND_DATES,
+            id="a task's start date",
+        ),
     ],
 )
 async def test_a_dag_that_cannot_be_published_hides_no_other(served: Served, dag: FakeDag, reason: str) -> None:
@@ -104,7 +130,7 @@ async def test_a_dag_that_cannot_be_published_hides_no_other(served: Served, dag
         (
             [{"dag": "plain", "results": ["t"]}],
             "plain",
-            "results names task 't', which the dag does not have; there are none",
+            "results names task 't', which the dag does not have; there are work",
         ),
         (
             [{"dag": "plain", "name": "ml_one"}, {"dag": "ml_one"}],
@@ -118,6 +144,63 @@ async def test_an_entry_that_publishes_nothing_says_why(
 ) -> None:
     async with served(an_airflow(), tools=tools) as dagcall:
         assert reasons(dagcall) == {what: reason}
+
+
+@pytest.mark.parametrize(
+    ("tool", "dag"),
+    [
+        pytest.param({"logical_date": "none"}, FakeDag("d", start_date=FAR_FUTURE), id="Airflow ignores dates"),
+        pytest.param(
+            {"results": ["a"]}, FakeDag("d", tasks=[FakeTask("a"), FakeTask("b", end_date=LONG_PAST)]), id="not wanted"
+        ),
+        pytest.param({}, FakeDag("d", tasks=[FakeTask("a"), FakeTask("b", end_date=LONG_PAST)]), id="one of two"),
+    ],
+)
+async def test_a_dag_of_which_some_result_comes_is_published(
+    served: Served, tool: dict[str, Any], dag: FakeDag
+) -> None:
+    airflow = FakeAirflow()
+    airflow.add_dag(dag)
+    async with served(airflow, tools=[{"dag": "d", **tool}]) as dagcall:
+        assert reasons(dagcall) == {}
+
+
+async def test_a_dag_is_published_once_its_dates_are_mended(served: Served) -> None:
+    """No run has made a task instance, so the dag changes without getting a new version."""
+    airflow = FakeAirflow()
+    dag = airflow.add_dag(FakeDag("d", start_date=FAR_FUTURE))
+    async with served(airflow) as dagcall:
+        assert published(dagcall) == []
+        dag.start_date = None
+        await dagcall.catalog.refresh()
+        assert published(dagcall) == ["d"]
+
+
+async def test_a_dag_is_withheld_once_its_end_date_has_come(served: Served) -> None:
+    airflow = FakeAirflow()
+    airflow.add_dag(FakeDag("d", end_date=airflow.clock.now() + timedelta(days=1)))
+    async with served(airflow) as dagcall:
+        assert published(dagcall) == ["d"]
+        await airflow.clock.sleep(timedelta(days=2).total_seconds())
+        await dagcall.catalog.refresh()
+        assert published(dagcall) == []
+
+
+async def test_the_tasks_of_a_dag_are_read_once_for_each_version(served: Served) -> None:
+    airflow = an_airflow()
+    async with served(airflow) as dagcall:
+        await dagcall.catalog.refresh()
+        assert len(airflow.requests_to("tasks")) == 3
+        airflow.dags["plain"].version_number += 1
+        await dagcall.catalog.refresh()
+        assert len(airflow.requests_to("tasks")) == 4
+
+
+async def test_a_dag_is_published_though_its_tasks_may_not_be_read(served: Served) -> None:
+    airflow = an_airflow()
+    airflow.add_fault(Fault(route="tasks", status=403, times=None))
+    async with served(airflow) as dagcall:
+        assert published(dagcall) == ["ml_one", "ml_two", "plain"]
 
 
 @pytest.mark.parametrize(("before", "after"), [(1, True), (0, 0.0)])

@@ -1,13 +1,20 @@
 """Failed runs as their callers read them, in front of the fake Airflow."""
 
+import asyncio
 from typing import Any
 
 import pytest
 
 from dagcall.assembly import Dagcall
-from dagcall.errors import RunFailed
-from tests.fake_airflow import FakeAirflow, FakeDag, FakeTask, Fault
+from dagcall.errors import RunDeleted, RunFailed
+from dagcall.rest import READ_ATTEMPTS
+from tests.fake_airflow import FakeAirflow, FakeDag, FakeTask, Fault, Version
+from tests.fake_airflow.wire import Route
 from tests.unit.conftest import Served
+from tests.unit.test_calls import VERSIONS
+
+BUDGET_SECONDS = 5.0
+RUN_ID = "mcp__run"
 
 
 def explode(_: Any) -> None:
@@ -16,7 +23,11 @@ def explode(_: Any) -> None:
 
 @pytest.fixture
 def airflow() -> FakeAirflow:
-    airflow = FakeAirflow()
+    return an_airflow()
+
+
+def an_airflow(version: Version = "3.3.2") -> FakeAirflow:
+    airflow = FakeAirflow(version)
     log = [f"line {number}" for number in range(20)]
     tasks = [FakeTask("prepare", downstream=["explode"]), FakeTask("explode", explode, log=log)]
     airflow.add_dag(FakeDag("d", tasks=tasks))
@@ -25,7 +36,7 @@ def airflow() -> FakeAirflow:
 
 async def failure(dagcall: Dagcall) -> list[str]:
     with pytest.raises(RunFailed) as caught:
-        await dagcall.runs.call(dagcall.catalog.tool("d"), {}, caller="someone", budget_seconds=5)
+        await dagcall.runs.call(dagcall.catalog.tool("d"), {}, caller="someone", budget_seconds=BUDGET_SECONDS)
     return str(caught.value).splitlines()
 
 
@@ -48,6 +59,7 @@ async def test_how_much_of_a_log_is_shown_is_the_operators_choice(
     assert [line for line in lines if line.startswith("    ")] == [f"    line {n}" for n in range(20 - shown, 20)]
 
 
+@pytest.mark.virtual_time
 @pytest.mark.parametrize(
     ("status", "why"),
     [
@@ -66,3 +78,69 @@ async def test_a_failure_is_told_without_its_log(served: Served, airflow: FakeAi
         "Had succeeded before, and is not undone: prepare.",
         "Calling again starts a new run.",
     ]
+
+
+@pytest.mark.virtual_time
+async def test_a_log_is_read_again_while_there_is_time(served: Served, airflow: FakeAirflow) -> None:
+    airflow.add_fault(Fault(route="log", status=503, times=2 * READ_ATTEMPTS))
+    async with served(airflow) as dagcall:
+        lines = await failure(dagcall)
+
+    assert lines[1] == "Task explode failed on try 1 of 1: ValueError: no such region; admin-password was refused"
+
+
+@pytest.mark.virtual_time
+async def test_a_failure_is_told_in_time_though_its_log_does_not_come(served: Served, airflow: FakeAirflow) -> None:
+    hold = airflow.hold("log", times=None)
+    loop = asyncio.get_running_loop()
+    async with served(airflow) as dagcall:
+        began = loop.time()
+        lines = await failure(dagcall)
+        took = loop.time() - began
+        hold.release()
+
+    assert lines[1] == (
+        "Task explode failed on try 1 of 1: why is not known here, for Airflow could not hand out its log"
+    )
+    assert took <= BUDGET_SECONDS
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("route", ["list_task_instances", "log"])
+async def test_a_failed_run_that_is_deleted_while_it_is_read_is_told_as_deleted(
+    served: Served, version: Version, route: Route
+) -> None:
+    airflow = an_airflow(version)
+    async with served(airflow) as dagcall:
+        text = await deleted_at(airflow, route, dagcall)
+
+    assert text == (
+        f"Run {RUN_ID} of dag d failed, and was deleted in Airflow before dagcall had read what came of it; what it "
+        "had done may stand. Calling again starts a new run."
+    )
+
+
+@pytest.mark.parametrize(("version", "route"), [("3.1.8", "list_task_instances"), ("3.3.2", "wait")])
+async def test_a_run_that_succeeded_and_is_deleted_while_it_is_read_is_told_as_deleted(
+    served: Served, version: Version, route: Route
+) -> None:
+    airflow = FakeAirflow(version)
+    airflow.add_dag(FakeDag("d", tasks=[FakeTask("a", lambda _: 1), FakeTask("b", lambda _: 2)]))
+    async with served(airflow, airflow={"max_in_flight": 1}) as dagcall:  # one place: no streams
+        text = await deleted_at(airflow, route, dagcall)
+
+    assert " succeeded, and was deleted in Airflow before dagcall had read what came of it; " in text
+
+
+async def deleted_at(airflow: FakeAirflow, route: Route, dagcall: Dagcall) -> str:
+    """Call, delete the run when it has ended and Airflow is asked this for the first time; return what is told."""
+    hold = airflow.hold(route)
+    calling = asyncio.create_task(dagcall.runs.call(dagcall.catalog.tool("d"), {}, caller="x", budget_seconds=5))
+    await hold.arrived()
+    (run,) = airflow.runs
+    assert run.is_final
+    airflow.delete(run)
+    hold.release()
+    with pytest.raises(RunDeleted) as caught:
+        await calling
+    return str(caught.value).replace(run.run_id, RUN_ID)

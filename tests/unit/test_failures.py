@@ -5,7 +5,15 @@ from typing import Any
 
 import pytest
 
-from dagcall.failures import MAX_LOGS, MAX_LOGS_OF_A_TASK, Logs, TaskLog, failure_text, instances_to_read
+from dagcall.failures import (
+    MAX_LOGS,
+    MAX_LOGS_OF_A_TASK,
+    Logs,
+    Omission,
+    TaskLog,
+    failure_text,
+    instances_to_read,
+)
 from dagcall.logs import STOPPED_FROM_OUTSIDE
 from dagcall.masking import Masker
 from dagcall.model import Frame, LogEvent, LoggedException, Run, RunState, TaskInstance
@@ -47,6 +55,7 @@ def told(
     of: Run | None = None,
     log_lines: int = 15,
     is_over: bool = True,
+    left_out: dict[str, Omission] | None = None,
 ) -> list[str]:
     """Return the text's lines; `logs` may be the one log of the first instance."""
     if isinstance(logs, TaskLog):
@@ -59,6 +68,7 @@ def told(
         log_lines=log_lines,
         masker=Masker(["correct-horse"]),
         is_over=is_over,
+        left_out=left_out,
     ).split("\n")
     assert lines[-1] == LINK
     return lines[:-1]
@@ -402,3 +412,21 @@ def test_no_text_is_longer_than_four_kilobytes_or_so() -> None:
 def test_a_traceback_within_libraries_names_no_line() -> None:
     frames = (Frame("/x/site-packages/y.py", 1, "f"), Frame("", -1, "Skipped frames: 3"), Frame("<string>", 1, "g"))
     assert told(instance("t"), logs=raised(("E", "m"), frames=frames))[2] == UNKNOWN
+
+
+def test_tasks_that_a_run_left_out_are_named_and_counted() -> None:
+    left_out = {f"t{number}": Omission("its end_date was then", is_for_dates=True) for number in range(7)}
+    lines = told(instance("a", "success"), of=run(RunState.SUCCESS), left_out=left_out)
+
+    assert lines[0] == "The run r of dag d succeeded, but what it was called for did not come of it."
+    assert lines[1:6] == [f"Task t{number} did not run: its end_date was then." for number in range(5)]
+    assert lines[6] == "2 more tasks did not run."
+    assert lines[-1].startswith("Calling again comes to the same until somebody changes the dates in the dag, or sets ")
+
+
+def test_a_run_of_a_dag_without_tasks_did_nothing() -> None:
+    assert told(of=run(RunState.SUCCESS), left_out={}) == [
+        "The run r of dag d did nothing: Airflow made no task instance for it, and calls it a success all the same.",
+        "The dag has no tasks.",
+        LASTING,
+    ]

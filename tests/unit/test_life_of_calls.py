@@ -383,7 +383,7 @@ def chosen(among: Sequence[T], which: int) -> T:
 def test_equal_calls_that_a_crash_cut_off_find_their_runs_again_though_these_have_ended() -> None:
     life = LifeOfCalls()
     for _ in range(2):
-        life.call(process=0, x=1, budget=None, pause=1.0)
+        life.call(process=0, x=1, budget=None, pause=0.5)
     life.crash_and_restart(process=0)
     life.pass_time(0)
     for run in life.unfinished():

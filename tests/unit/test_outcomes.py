@@ -1,5 +1,8 @@
 """Results of every shape, from a call to its answer, against the fake Airflow in three versions."""
 
+import asyncio
+from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -7,9 +10,11 @@ import pytest
 from tests.fake_airflow import FakeAirflow, FakeDag, FakeParam, FakeTask, SkipTask
 from tests.fake_airflow.questions import Version
 from tests.unit.conftest import Served
-from tests.unit.test_calls import VERSIONS, answer, refusal
+from tests.unit.test_calls import VERSIONS, answer, call, refusal, text_of, until
 
 every_version = pytest.mark.parametrize("version", VERSIONS)
+FAR_FUTURE = datetime(2099, 1, 1, tzinfo=UTC)
+LONG_PAST = datetime(2020, 1, 1, tzinfo=UTC)
 READING = frozenset({"tasks", "wait", "xcom", "xcoms", "list_task_instances"})
 
 
@@ -87,7 +92,7 @@ async def test_a_result_task_that_failed_fails_the_call(served: Served, version:
 
 
 @every_version
-async def test_the_operator_hears_of_result_tasks_that_are_gone(
+async def test_a_result_task_that_is_gone_fails_the_call(
     served: Served, version: Version, caplog: pytest.LogCaptureFixture
 ) -> None:
     airflow = FakeAirflow(version)
@@ -96,12 +101,90 @@ async def test_the_operator_hears_of_result_tasks_that_are_gone(
 
     async with served(airflow, tools=[{"dag": "d", "results": ["total", "other"]}]) as dagcall:
         dag.tasks = [FakeTask("sum", lambda _: 1), FakeTask("other", lambda _: 2)]
-        assert (await answer(dagcall, "d"))["results"] == {"other": 2}
+        text = await refusal(dagcall, "d")
 
+    assert "Task total did not run: the dag has no such task any more." in text
     assert (
-        f"run {airflow.runs[0].run_id} of dag d has no task 'total', which is to be a result of tool d; the answer "
-        "does without it"
+        f"run {airflow.runs[0].run_id} of dag d is a success to Airflow, and did not run what makes the result of tool "
+        "d: total"
     ) in caplog.messages
+
+
+@every_version
+@pytest.mark.parametrize(
+    ("late", "tasks", "lines"),
+    [
+        pytest.param(
+            FakeDag("d", start_date=FAR_FUTURE),
+            None,
+            [
+                " of dag d did nothing: Airflow made no task instance for it, and calls it a success all the same.",
+                "Task work did not run: its start_date is 2099-01-01T00:00:00+00:00, and the run's logical date is ",
+                "Calling again comes to the same until somebody changes the dates in the dag, or sets logical_date",
+            ],
+            id="outside the dag's dates",
+        ),
+        pytest.param(
+            FakeDag("d", tasks=[FakeTask("a", downstream=["b"]), FakeTask("b", end_date=LONG_PAST)]),
+            None,
+            [
+                " of dag d succeeded, but what it was called for did not come of it.",
+                "Task b did not run: its end_date was 2020-01-01T00:00:00+00:00, and the run's logical date is ",
+                "Had succeeded before, and is not undone: a.",
+            ],
+            id="outside a task's dates",
+        ),
+        pytest.param(
+            FakeDag("d", tasks=()),
+            None,
+            [
+                " of dag d did nothing: Airflow made no task instance for it, and calls it a success all the same.",
+                "The dag has no tasks.",
+                "Calling again with the same arguments starts a new run, which will probably fail in the same way.",
+            ],
+            id="no tasks",
+        ),
+        pytest.param(
+            FakeDag("d", checks=None),
+            [FakeTask("work", downstream=["check"]), FakeTask("check")],
+            ["Task check did not run: the run has no instance of it; the dag was probably changed since."],
+            id="a task that is newer than the run",
+        ),
+    ],
+)
+async def test_a_success_in_which_what_was_wanted_never_ran_is_a_failure(
+    served: Served, version: Version, late: FakeDag, tasks: list[FakeTask] | None, lines: list[str]
+) -> None:
+    airflow = FakeAirflow(version)
+    airflow.add_dag(FakeDag("d"))
+    async with served(airflow) as dagcall:
+        airflow.add_dag(late)  # after the tool was published
+        if tasks is None:
+            text = await refusal(dagcall, "d")
+        else:
+            calling = asyncio.create_task(refusal(dagcall, "d"))
+            await until(lambda: bool(airflow.runs))
+            airflow.add_dag(replace(late, tasks=tasks))
+            airflow.finish(airflow.runs[0])
+            text = await calling
+        (run,) = airflow.runs
+        assert run.state == "success"
+        for line in lines:
+            assert line in text
+        read = await call(dagcall, "read_dag_result", tool="d", dag_run_id=run.run_id, path="")
+        assert text_of(read).startswith(f"Run {run.run_id} of dag d left out what makes its result.")
+
+
+@every_version
+async def test_a_dag_that_changes_without_a_new_version_is_read_anew_where_a_task_is_missing(
+    served: Served, version: Version
+) -> None:
+    airflow = FakeAirflow(version)
+    dag = airflow.add_dag(FakeDag("d", tasks=[FakeTask("old", lambda _: 1)]))
+    async with served(airflow) as dagcall:
+        assert (await answer(dagcall, "d"))["results"] == {"old": 1}
+        dag.tasks = [FakeTask("new", lambda _: 2)]
+        assert (await answer(dagcall, "d"))["results"] == {"new": 2}
 
 
 async def test_one_task_needs_no_request_of_its_own_once_it_is_known(served: Served) -> None:
@@ -125,25 +208,74 @@ async def test_a_declared_result_comes_with_the_end_of_the_run(served: Served) -
         for _ in range(2):
             assert (await answer(dagcall, "d"))["results"] == {"first": 1}
 
-    assert set(reading(airflow)) == {"wait"}
-    assert len(reading(airflow)) == 2
+    assert reading(airflow) == ["tasks", "wait", "wait"]  # the tasks for the catalog
 
 
-async def test_all_that_was_ever_declared_is_the_result(served: Served) -> None:
-    """A declared task that returned nothing is in no answer of Airflow's; the next run may show it."""
+async def test_the_result_does_not_depend_on_what_the_process_has_seen(served: Served) -> None:
+    """Airflow shows which tasks the dag declares as its result only where these have returned something."""
     airflow = FakeAirflow("3.3.2")
     tasks = [
-        FakeTask("a", lambda params: params["a"], is_result=True),
-        FakeTask("b", lambda params: params["b"], is_result=True),
+        FakeTask("a", lambda params: params["a"], is_result=True, downstream=["c"]),
+        FakeTask("b", lambda params: params["b"], is_result=True, downstream=["c"]),
         FakeTask("c", lambda _: 3),
     ]
     optional: Any = {"type": ["integer", "null"]}
-    airflow.add_dag(FakeDag("d", params={"a": FakeParam(1, **optional), "b": FakeParam(None, **optional)}, tasks=tasks))
+    params = {"a": FakeParam(None, **optional), "b": FakeParam(None, **optional)}
+    airflow.add_dag(FakeDag("d", params=params, tasks=tasks))
+    calls: list[tuple[dict[str, Any], dict[str, int]]] = [
+        ({"a": 1}, {"a": 1}),
+        ({"b": 2}, {"b": 2}),
+        ({"a": 1, "b": 2}, {"a": 1, "b": 2}),
+        ({}, {"c": 3}),
+    ]
+
+    async with served(airflow) as experienced:
+        for arguments, results in [*calls, *calls]:
+            assert (await answer(experienced, "d", **arguments))["results"] == results
+            async with served(airflow) as fresh:
+                assert (await answer(fresh, "d", **arguments))["results"] == results
+                run_id = airflow.runs[-1].run_id
+                again = await answer(experienced, "wait_for_dag_run", tool="d", dag_run_id=run_id)
+                assert again["results"] == results
+
+
+async def test_what_is_wanted_early_is_known_early_only_where_it_is_named(served: Served) -> None:
+    """From 3.3 on the dag may declare its result, which only the run's end shows."""
+    airflow = FakeAirflow("3.3.2")
+    tasks = [FakeTask("a", lambda _: 1, downstream=["b"], is_result=True), FakeTask("b", lambda _: 2)]
+    tidy = FakeTask("tidy", trigger_rule="all_done_setup_success")
+    airflow.add_dag(FakeDag("d", tasks=[*tasks, tidy], checks=None))
+
+    async with served(airflow, tools=[{"dag": "d", "return_when": "results_ready"}]) as dagcall:
+        calling = asyncio.create_task(answer(dagcall, "d"))
+        await until(lambda: bool(airflow.runs))
+        (run,) = airflow.runs
+        for instance in run.task_instances[:2]:
+            instance.start(airflow.clock.now())
+            instance.end("success", airflow.clock.now())
+        run.set_xcom("a", 1, airflow.clock.now())
+        read = await call(dagcall, "read_dag_result", tool="d", dag_run_id=run.run_id, path="")
+        assert "so there are no results to read" in text_of(read)
+        airflow.finish(run)
+        content = await calling
+
+    assert (content["state"], content["results"]) == ("success", {"a": 1})
+
+
+async def test_the_only_task_of_a_new_version_is_not_the_result_of_an_older_run(served: Served) -> None:
+    airflow = FakeAirflow("3.3.2")
+    before = [FakeTask("a", lambda _: 1, downstream=["b"], is_result=True), FakeTask("b", lambda _: 2)]
+    dag = airflow.add_dag(FakeDag("d", tasks=before))
 
     async with served(airflow) as dagcall:
         assert (await answer(dagcall, "d"))["results"] == {"a": 1}
-        assert (await answer(dagcall, "d", a=None, b=2))["results"] == {"a": None, "b": 2}
-        assert (await answer(dagcall, "d", a=None))["results"] == {"a": None, "b": None}
+        old = airflow.runs[0].run_id
+        dag.tasks = [FakeTask("b", lambda _: 3)]
+        airflow.dags["d"] = replace(dag, version_number=2)
+        assert (await answer(dagcall, "d"))["results"] == {"b": 3}
+        again = await answer(dagcall, "wait_for_dag_run", tool="d", dag_run_id=old)
+
+    assert again["results"] == {"a": 1}
 
 
 @every_version

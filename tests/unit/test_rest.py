@@ -106,11 +106,11 @@ async def test_garbled_answer_to_a_question_is_retried(
         case "dags":
             assert [dag.dag_id for dag in await api.fetch_dags(DagQuery())] == ["plain"]
         case "tasks":
-            assert await api.fetch_tasks("plain") == ()
+            assert [task.task_id for task in await api.fetch_tasks("plain")] == ["work"]
         case "run":
             assert (await api.fetch_run("plain", "mcp__1")).run_id == "mcp__1"
         case _:
-            assert await api.fetch_task_instances("plain", "mcp__1") == ()
+            assert [one.task_id for one in await api.fetch_task_instances("plain", "mcp__1")] == ["work"]
 
 
 async def test_garbled_answers_end_as_one_unusable_answer(airflow: FakeAirflow, api: AirflowApi) -> None:

@@ -196,8 +196,8 @@ def mapped(*states: str) -> list[TaskInstance]:
         pytest.param(
             {}, [instance("t", state="upstream_failed")], Results({"t": None}, failed=("t",)), id="could not start"
         ),
-        pytest.param({}, [], Results({}), id="not in the run"),
-        pytest.param({}, [instance("t", state="removed")], Results({}), id="removed from the dag"),
+        pytest.param({}, [], Results({}, absent=("t",)), id="not in the run"),
+        pytest.param({}, [instance("t", state="removed")], Results({}, absent=("t",)), id="removed from the dag"),
         pytest.param(
             {("t", 0): "a", ("t", 3): "d"},
             mapped("success", "success", "skipped", "success", "failed"),
