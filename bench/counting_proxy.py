@@ -112,9 +112,9 @@ async def _pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, e
 
     async def back() -> None:
         while data := await far_reader.read(CHUNK):
+            exchange.answered(data)  # first: who has read it may ask again before this goes on
             writer.write(data)
             await writer.drain()
-            exchange.answered(data)
 
     directions = {asyncio.create_task(there()), asyncio.create_task(back())}
     try:

@@ -13,6 +13,7 @@ from mcp import Client
 from mcp_types import CallToolResult, RequestParamsMeta
 
 from dagcall.gate import DEFAULT_LIMIT
+from dagcall.progress import IN_LINE
 from tests.e2e.commands import clean_environ
 from tests.e2e.running_demo import RunningDemo, running_demo
 from tests.e2e.serving_process import HttpServer, http_server
@@ -21,8 +22,8 @@ from tests.faults.record import Record, until
 from tests.terminal import terminal_of
 
 DAGS = Path(__file__).parent / "dags"
-CALL_SECONDS = 90.0
-"""No call of these tests may take longer (I3)."""
+CALL_SECONDS = 180.0
+"""No call of these tests may take longer (I3): less than the 240 s after which each is answered in any case."""
 
 BOTH = """
 [[tools]]
@@ -113,17 +114,42 @@ def ended(server: HttpServer) -> str:
     return "".join(server.errors.said)
 
 
-async def call(url: str, tool: str, x: int, mode: Mode = "auto", **meta: Any) -> CallToolResult:
-    """Call a tool over a connection of its own."""
+async def call(url: str, tool: str, x: int, mode: Mode = "auto", **more: Any) -> CallToolResult:
+    """Call a tool over a connection of its own; `more` is what `call_on` takes."""
     async with asyncio.timeout(CALL_SECONDS), Client(url, mode=mode) as client:
         await client.list_tools()  # as every agent does; else the SDK's client does so after the answer
-        return await call_on(client, tool, x, **meta)
+        return await call_on(client, tool, x, **more)
 
 
-async def call_on(client: Client, tool: str, x: int, *, seconds: float = CALL_SECONDS, **meta: Any) -> CallToolResult:
+async def call_on(
+    client: Client,
+    tool: str,
+    x: int,
+    *,
+    seconds: float = CALL_SECONDS,
+    has_run: asyncio.Event | None = None,
+    **meta: Any,
+) -> CallToolResult:
+    """Call a tool.
+
+    Args:
+        client: who calls.
+        tool: which.
+        x: its argument.
+        seconds: how long it may take.
+        has_run: set once the caller is told that the call has a run.
+        meta: what goes with the call, such as `wait_seconds`.
+    """
+
+    async def on_progress(progress: float, total: float | None, message: str | None) -> None:  # noqa: ARG001 - the SDK's signature
+        if has_run and message and not message.startswith(IN_LINE):
+            has_run.set()
+
     named = cast("RequestParamsMeta", {f"dagcall/{name}": value for name, value in meta.items()})
     async with asyncio.timeout(seconds):
-        return await client.call_tool(tool, {"x": x}, meta=named or None)
+        return await client.call_tool(
+            tool, {"x": x}, meta=named or None, progress_callback=on_progress if has_run else None
+        )
 
 
 async def leave(calling: asyncio.Task[CallToolResult]) -> None:

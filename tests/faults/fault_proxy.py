@@ -32,7 +32,7 @@ class Loss(Enum):
     ANSWER = "Airflow answers, and the connection is reset before a byte of that has passed"
     HALF_THE_ANSWER = "the connection ends in the middle of the answer's body"
     SILENCE = "the request never reaches Airflow, and nobody ever answers"
-    DELAY = "Airflow's answer passes after `seconds`"
+    DELAY = "Airflow's answer passes after `seconds`, and once `released` is set"
     REPLACED = "the request never reaches Airflow; `status`, `headers` and `body` are answered"
     REPLACED_AFTER_EFFECT = "Airflow answers, and `status`, `headers` and `body` take its answer's place"
 
@@ -48,6 +48,7 @@ class Fault:
     """A pattern for any part of it, without the query."""
     times: int = 1
     seconds: float = 0.0
+    released: asyncio.Event | None = None
     status: int = 500
     headers: Mapping[str, str] = field(default_factory=dict)
     body: bytes = b'{"detail": "a fault on purpose"}'
@@ -249,6 +250,8 @@ class FaultProxy:
             if loss is Loss.HALF_THE_ANSWER:
                 return await _send_half(client.http, writer, answer.head, whole)
             await asyncio.sleep(fault.seconds)
+            if fault.released:
+                await fault.released.wait()
             is_replaced = loss is Loss.REPLACED_AFTER_EFFECT
             later = _replacement(fault) if is_replaced else _Answer(answer.head, _once(whole))
             return await self._send(client.http, writer, later, passed)

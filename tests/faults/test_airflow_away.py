@@ -12,7 +12,7 @@ import pytest
 from dagcall.demo.process_table import family, process_table, send
 from tests.e2e.clients import text_of
 from tests.e2e.running_demo import RunningDemo
-from tests.faults.conftest import Mode, Serve, call
+from tests.faults.conftest import CALL_SECONDS, Mode, Serve, call
 from tests.faults.fault_proxy import FaultProxy
 from tests.faults.record import Record, until
 
@@ -43,7 +43,7 @@ async def test_a_call_to_an_airflow_that_stays_away_is_told_so_and_can_be_made_a
 
     told = [await call(url, "add", x + 1, wait_seconds=5) for _ in range(4)]
 
-    assert time.monotonic() - began < 30
+    assert time.monotonic() - began < CALL_SECONDS  # each by itself could have taken so long
     assert all(text_of(answer).startswith("Nothing was started: Airflow ") for answer in told)
     await proxy.accept()
 

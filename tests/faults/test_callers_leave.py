@@ -96,9 +96,13 @@ async def test_a_caller_who_leaves_ends_the_run_where_the_operator_says_so(
 
 async def test_a_run_goes_on_as_long_as_somebody_waits_for_it(airflow: Record, serve: Serve, x: int) -> None:
     server = serve(ENDS_THE_RUN)
-    leaving, staying = (asyncio.create_task(call(server.url, "held", x, idempotency_key=f"k{x}")) for _ in range(2))
+    have_run = [asyncio.Event(), asyncio.Event()]
+    leaving, staying = (
+        asyncio.create_task(call(server.url, "held", x, idempotency_key=f"k{x}", has_run=has_run))
+        for has_run in have_run
+    )
     run = await airflow.the_run("held", x)
-    await asyncio.sleep(1)  # both wait for it by now
+    await asyncio.gather(*(has_run.wait() for has_run in have_run))
 
     await leave(leaving)
     await asyncio.sleep(5)  # longer than the grace

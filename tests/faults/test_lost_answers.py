@@ -1,7 +1,6 @@
 """Requests and answers that are lost, cut, late or replaced on their way: each call has one run, and its answer."""
 
 import asyncio
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -69,13 +68,11 @@ async def test_answers_that_come_too_late_or_never(airflow: Record, proxy: Fault
     url = serve().url
     answers: list[CallToolResult] = []
     await call(url, "add", x)
-    began = time.monotonic()
     proxy.add(at_trigger(Loss.DELAY, seconds=READ_SECONDS + 2))
     proxy.add(at_trigger(Loss.SILENCE))
 
     answers += await asyncio.gather(*(call(url, "add", x + number) for number in range(1, 4)))
 
-    assert time.monotonic() - began < 60
     for number, answer in enumerate(answers, 1):
         await airflow.require_one_run("add", x + number, [answer])
 

@@ -139,9 +139,13 @@ async def test_a_full_line_turns_calls_away_and_keeps_those_that_stand_in_it(
 ) -> None:
     server = serve(DAGCALL_AIRFLOW_MAX_IN_FLIGHT="1", DAGCALL_AIRFLOW_MAX_IN_LINE="2")
     await call(server.url, "add", x)
-    proxy.add(Fault(loss=Loss.DELAY, method="POST", path="/dagRuns$", seconds=3))
+    released = asyncio.Event()
+    proxy.add(Fault(loss=Loss.DELAY, method="POST", path="/dagRuns$", released=released))
 
-    answers = await asyncio.gather(*(call(server.url, "add", x + number) for number in range(1, 9)))
+    calls = [asyncio.create_task(call(server.url, "add", x + number)) for number in range(1, 9)]
+    await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)  # one of those that are turned away
+    released.set()
+    answers = await asyncio.gather(*calls)
 
     busy = [answer for answer in answers if answer.is_error]
     assert busy
