@@ -7,6 +7,9 @@ its last byte was given to the network and the caller had not gone away before; 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+import anyio.lowlevel
+from mcp.server import ServerRequestContext
+from mcp.server.context import CallNext, HandlerResult
 from mcp_types import RequestId
 
 from dagcall.ledger import Entry
@@ -81,7 +84,7 @@ def with_delivery(app: App) -> App:
 
 
 class StdioDeliveries:
-    """Carries outcomes over stdio: one whose message was written and flushed has arrived."""
+    """Carries outcomes over stdio: one whose message was written has arrived."""
 
     def __init__(self) -> None:
         self._of_request: dict[RequestId, Delivery] = {}
@@ -96,7 +99,13 @@ class StdioDeliveries:
             delivery.sent()
             delivery.over()
 
-    def broken_off(self, request_id: RequestId) -> None:
-        """Record that a request gets no answer."""
-        if delivery := self._of_request.pop(request_id, None):
-            delivery.over()
+    async def watch(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+        """Let go of the outcomes that a request was to carry, where it is answered with an error, or not at all."""
+        try:
+            result = await call_next(ctx)
+            await anyio.lowlevel.checkpoint_if_cancelled()  # one that is cancelled just now is not answered
+        except BaseException:
+            if ctx.request_id is not None and (delivery := self._of_request.pop(ctx.request_id, None)):
+                delivery.over()
+            raise
+        return result

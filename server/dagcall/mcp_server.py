@@ -229,7 +229,7 @@ class McpServer:
             line.failed(busy)
             return self._failure(ctx, params, str(busy))
         try:
-            with self._in_progress(), self._answered(ctx):
+            with self._in_progress():
                 outcome = await self._answer(ctx, params, origin, line)
         except UnknownTool as error:
             line.failed(error)
@@ -262,16 +262,6 @@ class McpServer:
                 raise MCPError(code=INTERNAL_ERROR, message=message)
             await self._catalog.wait_until_read()
             return await self._resources.read(params.uri, caller=caller_of(ctx), revision=ctx.protocol_version)
-
-    @contextmanager
-    def _answered(self, ctx: Context) -> Iterator[None]:
-        """Let go of the outcomes that a request was to carry, where it breaks off."""
-        try:
-            yield
-        except BaseException:
-            if self.stdio_deliveries is not None and ctx.request_id is not None:
-                self.stdio_deliveries.broken_off(ctx.request_id)
-            raise
 
     @contextmanager
     def _in_progress(self) -> Iterator[None]:

@@ -11,8 +11,8 @@ import os
 import signal
 import socket
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from typing import IO, Any
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import IO, Any, cast
 
 import anyio
 import uvicorn
@@ -63,20 +63,25 @@ async def serve_stdio(settings: Settings, *, read_pins: Callable[[], Pins] | Non
         refreshing = asyncio.create_task(dagcall.catalog.keep_fresh(settings.refresh_seconds))
 
         dagcall.mcp.stdio_deliveries = deliveries = StdioDeliveries()
+        dagcall.mcp.sdk.middleware.insert(0, deliveries.watch)  # the first sees how each request ends
+        asked_to_stop = asyncio.Event()
 
-        async def serve(stdin: IO[str], stdout: IO[str]) -> None:
-            answers_out = AnswersOut(stdout, deliveries.written)
-            async with stdio_server(anyio.wrap_file(stdin), answers_out) as (incoming, outgoing):
+        async def serve(stdin: IO[str], answers_out: AnswersOut) -> None:
+            out = cast("anyio.AsyncFile[str]", answers_out)
+            async with stdio_server(anyio.wrap_file(stdin), out) as (incoming, outgoing):
                 await server.run(incoming, outgoing, options)
+                asked_to_stop.set()  # by the end of stdin
 
         with own_stdout() as stdout, endable_stdin() as (stdin, end_stdin):
-            serving = asyncio.create_task(serve(stdin, stdout))
-            asked_to_stop = asyncio.Event()
+            answers_out = AnswersOut(stdout, on_written=deliveries.written, on_gone=asked_to_stop.set)
+            serving = asyncio.create_task(serve(stdin, answers_out))
             _on_stop_signal(asked_to_stop.set)
             stopping = asyncio.create_task(asked_to_stop.wait())
             await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
-            if asked_to_stop.is_set():
-                await _answer_waiting_calls(dagcall)
+            await _answer_waiting_calls(dagcall)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LAST_ANSWERS_SECONDS):
+                    await answers_out.idle.wait()
             end_stdin()
             for task in (serving, stopping, refreshing):
                 task.cancel()

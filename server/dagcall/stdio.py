@@ -1,29 +1,36 @@
 """stdin as a stream that we can end, and stdout as one that says which answers were written.
 
-Whoever reads stdin reads in a thread, and a read cannot be called off: a server that is asked to stop while its client
-keeps stdin open would hang for ever. So a thread of ours, which nobody waits for, passes stdin on through a socket, and
-we end what comes out there. Works for pipes, terminals and files, which asyncio's own pipes do not.
+A read or a write cannot be called off: a server that is asked to stop would hang for ever while its client keeps stdin
+open, or does not read its stdout. So threads of ours, which nobody waits for, do both. What comes from stdin passes on
+through a socket, and we end what comes out there. Works for pipes, terminals and files, which asyncio's own pipes do
+not.
 
 stdout belongs to the protocol: what anything else prints goes to stderr.
 """
 
+import asyncio
 import json
+import logging
 import os
+import queue
 import re
 import socket
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import IO
 
-import anyio
 from mcp_types import RequestId
 
 from dagcall.line_ends import escaped
 
+logger = logging.getLogger(__name__)
+
 CHUNK_BYTES = 65_536
-_ANSWER = re.compile(r'\{"jsonrpc":"2\.0","id":(?P<id>-?\d+|"(?:[^"\\]|\\.)*"),"(?:result|error)":')
-"""How the SDK begins an answer. What is not recognised counts as never written, which is the safe side."""
+_ANSWER = re.compile(r'\{"jsonrpc":"2\.0","id":(?P<id>-?\d+|"(?:[^"\\]|\\.)*"),"result":')
+"""How the SDK begins an answer that may carry an outcome. What is not recognised counts as never written, which is the
+safe side."""
 
 
 @contextmanager
@@ -49,40 +56,81 @@ def endable_stdin() -> Iterator[tuple[IO[str], Callable[[], None]]]:
             end()
 
 
-class AnswersOut(anyio.AsyncFile[str]):
-    """stdout, telling which answers were written.
+class AnswersOut:
+    """stdout, telling which answers were written. Has what the SDK uses of a file.
 
     Args:
-        file: where to write.
-        on_written: given the id of the request whose answer was written and flushed.
+        descriptor: where to write. It has to stay open until the process ends: a write may never come to an end.
+        on_written: given the id of the request whose answer was written.
+        on_gone: called when the client reads no more.
     """
 
-    def __init__(self, file: IO[str], on_written: Callable[[RequestId], None]) -> None:
-        super().__init__(file)
+    def __init__(
+        self, descriptor: int, *, on_written: Callable[[RequestId], None], on_gone: Callable[[], None]
+    ) -> None:
+        self._descriptor = descriptor
         self._on_written = on_written
-        self._request_id: RequestId | None = None
+        self._on_gone = on_gone
+        self._loop = asyncio.get_running_loop()
+        self.idle = asyncio.Event()
+        """Set while nothing is being written."""
+        self.idle.set()
+        self._messages = queue.SimpleQueue[tuple[bytes, asyncio.Future[None]]]()
+        threading.Thread(target=self._write_all, name="stdout", daemon=True).start()
 
     async def write(self, text: str) -> int:
-        """Write one message; the SDK flushes it before it writes another one."""
-        answer = _ANSWER.match(text)
-        self._request_id = json.loads(answer["id"]) if answer else None
-        return await super().write(escaped(text))
+        """Write one message, and tell that it was written."""
+        written = self._loop.create_future()
+        self.idle.clear()
+        self._messages.put((escaped(text).encode(), written))
+        try:
+            await written
+        except OSError as error:
+            logger.info("the client reads no more: %s", error.strerror)
+            self._on_gone()
+        else:
+            if answer := _ANSWER.match(text):
+                self._on_written(json.loads(answer["id"]))
+        finally:
+            self.idle.set()
+        return len(text)
 
     async def flush(self) -> None:
-        """Flush the message, and tell that it was written."""
-        await super().flush()
-        if self._request_id is not None:
-            self._on_written(self._request_id)
+        """Do nothing: what was written has left."""
+
+    def _write_all(self) -> None:
+        while True:
+            message, written = self._messages.get()
+            failure: OSError | None = None
+            try:
+                while message:
+                    message = message[os.write(self._descriptor, message) :]
+            except OSError as error:
+                failure = error
+            with suppress(RuntimeError):  # the loop has ended
+                self._loop.call_soon_threadsafe(_settle, written, failure)
+
+
+def _settle(written: asyncio.Future[None], failure: OSError | None) -> None:
+    if written.done():  # nobody waits for it any more
+        return
+    if failure is None:
+        written.set_result(None)
+    else:
+        written.set_exception(failure)
 
 
 @contextmanager
-def own_stdout() -> Iterator[IO[str]]:
-    """Return what leads to stdout, which meanwhile is stderr to everything else."""
+def own_stdout() -> Iterator[int]:
+    """Return a descriptor that leads to stdout, which meanwhile is stderr to everything else.
+
+    The descriptor stays open: a write to it may still go on.
+    """
+    sys.stdout.flush()
     wire = os.dup(1)
     os.dup2(2, 1)
     try:
-        with open(wire, "w", encoding="utf-8", closefd=False) as text:
-            yield text
+        yield wire
     finally:
+        sys.stdout.flush()  # what was printed meanwhile, and kept back
         os.dup2(wire, 1)
-        os.close(wire)

@@ -1,7 +1,6 @@
 """Streamable HTTP: what stands between the network and the SDK, with its requests as they go over the wire."""
 
 import asyncio
-import io
 import itertools
 import json
 from collections.abc import AsyncIterator, Callable
@@ -10,7 +9,6 @@ from typing import Any
 
 import httpx
 import pytest
-from mcp_types import RequestId
 from starlette.applications import Starlette
 
 from dagcall.assembly import Dagcall
@@ -19,7 +17,6 @@ from dagcall.delivery import App, Message, Receive, Scope, Send
 from dagcall.handshake import name_in, session_id_of
 from dagcall.line_ends import with_escaped_line_ends
 from dagcall.serve import http_app, metadata_routes
-from dagcall.stdio import AnswersOut
 from tests.fake_airflow import FakeAirflow, FakeDag, FakeTask
 from tests.unit.conftest import Served
 from tests.unit.test_calls import add
@@ -234,20 +231,3 @@ async def test_no_warning_says_that_tokens_are_not_checked() -> None:
 
     assert metadata["resource"] == "https://dagcall.test/mcp"
     assert metadata["authorization_servers"] == ["https://issuer.test"]
-
-
-# stdio
-
-
-async def test_a_message_on_stdio_is_one_line_for_everybody() -> None:
-    file = io.StringIO()
-    written: list[RequestId] = []
-    out = AnswersOut(file, written.append)
-    message = json.dumps(
-        {"jsonrpc": "2.0", "id": 7, "result": {"a": SEPARATORS}}, ensure_ascii=False, separators=(",", ":")
-    )
-    await out.write(f"{message}\n")
-    await out.flush()
-    (line,) = file.getvalue().splitlines()
-    assert json.loads(line) == json.loads(message)
-    assert written == [7]
