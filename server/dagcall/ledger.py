@@ -75,9 +75,11 @@ class Entry:
 
     def is_left(self, now: float) -> bool:
         """Say whether somebody who asks again may be its caller: nobody waits for it, and nobody had its outcome."""
-        if self.waiting or self.is_delivered:
-            return False
-        return self.ended_at is None or now - self.ended_at <= REPLAY_SECONDS
+        return not self.waiting and self.has_outcome_to_give(now)
+
+    def has_outcome_to_give(self, now: float) -> bool:
+        """Say whether nobody had the outcome of its run, and that is still to come or recent enough."""
+        return not self.is_delivered and (self.ended_at is None or now - self.ended_at <= REPLAY_SECONDS)
 
 
 @dataclass(eq=False, slots=True)
@@ -106,7 +108,13 @@ class Ledger:
 
         Where there are several, it is the one with the fewest callers, and the oldest of these.
         """
-        earlier = (e for e in self._entries(family) if e.waiting and asked_at - e.waiting_since >= SHARE_AFTER_SECONDS)
+        earlier = (
+            entry
+            for entry in self._entries(family)
+            if entry.waiting
+            and asked_at - entry.waiting_since >= SHARE_AFTER_SECONDS
+            and entry.has_outcome_to_give(asked_at)
+        )
         return min(earlier, key=lambda entry: entry.waiting, default=None)
 
     def begin(self, family: str) -> Entry:

@@ -52,6 +52,28 @@ def test_a_later_call_shares_the_run_that_the_fewest_wait_for() -> None:
     assert ledger.shareable(G, 9) is None
 
 
+def test_a_run_whose_outcome_somebody_had_is_not_shared() -> None:
+    ledger = Ledger()
+    entry = ledger.begin(F)
+    entry.join(0)
+    entry.join(3)
+    entry.ended_at = 5.0
+
+    assert ledger.shareable(F, 6) is entry
+    entry.deliver()
+    assert ledger.shareable(F, 6) is None
+
+
+def test_an_answer_that_never_leaves_keeps_no_call_from_a_run_of_its_own() -> None:
+    ledger = Ledger()
+    entry = ledger.begin(F)
+    entry.join(0)
+    entry.ended_at = 5.0
+
+    assert ledger.shareable(F, 5 + REPLAY_SECONDS) is entry
+    assert ledger.shareable(F, 6 + REPLAY_SECONDS) is None
+
+
 def test_runs_of_other_processes_are_entered_once_and_their_numbers_skipped() -> None:
     ledger = Ledger()
     for _ in range(2):
