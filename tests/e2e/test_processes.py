@@ -1,9 +1,11 @@
 """`dagcall serve` as a process: start, stop, bad surroundings, bad callers. Airflow is the fake, on a real socket."""
 
 import json
+import re
 import signal
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
 
@@ -15,8 +17,10 @@ from tests.e2e.commands import free_port
 from tests.e2e.serving_process import (
     LEGACY,
     MODERN,
+    STOP_SECONDS,
     HttpServer,
     Message,
+    StdioServer,
     environ_for,
     headers,
     http_server,
@@ -146,6 +150,68 @@ def test_a_waiting_call_is_answered_with_its_handle_when_dagcall_stops(
     assert airflow.runs[0].state == "queued"
     assert code == 0
     assert "Traceback" not in errors
+
+
+def answers_to(server: HttpServer | StdioServer, revision: str, messages: list[Message]) -> Iterator[Message]:
+    """Send several requests at once, and yield their answers, in any order, as they come."""
+    if isinstance(server, StdioServer):
+        server.hello(revision)
+        for message in messages:
+            server.send(message)
+        missing = {message["id"] for message in messages}
+        while missing:
+            if (received := server.receive()).get("id") in missing:
+                missing.discard(received["id"])
+                yield received
+        return
+    with ThreadPoolExecutor(len(messages)) as threads:
+        for answering in as_completed([threads.submit(list, server.stream(revision, one)) for one in messages]):
+            yield answering.result()[-1]
+
+
+@pytest.mark.parametrize(
+    ("transport", "revision", "is_there"),
+    [("http", MODERN, False), ("http", LEGACY, True), ("stdio", MODERN, True), ("stdio", LEGACY, False)],
+)
+def test_calls_whose_start_airflow_does_not_answer_are_answered_with_their_handles_when_dagcall_stops(
+    airflow: FakeAirflow, transport: str, revision: str, *, is_there: bool
+) -> None:
+    start = http_server if transport == "http" else stdio_server
+    airflow.hold("trigger", times=None, after_effect=is_there)
+    messages = [request(revision, number, "tools/call", call("endless", x=number)) for number in range(3)]
+    with served(airflow) as url:
+        environ = environ_for(url, DAGCALL_SERVER_DRAIN_SECONDS="0.2", DAGCALL_SERVER_WAIT_SECONDS="60")
+        with start(environ) as server, ThreadPoolExecutor(1) as thread:
+            answering = thread.submit(lambda: list(answers_to(server, revision, messages)))
+            until(lambda: len(airflow.requests_to("trigger")) == len(messages))
+            server.process.send_signal(signal.SIGTERM)
+            answers = answering.result(STOP_SECONDS)
+            code, errors = server.ended()
+        airflow.clear_faults()
+        with http_server(environ | {"DAGCALL_SERVER_WAIT_SECONDS": "0.1"}) as other:
+            repeated = [other.ask(revision, "tools/call", **call("endless", x=number)) for number in range(3)]
+
+    assert code == 0
+    assert "Traceback" not in errors
+    handles = {answer["id"]: handle_in(answer["result"]) for answer in answers}
+    assert handles == {
+        number: again["result"]["structuredContent"]["dag_run_id"] for number, again in enumerate(repeated)
+    }
+    assert {run.run_id for run in airflow.runs} == set(handles.values())
+    assert len(airflow.runs) == len(messages)
+
+
+def handle_in(result: Message) -> str:
+    """Return the run id in the answer to a call of which is not known whether it started anything."""
+    assert result["isError"]
+    text = result["content"][0]["text"]
+    found = re.fullmatch(
+        r"Whether run (\S+) of dag endless was started is not known: this dagcall is about to stop, and Airflow has "
+        r"not answered\. Calling again with the same arguments finds out and starts no second run; .*",
+        text,
+    )
+    assert found, text
+    return found[1]
 
 
 @revisions
