@@ -335,6 +335,22 @@ class AirflowApi:
         )
         return frozenset(ids)
 
+    async def fetch_newest_unfinished(self, dag_id: str) -> tuple[str, ...]:
+        """Return the ids of the newest runs of a dag that are queued or running; at most a page of them."""
+        body = {
+            "dag_ids": [dag_id],
+            "states": [RunState.QUEUED, RunState.RUNNING],
+            "order_by": "-run_after",
+            "page_limit": PAGE,
+        }
+        return await self._rest.ask(
+            RUN_LIST,
+            purpose=Purpose.TRIGGER,
+            body=body,
+            decode=_RUN_NAMES.validate_json,
+            read=lambda names: tuple(run.dag_run_id for run in names.dag_runs if run.dag_id == dag_id),
+        )
+
     async def stream_states(
         self, dag_id: str, run_id: str, *, interval_seconds: float, result_task_ids: tuple[str, ...] | None = None
     ) -> Stream[tuple[RunState, dict[str, Json] | None]]:

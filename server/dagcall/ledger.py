@@ -144,6 +144,10 @@ class Ledger:
 
     # What is known of families
 
+    def is_known(self, family: str) -> bool:
+        """Say whether this process knows anything of a family."""
+        return family in self._families
+
     def is_begun(self, family: str) -> bool:
         """Say whether the first run of a family is known to exist, so that others may follow it."""
         known = self._families.get(family)

@@ -20,12 +20,15 @@ caller form a family of numbered ids, and it is decided whether this call is a r
   outcome has arrived; else the next number
 
 Until the first run of a family exists, its calls are let through one at a time (`ledger` says why); then all at once.
+Whether a run of a family goes on that this process does not know is asked first, once for all calls of a dag: number 0
+tells of its family only until it is deleted.
 
 "Nothing was started" is said only where that is known. An entry counts the requests that were sent and whose effect is
 not known (`unsettled`): as long as there is one, the run may exist, whatever a later answer says.
 """
 
 import asyncio
+import logging
 import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -56,7 +59,7 @@ from dagcall.errors import (
     OverLimit,
     TriggerRefused,
 )
-from dagcall.identity import Identity, number_in
+from dagcall.identity import Identity, family_of, number_in
 from dagcall.ledger import REPLAY_SECONDS, Entry, Ledger
 from dagcall.model import Run, RunState
 from dagcall.pressure import Breaker
@@ -81,8 +84,8 @@ MAX_KEY_LENGTH = 255
 META_IDEMPOTENCY_KEY = "dagcall/idempotency_key"
 """Where a caller's program puts its key: never among the arguments, for a model makes a new one with every retry."""
 
-
 T = TypeVar("T")
+logger = logging.getLogger(__name__)
 
 
 @dataclass(eq=False, slots=True)
@@ -133,6 +136,7 @@ class Starter:
         self._now = now
         self._wall_clock = wall_clock
         self._summaries = Shared(api.fetch_summary, seconds=CHECK_SECONDS)
+        self._unfinished = Shared(api.fetch_newest_unfinished, seconds=CHECK_SECONDS)
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def start(self, call: Call) -> Started:
@@ -216,6 +220,8 @@ class Starter:
     async def _in_turn(self, start: _Start, family: str) -> Started | None:
         """Return the call's run; None where the run that was tried turned out to be another call's."""
         call = start.call
+        if not self._ledger.is_known(family):
+            await self._look_for_family(call.tool.dag_id, family)
         if self._ledger.must_learn(family):
             await self._learn(call, family)
         self._ledger.tidy(family, self._now())
@@ -259,6 +265,23 @@ class Starter:
         What this process remembers is not enough: another replica may have delivered the outcome.
         """
         return run.conf == call.conf and self._is_recent(run, REPLAY_SECONDS) and not says_answered(run)
+
+    async def _look_for_family(self, dag_id: str, family: str) -> None:
+        """Look whether a run of an unknown family goes on.
+
+        Airflow tells by a 409 that number 0 exists, but old runs are deleted, and then number 0 is the first to go.
+        Where Airflow does not list runs for dagcall's account, this goes without.
+        """
+        try:
+            unfinished = await self._unfinished(dag_id)
+        except AirflowUnreachable:
+            raise
+        except AirflowError as error:
+            logger.warning("the unfinished runs of dag %s cannot be listed: %s", dag_id, error)
+            return
+        for run_id in unfinished:
+            if family_of(run_id)[0] == family:
+                self._ledger.exists(self._ledger.of_run(run_id))
 
     async def _learn(self, call: Call, family: str) -> None:
         """Enter the runs of other processes into the ledger, those that may be this call's as left by their callers."""

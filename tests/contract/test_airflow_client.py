@@ -405,8 +405,11 @@ async def test_unfinished_runs_and_setting_one_to_failed(api: AirflowApi, run_id
     await trigger(api, "one_task", run_id)
     assert ("one_task", run_id) in await api.fetch_unfinished_run_ids(["one_task"])
 
+    assert run_id in await api.fetch_newest_unfinished("one_task")
+
     assert (await api.set_run_failed("one_task", run_id)).state is RunState.FAILED
 
+    assert run_id not in await api.fetch_newest_unfinished("one_task")
     assert ("one_task", run_id) not in await api.fetch_unfinished_run_ids(["one_task"])
 
 

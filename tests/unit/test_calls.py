@@ -421,7 +421,7 @@ async def test_streams_that_a_proxy_swallows_are_noticed_and_polled_instead(
 
     async with served(airflow) as dagcall:
         calling = asyncio.create_task(answer(dagcall, "add", x=1))
-        await until(lambda: bool(airflow.requests_to("list_runs")))
+        await until(lambda: any("end_date_gte" in (asked.json or {}) for asked in airflow.requests_to("list_runs")))
         airflow.finish(airflow.runs[0])
         content = await calling
 

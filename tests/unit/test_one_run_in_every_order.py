@@ -110,6 +110,28 @@ async def test_no_number_is_given_out_before_a_family_was_read(served: Served) -
     assert len(airflow.runs) == 1
 
 
+async def test_a_run_that_goes_on_is_found_though_the_first_of_its_family_was_deleted(served: Served) -> None:
+    """As `airflow db clean` does it, weeks after the first call."""
+    airflow = an_airflow(checks=None)
+
+    async with served(airflow) as one, served(airflow) as other:
+        for _ in range(2):
+            calling = asyncio.create_task(call(one))
+            await until(lambda: one.waiter.watched == 1)
+            run = airflow.runs[-1]
+            if run.run_id.endswith("_0"):
+                airflow.finish(run)
+                await calling
+        await abandon(calling)
+        del airflow.runs[0]
+        again = asyncio.create_task(call(other))
+        await until(lambda: other.waiter.watched == 1)
+        airflow.finish(airflow.runs[0])
+        result = content(await again)
+
+    assert [run.run_id for run in airflow.runs] == [result["dag_run_id"]]
+
+
 # What may have been started
 
 
