@@ -1,5 +1,6 @@
 """`dagcall serve` as a process: start, stop, bad surroundings, bad callers. Airflow is the fake, on a real socket."""
 
+import contextlib
 import json
 import re
 import signal
@@ -76,6 +77,26 @@ def until(is_it: Callable[[], bool]) -> None:
 def ready(server: HttpServer) -> tuple[int, Message]:
     response = httpx.get(f"{server.root}/ready", trust_env=False)
     return response.status_code, response.json()
+
+
+def test_process_that_airflow_does_not_answer_is_not_ready_until_it_does_again() -> None:
+    port = free_port()
+    with contextlib.ExitStack() as airflow, http_server(environ_for(f"http://127.0.0.1:{port}")) as server:
+        airflow.enter_context(served(airflow_with_dags(), port))
+        until(lambda: ready(server)[0] == 200)
+        airflow.close()
+
+        def is_refused() -> bool:
+            answer = server.ask(MODERN, "tools/call", **call("echo", it="x"))
+            return "Airflow has not answered" in answer["result"]["content"][0]["text"]
+
+        until(is_refused)
+        assert ready(server) == (503, {"is_ready": False})
+        with served(airflow_with_dags(), port):
+            until(lambda: ready(server)[0] == 200)
+            answer = server.ask(MODERN, "tools/call", **call("echo", it="x"))
+            assert answer["result"]["structuredContent"]["results"] == {"back": "x"}
+            assert server.stop()[0] == 0
 
 
 def test_an_airflow_that_comes_later_is_served_then() -> None:
