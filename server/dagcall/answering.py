@@ -134,8 +134,8 @@ class Answering:
         """Return what a caller is told when the wait is over."""
         url = self._api.run_url(run.dag_id, run.run_id)
         standing = view.standing
-        if state is RunState.QUEUED and not standing:
-            state, standing = await self._looked_at(run, view)
+        if not (state.is_final or standing or view.finding):
+            state, standing = await self._looked_at(run, view, state)
         if not state.is_final and view.finding not in {Finding.LOST, Finding.READY}:
             return Answer(state, run.run_id, url, standing=standing, questions=view.questions)
         listener.on_stage("reading the results")
@@ -198,17 +198,19 @@ class Answering:
         finally:
             self._insight.unwatch(view)
 
-    async def _looked_at(self, run: Run, view: View) -> tuple[RunState, str]:
-        """Return the state of a run that was queued when it was last seen, and why it is if it still is.
+    async def _looked_at(self, run: Run, view: View, state: RunState) -> tuple[RunState, str]:
+        """Return the state of a run when the wait is over, and why it does not move, where it does not.
 
         A run that is watched by the shared poll is seen again only at its end.
         """
-        state = RunState.QUEUED
         if self._now() - view.since < QUEUED_SECONDS or self._deadlines.is_draining:
             return state, ""
         try:
-            state = (await self._api.fetch_run(run.dag_id, run.run_id, attempts=1)).state
-            return state, await self._insight.why_queued(run.dag_id) if state is RunState.QUEUED else ""
+            if state is RunState.QUEUED:
+                state = (await self._api.fetch_run(run.dag_id, run.run_id, attempts=1)).state
+            if state is RunState.QUEUED:
+                return state, await self._insight.why_queued(run.dag_id)
+            return state, await self._insight.why_stuck(view.key) if state is RunState.RUNNING else ""
         except AirflowError:  # the answer is right without it
             return state, ""
 

@@ -7,18 +7,29 @@ many runs, and never for a run that is over within seconds; what a look costs Ai
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Collection
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from enum import Enum, auto
 from itertools import islice
 
 from dagcall.airflow import AirflowApi, RunKey
 from dagcall.errors import AirflowAway, AirflowError, AirflowLogInRefused, AirflowUnreachable
+from dagcall.gate import Purpose
 from dagcall.loops import Loop
-from dagcall.model import RunState, TaskInstance
+from dagcall.model import RunState, Task, TaskInstance
 from dagcall.questions import MAY_WAIT_FOR_PEOPLE, Question
-from dagcall.sights import LOST, Sight, are_ready, is_lost, sight_of, usual_seconds
-from dagcall.surroundings import count_running, fetch_durations, fetch_scheduler_silence
+from dagcall.sights import (
+    LOST,
+    Sight,
+    are_ready,
+    first_to_start,
+    is_lost,
+    name_of,
+    not_started,
+    sight_of,
+    usual_seconds,
+)
+from dagcall.surroundings import count_running, fetch_durations, fetch_hindrances, fetch_scheduler_silence
 from dagcall.waiting import interval_seconds
 
 logger = logging.getLogger(__name__)
@@ -33,11 +44,13 @@ FULL_LOOKS = 50
 QUICK_LOOKS = 1000
 """Of how many other runs those task instances are read that call for something; likewise."""
 QUEUED_SECONDS = 5.0
-"""A run that is queued for longer has a reason that is worth asking for."""
+"""A run that is queued for longer, or of which nothing starts for longer, has a reason that is worth asking for."""
 REASON_SECONDS = 10.0
-"""How long an answer to "why is this dag's run queued" holds."""
+"""How long an answer holds to "why is this dag's run queued", and to "why does this task not start"."""
+MOST_ASKED = 3
+"""About how many tasks of a run is asked why they do not start."""
 USUAL_SECONDS = 600.0
-"""How long an answer to "how long does this dag usually take" holds."""
+"""How long answers hold to "how long does this dag usually take", and to "which tasks does it have"."""
 
 
 class Finding(Enum):
@@ -70,6 +83,9 @@ class View:
     state: RunState = RunState.QUEUED
     sight: Sight | None = None
     queued_because: str = ""
+    stuck_since: float | None = None
+    """Since when nothing of the run was seen to start or to run; None while something does."""
+    stuck_because: str = ""
     usual_seconds: float | None = None
     finding: Finding | None = None
     questions: tuple[Question, ...] = ()
@@ -89,11 +105,11 @@ class View:
     def standing(self) -> str:
         """How far the run is, in words; empty where nothing is known."""
         if self.state is RunState.QUEUED:
-            return self.queued_because
+            return self.queued_because or self.stuck_because
         if self.sight is None:
             return ""
         done = f"{self.sight.finished} of {self.sight.known} tasks done"
-        return f"{done}; {self.sight.doing}" if self.sight.doing else done
+        return "; ".join(filter(None, (done, self.sight.doing, self.stuck_because)))
 
 
 @dataclass(slots=True)
@@ -103,6 +119,7 @@ class _Known:
     until: float = float("-inf")
     reason: str = ""
     seconds: float | None = None
+    tasks: tuple[Task, ...] = ()
 
 
 @dataclass
@@ -126,7 +143,11 @@ class Insight:
     _latest_start: float = float("-inf")
     _looking: asyncio.Task[None] | None = None
     _reasons: dict[str, _Known] = field(default_factory=dict)
+    _hindrances: dict[tuple[str, str], _Known] = field(default_factory=dict)
+    """(dag id, task id) -> why the task does not start: mostly the same in all runs of the dag."""
     _durations: dict[str, _Known] = field(default_factory=dict)
+    _tasks: dict[str, _Known] = field(default_factory=dict)
+    _silence: _Known = field(default_factory=_Known)
 
     def watch(self, view: View) -> None:
         """Look into a run, until `unwatch`."""
@@ -155,6 +176,37 @@ class Insight:
             known.reason = await self._fetch_reason(dag_id)
             known.until = self.now() + REASON_SECONDS
         return known.reason
+
+    async def why_stuck(self, key: RunKey, instances: Sequence[TaskInstance] | None = None) -> str:
+        """Return why no task of a run starts, in words; empty where one runs, or Airflow has no reason.
+
+        Args:
+            key: the run.
+            instances: its task instances, where they are known; else they are read, unless many others are waited for.
+        """
+        dag_id, run_id = key
+        if instances is None:
+            if len(self._views) > FULL_LOOKS:
+                return ""
+            instances = (await self.api.fetch_insides({key})).get(key, [])
+        if not not_started(instances):
+            return ""
+        reasons: list[str] = []
+        for instance in first_to_start(instances, await self._tasks_of(dag_id))[:MOST_ASKED]:
+            known = self._hindrances.setdefault((dag_id, instance.task_id), _Known())
+            if known.until < self.now():
+                known.reason = "; ".join(await fetch_hindrances(self.api.rest, dag_id, run_id, instance))
+                known.until = self.now() + REASON_SECONDS
+            if known.reason:
+                reasons.append(f"task {name_of(instance)} cannot start: {known.reason}")
+        return "; ".join(reasons) or await self._why_silent()
+
+    async def _tasks_of(self, dag_id: str) -> tuple[Task, ...]:
+        known = self._tasks.setdefault(dag_id, _Known())
+        if known.until < self.now():
+            known.tasks = await self.api.fetch_tasks(dag_id, purpose=Purpose.DISCOVERY)
+            known.until = self.now() + USUAL_SECONDS
+        return known.tasks
 
     async def _look_on(self) -> None:
         cost = 0.0
@@ -191,7 +243,7 @@ class Insight:
         for dag_id in {view.key[0] for view in (*full, *others)}:
             await _alone(self._ask_people([view for view in (*full, *others) if view.key[0] == dag_id], asking))
         for view in full:
-            await _alone(self._explain(view))
+            await _alone(self._explain(view, insides.get(view.key, [])))
             view.on_change()
 
     async def _insides(self, views: list[View], states: frozenset[str] | None) -> dict[RunKey, list[TaskInstance]]:
@@ -230,23 +282,38 @@ class Insight:
             if view.questions and view.stops_for_questions:
                 view.find(Finding.QUESTIONS)
 
-    async def _explain(self, view: View) -> None:
+    async def _explain(self, view: View, instances: list[TaskInstance]) -> None:
         dag_id, _ = view.key
         if view.state is RunState.QUEUED and self.now() - view.since >= QUEUED_SECONDS:
             view.queued_because = await self.why_queued(dag_id)
+        view.stuck_because = await self._why_stuck_for_long(view, instances)
         known = self._durations.setdefault(dag_id, _Known())
         if known.until < self.now():
             known.until = self.now() + USUAL_SECONDS
             known.seconds = usual_seconds(await fetch_durations(self.api.rest, dag_id))
         view.usual_seconds = known.seconds
 
+    async def _why_stuck_for_long(self, view: View, instances: list[TaskInstance]) -> str:
+        if not not_started(instances) or (view.state is RunState.QUEUED and view.queued_because):
+            view.stuck_since = None
+            return ""
+        if view.stuck_since is None:
+            view.stuck_since = self.now()
+        return await self.why_stuck(view.key, instances) if self.now() - view.stuck_since >= QUEUED_SECONDS else ""
+
+    async def _why_silent(self) -> str:
+        if self._silence.until < self.now():
+            since = await fetch_scheduler_silence(self.api.rest)
+            sign = f"Airflow's scheduler gives no sign of life (the last one: {since})"
+            self._silence = _Known(self.now() + REASON_SECONDS, "" if since is None else sign)
+        return self._silence.reason
+
     async def _fetch_reason(self, dag_id: str) -> str:
         dag = await self.api.fetch_summary(dag_id)
         if dag.is_paused:
             return f"dag {dag_id} is paused in Airflow, and its runs with it, until somebody unpauses it"
-        silent_since = await fetch_scheduler_silence(self.api.rest)
-        if silent_since is not None:
-            return f"Airflow's scheduler gives no sign of life (the last one: {silent_since})"
+        if silence := await self._why_silent():
+            return silence
         running = await count_running(self.api.rest, dag_id)
         if dag.max_active_runs is not None and running >= dag.max_active_runs:
             return f"{running} runs of dag {dag_id} go on, and no more than {dag.max_active_runs} may (max_active_runs)"

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from dagcall.model import TaskInstance
+from dagcall.model import Task, TaskInstance
 
 FINISHED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
 LOST = frozenset({"failed", "upstream_failed"})
@@ -38,6 +38,31 @@ def sight_of(instances: Sequence[TaskInstance]) -> Sight:
 def name_of(instance: TaskInstance) -> str:
     """Return a task instance's name: `task`, or `task[2]` for one of a mapped task."""
     return instance.task_id if instance.map_index < 0 else f"{instance.task_id}[{instance.map_index}]"
+
+
+def not_started(instances: Sequence[TaskInstance]) -> list[TaskInstance]:
+    """Return the task instances that wait to be queued, if all that is left of a run does so; those due come first."""
+    left = [instance for instance in instances if instance.state not in FINISHED]
+    if any(instance.state not in {None, "scheduled"} for instance in left):
+        return []
+    return sorted(left, key=lambda instance: (instance.state is None, instance.task_id, instance.map_index))
+
+
+def first_to_start(instances: Sequence[TaskInstance], tasks: Iterable[Task]) -> list[TaskInstance]:
+    """Return those of `not_started` that wait for no task before them, one of each task.
+
+    Args:
+        instances: all task instances of a run.
+        tasks: all tasks of its dag.
+    """
+    left = not_started(instances)
+    unfinished = {instance.task_id for instance in left}
+    behind = {later for task in tasks if task.task_id in unfinished for later in task.downstream_task_ids}
+    first: dict[str, TaskInstance] = {}
+    for instance in left:
+        if instance.task_id not in behind:
+            first.setdefault(instance.task_id, instance)
+    return list(first.values())
 
 
 def is_lost(instances: Iterable[TaskInstance], vital: Collection[str]) -> bool:
@@ -78,9 +103,9 @@ def _doing(instances: Sequence[TaskInstance]) -> str:
 
 
 def _held_back(held: Sequence[TaskInstance]) -> str:
-    """Say what tasks that could run are waiting for: a slot in their pool, or a worker."""
+    """Say what tasks that could run are waiting for: a worker, or the scheduler, which looks for a slot in the pool."""
     first = min(held, key=lambda instance: (instance.ready_at is None, instance.ready_at))
-    waits_for = "a worker" if first.state == "queued" else f"a slot in {first.pool}"
+    waits_for = "a worker" if first.state == "queued" else f"the scheduler (pool {first.pool})"
     since = f" since {first.ready_at:%H:%M:%S} UTC" if first.ready_at else ""
     return f"waiting for {waits_for}{since}: {_listed([name_of(instance) for instance in held])}"
 

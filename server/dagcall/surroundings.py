@@ -1,15 +1,21 @@
-"""What there is around a run: other runs of its dag, and the scheduler. Nice to know, so asked once and no more."""
+"""What there is around a run: other runs of its dag, the scheduler, and what keeps a task from starting.
+
+Nice to know, so asked once and no more.
+"""
 
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 from dagcall.gate import Purpose
-from dagcall.listings import RUN_LIST
-from dagcall.model import RunState
+from dagcall.listings import RUN_LIST, task_path
+from dagcall.model import RunState, TaskInstance
 from dagcall.rest import AirflowRest
 
 PAST_RUNS = 20
 """How many runs tell how long a dag usually takes."""
+
+_USUAL = frozenset({"Dagrun Running", "Task Instance State", "Trigger Rule"})
+"""Names of dependencies that say no more than the states of the run and of its tasks do."""
 
 _T = TypeVar("_T")
 
@@ -47,5 +53,22 @@ async def fetch_scheduler_silence(rest: AirflowRest) -> str | None:
             if data["scheduler"]["status"] == "healthy"
             else data["scheduler"]["latest_scheduler_heartbeat"] or "never"
         ),
+        attempts=1,
+    )
+
+
+async def fetch_hindrances(rest: AirflowRest, dag_id: str, run_id: str, instance: TaskInstance) -> list[str]:
+    """Return what keeps a task instance from starting that is not queued yet, as Airflow's sentences without their end.
+
+    Raises:
+        AirflowNotFound: there is no such task instance any more.
+    """
+    index = f"/{instance.map_index}" if instance.map_index >= 0 else ""
+    return await rest.get(
+        f"{task_path(dag_id, run_id, instance.task_id)}{index}/dependencies",
+        purpose=Purpose.DISCOVERY,
+        read=lambda data: [
+            str(item["reason"]).rstrip(".") for item in data["dependencies"] if item["name"] not in _USUAL
+        ],
         attempts=1,
     )

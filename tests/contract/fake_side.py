@@ -2,11 +2,21 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Any, Literal, Protocol
 
 import httpx
 
-from tests.fake_airflow import FakeAirflow, FakeDag, FakeImportError, FakeParam, FakeQuestion, FakeTask, Version
+from tests.fake_airflow import (
+    NO_SUCH_POOL,
+    FakeAirflow,
+    FakeDag,
+    FakeImportError,
+    FakeParam,
+    FakeQuestion,
+    FakeTask,
+    Version,
+)
 
 
 class ContractAirflow(Protocol):
@@ -220,6 +230,23 @@ def _shapes_dags() -> list[FakeDag]:
             "paused", tasks=[FakeTask("say")], tags=["shapes", "mcp"], is_paused=True, is_paused_upon_creation=True
         ),
         FakeDag("no_tasks", tasks=()),
+        FakeDag(
+            "dated",
+            tasks=[
+                FakeTask("always", downstream=["later", "earlier"]),
+                FakeTask("later", start_date=datetime(2099, 1, 1, tzinfo=UTC)),
+                FakeTask("earlier", end_date=datetime(2020, 1, 1, tzinfo=UTC)),
+            ],
+            start_date=datetime(2000, 1, 1, tzinfo=UTC),
+        ),
+        FakeDag("not_begun", start_date=datetime(2099, 1, 1, tzinfo=UTC)),
+        FakeDag(
+            "held_back",
+            tasks=[
+                FakeTask("in_order", depends_on_past=True),
+                FakeTask("pooled", pool="nowhere", hindrances=[NO_SUCH_POOL]),
+            ],
+        ),
     ]
     for dag in dags:
         dag.tags = dag.tags or ["shapes"]

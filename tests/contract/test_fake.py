@@ -195,6 +195,9 @@ async def test_lists_of_dags(airflow: ContractAirflow, query: dict[str, Any]) ->
         "team.north.report-v1.2",
         "paused",
         "no_tasks",
+        "dated",
+        "not_begun",
+        "held_back",
         "broken",
         "nosuch",
         "a b",
@@ -286,6 +289,52 @@ async def test_triggers(airflow: ContractAirflow, dag_id: str, body: Any) -> Non
     if isinstance(body, dict) and "{run}" in str(body.get("dag_run_id")):
         body = body | {"dag_run_id": body["dag_run_id"].format(run=uuid.uuid4().hex)}
     await assert_same(airflow, [post(f"/dags/{dag_id}/dagRuns", body)])
+
+
+@pytest.mark.parametrize("dag_id", ["dated", "not_begun"])
+@pytest.mark.parametrize("has_date", [True, False])
+async def test_runs_outside_of_dates(airflow: ContractAirflow, run_id: str, dag_id: str, *, has_date: bool) -> None:
+    logical_date = f"2026-01-01T00:00:00.{uuid.uuid4().int % 1_000_000:06}Z" if has_date else None
+    run = f"/dags/{dag_id}/dagRuns/{run_id}"
+    steps: list[Step] = [
+        post(f"/dags/{dag_id}/dagRuns", {"logical_date": logical_date, "dag_run_id": run_id}),
+        get(f"{run}/taskInstances"),
+        lambda airflow: airflow.start(dag_id, run_id),
+        patch(run, {"state": "success"}),
+        get(f"{run}/taskInstances"),
+        post("/dags/~/dagRuns/~/taskInstances/list", {"dag_run_ids": [run_id]}),
+    ]
+    await assert_same(airflow, steps)
+
+
+async def test_what_keeps_tasks_from_starting(airflow: ContractAirflow, run_id: str) -> None:
+    second = f"{run_id}.2"
+    days = sorted(f"2026-01-01T00:00:00.{uuid.uuid4().int % 1_000_000:06}Z" for _ in range(2))
+    held_back, mapped, grouped = (f"/dags/{dag_id}/dagRuns" for dag_id in ("held_back", "mapped_leaf", "grouped"))
+    steps: list[Step] = [
+        post(held_back, {"logical_date": days[0], "dag_run_id": run_id}),
+        get(f"{held_back}/{run_id}/taskInstances/in_order/dependencies"),
+        lambda airflow: airflow.start("held_back", run_id),
+        get(f"{held_back}/{run_id}/taskInstances/in_order/dependencies"),
+        get(f"{held_back}/{run_id}/taskInstances/pooled/dependencies"),
+        lambda airflow: airflow.set_task("held_back", run_id, "in_order", "failed"),
+        get(f"{held_back}/{run_id}/taskInstances/in_order/dependencies"),
+        post(held_back, {"logical_date": days[1], "dag_run_id": second}),
+        lambda airflow: airflow.start("held_back", second),
+        get(f"{held_back}/{second}/taskInstances/in_order/dependencies"),
+        get(f"{held_back}/{second}/taskInstances/in_order/-1/dependencies"),
+        get(f"{held_back}/{second}/taskInstances/in_order/0/dependencies"),
+        get(f"{held_back}/{second}/taskInstances/nosuch/dependencies"),
+        get(f"{held_back}/nosuch/taskInstances/in_order/dependencies"),
+        post(mapped, {"logical_date": None, "dag_run_id": run_id}),
+        lambda airflow: airflow.start("mapped_leaf", run_id),
+        get(f"{mapped}/{run_id}/taskInstances/double/dependencies"),
+        get(f"{mapped}/{run_id}/taskInstances/double/1/dependencies"),
+        post(grouped, {"logical_date": None, "dag_run_id": run_id}),
+        lambda airflow: airflow.start("grouped", run_id),
+        get(f"{grouped}/{run_id}/taskInstances/group.inner/dependencies"),
+    ]
+    await assert_same(airflow, steps)
 
 
 async def test_conflicts(airflow: ContractAirflow, run_id: str) -> None:

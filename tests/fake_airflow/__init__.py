@@ -10,7 +10,7 @@ The modules: `dags` (what a test declares), `runs` (what happens in a run), `bod
 """
 
 from tests.fake_airflow.access import FakeUser
-from tests.fake_airflow.dags import NOTSET, FakeDag, FakeParam, FakeQuestion, FakeTask, SkipTask
+from tests.fake_airflow.dags import NO_SUCH_POOL, NOTSET, FakeDag, FakeParam, FakeQuestion, FakeTask, SkipTask
 from tests.fake_airflow.questions import Version
 from tests.fake_airflow.runs import FakeClock, FakeRun, FakeTaskInstance
 from tests.fake_airflow.server import FakeAirflow, FakeImportError
@@ -18,6 +18,7 @@ from tests.fake_airflow.wire import Fault, Hold, SeenRequest
 
 __all__ = [
     "NOTSET",
+    "NO_SUCH_POOL",
     "FakeAirflow",
     "FakeClock",
     "FakeDag",

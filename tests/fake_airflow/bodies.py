@@ -129,7 +129,7 @@ def task_body(dag: FakeDag, task: FakeTask, version: Version) -> dict[str, Any]:
         "start_date": timestamp(dag.dates_of(task)[0]),
         "end_date": timestamp(dag.dates_of(task)[1]),
         "trigger_rule": task.trigger_rule,
-        "depends_on_past": False,
+        "depends_on_past": task.depends_on_past,
         "wait_for_downstream": False,
         "retries": float(task.retries),
         "queue": "default",
@@ -236,6 +236,52 @@ def task_instance_body(run: FakeRun, instance: FakeTaskInstance) -> dict[str, An
         "triggerer_job": None,
         "dag_version": _dag_version_body(run.dag),
     }
+
+
+def dependency_bodies(run: FakeRun, instance: FakeTaskInstance, before: FakeRun | None) -> list[dict[str, str]]:
+    """Return what keeps a task instance from being queued, sorted; what is queued or further on lacks nothing.
+
+    Args:
+        run: its run.
+        instance: the task instance.
+        before: the run of the dag with the logical date before.
+    """
+    if instance.state not in {None, "scheduled"}:
+        return []
+    found = list(instance.task.hindrances)
+    if run.state != "running":
+        reason = f"Task instance's dagrun was not in the 'running' state but in the state '{run.state}'."
+        found.append(("Dagrun Running", reason))
+    if run.dag.is_paused:
+        found.append(("Dag Not Paused", f"Task's DAG '{run.dag_id}' is paused."))
+    if instance.state is None:
+        found.append(("Task Instance State", "Task is in the 'None' state."))
+    if before is not None and instance.task.depends_on_past:
+        bad = sum(one.state not in {"success", "skipped"} for one in before.instances_of(instance.task_id))
+        reason = (
+            f"depends_on_past is true for this task, but {bad} previous task instance(s) are not in a successful state."
+        )
+        found += [("Previous Dagrun State", reason)] if bad else []
+    upstream = [other for other in run.task_instances if instance.task_id in other.task.downstream]
+    if reason := _trigger_rule_reason([other for other in upstream if other.state != "success"], upstream):
+        found.append(("Trigger Rule", reason))
+    return [{"name": name, "reason": reason} for name, reason in sorted(found)]
+
+
+def _trigger_rule_reason(bad: Sequence[FakeTaskInstance], upstream: Sequence[FakeTaskInstance]) -> str:
+    if not bad:
+        return ""
+    counts = dict.fromkeys(("success", "skipped", "failed", "upstream_failed", "removed"), 0)
+    for other in upstream:
+        if other.state in counts:
+            counts[other.state] += 1
+    counts |= {"done": sum(counts.values()), "success_setup": 0, "skipped_setup": 0}
+    states = ", ".join(f"{name}={count}" for name, count in counts.items())
+    return (
+        f"Task's trigger rule 'all_success' requires all upstream tasks to have succeeded, but found {len(bad)} "
+        f"non-success(es). upstream_states=_UpstreamTIStates({states}), "
+        f"upstream_task_ids={ {other.task_id for other in upstream} }"
+    )
 
 
 def hitl_body(run: FakeRun, instance: FakeTaskInstance, asking: FakeAsking) -> dict[str, Any]:

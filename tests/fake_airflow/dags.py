@@ -8,6 +8,9 @@ from typing import Any, Final, TypeAlias
 NOTSET: Final = object()
 """A param without a default."""
 
+NO_SUCH_POOL: Final = ("Pool Slots Available", "Tasks using non-existent pool 'nowhere' will not be scheduled")
+"""Keeps a task from starting."""
+
 TaskCallable: TypeAlias = Callable[[Mapping[str, Any]], Any]
 
 
@@ -70,6 +73,10 @@ class FakeTask:
     start_date: datetime | None = None
     """Of the dag where the task has none; likewise `end_date`. Runs outside of these dates do without the task."""
     end_date: datetime | None = None
+    depends_on_past: bool = False
+    """Keeps the task from starting after a run with an earlier logical date in which it did not succeed."""
+    hindrances: Sequence[tuple[str, str]] = ()
+    """What keeps the task from starting as long as its run is not ended by hand: names of dependencies, and reasons."""
     question: FakeQuestion | None = None
     """The task waits until a person has answered this, and then returns the answer; `call` is not called."""
 

@@ -182,7 +182,7 @@ class FakeRun:
             self.set_state("running", now)
             upstream = {task_id for task in self.dag.tasks for task_id in task.downstream}
             for instance in self.task_instances:
-                if instance.task_id not in upstream:
+                if instance.task_id not in upstream and not instance.task.hindrances:
                     instance.start(now)
 
     def requeue(self, now: datetime) -> None:

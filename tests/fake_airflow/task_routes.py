@@ -68,6 +68,32 @@ def _list_task_instances(airflow: "FakeAirflow", request: httpx.Request, *, dag_
     return 200, _task_instances_body(airflow, found, body.page_offset, body.page_limit)
 
 
+@route("dependencies", "GET", _INSTANCE + "/dependencies")
+def _dependencies(
+    airflow: "FakeAirflow", request: httpx.Request, *, dag_id: str, run_id: str, task_id: str, map_index: str = "-1"
+) -> Answer:
+    reader(airflow, request, dag_id)
+    run = airflow.find_run(dag_id, run_id)
+    instances = [] if run is None else [i for i in run.instances_of(task_id) if str(i.map_index) == map_index]
+    if run is None or not instances:
+        where = f"dag_id: `{dag_id}`, run_id: `{run_id}`, task_id: `{task_id}` and map_index: `{map_index}`"
+        raise Refusal(404, [f"The Task Instance with {where} was not found"])
+    before = [
+        other
+        for other in airflow.runs
+        if other.dag is run.dag and run.logical_date and other.logical_date and other.logical_date < run.logical_date
+    ]
+    latest = max(before, key=lambda other: other.logical_date or other.run_after, default=None)
+    return 200, {"dependencies": bodies.dependency_bodies(run, instances[0], latest)}
+
+
+@route("dependencies", "GET", _INSTANCE + "/{map_index}/dependencies")
+def _dependencies_of_mapped(
+    airflow: "FakeAirflow", request: httpx.Request, *, dag_id: str, run_id: str, task_id: str, map_index: str
+) -> Answer:
+    return _dependencies(airflow, request, dag_id=dag_id, run_id=run_id, task_id=task_id, map_index=map_index)
+
+
 def _check_enum(states: Sequence[str | None], known: Sequence[str]) -> None:
     expected = ", ".join(f"'{state}'" for state in known[:-1]) + f" or '{known[-1]}'"
     bad = [

@@ -28,6 +28,7 @@ Route: TypeAlias = Literal[
     "runs",
     "task_instances",
     "list_task_instances",
+    "dependencies",
     "xcoms",
     "xcom",
     "log",

@@ -306,3 +306,137 @@ async def test_only_what_belongs_to_the_asking_runs_is_read(served: Served) -> N
         found, paths = await asked_about(api, airflow, two[:20])
         assert found == {f"two_{number}" for number in range(20)}
         assert paths == ["two/dagRuns/~/hitlDetails"]
+
+
+DEPENDS_ON_PAST = (
+    "Previous Dagrun State",
+    "depends_on_past is true for this task, but 1 previous task instance(s) are not in a successful state.",
+)
+NO_SLOT = ("Pool Slots Available", "Not scheduling since there are 0 open slots in pool tiny and require 1 pool slots")
+STUCK = (
+    "task load cannot start: depends_on_past is true for this task, but 1 previous task instance(s) are not in a "
+    "successful state"
+)
+
+
+def stuck(*hindrances: tuple[str, str]) -> FakeDag:
+    """Return a dag whose first task does not start, and whose last one waits for it."""
+    tasks = [FakeTask("load", hindrances=hindrances, downstream=["report"]), FakeTask("report")]
+    return FakeDag("stuck", tasks=tasks, checks=None)
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("places", [1, 8])
+async def test_a_run_of_which_nothing_starts_says_why(
+    served: Served, monkeypatch: pytest.MonkeyPatch, version: Literal["3.1.8", "3.2.2", "3.3.2"], places: int
+) -> None:
+    """With one place for requests there are no streams."""
+    monkeypatch.setattr("dagcall.answering.QUEUED_SECONDS", 0.0)
+    airflow = FakeAirflow(version)
+    airflow.add_dag(stuck(DEPENDS_ON_PAST))
+
+    async with served(airflow, wait_seconds=0.1, airflow={"max_in_flight": places}) as dagcall:
+        calling = asyncio.create_task(answer(dagcall, "stuck"))
+        await until(lambda: dagcall.waiter.watched == 1)
+        airflow.start(airflow.runs[0])
+        content = await calling
+
+    assert content["message"].startswith(f"The run goes on (running: {STUCK}). ")
+    assert len(airflow.requests_to("dependencies")) == 1
+
+
+async def test_progress_tells_why_nothing_starts_and_asks_now_and_then(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dagcall.insight.QUEUED_SECONDS", 0.0)
+    monkeypatch.setattr("dagcall.progress.PROGRESS_SECONDS", 0.01)
+    airflow = FakeAirflow()
+    airflow.add_dag(stuck(NO_SLOT))
+    seen: list[str] = []
+
+    async def on_progress(progress: float, total: float | None, message: str | None) -> None:
+        assert total is None or progress <= total
+        seen.append(message or "")
+        if "cannot start" in seen[-1] and len(airflow.requests_to("list_task_instances")) > 3:
+            airflow.finish(airflow.runs[-1])
+
+    async with served(airflow) as dagcall, asyncio.timeout(10), Client(dagcall.mcp.sdk, mode="legacy") as client:
+        calling = asyncio.create_task(client.call_tool("stuck", {}, progress_callback=on_progress))
+        await until(lambda: dagcall.waiter.watched == 1)
+        airflow.start(airflow.runs[-1])
+        await calling
+
+    why = "; task load cannot start: Not scheduling since there are 0 open slots in pool tiny and require 1 pool slots;"
+    assert any(f"0 of 2 tasks done{why}" in message for message in seen)
+    assert len(airflow.requests_to("dependencies")) == 1
+
+
+@pytest.mark.parametrize("is_silent", [True, False])
+async def test_a_run_of_which_nothing_starts_for_no_reason_of_its_own_names_the_scheduler(
+    served: Served, monkeypatch: pytest.MonkeyPatch, *, is_silent: bool
+) -> None:
+    monkeypatch.setattr("dagcall.answering.QUEUED_SECONDS", 0.0)
+    airflow = FakeAirflow()
+    airflow.is_scheduler_silent = is_silent
+    airflow.add_dag(stuck(("Trigger Rule", "of no interest")))
+
+    async with served(airflow, wait_seconds=0.1) as dagcall:
+        calling = asyncio.create_task(answer(dagcall, "stuck"))
+        await until(lambda: dagcall.waiter.watched == 1)
+        airflow.start(airflow.runs[0])
+        content = await calling
+
+    silence = ": Airflow's scheduler gives no sign of life (the last one: never)" if is_silent else ""
+    assert content["message"].startswith(f"The run goes on (running{silence}). ")
+
+
+async def test_a_run_of_which_something_runs_is_not_asked_why(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dagcall.answering.QUEUED_SECONDS", 0.0)
+    airflow = FakeAirflow()
+    dag = stuck(NO_SLOT)
+    dag.tasks = [*dag.tasks, FakeTask("other")]
+    airflow.add_dag(dag)
+
+    async with served(airflow, wait_seconds=0.1) as dagcall:
+        calling = asyncio.create_task(answer(dagcall, "stuck"))
+        await until(lambda: dagcall.waiter.watched == 1)
+        airflow.start(airflow.runs[0])
+        assert (await calling)["message"].startswith("The run goes on (running). ")
+
+    assert not airflow.requests_to("dependencies")
+
+
+async def test_mapped_tasks_are_asked_by_their_index(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dagcall.answering.QUEUED_SECONDS", 0.0)
+    airflow = FakeAirflow()
+    airflow.add_dag(FakeDag("stuck", tasks=[FakeTask("load", mapped=2, hindrances=[NO_SLOT])], checks=None))
+
+    async with served(airflow, wait_seconds=0.1) as dagcall:
+        calling = asyncio.create_task(answer(dagcall, "stuck"))
+        await until(lambda: dagcall.waiter.watched == 1)
+        airflow.start(airflow.runs[0])
+        content = await calling
+
+    assert content["message"].startswith(f"The run goes on (running: task load[0] cannot start: {NO_SLOT[1]}). ")
+    assert [request.path.rpartition("/load")[2] for request in airflow.requests_to("dependencies")] == [
+        "/0/dependencies"
+    ]
+
+
+async def test_where_many_are_waited_for_the_last_look_costs_nothing(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dagcall.answering.QUEUED_SECONDS", 0.0)
+    monkeypatch.setattr("dagcall.insight.FULL_LOOKS", 0)
+    airflow = FakeAirflow()
+    airflow.add_dag(stuck(NO_SLOT))
+
+    async with served(airflow, wait_seconds=0.1) as dagcall, Client(dagcall.mcp.sdk) as client:
+        calls = [asyncio.create_task(client.call_tool("stuck", {})) for _ in range(2)]
+        await until(lambda: dagcall.waiter.watched == 2)
+        for run in airflow.runs:
+            airflow.start(run)
+        first, second = await asyncio.gather(*calls)
+
+    told = ["cannot start" in text_of(result) for result in (first, second)]
+    assert told == [False, True]  # when the second one's time is over, nobody else is left

@@ -88,7 +88,7 @@ ALLOWED = {
     "replies": {"accounts", "airflow", "errors", "model", "questions", "receipts"},
     "outcomes": {"airflow", "errors", "masking", "model", "releases", "results", "shared", "tools", "xcoms"},
     "dossiers": {"airflow", "errors", "failures", "masking", "model", "results", "task_dates"},
-    "insight": {"airflow", "errors", "loops", "model", "questions", "sights", "surroundings", "waiting"},
+    "insight": {"airflow", "errors", "gate", "loops", "model", "questions", "sights", "surroundings", "waiting"},
     "progress": {"insight", "prose"},
     "recent": {"excerpts", "model"},
     "loops": set(),

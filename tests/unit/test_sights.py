@@ -4,8 +4,8 @@ from datetime import UTC, datetime
 
 import pytest
 
-from dagcall.model import TaskInstance
-from dagcall.sights import are_ready, is_lost, sight_of, usual_seconds
+from dagcall.model import Task, TaskInstance
+from dagcall.sights import are_ready, first_to_start, is_lost, not_started, sight_of, usual_seconds
 
 NOON = datetime(2026, 11, 22, 12, 0, 5, tzinfo=UTC)
 
@@ -30,7 +30,7 @@ def at(state: str | None, task_id: str = "fit", map_index: int = -1, ready_at: d
         pytest.param([at("up_for_retry")], "failed, to be tried again: fit", id="a retry"),
         pytest.param(
             [at("scheduled", ready_at=NOON), at("running", "a")],
-            "running: a; waiting for a slot in gpu since 12:00:05 UTC: fit",
+            "running: a; waiting for the scheduler (pool gpu) since 12:00:05 UTC: fit",
             id="a slot",
         ),
         pytest.param([at("queued")], "waiting for a worker: fit", id="a worker, since nobody knows when"),
@@ -74,3 +74,19 @@ def test_no_tasks_are_never_ready() -> None:
 def test_the_usual_duration_is_the_median_of_enough_runs() -> None:
     assert usual_seconds([1.0, 2.0]) is None
     assert usual_seconds([1.0, 90.0, 2.0]) == 2.0
+
+
+@pytest.mark.parametrize("state", ["running", "queued", "deferred", "up_for_retry", "awaiting_input"])
+def test_where_something_goes_on_nothing_is_stuck(state: str) -> None:
+    assert not_started([at(None, "a"), at(state, "b")]) == []
+
+
+def test_what_is_due_to_start_comes_first() -> None:
+    instances = [at(None, "a"), at("scheduled", "c"), at("success", "b"), at("scheduled", "c", 0)]
+    assert not_started(instances) == [instances[1], instances[3], instances[0]]
+
+
+def test_what_waits_for_another_task_is_not_the_first_to_start() -> None:
+    tasks = [Task("a", frozenset({"b"}), None), Task("b", frozenset({"c"}), None), Task("c", frozenset(), None)]
+    mapped = [at("scheduled", "b", 0), at("scheduled", "b", 1)]
+    assert first_to_start([at("success", "a"), *mapped, at(None, "c")], tasks) == mapped[:1]

@@ -1,5 +1,6 @@
-"""Dags by shape: task groups, mapped tasks, several leaves, declared results, odd ids and states."""
+"""Dags by shape: task groups, mapped tasks, several leaves, declared results, odd ids, states and dates."""
 
+from datetime import UTC, datetime
 from typing import Any
 
 from airflow.sdk import DAG, dag, task, task_group
@@ -114,6 +115,48 @@ def paused() -> None:
 
 with DAG("no_tasks", tags=["shapes"], schedule=None):
     pass
+
+with DAG("dated", tags=["shapes"], schedule=None, start_date=datetime(2000, 1, 1, tzinfo=UTC)):
+
+    @task
+    def always() -> Any:
+        return 1
+
+    @task(start_date=datetime(2099, 1, 1, tzinfo=UTC))
+    def later(x: Any) -> Any:
+        return x
+
+    @task(end_date=datetime(2020, 1, 1, tzinfo=UTC))
+    def earlier(x: Any) -> Any:
+        return x
+
+    value = always()
+    later(value)
+    earlier(value)
+
+
+with DAG("not_begun", tags=["shapes"], schedule=None, start_date=datetime(2099, 1, 1, tzinfo=UTC)):
+
+    @task
+    def work() -> Any:
+        return 1
+
+    work()
+
+
+with DAG("held_back", tags=["shapes"], schedule=None):
+
+    @task(depends_on_past=True)
+    def in_order() -> Any:
+        return 1
+
+    @task(pool="nowhere")
+    def pooled() -> Any:
+        return 2
+
+    in_order()
+    pooled()
+
 
 for make in (one_task, grouped, mapped, mapped_leaf, declared_result, dotted, long_id, paused):
     make()
