@@ -17,6 +17,7 @@ The map, from what knows nothing to what knows everything. A module imports only
     sights        task instances -> how far a run is
     masking       texts without the secrets that somebody put into them
     logs          the log of a task -> what the task itself wrote
+    import_errors   files of dags that Airflow cannot import -> a hint for the operator
     failures      a failed run -> the text its caller reads
     outputs       what an answer looks like: output schemas, and the check of what they declare
     callers       who calls, and what an authorization server's claims say of them

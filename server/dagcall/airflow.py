@@ -17,8 +17,9 @@ from pydantic import TypeAdapter
 
 from dagcall.accounts import Account
 from dagcall.credentials import Credentials
-from dagcall.errors import AirflowAnswerUnusable, AirflowNotFound
+from dagcall.errors import AirflowAnswerUnusable, AirflowNotFound, AirflowRefused
 from dagcall.gate import Purpose
+from dagcall.import_errors import BrokenFile, ImportErrors
 from dagcall.listings import PAGE, RUN_LIST, all_batches, all_pages, dag_path, run_path, segment, task_path
 from dagcall.model import Dag, DagSummary, Json, LogEvent, Run, RunState, Task, TaskInstance
 from dagcall.questions import MAY_WAIT_FOR_PEOPLE, Question, Response, is_open
@@ -157,6 +158,21 @@ class AirflowApi:
             purpose=purpose,
             read=lambda data: tuple(Task.from_json(task) for task in data["tasks"]),
         )
+
+    async def fetch_import_errors(self) -> ImportErrors:
+        """Return which files Airflow cannot import, a page of them; asked once, for it is only a hint."""
+        try:
+            return await self._rest.get(
+                "importErrors",
+                purpose=Purpose.DISCOVERY,
+                query={"limit": PAGE},
+                read=lambda data: ImportErrors(
+                    [BrokenFile.from_json(item) for item in data["import_errors"]], int(data["total_entries"])
+                ),
+                attempts=1,
+            )
+        except AirflowRefused:
+            return ImportErrors(may_be_read=False)
 
     # Runs
 

@@ -27,7 +27,9 @@ from dagcall.errors import (
     UnknownTool,
 )
 from dagcall.gate import Purpose
+from dagcall.import_errors import import_hint
 from dagcall.loops import Loop
+from dagcall.masking import Masker
 from dagcall.model import Dag, DagSummary, Task
 from dagcall.pins import Pins
 from dagcall.policy import ToolPolicy
@@ -41,6 +43,10 @@ logger = logging.getLogger(__name__)
 
 FIRST_READ_SECONDS = 8.0
 """How long a request waits for the first list of tools. claude.ai wants its first answers within 10 s."""
+NO_SUCH_DAG = "there is no such dag in Airflow, or dagcall's account may not see it"
+SELECTS_NOTHING = "selects no dag that dagcall's account can see"
+NOT_THERE = (NO_SUCH_DAG, SELECTS_NOTHING)
+"""Reasons behind which there may be a file that Airflow cannot import."""
 REFRESH_SHARE = 0.1
 """Reading the dags may take this share of the time: the more dags there are, the more seldom they are read."""
 
@@ -302,11 +308,11 @@ class Catalog:
             dags: tuple[DagSummary, ...] = ()
             try:
                 dags = await self._selected_by(policy)
-                reason = None if dags else "selects no dag that dagcall's account can see"
+                reason = None if dags else SELECTS_NOTHING
             except (AirflowAway, AirflowLogInRefused):  # which no other entry would fare better with
                 raise
             except AirflowNotFound:
-                reason = "there is no such dag in Airflow, or dagcall's account may not see it"
+                reason = NO_SUCH_DAG
             except (
                 AirflowRefused,
                 AirflowRejected,
@@ -323,7 +329,24 @@ class Catalog:
                 withheld.append(Withheld(policy.dag or policy.selector, reason))
         if len(failures) == len(self._policies) and failures:
             raise failures[0]
-        return list(_allotted(selected)), kept, withheld
+        return list(_allotted(selected)), kept, await self._with_import_hints(withheld)
+
+    async def _with_import_hints(self, withheld: list[Withheld]) -> list[Withheld]:
+        """Add what Airflow's import errors say of dags that are not there; one question for all of them."""
+        if not any(item.reason in NOT_THERE for item in withheld):
+            return withheld
+        try:
+            errors = await self._api.fetch_import_errors()
+        except AirflowError as error:
+            logger.debug("Airflow's import errors could not be read: %s", error)
+            return withheld
+        named = {policy.dag for policy in self._policies}
+        return [
+            replace(item, reason=item.reason + import_hint(errors, item.what if item.what in named else None, Masker()))
+            if item.reason in NOT_THERE
+            else item
+            for item in withheld
+        ]
 
     async def _selected_by(self, policy: ToolPolicy) -> tuple[DagSummary, ...]:
         if policy.dag is not None:

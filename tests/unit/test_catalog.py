@@ -15,7 +15,7 @@ from dagcall.errors import ConfigError
 from dagcall.pin_folder import PinFolder
 from dagcall.pins import Pins, pin_text
 from dagcall.tools import wire_json
-from tests.fake_airflow import NOTSET, FakeAirflow, FakeDag, FakeParam, FakeTask, Fault
+from tests.fake_airflow import NOTSET, FakeAirflow, FakeDag, FakeImportError, FakeParam, FakeTask, Fault
 from tests.fake_airflow.access import FakeUser
 from tests.fake_airflow.wire import Route
 from tests.unit.conftest import Served
@@ -144,6 +144,57 @@ async def test_an_entry_that_publishes_nothing_says_why(
 ) -> None:
     async with served(an_airflow(), tools=tools) as dagcall:
         assert reasons(dagcall) == {what: reason}
+
+
+BROKEN = FakeImportError("sales.py", "Traceback …\n  with DAG(\"sales\"):\nKeyError: 'REGION'\n")
+
+
+@pytest.mark.parametrize(
+    ("fault", "hints"),
+    [
+        pytest.param(
+            None,
+            {
+                "sales": ". The file sales.py does not import in Airflow: KeyError: 'REGION'",
+                "other": ". Look into Airflow's import errors, too: 1 file does not import",
+                'tag = "none"': ". Look into Airflow's import errors, too: 1 file does not import",
+            },
+            id="read",
+        ),
+        pytest.param(
+            403,
+            dict.fromkeys(
+                ("sales", "other", 'tag = "none"'),
+                ". Look into Airflow's import errors, too: dagcall's account may not read them",
+            ),
+            id="refused",
+        ),
+        pytest.param(500, dict.fromkeys(("sales", "other", 'tag = "none"'), ""), id="in trouble"),
+    ],
+)
+async def test_a_dag_that_is_not_there_is_looked_for_among_the_import_errors(
+    served: Served, fault: int | None, hints: dict[str, str]
+) -> None:
+    airflow = an_airflow()
+    airflow.import_errors.append(BROKEN)
+    if fault:
+        airflow.add_fault(Fault(route="import_errors", status=fault, times=None))
+    async with served(airflow, tools=[{"dag": "sales"}, {"dag": "other"}, {"tag": "none"}]) as dagcall:
+        found = {what: reason for what, reason in reasons(dagcall).items() if what in hints}
+        async with Client(dagcall.mcp.sdk) as client:
+            with pytest.raises(MCPError) as refused:
+                await client.call_tool("sales", {})
+
+    assert {what: "." + reason.partition(".")[2] if "." in reason else "" for what, reason in found.items()} == hints
+    assert len(airflow.requests_to("import_errors")) == 1
+    assert "REGION" not in str(refused.value)
+
+
+async def test_import_errors_are_asked_for_only_where_a_dag_is_missing(served: Served) -> None:
+    airflow = an_airflow()
+    airflow.import_errors.append(BROKEN)
+    async with served(airflow):
+        assert airflow.requests_to("import_errors") == []
 
 
 @pytest.mark.parametrize(
