@@ -45,7 +45,8 @@ FIRST_READ_SECONDS = 8.0
 """How long a request waits for the first list of tools. claude.ai wants its first answers within 10 s."""
 NO_SUCH_DAG = "there is no such dag in Airflow, or dagcall's account may not see it"
 SELECTS_NOTHING = "selects no dag that dagcall's account can see"
-NOT_THERE = (NO_SUCH_DAG, SELECTS_NOTHING)
+NOT_SHOWN = "Airflow does not show it to dagcall's account"
+NOT_THERE = (NO_SUCH_DAG, SELECTS_NOTHING, NOT_SHOWN)
 """Reasons behind which there may be a file that Airflow cannot import."""
 REFRESH_SHARE = 0.1
 """Reading the dags may take this share of the time: the more dags there are, the more seldom they are read."""
@@ -318,7 +319,7 @@ class Catalog:
                 AirflowRejected,
             ) as error:  # 403 also for a dag that does not exist, with some rights
                 failures.append(error)
-                reason = f"Airflow does not show it to dagcall's account: {error}"
+                reason = f"{NOT_SHOWN}: {error}"
             except AirflowError as error:
                 failures.append(error)
                 stays = [tool for tool in self._found.tools.values() if tool.entry == policy]
@@ -333,7 +334,7 @@ class Catalog:
 
     async def _with_import_hints(self, withheld: list[Withheld]) -> list[Withheld]:
         """Add what Airflow's import errors say of dags that are not there; one question for all of them."""
-        if not any(item.reason in NOT_THERE for item in withheld):
+        if not any(item.reason.startswith(NOT_THERE) for item in withheld):
             return withheld
         try:
             errors = await self._api.fetch_import_errors()
@@ -343,7 +344,7 @@ class Catalog:
         named = {policy.dag for policy in self._policies}
         return [
             replace(item, reason=item.reason + import_hint(errors, item.what if item.what in named else None, Masker()))
-            if item.reason in NOT_THERE
+            if item.reason.startswith(NOT_THERE)
             else item
             for item in withheld
         ]
@@ -367,7 +368,7 @@ class Catalog:
         except AirflowLogInRefused as error:
             return known or Withheld(dag.dag_id, f"it could not be read: {error}")
         except (AirflowRefused, AirflowRejected) as error:
-            return Withheld(dag.dag_id, f"Airflow does not show it to dagcall's account: {error}")
+            return Withheld(dag.dag_id, f"{NOT_SHOWN}: {error}")
         except AirflowError as error:
             return known or Withheld(dag.dag_id, f"it could not be read: {error}")
         except Exception:

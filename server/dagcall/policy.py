@@ -66,7 +66,7 @@ class ToolPolicy(BaseModel):
     """What the model reads; only with `dag`. Else the dag's own description."""
     results: TaskIds | None = None
     """The tasks whose XComs are the answer. Else the author's choice (in `doc_md`), else the dag's declared result
-    (Airflow 3.3), else its leaf tasks."""
+    (Airflow 3.3) as far as it is not null, else its leaf tasks."""
     output_schema: dict[str, Any] | None = None
     """JSON Schema (2020-12) of the answer's `results`: an object, task id -> value. Else the author's, else any."""
     fixed: dict[str, Any] = Field(default_factory=dict)
@@ -76,7 +76,8 @@ class ToolPolicy(BaseModel):
     wait_seconds: Annotated[float, Field(gt=0, le=86_400)] | None = None
     """How long a call waits before it answers `state: running`. Else 50 on stdio and 240 on HTTP."""
     logical_date: Literal["now", "none"] = "now"
-    """`none`: the run has no logical date; `{{ ds }}` and its kin are then undefined in the dag."""
+    """`none`: the run has no logical date; `{{ ds }}` and its kin are then undefined in the dag, and start and end
+    dates count for nothing."""
     on_cancel: Literal["leave", "fail"] = "leave"
     """What a caller who leaves does to the run: nothing, or set it to failed when nobody else waits for it."""
     repeat: Literal["adopt", "new", "key_only"] = "adopt"
@@ -87,7 +88,8 @@ class ToolPolicy(BaseModel):
     log_lines: Annotated[int, Field(ge=0, le=200)] | None = None
     """How many of the last lines of a failed task's log callers read; 0 for none. Else what `[server]` says."""
     return_when: Literal["run_finished", "results_ready"] = "run_finished"
-    """`results_ready`: answer as soon as the result tasks have succeeded, while the rest of the run goes on."""
+    """`results_ready`: answer as soon as the tasks that `results` names have succeeded, while the rest of the run goes
+    on."""
     callers: Selectors | None = None
     """Who sees and calls it; any of `key:<name>`, `scope:<scope>`, `group:<group>`, `id:<issuer>#<subject>`, `local`
     (everybody where nobody is asked who they are, as on stdio) and `*`. Else what `[auth]` says."""
