@@ -199,7 +199,7 @@ class Answering:
             self._insight.unwatch(view)
 
     async def _looked_at(self, run: Run, view: View, state: RunState) -> tuple[RunState, str]:
-        """Return the state of a run when the wait is over, and why it does not move, where it does not.
+        """Return the state of a run when the wait is over, and how far it is, or why it does not move.
 
         A run that is watched by the shared poll is seen again only at its end.
         """
@@ -210,9 +210,12 @@ class Answering:
                 state = (await self._api.fetch_run(run.dag_id, run.run_id, attempts=1)).state
             if state is RunState.QUEUED:
                 return state, await self._insight.why_queued(run.dag_id)
-            return state, await self._insight.why_stuck(view.key) if state is RunState.RUNNING else ""
+            view.state = state
+            if state is RunState.RUNNING:
+                await self._insight.look_once(view)
         except AirflowError:  # the answer is right without it
             return state, ""
+        return state, "" if state.is_final else view.standing
 
     async def _patiently(self, deadline: float, read: Callable[[], Awaitable[T]]) -> T:
         """Read an outcome; while Airflow is away, wait for it as long as the caller does."""

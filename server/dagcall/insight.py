@@ -177,18 +177,17 @@ class Insight:
             known.until = self.now() + REASON_SECONDS
         return known.reason
 
-    async def why_stuck(self, key: RunKey, instances: Sequence[TaskInstance] | None = None) -> str:
-        """Return why no task of a run starts, in words; empty where one runs, or Airflow has no reason.
+    async def look_once(self, view: View) -> None:
+        """Look into a run when the wait for it is over; not while many others are waited for."""
+        if len(self._views) > FULL_LOOKS:
+            return
+        instances = (await self.api.fetch_insides({view.key})).get(view.key, [])
+        view.sight = sight_of(instances)
+        view.stuck_because = await self._why_stuck(view.key, instances)
 
-        Args:
-            key: the run.
-            instances: its task instances, where they are known; else they are read, unless many others are waited for.
-        """
+    async def _why_stuck(self, key: RunKey, instances: Sequence[TaskInstance]) -> str:
+        """Return why no task of a run starts, in words; empty where one runs, or Airflow has no reason."""
         dag_id, run_id = key
-        if instances is None:
-            if len(self._views) > FULL_LOOKS:
-                return ""
-            instances = (await self.api.fetch_insides({key})).get(key, [])
         if not not_started(instances):
             return ""
         reasons: list[str] = []
@@ -299,7 +298,7 @@ class Insight:
             return ""
         if view.stuck_since is None:
             view.stuck_since = self.now()
-        return await self.why_stuck(view.key, instances) if self.now() - view.stuck_since >= QUEUED_SECONDS else ""
+        return await self._why_stuck(view.key, instances) if self.now() - view.stuck_since >= QUEUED_SECONDS else ""
 
     async def _why_silent(self) -> str:
         if self._silence.until < self.now():

@@ -41,7 +41,7 @@ async def test_a_run_that_waits_for_an_earlier_one_says_so(demo: RunningDemo, tm
         "task load cannot start: depends_on_past is true for this task, but 1 previous task instance(s) are not in a "
         "successful state"
     )
-    assert told.startswith(f"The run goes on (running: {why}). Call wait_for_dag_run ")
+    assert told.startswith(f"The run goes on (running: 0 of 2 tasks done; {why}). Call wait_for_dag_run ")
     assert any(f"0 of 2 tasks done; {why}" in line for line in seen), seen
 
 
@@ -50,7 +50,7 @@ async def test_a_run_whose_pool_is_missing_says_so(demo: RunningDemo, tmp_path: 
         told = await message(client, "without_a_pool")
 
     why = "task compute[0] cannot start: Tasks using non-existent pool 'no_such_pool' will not be scheduled"
-    assert told.startswith(f"The run goes on (running: {why}). ")
+    assert told.startswith(f"The run goes on (running: 0 of 2 tasks done; {why}). ")
 
 
 def allowing(demo: RunningDemo, folder: Path, *entries: str) -> Path:

@@ -234,7 +234,7 @@ async def test_a_polled_run_that_runs_is_not_called_queued(served: Served, monke
         airflow.start(airflow.runs[0])
         content = await calling
 
-    assert content["message"].startswith("The run goes on (running). ")
+    assert content["message"].startswith("The run goes on (running: 0 of 3 tasks done; running: compute, log). ")
 
 
 def mentions(dag_id: str) -> Callable[[SeenRequest], bool]:
@@ -341,7 +341,7 @@ async def test_a_run_of_which_nothing_starts_says_why(
         airflow.start(airflow.runs[0])
         content = await calling
 
-    assert content["message"].startswith(f"The run goes on (running: {STUCK}). ")
+    assert content["message"].startswith(f"The run goes on (running: 0 of 2 tasks done; {STUCK}). ")
     assert len(airflow.requests_to("dependencies")) == 1
 
 
@@ -386,11 +386,13 @@ async def test_a_run_of_which_nothing_starts_for_no_reason_of_its_own_names_the_
         airflow.start(airflow.runs[0])
         content = await calling
 
-    silence = ": Airflow's scheduler gives no sign of life (the last one: never)" if is_silent else ""
-    assert content["message"].startswith(f"The run goes on (running{silence}). ")
+    silence = "; Airflow's scheduler gives no sign of life (the last one: never)" if is_silent else ""
+    assert content["message"].startswith(f"The run goes on (running: 0 of 2 tasks done{silence}). ")
 
 
-async def test_a_run_of_which_something_runs_is_not_asked_why(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_run_of_which_something_runs_says_what_and_is_not_asked_why(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("dagcall.answering.QUEUED_SECONDS", 0.0)
     airflow = FakeAirflow()
     dag = stuck(NO_SLOT)
@@ -401,8 +403,9 @@ async def test_a_run_of_which_something_runs_is_not_asked_why(served: Served, mo
         calling = asyncio.create_task(answer(dagcall, "stuck"))
         await until(lambda: dagcall.waiter.watched == 1)
         airflow.start(airflow.runs[0])
-        assert (await calling)["message"].startswith("The run goes on (running). ")
+        content = await calling
 
+    assert content["message"].startswith("The run goes on (running: 0 of 3 tasks done; running: other). ")
     assert not airflow.requests_to("dependencies")
 
 
@@ -417,7 +420,9 @@ async def test_mapped_tasks_are_asked_by_their_index(served: Served, monkeypatch
         airflow.start(airflow.runs[0])
         content = await calling
 
-    assert content["message"].startswith(f"The run goes on (running: task load[0] cannot start: {NO_SLOT[1]}). ")
+    assert content["message"].startswith(
+        f"The run goes on (running: 0 of 2 tasks done; task load[0] cannot start: {NO_SLOT[1]}). "
+    )
     assert [request.path.rpartition("/load")[2] for request in airflow.requests_to("dependencies")] == [
         "/0/dependencies"
     ]
