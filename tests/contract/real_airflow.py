@@ -83,7 +83,7 @@ class RealAirflow:
         """End the run by hand, as a person does."""
         path = f"{self.url}/api/v2/dags/{dag_id}/dagRuns/{run_id}"
         headers = {"Authorization": f"Bearer {self.token()}"}
-        httpx.patch(path, json={"state": state}, headers=headers, trust_env=False).raise_for_status()
+        httpx.patch(path, json={"state": state}, headers=headers, trust_env=False, timeout=120).raise_for_status()
 
     def set_task(
         self, dag_id: str, run_id: str, task_id: str, state: str, *, log: Sequence[Mapping[str, Any]] = ()

@@ -169,7 +169,7 @@ async def test_states_are_streamed_until_the_end(airflow: ContractAirflow, api: 
     await trigger(api, "one_task", run_id)
     airflow.start("one_task", run_id)
     async with (
-        asyncio.timeout(20),
+        asyncio.timeout(60),
         aclosing(await api.stream_states("one_task", run_id, interval_seconds=0.1)) as states,
     ):
         assert await anext(states) == (RunState.RUNNING, None)
@@ -183,7 +183,7 @@ async def test_from_3_3_a_stream_ends_with_the_results(airflow: ContractAirflow,
     await trigger(api, "declared_result", run_id)
     asked = ("afterwards", "answer")
     async with (
-        asyncio.timeout(20),
+        asyncio.timeout(60),
         aclosing(
             await api.stream_states("declared_result", run_id, interval_seconds=0.1, result_task_ids=asked)
         ) as states,
@@ -200,7 +200,7 @@ async def test_a_stream_of_a_run_that_is_deleted(airflow: ContractAirflow, api: 
     await trigger(api, "one_task", run_id)
     seen = []
     async with (
-        asyncio.timeout(20),
+        asyncio.timeout(60),
         aclosing(await api.stream_states("one_task", run_id, interval_seconds=0.1)) as states,
     ):
         seen.append((await anext(states))[0])

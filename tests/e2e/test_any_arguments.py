@@ -32,7 +32,11 @@ def wire_text(message: Any) -> bytes | None:
 def test_any_arguments_get_an_answer(revision: str) -> None:
     airflow = FakeAirflow(clock=WallClock())
     airflow.add_dag(FakeDag("takes", params=PARAMS, tasks=[FakeTask("back", list)]))
-    with served(airflow) as url, http_server(environ_for(url)) as server, httpx.Client(trust_env=False) as http:
+    with (
+        served(airflow) as url,
+        http_server(environ_for(url)) as server,
+        httpx.Client(trust_env=False, timeout=60) as http,
+    ):
         server.ask(revision, "tools/list")
 
         @settings(max_examples=60, deadline=None, database=None, suppress_health_check=list(HealthCheck))

@@ -120,7 +120,7 @@ def test_who_brings_no_token_is_told_where_to_get_one(server: HttpServer, revisi
 
 
 def test_the_metadata_names_us_and_the_issuer(server: HttpServer, authority: AuthorizationServer) -> None:
-    metadata = httpx.get(f"{server.root}/.well-known/oauth-protected-resource/mcp", trust_env=False).json()
+    metadata = httpx.get(f"{server.root}/.well-known/oauth-protected-resource/mcp", trust_env=False, timeout=60).json()
 
     assert metadata["resource"] == AUDIENCE
     assert metadata["authorization_servers"] == [authority.issuer]
@@ -222,12 +222,12 @@ def test_two_tokens_are_none(server: HttpServer, authority: AuthorizationServer)
 @pytest.mark.parametrize("method", ["GET", "DELETE", "PUT", "OPTIONS"])
 @pytest.mark.parametrize("path", ["/mcp", "/mcp/", "/metrics", "/", "/health/", "//health", "/HEALTH"])
 def test_everything_that_is_not_open_asks(server: HttpServer, method: str, path: str) -> None:
-    assert httpx.request(method, server.root + path, trust_env=False).status_code == 401
+    assert httpx.request(method, server.root + path, trust_env=False, timeout=60).status_code == 401
 
 
 @pytest.mark.parametrize("path", ["/health", "/ready"])
 def test_probes_are_open(server: HttpServer, path: str) -> None:
-    assert httpx.get(server.root + path, trust_env=False).status_code == 200
+    assert httpx.get(server.root + path, trust_env=False, timeout=60).status_code == 200
 
 
 @revisions
@@ -412,7 +412,7 @@ def test_nobody_listens_to_the_world_without_asking_who_calls(airflow: str, host
 def test_whoever_lets_keys_cross_the_network_in_plain_text_is_told(airflow: str, scheme: str) -> None:
     environ = environ_for(airflow, DAGCALL_SERVER_PUBLIC_URL=f"{scheme}://dagcall.example/mcp")
     with http_server(environ) as server:
-        assert httpx.get(f"{server.root}/health", trust_env=False).is_success
+        assert httpx.get(f"{server.root}/health", trust_env=False, timeout=60).is_success
         _, errors = server.stop()
 
     assert ("callers reach dagcall at http://dagcall.example/mcp, in plain text" in errors) is (scheme == "http")

@@ -51,10 +51,10 @@ def content_of(result: CallToolResult) -> dict[str, Any]:
 def in_airflow(demo: RunningDemo) -> httpx.Client:
     """Return the REST API, as the person who is logged in as admin has it."""
     user = {"username": "admin", "password": demo.admin_password}
-    with httpx.Client(base_url=demo.airflow_url, trust_env=False) as http:
+    with httpx.Client(base_url=demo.airflow_url, trust_env=False, timeout=60) as http:
         token = http.post("/auth/token", json=user).raise_for_status().json()["access_token"]
     return httpx.Client(
-        base_url=f"{demo.airflow_url}/api/v2", headers={"Authorization": f"Bearer {token}"}, trust_env=False
+        base_url=f"{demo.airflow_url}/api/v2", headers={"Authorization": f"Bearer {token}"}, trust_env=False, timeout=60
     )
 
 
@@ -75,7 +75,7 @@ def answered_in_airflow(demo: RunningDemo, content: dict[str, Any], tool: str) -
 
 
 def is_there(url: str) -> bool:
-    return httpx.get(url, trust_env=False).is_success
+    return httpx.get(url, trust_env=False, timeout=60).is_success
 
 
 @pytest.mark.parametrize("connection", CONNECTIONS)

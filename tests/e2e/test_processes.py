@@ -75,7 +75,7 @@ def until(is_it: Callable[[], bool]) -> None:
 
 
 def ready(server: HttpServer) -> tuple[int, Message]:
-    response = httpx.get(f"{server.root}/ready", trust_env=False)
+    response = httpx.get(f"{server.root}/ready", trust_env=False, timeout=60)
     return response.status_code, response.json()
 
 
@@ -105,7 +105,7 @@ def test_an_airflow_that_comes_later_is_served_then() -> None:
     with http_server(environ_for(airflow_url)) as server:
         server.errors.until(lambda line: airflow_url in line and "cannot be reached" in line, seconds=120)
         assert ready(server) == (503, {"is_ready": False})  # and not why: everybody may ask
-        assert httpx.get(f"{server.root}/health", trust_env=False).json() == {"status": "ok"}
+        assert httpx.get(f"{server.root}/health", trust_env=False, timeout=60).json() == {"status": "ok"}
         assert server.ask(MODERN, "tools/list")["result"]["tools"] == []
         refused = server.ask(MODERN, "tools/call", **call("echo", it="x"))["error"]["message"]
         assert airflow_url in refused
@@ -279,7 +279,7 @@ def test_a_client_that_mixes_two_revisions_is_served(server: HttpServer) -> None
 def test_a_web_page_elsewhere_is_turned_away(server: HttpServer, header: str, value: str, status: int) -> None:
     message = request(MODERN, 1, "tools/list", {})
     foreign = headers(MODERN, message) | {header: value}
-    response = httpx.post(server.url, json=message, headers=foreign, trust_env=False)
+    response = httpx.post(server.url, json=message, headers=foreign, trust_env=False, timeout=60)
     assert response.status_code == status
     assert "echo" not in response.text
 
@@ -319,7 +319,7 @@ def test_arguments_nested_200_deep_are_refused(server: HttpServer) -> None:
 @revisions
 def test_a_body_that_is_no_request_is_refused(server: HttpServer, revision: str, body: bytes, status: int) -> None:
     known = headers(revision, request(revision, 1, "tools/list", {})) | {"Content-Type": "application/json"}
-    response = httpx.post(server.url, content=body, headers=known, trust_env=False)
+    response = httpx.post(server.url, content=body, headers=known, trust_env=False, timeout=60)
     assert response.status_code == status
     assert len(response.text) < 1000
     assert server.ask(revision, "tools/list")["result"]["tools"]

@@ -42,7 +42,7 @@ def names_of(dagcall: Dagcall) -> list[str]:
 
 
 async def come_to_something(dagcall: Dagcall, arguments: dict[str, Any]) -> None:
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         with suppress(InvalidArguments):
             await dagcall.runs.call(dagcall.catalog.tool("takes"), arguments, caller="local", budget_seconds=5)
 

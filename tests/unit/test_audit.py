@@ -164,7 +164,7 @@ async def test_a_task_is_a_line_when_it_begins_and_when_its_outcome_is_handed_ov
 
     async with (
         served(airflow, dags=["*"], audit={"file": str(file)}) as dagcall,
-        asyncio.timeout(10),
+        asyncio.timeout(60),
         task_client(dagcall.mcp.sdk) as client,
     ):
         for name, arguments in (("add", {"x": 1}), ("fails", {})):

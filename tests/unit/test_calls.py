@@ -34,7 +34,7 @@ def returns(value: Any, **more: Any) -> FakeDag:
 
 
 async def until(condition: Callable[[], bool]) -> None:
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(60):
         while not condition():  # noqa: ASYNC110 - what is waited for happens inside the fake, which knows no events
             await asyncio.sleep(0)
 
@@ -44,7 +44,7 @@ WANTS_PROGRESS: Any = {"progressToken": 1}
 
 
 async def call(dagcall: Dagcall, name: str, mode: Mode = "auto", **arguments: Any) -> CallToolResult:
-    async with asyncio.timeout(10), Client(dagcall.mcp.sdk, mode=mode) as client:
+    async with asyncio.timeout(60), Client(dagcall.mcp.sdk, mode=mode) as client:
         return await client.call_tool(name, arguments)
 
 
@@ -509,7 +509,7 @@ async def test_progress_is_told_and_strictly_increases(served: Served, monkeypat
         if len(seen) == 3:
             airflow.finish(airflow.runs[0])
 
-    async with served(airflow) as dagcall, Client(dagcall.mcp.sdk) as client, asyncio.timeout(10):
+    async with served(airflow) as dagcall, Client(dagcall.mcp.sdk) as client, asyncio.timeout(60):
         await client.call_tool("add", {"x": 1}, progress_callback=on_progress, meta=WANTS_PROGRESS)
 
     assert len(seen) >= 3

@@ -369,7 +369,7 @@ async def test_the_death_of_a_child_is_told_with_its_log(tmp_path: Path) -> None
     script = "import os; print('last words', flush=True); os.kill(os.getpid(), 9)"
     await children.start("scheduler", [sys.executable, "-c", script], interpreter=PYTHON, environ={})
     with pytest.raises(ChildDied, match="scheduler was killed by SIGKILL") as death:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(60):
             await children.watch()
     assert last_lines(death.value.log) == ["last words"]
     await children.stop()

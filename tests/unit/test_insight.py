@@ -131,7 +131,7 @@ async def test_progress_tells_how_far_the_run_is(served: Served, monkeypatch: py
         elif "1 of 3 tasks done" in seen[-1][2]:
             airflow.finish(run)
 
-    async with served(airflow) as dagcall, asyncio.timeout(10):
+    async with served(airflow) as dagcall, asyncio.timeout(60):
         async with Client(dagcall.mcp.sdk) as client:
             for _ in range(3):  # so that it is known how long a run usually takes
                 calling = asyncio.create_task(client.call_tool("steps", {}))

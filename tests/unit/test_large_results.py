@@ -41,7 +41,7 @@ def bytes_of(value: Any) -> int:
 
 
 async def call(dagcall: Dagcall, name: str, mode: Mode = "auto", /, **arguments: Any) -> CallToolResult:
-    async with asyncio.timeout(10), Client(dagcall.mcp.sdk, mode=mode) as client:
+    async with asyncio.timeout(60), Client(dagcall.mcp.sdk, mode=mode) as client:
         return await client.call_tool(name, arguments)
 
 

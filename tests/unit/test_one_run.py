@@ -34,7 +34,7 @@ def an_airflow(**more: Any) -> FakeAirflow:
 
 
 async def call(dagcall: Dagcall, x: int = 1, tool: str = "add", **meta: Any) -> CallToolResult:
-    async with asyncio.timeout(10), Client(dagcall.mcp.sdk) as client:
+    async with asyncio.timeout(60), Client(dagcall.mcp.sdk) as client:
         named = cast("RequestParamsMeta", {f"dagcall/{name}": value for name, value in meta.items()})
         return await client.call_tool(tool, {"x": x}, meta=named or None)
 

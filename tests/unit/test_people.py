@@ -71,7 +71,7 @@ def asks(question: FakeQuestion = REFUND, **more: Any) -> FakeDag:
 
 async def call(dagcall: Dagcall, mode: Mode, person: Person | None, **more: Any) -> CallToolResult:
     async with (
-        asyncio.timeout(10),
+        asyncio.timeout(60),
         Client(dagcall.mcp.sdk, mode=mode, elicitation_callback=person) as client,
     ):
         return await client.call_tool("refund", {}, **more)
@@ -266,7 +266,7 @@ async def test_a_client_that_cannot_ask_gets_the_question(served: Served, versio
 
 
 async def wait_for(dagcall: Dagcall, run_id: str, person: Person | None = None) -> dict[str, Any]:
-    async with asyncio.timeout(10), Client(dagcall.mcp.sdk, elicitation_callback=person) as client:
+    async with asyncio.timeout(60), Client(dagcall.mcp.sdk, elicitation_callback=person) as client:
         arguments = {"tool": "refund", "dag_run_id": run_id}
         result = await client.call_tool("wait_for_dag_run", arguments)
     assert isinstance(result.structured_content, dict)

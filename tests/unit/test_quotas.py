@@ -21,7 +21,7 @@ def waits() -> FakeDag:
 
 async def briefly(dagcall: Dagcall, key: str | None = None, **arguments: Any) -> str:
     """Call without waiting for the run's end, and return the text of the answer."""
-    async with asyncio.timeout(10), Client(dagcall.mcp.sdk) as client:
+    async with asyncio.timeout(60), Client(dagcall.mcp.sdk) as client:
         meta: Any = {"dagcall/wait_seconds": 0} | ({} if key is None else {"dagcall/idempotency_key": key})
         return text_of(await client.call_tool("waits", arguments, meta=meta))
 

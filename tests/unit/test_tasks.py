@@ -39,7 +39,7 @@ def look_and_answer_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @asynccontextmanager
 async def connected(dagcall: Dagcall, **more: Any) -> AsyncIterator[TaskClient]:
-    async with asyncio.timeout(10), task_client(dagcall.mcp.sdk, **more) as client:
+    async with asyncio.timeout(60), task_client(dagcall.mcp.sdk, **more) as client:
         yield client
 
 
