@@ -47,6 +47,8 @@ class Fault:
     path: str = ""
     """A pattern for any part of it, without the query."""
     times: int = 1
+    after: "Fault | None" = None
+    """It begins when this one has happened as often as it was to."""
     seconds: float = 0.0
     released: asyncio.Event | None = None
     status: int = 500
@@ -55,7 +57,9 @@ class Fault:
 
     def applies_to(self, method: str, path: str) -> bool:
         """Say whether it is meant for this request."""
-        return self.times > 0 and bool(re.fullmatch(self.method, method)) and bool(re.search(self.path, path))
+        has_begun = self.after is None or self.after.times == 0
+        is_meant = bool(re.fullmatch(self.method, method)) and bool(re.search(self.path, path))
+        return has_begun and self.times > 0 and is_meant
 
 
 @dataclass(eq=False)

@@ -1,0 +1,54 @@
+"""A call by hand, on a connection of its own, that its caller can leave at any moment and without a word."""
+
+import asyncio
+import json
+import socket
+import struct
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+
+from tests.e2e.serving_process import MODERN, headers, request
+
+RESET = struct.pack("ii", 1, 0)
+
+
+class RawCall:
+    """A call that was sent; nobody reads its answer. Made by `raw_call`.
+
+    Args:
+        connection: a socket on which it was sent.
+    """
+
+    def __init__(self, connection: socket.socket) -> None:
+        self._connection = connection
+
+    def hang_up(self) -> None:
+        """Close the connection, after what was sent."""
+        self._connection.close()
+
+    def reset(self) -> None:
+        """Reset the connection, as the kernel does for a client that was killed."""
+        self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
+        self._connection.close()
+
+
+@asynccontextmanager
+async def raw_call(url: str, tool: str, x: int) -> AsyncIterator[RawCall]:
+    """Send a call; hang up at the end of the block at the latest. A server that is stopped gets it later."""
+    parts = urlsplit(url)
+    message = request(MODERN, 1, "tools/call", {"name": tool, "arguments": {"x": x}})
+    body = json.dumps(message).encode()
+    lines = {
+        "Host": parts.netloc,
+        "Content-Type": "application/json",
+        "Content-Length": str(len(body)),
+        **headers(MODERN, message),
+    }
+    head = f"POST {parts.path} HTTP/1.1\r\n" + "".join(f"{name}: {value}\r\n" for name, value in lines.items())
+    loop = asyncio.get_running_loop()
+    with socket.socket() as connection:
+        connection.settimeout(0)
+        await loop.sock_connect(connection, (parts.hostname, parts.port))
+        await loop.sock_sendall(connection, head.encode() + b"\r\n" + body)
+        yield RawCall(connection)

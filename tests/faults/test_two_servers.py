@@ -1,0 +1,181 @@
+"""Two servers with one secret, and callers who give up: one run, whatever the order, for whoever asks last."""
+
+import asyncio
+import signal
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from typing import Any
+
+import pytest
+from mcp_types import CallToolResult
+
+from dagcall.receipts import MARK
+from tests.e2e.clients import text_of
+from tests.e2e.serving_process import MODERN, HttpServer
+from tests.faults.conftest import Serve, call
+from tests.faults.fault_proxy import Fault, FaultProxy, Loss
+from tests.faults.raw_call import RawCall, raw_call
+from tests.faults.record import Record, until
+
+SECRET = "two servers, one secret: 32 bytes or more"
+HELD = "/dags/held$"
+ADD_RUNS = "/dags/add/dagRuns$"
+A_RUN = "/dagRuns/mcp__[^/]*$"
+BEFORE_THE_POST = 3.0
+"""How long the question takes that comes before the first POST of a dag."""
+NO_ROUTE: dict[str, Any] = {"status": 404, "headers": {"content-type": "text/plain"}, "body": b"404 page not found\n"}
+"""What an ingress says that has lost its route while something is rolled out."""
+CUT_JSON: dict[str, Any] = {"status": 200, "body": b'{"dag_run_id": "mc'}
+NO_ROUTE_SECONDS = 6.0
+
+
+async def two(serve: Serve) -> list[HttpServer]:
+    """Start two servers; both have read the dags, so that the next question about one is a call's."""
+    servers = [serve(DAGCALL_SERVER_SECRET=SECRET) for _ in range(2)]
+    for server in servers:
+        await asyncio.to_thread(server.ask, MODERN, "tools/list")
+    return servers
+
+
+async def answer_of(airflow: Record, calling: asyncio.Task[CallToolResult], x: int) -> CallToolResult:
+    """End every run of `held` with this argument, also those that come later, until a call is answered."""
+
+    async def answered() -> bool:
+        for run in await airflow.runs_with("held", x):
+            if run["end_date"] is None:
+                await airflow.end(run)
+        return calling.done()
+
+    await until(answered)
+    return await calling
+
+
+def is_over(fault: Fault) -> Callable[[], Awaitable[bool]]:
+    """Return what says whether a fault has happened as often as it was to."""
+
+    async def look() -> bool:
+        return fault.times == 0
+
+    return look
+
+
+# A call without a key, given up twice
+
+Begin = Callable[[HttpServer, FaultProxy, int, AsyncExitStack], Awaitable[RawCall]]
+
+
+async def overlap(server: HttpServer, proxy: FaultProxy, x: int, calls: AsyncExitStack) -> RawCall:
+    """Leave a call that is not posted yet, while an identical one waits with it; return the second."""
+    asked = proxy.add(Fault(loss=Loss.DELAY, method="GET", path=HELD, seconds=BEFORE_THE_POST))
+    first = await calls.enter_async_context(raw_call(server.url, "held", x))
+    await until(is_over(asked))
+    second = await calls.enter_async_context(raw_call(server.url, "held", x))
+    await asyncio.sleep(BEFORE_THE_POST / 3)  # it waits for the same answer by now
+    first.reset()
+    return second
+
+
+async def stall(server: HttpServer, _proxy: FaultProxy, x: int, calls: AsyncExitStack) -> RawCall:
+    """Have a call given up and made again while the server is stopped, so that it meets both at once."""
+    server.process.send_signal(signal.SIGSTOP)
+    first = await calls.enter_async_context(raw_call(server.url, "held", x))
+    await asyncio.sleep(0.5)  # as long as the caller waits
+    first.hang_up()
+    second = await calls.enter_async_context(raw_call(server.url, "held", x))
+    server.process.send_signal(signal.SIGCONT)
+    return second
+
+
+@pytest.mark.parametrize(
+    ("begin", "is_killed"),
+    [
+        pytest.param(overlap, False, id="overlap"),
+        pytest.param(stall, False, id="stall"),
+        pytest.param(stall, True, id="stall, then kill"),
+    ],
+)
+async def test_an_unkeyed_call_that_is_made_three_times_is_one_run(
+    airflow: Record, proxy: FaultProxy, serve: Serve, x: int, *, begin: Begin, is_killed: bool
+) -> None:
+    first, other = await two(serve)
+    async with AsyncExitStack() as calls:
+        second = await begin(first, proxy, x, calls)
+        await airflow.the_run("held", x)
+        if is_killed:
+            first.process.kill()
+        second.reset()
+    await asyncio.sleep(1)  # until the caller asks for the third time
+
+    answer = await answer_of(airflow, asyncio.create_task(call(other.url, "held", x)), x)
+
+    await airflow.require_one_run("held", x, [answer])
+
+
+async def test_two_identical_calls_are_two_runs_though_what_airflow_says_of_one_is_garbled(
+    airflow: Record, proxy: FaultProxy, serve: Serve, x: int
+) -> None:
+    url = serve().url
+    await call(url, "add", x + 1)
+    lost = proxy.add(Fault(loss=Loss.ANSWER, method="POST", path=ADD_RUNS))
+    garbled = proxy.add(Fault(loss=Loss.REPLACED_AFTER_EFFECT, path=A_RUN, after=lost, **CUT_JSON))
+
+    async def until_answered() -> CallToolResult:
+        while (answer := await call(url, "add", x)).is_error:
+            assert "Nothing was started" not in text_of(answer)
+        return answer
+
+    answers = await asyncio.gather(until_answered(), until_answered())
+
+    assert garbled.times == 0
+    runs = {run["dag_run_id"]: run for run in await airflow.runs_with("add", x)}
+    assert len(runs) == 2
+    for answer in answers:
+        airflow.require_answer(answer, runs[(answer.structured_content or {})["dag_run_id"]])
+
+
+@pytest.mark.parametrize("key", [None, "order-7"])
+async def test_a_run_whose_answer_was_lost_is_not_denied_because_a_proxy_has_lost_its_route(
+    airflow: Record, proxy: FaultProxy, serve: Serve, x: int, *, key: str | None
+) -> None:
+    url = serve().url
+    await call(url, "add", x + 1)
+    lost = proxy.add(Fault(loss=Loss.ANSWER, method="POST", path=ADD_RUNS))
+    proxy.add(Fault(loss=Loss.REPLACED, times=1_000_000, after=lost, **NO_ROUTE))
+    meta: dict[str, Any] = {} if key is None else {"idempotency_key": f"{key}-{x}"}
+
+    calling = asyncio.create_task(call(url, "add", x, **meta))
+    await until(is_over(lost))
+    await asyncio.sleep(NO_ROUTE_SECONDS)
+    proxy.clear()
+    answer = await calling
+
+    run = await airflow.the_run("add", x)
+    if answer.is_error:
+        assert f"Whether run {run['dag_run_id']}" in text_of(answer)
+        assert "is not known" in text_of(answer)
+        answer = await call(url, "add", x, **meta)
+    await airflow.require_one_run("add", x, [answer])
+
+
+async def test_an_outcome_that_another_server_has_delivered_answers_no_new_call(
+    airflow: Record, serve: Serve, x: int
+) -> None:
+    first, other = await two(serve)
+    handle = await call(first.url, "held", x, wait_seconds=0.5)
+    assert (handle.structured_content or {})["state"] in {"queued", "running"}
+    old = await airflow.the_run("held", x)
+    answer = await answer_of(airflow, asyncio.create_task(call(other.url, "held", x)), x)
+    await airflow.require_one_run("held", x, [answer])
+
+    async def says_answered() -> bool:
+        return MARK in (await airflow.the_run("held", x))["note"]
+
+    await until(says_answered)
+
+    new = await answer_of(airflow, asyncio.create_task(call(first.url, "held", x)), x)
+
+    runs = {run["dag_run_id"]: run for run in await airflow.runs_with("held", x)}
+    assert len(runs) == 2
+    del runs[old["dag_run_id"]]
+    (run,) = runs.values()
+    airflow.require_answer(new, run)
