@@ -82,11 +82,11 @@ class Answering:
         """
         state = run.state
         try:
-            async with self._in_time(listener):
+            async with self.in_time(listener.deadline):
                 view = await self._view(tool, run, listener)
             ending = await self._wait(tool, run, view, listener)
             state = ending.state if ending.state.is_final else view.state
-            async with self._in_time(listener) as until:
+            async with self.in_time(listener.deadline) as until:
                 return await self._told(tool, run, state, listener, view=view, ending=ending, until=until)
         except AirflowError as error:
             if isinstance(error, AirflowNotFound) and await self._is_deleted(run):
@@ -110,8 +110,8 @@ class Answering:
         return False
 
     @asynccontextmanager
-    async def _in_time(self, listener: Listener) -> AsyncIterator[float]:
-        """Ask Airflow only for as long as the caller waits, or a few seconds where that time is over.
+    async def in_time(self, deadline: float) -> AsyncIterator[float]:
+        """Ask Airflow only until the caller has to have an answer, or a few seconds where that time is over.
 
         Yields:
             When the time is over, by the loop's clock.
@@ -119,7 +119,7 @@ class Answering:
         Raises:
             AirflowUnreachable: it took longer.
         """
-        until = max(listener.deadline, self._now() + LEAST_READ_SECONDS)
+        until = max(deadline, self._now() + LEAST_READ_SECONDS)
         try:
             async with self._deadlines.until(until):
                 yield until

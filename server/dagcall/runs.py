@@ -22,6 +22,7 @@ from dagcall.errors import (
     AirflowError,
     AirflowNotFound,
     AirflowRefused,
+    AirflowUnreachable,
     RunError,
     RunFailed,
     RunOutOfSight,
@@ -253,7 +254,15 @@ class Runs:
             RunError, AirflowError: as `call`.
         """
         deadline = self._now() + budget_seconds
-        run = await self.look(tool, run_id, caller=caller)
+        try:
+            async with self._answering.in_time(deadline):
+                run = await self.look(tool, run_id, caller=caller)
+        except AirflowUnreachable as error:
+            raise RunOutOfSight(
+                f"How far run {run_id} of dag {tool.dag_id} is cannot be seen now: {error}. {WAIT_TOOL_NAME} with tool "
+                f"{tool.name!r} and this run id looks again; it starts nothing. For people: "
+                f"{self._api.run_url(tool.dag_id, run_id)}"
+            ) from error
         return await self.attend(tool, run, None, budget_seconds=deadline - self._now(), **listening)
 
     async def cancel(self, tool: Tool, run_id: str, *, caller: str, account: Account | None = None) -> Answer:

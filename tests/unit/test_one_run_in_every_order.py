@@ -306,6 +306,30 @@ async def test_calls_that_are_still_starting_are_answered_when_dagcall_stops(
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
+@pytest.mark.virtual_time
+@pytest.mark.parametrize("is_stopping", [False, True])
+async def test_a_wait_for_a_known_run_is_answered_in_time_though_airflow_does_not_show_the_run(
+    served: Served, *, is_stopping: bool
+) -> None:
+    airflow = an_airflow(checks=None)
+
+    async with served(airflow) as dagcall:
+        run_id = content(await call(dagcall, wait_seconds=0))["dag_run_id"]
+        hold = airflow.hold("run", times=None)
+        began = asyncio.get_running_loop().time()
+        waiting = asyncio.create_task(call_of(dagcall, "wait_for_dag_run", tool="add", dag_run_id=run_id))
+        await hold.arrived()
+        if is_stopping:
+            dagcall.mcp.begin_stop()
+            dagcall.runs.drain()
+        told = text_of(await waiting)
+        took = asyncio.get_running_loop().time() - began
+        hold.release()
+
+    assert took <= (1.1 if is_stopping else 5.1)
+    assert told.startswith(f"How far run {run_id} of dag add is cannot be seen now: ")
+
+
 # Notes
 
 
