@@ -1,46 +1,58 @@
 """Calls, repeats, crashes and lost answers in any order, on two processes, by a clock that jumps: one call, one run.
 
-`hypothesis` plays the callers, the network and the operator; the model below knows which calls there were and what may
-therefore be in Airflow. The examples are the same in every run; a failing one is printed as the steps that lead to it.
+`hypothesis` plays the callers, the network, the people in Airflow and the operator; what must hold is in `life.record`.
+Each run of the tests explores anew. A failing one prints its seed and the steps that lead there:
+
+    DAGCALL_SEED=… pytest tests/unit/test_life_of_calls.py       the same examples again
+    DAGCALL_EXAMPLES=2000 pytest tests/unit/test_life_of_calls.py    a long look, 10 minutes or so
 """
 
-import asyncio
-import json
-from collections import Counter
+import os
+import random
+import secrets
+import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
-from typing import Any, Literal, TypeVar, cast
+from typing import Literal, TypeVar
 
 import httpx
 import pytest
-from hypothesis import HealthCheck, settings
+from hypothesis import HealthCheck, seed, settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
-from mcp import Client
-from mcp_types import CallToolResult, RequestParamsMeta
+from hypothesis.stateful import (
+    RuleBasedStateMachine,
+    initialize,
+    invariant,
+    precondition,
+    rule,
+    run_state_machine_as_test,
+)
 
-from dagcall.assembly import Dagcall, assembled
-from dagcall.config import Settings
 from dagcall.gate import DEFAULT_LIMIT
 from dagcall.identity import number_in
 from dagcall.ledger import REPLAY_SECONDS
-from tests.fake_airflow import NOTSET, FakeAirflow, FakeDag, FakeParam, FakeRun, FakeTask, Fault
+from dagcall.receipts import MAX_NOTE
+from tests.fake_airflow import FakeRun, Hold
 from tests.fake_airflow.wire import Route
-from tests.unit.test_calls import text_of
-from tests.unit.virtual_time import LoopClock, VirtualTimeLoop
+from tests.unit.life.callers import Attempt, Caller, Kind
+from tests.unit.life.record import Record
+from tests.unit.life.world import LATENCY_SECONDS, POLICIES, Process, Trouble
+from tests.unit.virtual_time import VirtualTimeLoop
 
-LATENCY_SECONDS = 0.02
-STARTING_SECONDS = 120.0
-"""Longer than a call takes to get its run, with all its retries."""
-ECHO_SECONDS = 120.0
-"""How long after trouble Airflow may still be taken to be away."""
+SEED = int(os.environ.get("DAGCALL_SEED") or secrets.randbits(32))  # noqa: TID251 - says how to test, not how to serve
+EXAMPLES = int(os.environ.get("DAGCALL_EXAMPLES") or 25)  # noqa: TID251 - likewise
+MOST_CALLERS = 12
+DRAINED_SECONDS = 1.6
+"""When everybody must have an answer who waits while a process is asked for its last answers."""
 
-X = st.integers(1, 2)
+TOOL = st.sampled_from(sorted(POLICIES))
+X = st.sampled_from([1, 1, 1, 2])
 KEY = st.sampled_from(["order-7", "order-8"])
 PROCESS = st.integers(0, 1)
 WHICH = st.integers(0, 5)
+KIND: st.SearchStrategy[Kind] = st.sampled_from(["call", "call", "call", "task"])
+BUDGET = st.sampled_from([3600.0, 3600.0, 0.0, 1.0, 20.0])
 PAUSE = st.sampled_from([0.0, LATENCY_SECONDS / 2, 4 * LATENCY_SECONDS, 1.0, 30.0])
+OUTCOME: st.SearchStrategy[Literal["success", "failed"]] = st.sampled_from(["success", "failed"])
 
 T = TypeVar("T")
 
@@ -50,84 +62,10 @@ def no_back_off() -> None:
     """Retries are as far apart as ever, by the virtual clock."""
 
 
-class Line(httpx.AsyncBaseTransport):
-    """What connects a process with Airflow. Cut, it swallows everything; what was sent before still takes effect."""
-
-    def __init__(self, airflow: FakeAirflow) -> None:
-        self._airflow = airflow
-        self.is_cut = False
-        self._in_flight = 0
-        self.most_in_flight = 0
-
-    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
-        if self.is_cut:
-            await asyncio.Event().wait()
-        is_counted = request.extensions["target"] != b"/auth/token"
-        self._in_flight += is_counted
-        self.most_in_flight = max(self.most_in_flight, self._in_flight)
-        try:
-            answering = asyncio.ensure_future(self._airflow.handle(request))
-            answering.add_done_callback(lambda task: task.cancelled() or task.exception())  # its asker may have left
-            return await asyncio.shield(answering)
-        finally:
-            self._in_flight -= is_counted
-
-
-class Process:
-    """A dagcall with one client, until it crashes."""
-
-    def __init__(self, airflow: FakeAirflow, clock: LoopClock) -> None:
-        self.line = Line(airflow)
-        self._clock = clock
-        self._settings = Settings.model_validate(
-            {"airflow": {"url": airflow.url, "username": "admin", "password": "admin"}, "dags": ["*"]}
-        )
-        self.dagcall: Dagcall
-        self.client: Client
-        self.is_ready = asyncio.Event()
-        self._calls = set[asyncio.Task[CallToolResult]]()
-        self._serving = asyncio.ensure_future(self._serve())
-
-    async def _serve(self) -> None:
-        async with assembled(
-            self._settings, wait_seconds=3600, transport=self.line, wall_clock=self._clock.now
-        ) as self.dagcall:
-            await self.dagcall.catalog.refresh()
-            async with Client(self.dagcall.mcp.sdk) as self.client:
-                self.is_ready.set()
-                await asyncio.Event().wait()
-
-    def call(self, x: int, meta: dict[str, Any]) -> asyncio.Task[CallToolResult]:
-        """Call `add`."""
-        calling = self.client.call_tool("add", {"x": x}, meta=cast("RequestParamsMeta", meta) or None)
-        task = self._serving.get_loop().create_task(calling)
-        self._calls.add(task)
-        task.add_done_callback(self._calls.discard)
-        return task
-
-    async def crash(self) -> None:
-        """End at once: whatever the process would like to tell Airflow at its end does not get there."""
-        self.line.is_cut = True
-        for task in (*self._calls, self._serving):  # a call in memory runs in its caller's task
-            task.cancel()
-        await asyncio.gather(*self._calls, self._serving, return_exceptions=True)
-
-
-@dataclass(eq=False)
-class Caller:
-    """Somebody who wants one result, and asks again until it is there."""
-
-    x: int
-    key: str | None
-    first_asked: datetime
-    asked: datetime
-    runs: int = 1
-    """How many runs may have been started for it: 0 if it was told that nothing was, and 2 only if it asked again so
-    late that its repeat counts as a new call."""
-    asking: asyncio.Task[CallToolResult] | None = None
-    told: datetime | None = None
-    """When its latest call ended."""
-    is_answered: bool = False
+@pytest.fixture(autouse=True)
+def no_other_chance(monkeypatch: pytest.MonkeyPatch) -> None:
+    """All chance is the example's own, so that its seed says what happens."""
+    monkeypatch.setattr(secrets, "randbelow", random.randrange)
 
 
 class LifeOfCalls(RuleBasedStateMachine):
@@ -136,82 +74,218 @@ class LifeOfCalls(RuleBasedStateMachine):
     def __init__(self) -> None:
         super().__init__()
         self.loop = VirtualTimeLoop()
-        self.clock = LoopClock(self.loop)
-        self.airflow = FakeAirflow(clock=self.clock, steady_streams=True)
-        self.airflow.latency_seconds = LATENCY_SECONDS
-        total = FakeTask("total", lambda params: params["x"] + 1)
-        self.airflow.add_dag(
-            FakeDag("add", params={"x": FakeParam(NOTSET, type="integer")}, tasks=[total], checks=None)
-        )
-        self.faults: list[Fault] = []
+        self.record = Record(self.loop)
+        self.airflow = self.record.airflow
+        self.tools = ("adopt", "adopt")
         self.is_away = False
-        self.troubled_until = self.clock.now() - timedelta(days=1)
-        self.callers: list[Caller] = []
-        self.run_of_key: dict[str, str] = {}
-        self.processes = [self.started(), self.started()]
+        self.no_way_until = 0.0
+        self.holds: list[Hold] = []
+        for _ in range(2):
+            self.record.processes.append(self.started())
 
     def started(self) -> Process:
         async def start() -> Process:
-            process = Process(self.airflow, self.clock)
+            process = Process(self.airflow, self.loop)
             await process.is_ready.wait()
             return process
 
         return self.loop.run_until_complete(start())
 
+    @initialize(first=TOOL, second=TOOL)
+    def choose_tools(self, first: str, second: str) -> None:
+        self.tools = (first, second)
+
     # What callers do
 
-    @rule(process=PROCESS, x=X, budget=st.sampled_from([None, None, None, 0.0, 1.0]), pause=PAUSE)
-    def call(self, process: int, x: int, budget: float | None, pause: float) -> None:
-        self.callers.append(Caller(x, None, self.clock.now(), self.clock.now()))
-        self.ask(self.callers[-1], process, budget)
+    @precondition(lambda self: self.has_room())
+    @rule(process=PROCESS, is_other=st.booleans(), x=X, kind=KIND, budget=BUDGET, pause=PAUSE, is_moving=st.booleans())
+    def call(
+        self, process: int, x: int, kind: Kind, budget: float, pause: float, *, is_other: bool, is_moving: bool
+    ) -> None:
+        caller = self.a_caller(Caller(self.tools[is_other], x, None, kind))
+        self.ask(caller, process, budget=budget, others=(1 - process,) if is_moving else ())
         self.pass_time(pause)
 
-    @rule(process=PROCESS, x=X, key=KEY, pause=PAUSE)
-    def call_with_key(self, process: int, x: int, key: str, pause: float) -> None:
-        self.callers.append(Caller(x, key, self.clock.now(), self.clock.now()))
-        self.ask(self.callers[-1], process)
+    @precondition(lambda self: self.has_room())
+    @rule(process=PROCESS, is_other=st.booleans(), x=X, key=KEY, kind=KIND, budget=BUDGET, pause=PAUSE)
+    def call_with_key(
+        self, process: int, x: int, kind: Kind, budget: float, pause: float, *, key: str, is_other: bool
+    ) -> None:
+        caller = self.a_caller(Caller(self.tools[is_other], x, key, kind))
+        self.ask(caller, process, budget=budget)
+        self.pass_time(pause)
+
+    @precondition(lambda self: self.has_room())
+    @rule(process=PROCESS, count=st.integers(2, 4), x=X, pause=PAUSE)
+    def call_together(self, process: int, count: int, x: int, pause: float) -> None:
+        for _ in range(count):
+            self.ask(self.a_caller(Caller(self.tools[0], x, None, "call")), process)
         self.pass_time(pause)
 
     @precondition(lambda self: self.askable())
-    @rule(which=WHICH, process=PROCESS, pause=PAUSE)
-    def repeat(self, which: int, process: int, pause: float) -> None:
-        self.ask_again(chosen(self.askable(), which), process)
+    @rule(which=WHICH, process=PROCESS, budget=BUDGET, pause=PAUSE)
+    def repeat(self, which: int, process: int, budget: float, pause: float) -> None:
+        self.ask(chosen(self.askable(), which), process, budget=budget)
+        self.pass_time(pause)
+
+    @precondition(lambda self: self.informed())
+    @rule(which=WHICH, process=PROCESS, budget=BUDGET, pause=PAUSE)
+    def wait_for_a_known_run(self, which: int, process: int, budget: float, pause: float) -> None:
+        self.ask(chosen(self.informed(), which), process, kind="wait", budget=budget)
         self.pass_time(pause)
 
     @precondition(lambda self: self.asking())
     @rule(which=WHICH, pause=PAUSE)
     def leave(self, which: int, pause: float) -> None:
-        caller = chosen(self.asking(), which)
-        assert caller.asking
-        caller.asking.cancel()
+        chosen(self.asking(), which).asking.cancel()
         self.pass_time(pause)
 
-    # What happens in Airflow, on the way there, and to dagcall
+    @precondition(lambda self: self.asking())
+    @rule(which=WHICH, away=st.sampled_from([0.02, 0.5, 2.5, 4.0]), process=PROCESS, stays=st.sampled_from([1.0, 4.0]))
+    def leave_and_come_back(self, which: int, away: float, process: int, stays: float) -> None:
+        attempt = chosen(self.asking(), which)
+        attempt.asking.cancel()
+        self.pass_time(away)
+        caller = attempt.caller
+        if caller.run_id is not None:
+            self.ask(caller, process, kind="wait")
+        elif caller in self.askable():
+            self.ask(caller, process)
+        self.pass_time(stays)
 
-    @precondition(lambda self: self.unfinished())
-    @rule(which=WHICH, state=st.sampled_from([None, None, None, "failed"]), pause=PAUSE)
-    def finish(self, which: int, state: Literal["failed"] | None, pause: float) -> None:
-        self.airflow.finish(chosen(self.unfinished(), which), state)
+    @precondition(lambda self: self.asking())
+    @rule(which=WHICH, pause=PAUSE)
+    def give_up_without_a_word(self, which: int, pause: float) -> None:
+        chosen(self.asking(), which).is_heard = False
         self.pass_time(pause)
+
+    @precondition(lambda self: self.informed())
+    @rule(which=WHICH, process=PROCESS, pause=PAUSE)
+    def cancel_the_run(self, which: int, process: int, pause: float) -> None:
+        caller = chosen(self.informed(), which)
+        client = self.record.processes[process].client
+        arguments = {"tool": caller.tool, "dag_run_id": caller.run_id}
+        asking = self.record.processes[process].begin(client.call("cancel_dag_run", arguments))
+        self.pass_time(LATENCY_SECONDS * 5)
+        if asking.done() and not asking.result().get("isError"):
+            caller.is_done = True
+        self.pass_time(pause)
+
+    # What people do in Airflow
+
+    @precondition(lambda self: self.record.unfinished())
+    @rule(which=WHICH, pause=PAUSE)
+    def finish(self, which: int, pause: float) -> None:
+        self.airflow.finish(chosen(self.record.unfinished(), which))
+        self.pass_time(pause)
+
+    @precondition(lambda self: self.record.unfinished())
+    @rule(which=WHICH, state=OUTCOME, pause=PAUSE)
+    def set_by_hand(self, which: int, state: Literal["success", "failed"], pause: float) -> None:
+        run = chosen(self.record.unfinished(), which)
+        self.record.disturbed.add(run)
+        self.airflow.finish(run, state)
+        self.pass_time(pause)
+
+    @precondition(lambda self: self.finished())
+    @rule(which=WHICH, pause=PAUSE)
+    def clear(self, which: int, pause: float) -> None:
+        run = chosen(self.finished(), which)
+        self.record.disturbed.add(run)
+        self.record.first_end_of.setdefault(run, run.end_date)
+        self.airflow.clear(run)
+        self.pass_time(pause)
+
+    @precondition(lambda self: self.deletable())
+    @rule(which=WHICH, pause=PAUSE)
+    def delete(self, which: int, pause: float) -> None:
+        run = chosen(self.deletable(), which)
+        self.record.disturbed.add(run)
+        self.airflow.delete(run)
+        self.pass_time(pause)
+
+    @precondition(lambda self: self.airflow.runs)
+    @rule(which=WHICH, is_before=st.booleans(), length=st.sampled_from([1, 1, 100, 900]))
+    def write_a_note(self, which: int, length: int, *, is_before: bool) -> None:
+        """Write, and wait: whoever reads a note and writes it back at that moment can only overwrite it."""
+        run = chosen(self.airflow.runs, which)
+        note = run.note or ""
+        text = f"<{len(self.record.edits)} see OPS-17 {'!' * length}"[: MAX_NOTE - len(note) - 1]
+        run.note = f"{text} {note}" if is_before else f"{note} {text}"
+        self.pass_time(1.0)
+        if text in run.note:
+            self.record.edits.append((run, text))
+
+    # What happens on the way to Airflow, and to dagcall
 
     @rule(
-        route=st.sampled_from(["trigger", "trigger", "run", "runs", "wait", "list_runs"]),
-        loss=st.sampled_from([httpx.ReadError, httpx.ReadTimeout, 500, 503, 429]),
+        route=st.sampled_from(["trigger", "trigger", "run", "runs", "wait", "list_runs", "patch_run", "patch_runs"]),
+        loss=st.sampled_from([httpx.ReadError, httpx.ReadTimeout, 500, 503, 429, "404 page not found", "<html>"]),
         after_effect=st.booleans(),
         times=st.integers(1, 5),
     )
-    def lose(self, route: Route, loss: int | type[httpx.TransportError], times: int, *, after_effect: bool) -> None:
-        if loss == httpx.codes.TOO_MANY_REQUESTS:
-            after_effect = False
-        error, status = (None, loss) if isinstance(loss, int) else (loss, None)
-        fault = Fault(route=route, error=error, status=status, after_effect=after_effect, times=times)
-        self.faults.append(self.airflow.add_fault(fault))
+    def lose(
+        self, route: Route, loss: int | str | type[httpx.TransportError], times: int, *, after_effect: bool
+    ) -> None:
+        fault = Trouble(route=route, after_effect=after_effect and loss != 429, times=times)
+        if isinstance(loss, int):
+            fault.status = loss
+        elif isinstance(loss, str):
+            fault.status, fault.body = 404 if "404" in loss else 200, loss
+        else:
+            fault.error = loss
+        self.airflow.add_fault(fault)
+
+    @rule(status=st.sampled_from([400, 403, 422]), times=st.integers(1, 3), is_after_a_lost_answer=st.booleans())
+    def refuse_to_start(self, status: int, times: int, *, is_after_a_lost_answer: bool) -> None:
+        if is_after_a_lost_answer:
+            self.airflow.add_fault(Trouble(route="trigger", error=httpx.ReadError, after_effect=True))
+        self.airflow.add_fault(Trouble(route="trigger", status=status, times=times))
+
+    @precondition(lambda self: not self.is_away)
+    @rule(seconds=st.sampled_from([1.0, 6.0, 60.0]), is_after_a_lost_answer=st.booleans())
+    def a_proxy_loses_its_route(self, seconds: float, *, is_after_a_lost_answer: bool) -> None:
+        if is_after_a_lost_answer:
+            self.airflow.add_fault(Trouble(route="trigger", error=httpx.ReadError, after_effect=True))
+            if not self.asking():
+                return
+        self.no_way_until = ends_at = self.loop.time() + seconds
+        self.airflow.add_fault(
+            Trouble(status=404, body="404 page not found", times=None, when=lambda _: self.loop.time() < ends_at)
+        )
+
+    @rule(seconds=st.sampled_from([30.0, 300.0]))
+    def refuse_to_note_on_many_runs_at_once(self, seconds: float) -> None:
+        ends_at = self.loop.time() + seconds
+        self.airflow.add_fault(
+            Trouble(
+                route="patch_runs",
+                status=403,
+                times=None,
+                when=lambda _: self.loop.time() < ends_at,
+                is_excuse=False,
+            )
+        )
+
+    @rule(after_effect=st.booleans())
+    def hold_a_start(self, *, after_effect: bool) -> None:
+        hold = Hold()
+        self.holds.append(hold)
+        self.airflow.add_fault(Trouble(route="trigger", hold=hold, after_effect=after_effect))
+
+    @precondition(lambda self: self.holds)
+    @rule(pause=PAUSE)
+    def release_what_is_held(self, pause: float) -> None:
+        for hold in self.holds:
+            hold.release()
+        self.holds.clear()
+        self.pass_time(pause)
 
     @precondition(lambda self: not self.is_away)
     @rule(pause=PAUSE)
     def airflow_goes_away(self, pause: float) -> None:
         self.is_away = True
-        self.airflow.add_fault(Fault(error=httpx.ConnectError, times=None))
+        self.airflow.add_fault(Trouble(error=httpx.ConnectError, times=None))
         self.pass_time(pause)
 
     @precondition(lambda self: self.is_away)
@@ -220,160 +294,134 @@ class LifeOfCalls(RuleBasedStateMachine):
         self.end_all_trouble()
         self.pass_time(pause)
 
-    @precondition(lambda self: not self.is_away)
     @rule(process=PROCESS)
     def crash_and_restart(self, process: int) -> None:
-        self.loop.run_until_complete(self.processes[process].crash())
-        self.processes[process] = self.started()
+        self.loop.run_until_complete(self.record.processes[process].crash())
+        self.restart(process)
 
-    @rule(seconds=st.sampled_from([1.0, 60.0, REPLAY_SECONDS + 1]))
+    @rule(process=PROCESS, is_calling=st.booleans(), patience=st.sampled_from([0.0, 0.0, 5.0]))
+    def drain_and_restart(self, process: int, patience: float, *, is_calling: bool) -> None:
+        """Do as `serve` does when it is asked to stop."""
+        ending = self.record.processes[process]
+        if is_calling:
+            self.ask(self.a_caller(Caller(self.tools[0], 1, None, "call")), process)
+        ending.begin_stop()
+        self.pass_time(patience)
+        self.loop.call_soon(ending.dagcall.runs.drain)
+        self.pass_time(DRAINED_SECONDS)
+        late = [attempt.number for attempt in self.asking() if attempt.process is ending and attempt.kind != "task"]
+        assert not late, f"attempts {late} have no answer though dagcall is about to stop"
+        self.loop.run_until_complete(ending.stop())
+        self.restart(process)
+
+    def restart(self, process: int) -> None:
+        if self.is_away or self.loop.time() < self.no_way_until:
+            self.end_all_trouble()  # or it would have no tools
+        self.record.processes[process] = self.started()
+        self.pass_time(0)
+
+    @rule(seconds=st.sampled_from([1.0, 3.0, 60.0, REPLAY_SECONDS + 20]))
     def time_passes(self, seconds: float) -> None:
         self.pass_time(seconds)
 
     # What must hold
 
     @invariant()
-    def no_call_has_two_runs(self) -> None:
-        runs = Counter(run.conf["x"] for run in self.airflow.runs if number_in(run.run_id) is not None)
-        calls: Counter[int] = Counter()
-        for caller in self.callers:
-            if caller.key is None:
-                calls[caller.x] += caller.runs
-        assert runs <= calls, f"runs by argument {runs}, calls {calls}"
-        keyed = [run for run in self.airflow.runs if number_in(run.run_id) is None]
-        assert len(keyed) <= len({caller.key for caller in self.callers if caller.key and caller.runs})
-
-    @invariant()
-    def airflow_is_spared(self) -> None:
-        assert all(process.line.most_in_flight <= DEFAULT_LIMIT for process in self.processes)
+    def all_is_well(self) -> None:
+        self.record.look()
+        assert all(process.line.most_in_flight <= DEFAULT_LIMIT for process in self.record.processes)
 
     def teardown(self) -> None:
-        """Let all go well, and see that everybody who still asks is answered, and that nothing is left behind."""
+        """Let all go well, unless something is wrong already."""
         try:
-            self.end_all_trouble()
-            for _ in range(10):
-                for run in self.unfinished():
-                    self.airflow.finish(run)
-                self.pass_time(60)
-            assert not self.asking(), "a call never ended"
-            for process in self.processes:
-                assert process.dagcall.waiter.watched == 0
-                assert process.dagcall.mcp.calls_in_progress == 0
-                assert process.dagcall.waiter.api.rest.gate.in_flight == 0
-            for caller in self.askable():
-                self.repeat_until_answered(caller)
-            self.no_call_has_two_runs()
+            if sys.exception() is None:
+                self.see_it_through()
         finally:
             self.loop.end()
 
-    def repeat_until_answered(self, caller: Caller) -> None:
-        self.ask_again(caller, 0)
-        self.pass_time(60)
-        for run in self.unfinished():
+    def see_it_through(self) -> None:
+        """End all trouble, and see that everybody who still asks is answered, and that nothing is left behind."""
+        self.end_all_trouble()
+        self.release_what_is_held(0)
+        for _ in range(3):
+            self.finish_all()
+            self.pass_time(60)
+        pending = [attempt.number for attempt in self.record.attempts if attempt.is_pending]
+        assert not pending, f"attempts {pending} never ended"
+        for caller in self.askable():
+            self.ask(caller, 0)
+            self.pass_time(60)
+            self.finish_all()
+            self.pass_time(60)
+            assert caller.is_done, "a repeat was not answered"
+        for process in self.record.processes:
+            assert process.dagcall.waiter.watched == 0
+            assert process.dagcall.mcp.calls_in_progress == 0
+            assert process.dagcall.waiter.api.rest.gate.in_flight == 0
+        self.all_is_well()
+
+    def finish_all(self) -> None:
+        for run in self.record.unfinished():
             self.airflow.finish(run)
-        self.pass_time(60)
-        assert caller.is_answered, "a repeat was not answered"
 
-    # The model
+    # Who is there
 
-    def asking(self) -> list[Caller]:
-        return [caller for caller in self.callers if caller.asking]
+    def a_caller(self, caller: Caller) -> Caller:
+        self.record.callers.append(caller)
+        return caller
+
+    def ask(
+        self,
+        caller: Caller,
+        process: int,
+        *,
+        kind: Kind | None = None,
+        budget: float = 3600.0,
+        others: tuple[int, ...] = (),
+    ) -> None:
+        self.record.ask(caller, self.record.processes[process], kind=kind, budget=budget, others=others)
+
+    def has_room(self) -> bool:
+        return len(self.record.callers) < MOST_CALLERS
+
+    def asking(self) -> list[Attempt]:
+        return [attempt for caller in self.record.callers if (attempt := caller.asking) is not None]
 
     def askable(self) -> list[Caller]:
-        return [caller for caller in self.callers if not caller.asking and not caller.is_answered]
+        """Return those who may make their call again."""
+        return [
+            caller
+            for caller in self.record.callers
+            if not caller.is_done and not caller.asking and (caller.is_of_family or caller.key is not None)
+        ]
 
-    def unfinished(self) -> list[FakeRun]:
-        return [run for run in self.airflow.runs if not run.is_final]
+    def informed(self) -> list[Caller]:
+        """Return those who know of a run and do not wait for it."""
+        return [
+            caller
+            for caller in self.record.callers
+            if caller.run_id is not None and not caller.is_done and not caller.asking
+        ]
 
-    def comes_late(self, caller: Caller) -> bool:
-        """Say whether a run that may be the caller's ended so long ago that a repeat counts as a new call."""
-        replay = timedelta(seconds=REPLAY_SECONDS)
-        return caller.key is None and any(
-            run.conf["x"] == caller.x
-            and run.end_date is not None
-            and caller.first_asked - replay <= run.end_date
-            and run.end_date + replay <= self.clock.now() + timedelta(seconds=STARTING_SECONDS)
-            for run in self.airflow.runs
-        )
+    def finished(self) -> list[FakeRun]:
+        return [run for run in self.airflow.runs if run.is_final]
 
-    def ask(self, caller: Caller, process: int, budget: float | None = None) -> None:
-        meta: dict[str, Any] = {} if caller.key is None else {"dagcall/idempotency_key": caller.key}
-        if budget is not None:
-            meta["dagcall/wait_seconds"] = budget
-        caller.asking = self.processes[process].call(caller.x, meta)
-        caller.asking.add_done_callback(lambda _: setattr(caller, "told", self.clock.now()))
+    def deletable(self) -> list[FakeRun]:
+        """Return what people may delete. A process that knows nothing finds a family by its first run."""
+        return [run for run in self.airflow.runs if run.state != "running" and number_in(run.run_id) != 0]
 
-    def ask_again(self, caller: Caller, process: int) -> None:
-        caller.asked = self.clock.now()
-        caller.runs += caller.runs == 0 or self.comes_late(caller)
-        self.ask(caller, process)
+    # Time
 
     def pass_time(self, seconds: float) -> None:
-        self.note_trouble()
         self.loop.settle()
         if seconds:
             self.loop.pass_time(seconds)
             self.loop.settle()
-        self.note_trouble()
-        for caller in self.asking():
-            assert caller.asking
-            if caller.asking.done():
-                self.judge(caller, caller.asking)
-                caller.asking = None
-
-    def note_trouble(self) -> None:
-        if self.is_away or any(fault.times for fault in self.faults):
-            self.troubled_until = self.clock.now() + timedelta(seconds=ECHO_SECONDS)
-        self.faults = [fault for fault in self.faults if fault.times]
+        self.record.judge_all()
 
     def end_all_trouble(self) -> None:
-        self.note_trouble()
         self.is_away = False
-        self.faults.clear()
         self.airflow.clear_faults()
-
-    # Judging answers
-
-    def judge(self, caller: Caller, asking: asyncio.Task[CallToolResult]) -> None:
-        if asking.cancelled():
-            return  # it left, or its process crashed
-        result = asking.result()
-        if result.is_error:
-            self.judge_error(caller, text_of(result))
-            return
-        content = json.loads(text_of(result))
-        run = self.airflow.run(content["dag_run_id"])
-        assert run.conf == {"x": caller.x}
-        if content["state"] == "running":
-            return
-        assert run.state == content["state"] == "success"
-        assert content["results"] == {"total": caller.x + 1}
-        self.answered(caller, run)
-
-    def judge_error(self, caller: Caller, text: str) -> None:
-        assert caller.told
-        is_excused = caller.told <= self.troubled_until
-        if text.startswith("Nothing was started: this idempotency key belongs to run "):
-            run = self.airflow.run(text.split()[9])
-            assert run.conf != {"x": caller.x}
-            caller.is_answered = True
-        elif text.startswith("Nothing was started: "):
-            assert is_excused, text
-            caller.runs -= caller.asked == caller.first_asked
-        elif text.startswith(("Whether run ", "This call belongs to run ")) or " was started and " in text:
-            assert is_excused, text
-        else:
-            failed = [run for run in self.airflow.runs if run.run_id in text]
-            assert [run.state for run in failed] == ["failed"], text
-            self.answered(caller, failed[0])
-
-    def answered(self, caller: Caller, run: FakeRun) -> None:
-        caller.is_answered = True
-        if caller.key is not None:
-            assert self.run_of_key.setdefault(caller.key, run.run_id) == run.run_id
-            return
-        assert run.end_date is not None
-        assert run.end_date >= caller.asked - timedelta(seconds=REPLAY_SECONDS), "an old outcome for a new call"
 
 
 def chosen(among: Sequence[T], which: int) -> T:
@@ -383,27 +431,28 @@ def chosen(among: Sequence[T], which: int) -> T:
 def test_equal_calls_that_a_crash_cut_off_find_their_runs_again_though_these_have_ended() -> None:
     life = LifeOfCalls()
     for _ in range(2):
-        life.call(process=0, x=1, budget=None, pause=0.5)
+        life.call(process=0, x=1, kind="call", budget=3600, pause=0, is_other=False, is_moving=False)
+    life.pass_time(1)
     life.crash_and_restart(process=0)
-    life.pass_time(0)
-    for run in life.unfinished():
-        life.airflow.finish(run)
+    life.finish_all()
     for _ in range(2):
-        life.repeat(which=0, process=1, pause=1.0)
+        life.repeat(which=0, process=1, budget=3600, pause=1.0)
 
-    assert [caller.is_answered for caller in life.callers] == [True, True]
+    assert [caller.is_done for caller in life.record.callers] == [True, True]
     assert len(life.airflow.runs) == 2
     life.teardown()
 
 
 def test_whatever_happens_one_call_has_one_run_and_its_answer() -> None:
+    print(f"DAGCALL_SEED={SEED} makes the same examples again")  # noqa: T201 - shown where it fails
     run_state_machine_as_test(
-        LifeOfCalls,
+        seed(SEED)(LifeOfCalls),
         settings=settings(
-            max_examples=16,
+            max_examples=EXAMPLES,
             stateful_step_count=25,
-            derandomize=True,
             deadline=None,
+            database=None,
+            print_blob=False,
             suppress_health_check=list(HealthCheck),
         ),
     )
