@@ -26,7 +26,7 @@ App = Callable[[Scope, Receive, Send], Awaitable[None]]
 class Delivery:
     """Carries the outcomes of one request to its caller.
 
-    While an outcome is on its way, its caller counts as waiting: an identical call that comes meanwhile is another one.
+    While an outcome is on its way, its caller counts as waiting, so that nobody takes the run for one that was left.
     """
 
     def __init__(self) -> None:

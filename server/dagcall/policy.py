@@ -81,7 +81,7 @@ class ToolPolicy(BaseModel):
     on_cancel: Literal["leave", "fail"] = "leave"
     """What a caller who leaves does to the run: nothing, or set it to failed when nobody else waits for it."""
     repeat: Literal["adopt", "new", "key_only"] = "adopt"
-    """Identical calls without a key: take up the run whose caller has left; always a new run; refused."""
+    """Identical calls without a key: get the run whose caller left or gave up; always a new run; are refused."""
     reuse_seconds: Annotated[float, Field(ge=0, le=31_536_000)] = 0.0
     """For dags that only compute: answer an identical call from a run that succeeded so recently. Such an answer has
     `"reused": true`."""
