@@ -1,6 +1,5 @@
 """A client that knows nothing of 2026: the SDK's last release of the 1.x line, in an environment of its own."""
 
-import asyncio
 import json
 import math
 import secrets
@@ -12,21 +11,16 @@ from typing import Any
 
 import pytest
 
-from dagcall.demo.installation import make_environment
-from tests.e2e.commands import clean_environ
+from tests.e2e.environments import interpreter_of
 from tests.e2e.running_demo import RunningDemo
-from tests.terminal import terminal_of
 
 HERE = Path(__file__).parent
-NAME = "mcp-1.30.0"
 
 
 @pytest.fixture(scope="module")
 def python(request: pytest.FixtureRequest) -> Path:
     """The interpreter of an environment with the old SDK; it is kept for the next time."""
-    tell = terminal_of(request.config)
-    tell(f"{NAME}: an environment of its own, which is made if it is not there yet")
-    return asyncio.run(make_environment(NAME, HERE / "requirements" / f"{NAME}.txt", environ=clean_environ()))
+    return interpreter_of("mcp-1.30.0", request.config)
 
 
 Found = dict[str, Any]

@@ -17,11 +17,9 @@ from mcp import StdioServerParameters
 from mcp.client.stdio import stdio_client
 from mcp_types import HEADER_MISMATCH, INVALID_PARAMS, MISSING_REQUIRED_CLIENT_CAPABILITY
 
-from dagcall.demo.installation import make_environment
-from tests.e2e.commands import clean_environ
+from tests.e2e.environments import interpreter_of
 from tests.e2e.running_demo import RunningDemo
 from tests.task_client import task_client
-from tests.terminal import terminal_of
 
 HERE = Path(__file__).parent
 FASTMCP = "fastmcp-tasks-4.1.2"
@@ -168,9 +166,7 @@ async def test_a_question_is_answered_through_another_process(demo: RunningDemo,
 @pytest.fixture(scope="module")
 def python(request: pytest.FixtureRequest) -> Path:
     """The interpreter of an environment with FastMCP's client; it is kept for the next time."""
-    tell = terminal_of(request.config)
-    tell(f"{FASTMCP}: an environment of its own, which is made if it is not there yet")
-    return asyncio.run(make_environment(FASTMCP, HERE / "requirements" / f"{FASTMCP}.txt", environ=clean_environ()))
+    return interpreter_of(FASTMCP, request.config)
 
 
 def followed(demo: RunningDemo, python: Path, tool: str, arguments: dict[str, Any], *answer: str) -> dict[str, Any]:

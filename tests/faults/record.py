@@ -86,6 +86,10 @@ class Record:
         """Set a run by hand."""
         await self._done(lambda: self._http.patch(_path(run), json={"state": state}))
 
+    async def set_note(self, run: Json, note: str) -> None:
+        """Write on a run, as a person does in Airflow's pages."""
+        await self._done(lambda: self._http.patch(_path(run), json={"note": note}))
+
     async def clear(self, run: Json) -> None:
         """Have a run begin anew."""
         await self._done(lambda: self._http.post(f"{_path(run)}/clear", json={"dry_run": False}))

@@ -1,0 +1,46 @@
+# The SDK of this project's environment is another one.
+# mypy: ignore-errors
+"""A client on the SDK of before 2026 that gives a call up after two seconds, and makes it again on the same session.
+
+Run by the interpreter of `mcp-1.30.0.txt`. It prints a line when it gives up, and then the repeated call's answer:
+
+    python giving_up_client.py TOOL ARGUMENTS http URL
+    python giving_up_client.py TOOL ARGUMENTS stdio COMMAND ...
+"""
+
+import asyncio
+import json
+import os
+import sys
+from contextlib import AbstractAsyncContextManager
+from datetime import timedelta
+
+from mcp import ClientSession, McpError, StdioServerParameters
+from mcp.client.stdio import stdio_client
+from mcp.client.streamable_http import streamable_http_client
+
+PATIENCE = timedelta(seconds=2)
+
+
+async def main(tool: str, arguments: str, transport: str, *target: str) -> None:
+    """Call, give up, call again, print."""
+    client: AbstractAsyncContextManager
+    if transport == "http":
+        client = streamable_http_client(target[0])
+    else:
+        command, *words = target
+        environ = dict(os.environ)  # noqa: TID251 - the server is to have that of this program
+        client = stdio_client(StdioServerParameters(command=command, args=words, env=environ))
+    async with client as (incoming, outgoing, *_), ClientSession(incoming, outgoing) as session:
+        await session.initialize()
+        await session.list_tools()
+        try:
+            await session.call_tool(tool, json.loads(arguments), read_timeout_seconds=PATIENCE)
+        except McpError as error:
+            print(json.dumps({"gave_up": error.error.message}), flush=True)  # noqa: T201 - its result
+        answer = await session.call_tool(tool, json.loads(arguments))
+    found = {"is_error": answer.isError, "answer": answer.structuredContent, "text": answer.content[0].text}
+    print(json.dumps(found), flush=True)  # noqa: T201 - its result
+
+
+asyncio.run(main(*sys.argv[1:]))

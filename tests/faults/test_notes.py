@@ -1,0 +1,57 @@
+"""What people write on a run in Airflow stays, whatever dagcall adds."""
+
+import asyncio
+
+import pytest
+from mcp_types import CallToolResult
+
+from tests.faults.conftest import Serve, call
+from tests.faults.record import Json, Record, until
+
+LONGEST_NOTE = 1000
+
+
+async def noted(airflow: Record, x: int, count: int) -> list[Json]:
+    """Wait until dagcall has noted on so many runs that their outcome has arrived, and return the runs."""
+
+    async def look() -> list[Json] | None:
+        runs = [run for run in await airflow.runs("held") if x <= run["conf"]["x"] < x + count]
+        return runs if all("(answered)" in (run["note"] or "") for run in runs) else None
+
+    return await until(look)
+
+
+@pytest.mark.parametrize("count", [pytest.param(1, id="one call"), pytest.param(12, id="many calls")])
+async def test_what_a_person_writes_while_a_run_goes_on_stays(
+    airflow: Record, serve: Serve, x: int, count: int
+) -> None:
+    url = serve().url
+    calls = [asyncio.create_task(call(url, "held", x + number)) for number in range(count)]
+    written = {}
+    for number in range(count):
+        run = await airflow.the_run("held", x + number)
+        written[number] = f"{run['note']}\n\nCall **Ms Sørensen** before order {number} goes out. " + "é" * 700
+        await airflow.set_note(run, written[number])
+        await airflow.end(run)
+    answers: list[CallToolResult] = await asyncio.gather(*calls)
+
+    assert not any(answer.is_error for answer in answers)
+    runs = await noted(airflow, x, count)
+    assert {run["conf"]["x"] - x: run["note"] for run in runs} == {
+        number: f"{text} (answered)" for number, text in written.items()
+    }
+
+
+async def test_a_person_who_takes_all_the_room_keeps_it(airflow: Record, serve: Serve, x: int) -> None:
+    url = serve().url
+    full, other = (asyncio.create_task(call(url, "held", x + number)) for number in range(2))
+    run = await airflow.the_run("held", x)
+    text = "é" * LONGEST_NOTE
+    await airflow.set_note(run, text)
+    await airflow.end(run)
+    assert not (await full).is_error
+    await airflow.end(await airflow.the_run("held", x + 1))
+    assert not (await other).is_error
+
+    await noted(airflow, x + 1, 1)  # by then dagcall has looked at both
+    assert (await airflow.the_run("held", x))["note"] == text
