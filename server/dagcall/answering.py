@@ -6,7 +6,7 @@ who else waits; that is `runs`' business.
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import partial
 from typing import TypeVar
 
@@ -205,7 +205,7 @@ class Answering:
         """
         if self._now() - view.since < QUEUED_SECONDS or self._deadlines.is_draining:
             return state, ""
-        try:
+        with suppress(AirflowError):  # the answer is right without it
             if state is RunState.QUEUED:
                 state = (await self._api.fetch_run(run.dag_id, run.run_id, attempts=1)).state
             if state is RunState.QUEUED:
@@ -213,8 +213,6 @@ class Answering:
             view.state = state
             if state is RunState.RUNNING:
                 await self._insight.look_once(view)
-        except AirflowError:  # the answer is right without it
-            return state, ""
         return state, "" if state.is_final else view.standing
 
     async def _patiently(self, deadline: float, read: Callable[[], Awaitable[T]]) -> T:

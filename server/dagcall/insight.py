@@ -194,8 +194,8 @@ class Insight:
         for instance in first_to_start(instances, await self._tasks_of(dag_id))[:MOST_ASKED]:
             known = self._hindrances.setdefault((dag_id, instance.task_id), _Known())
             if known.until < self.now():
-                known.reason = "; ".join(await fetch_hindrances(self.api.rest, dag_id, run_id, instance))
                 known.until = self.now() + REASON_SECONDS
+                known.reason = "; ".join(await fetch_hindrances(self.api.rest, dag_id, run_id, instance))
             if known.reason:
                 reasons.append(f"task {name_of(instance)} cannot start: {known.reason}")
         return "; ".join(reasons) or await self._why_silent()
@@ -203,8 +203,8 @@ class Insight:
     async def _tasks_of(self, dag_id: str) -> tuple[Task, ...]:
         known = self._tasks.setdefault(dag_id, _Known())
         if known.until < self.now():
-            known.tasks = await self.api.fetch_tasks(dag_id, purpose=Purpose.DISCOVERY)
             known.until = self.now() + USUAL_SECONDS
+            known.tasks = await self.api.fetch_tasks(dag_id, purpose=Purpose.DISCOVERY)
         return known.tasks
 
     async def _look_on(self) -> None:
@@ -302,9 +302,9 @@ class Insight:
 
     async def _why_silent(self) -> str:
         if self._silence.until < self.now():
-            since = await fetch_scheduler_silence(self.api.rest)
-            sign = f"Airflow's scheduler gives no sign of life (the last one: {since})"
-            self._silence = _Known(self.now() + REASON_SECONDS, "" if since is None else sign)
+            self._silence = _Known(self.now() + REASON_SECONDS)
+            if (since := await fetch_scheduler_silence(self.api.rest)) is not None:
+                self._silence.reason = f"Airflow's scheduler gives no sign of life (the last one: {since})"
         return self._silence.reason
 
     async def _fetch_reason(self, dag_id: str) -> str:

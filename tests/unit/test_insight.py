@@ -409,6 +409,23 @@ async def test_a_run_of_which_something_runs_says_what_and_is_not_asked_why(
     assert not airflow.requests_to("dependencies")
 
 
+async def test_a_run_says_how_far_it_is_though_nobody_may_know_why_it_is_stuck(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dagcall.answering.QUEUED_SECONDS", 0.0)
+    airflow = FakeAirflow()
+    airflow.add_dag(stuck(NO_SLOT))
+    airflow.add_fault(Fault(route="dependencies", status=403, body={"detail": "Forbidden"}, times=None))
+
+    async with served(airflow, wait_seconds=0.1) as dagcall:
+        calling = asyncio.create_task(answer(dagcall, "stuck"))
+        await until(lambda: dagcall.waiter.watched == 1)
+        airflow.start(airflow.runs[0])
+        content = await calling
+
+    assert content["message"].startswith("The run goes on (running: 0 of 2 tasks done). ")
+
+
 async def test_mapped_tasks_are_asked_by_their_index(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dagcall.answering.QUEUED_SECONDS", 0.0)
     airflow = FakeAirflow()
