@@ -7,12 +7,17 @@ from typing import Any
 
 import pytest
 import stamina
+from hypothesis import settings as hypothesis_settings
 
 from dagcall.assembly import Dagcall, assembled
 from dagcall.config import Settings
 from dagcall.pins import Pins
 from tests.fake_airflow import FakeAirflow
 from tests.unit.virtual_time import VirtualTimeLoop
+
+# How long an example takes says more of the machine than of the code.
+hypothesis_settings.register_profile("dagcall", deadline=None)
+hypothesis_settings.load_profile("dagcall")
 
 
 def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
