@@ -31,7 +31,7 @@ EDGE_SECONDS = 15.0
 FAMILY_IS_OPEN_SECONDS = REPLAY_SECONDS - EDGE_SECONDS
 
 RECEIPT_ROUTES = frozenset[Route]({"patch_runs", "patch_run", "list_runs", "run", "version", "log_in"})
-START_ROUTES = frozenset[Route]({"trigger", "runs", "run", "dag", "log_in", "version"})
+START_ROUTES = frozenset[Route]({"list_runs", "trigger", "runs", "run", "dag", "log_in", "version"})
 
 _TRACE = re.compile(r"trace ([0-9a-f]{32})")
 _RUN_ID = re.compile(r"mcp__[a-z2-7]{10}_[a-z2-7]{26}(?:_\d+)?")
