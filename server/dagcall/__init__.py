@@ -8,6 +8,9 @@ The map, from what knows nothing to what knows everything. A module imports only
     prose         what people wrote, as a model should read it
     values        what every call makes, and nobody changes
     model         Airflow's nouns as dataclasses that nobody changes: dag, param, run, task, task instance
+    keywords      the keywords of JSON Schema, by what stands behind them
+    patterns      regular expressions that mean the same to every client
+    clients       which client refuses what: the one table
     naming        dag id -> tool name, and odd param name -> property name
     arguments     what arguments may be, before any schema is asked
     dialect       JSON Schema as every MCP client takes it

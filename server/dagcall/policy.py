@@ -9,8 +9,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 
+from dagcall.clients import TOOL_NAME_LENGTH, is_tool_name
 from dagcall.model import DagSummary
-from dagcall.naming import GENERIC_TOOL_NAMES, TOOL_NAME_LENGTH, is_tool_name
+from dagcall.naming import GENERIC_TOOL_NAMES
 from dagcall.rights import Selectors
 
 
@@ -115,7 +116,8 @@ class ToolPolicy(BaseModel):
                 raise ValueError(f'{key} belongs to one tool: use it with dag = "…", not with {given[0]}')
         if self.name is not None and not is_tool_name(self.name):
             raise ValueError(
-                f"name {self.name!r} is not a tool name: 1 to {TOOL_NAME_LENGTH} of A-Z, a-z, 0-9, _ and -"
+                f"name {self.name!r} is not a tool name: 1 to {TOOL_NAME_LENGTH} of A-Z, a-z, 0-9, _ and -, the first "
+                "of them a letter"
             )
         if self.name in GENERIC_TOOL_NAMES:
             raise ValueError(f"name {self.name!r} is one of dagcall's own tools")

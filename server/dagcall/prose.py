@@ -21,6 +21,7 @@ _HIDDEN_LETTERS = re.compile(
 )
 """Fillers and variation selectors: letters and marks to Unicode, nothing at all on a screen. The selectors can carry
 any text, one byte each."""
+_SENTENCE = re.compile(r".*[.!?。](?=\s)", re.DOTALL)
 _LINE_ENDS = str.maketrans({"\u2028": "\n", "\u2029": "\n"})
 
 
@@ -91,6 +92,27 @@ def has_hidden(value: Any) -> bool:
     if isinstance(value, dict):
         return any(has_hidden(name) or has_hidden(item) for name, item in value.items())
     return isinstance(value, list) and any(map(has_hidden, value))
+
+
+def text_length(text: str) -> int:
+    """Return how long a text is to JavaScript: in UTF-16 units."""
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def cut(text: str, most: int) -> str:
+    """Return a text, or its beginning up to the end of a sentence or at least of a word, with `…`.
+
+    Args:
+        text: what somebody wrote.
+        most: how long it may be, as `text_length` counts.
+    """
+    if text_length(text) <= most:
+        return text
+    units = text.encode("utf-16-le", "surrogatepass")[: max(most - 2, 0) * 2]
+    kept = units.decode("utf-16-le", "ignore")
+    if (sentence := _SENTENCE.match(kept)) and len(sentence[0]) > len(kept) // 2:
+        return f"{sentence[0]} …"
+    return f"{kept.rsplit(maxsplit=1)[0] if kept.strip() else ''}…"
 
 
 def in_one_line(text: str) -> str:

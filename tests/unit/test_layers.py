@@ -13,7 +13,10 @@ ALLOWED = {
     "prose": set(),
     "values": set(),
     "model": {"values"},
-    "naming": set(),
+    "keywords": {"model"},
+    "patterns": {"prose"},
+    "clients": {"keywords", "model", "patterns", "prose"},
+    "naming": {"clients"},
     "waiting": set(),
     "handles": {"model", "waiting"},
     "pins": {"prose"},
@@ -29,7 +32,7 @@ ALLOWED = {
     "logs": {"masking", "model", "prose", "wording"},
     "failures": {"logs", "masking", "model", "sights", "wording"},
     "rights": {"callers"},
-    "policy": {"model", "naming", "rights"},
+    "policy": {"clients", "model", "naming", "rights"},
     "outputs": {"dialect", "errors", "model", "wording"},
     "authoring": {"policy", "prose", "wording"},
     "tools": {"authoring", "callers", "errors", "model", "naming", "outputs", "policy", "prose", "schemas"},
@@ -190,6 +193,7 @@ ALLOWED = {
 }
 ONLY_IMPORTER = {"httpx": "transport", "uvicorn": "serve", "typer": "cli", "pydantic_settings": "config"}
 PURE = {
+    *("keywords", "patterns", "clients"),
     *("errors", "wording", "prose", "model", "naming", "arguments", "dialect", "schemas", "results", "sights"),
     *(
         "masking",

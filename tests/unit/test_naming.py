@@ -1,10 +1,9 @@
-import re
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dagcall.naming import is_tool_name, property_name_from_param, tool_name_from_dag_id
+from dagcall.clients import RESERVED_ARGUMENTS, is_argument_name, is_tool_name
+from dagcall.naming import property_name_from_param, tool_name_from_dag_id
 
 DAG_IDS = st.text(min_size=1, max_size=250)
 LIKELY_IDS = st.text(alphabet="ab.-_é0123456789abcdef", min_size=1, max_size=70)
@@ -18,6 +17,9 @@ LIKELY_IDS = st.text(alphabet="ab.-_é0123456789abcdef", min_size=1, max_size=70
         pytest.param("sales.daily", "sales_daily_a3fae80589", id="dot"),
         pytest.param("wait_for_dag_run", "wait_for_dag_run_1b2ddbf654", id="a name of dagcall's own"),
         pytest.param("x_0123456789", "x_0123456789_a9c59ebfa5", id="looks like a changed name"),
+        pytest.param("2026_ingest", "dag_2026_ingest_7e9e212a59", id="begins with a digit"),
+        pytest.param("-x", "x_a420962426", id="begins with a dash"),
+        pytest.param("日期", "dag_70d0c1b336", id="no letter that clients take"),
         pytest.param("d" * 51, f"{'d' * 39}_5c69dbcd3a", id="one too long"),
         pytest.param("d" * 50, "d" * 50, id="just fits"),
     ],
@@ -48,9 +50,31 @@ def test_every_param_name_has_a_property_name_of_its_own(names: list[str]) -> No
     mapped = [property_name_from_param(name) for name in names]
 
     assert len(set(mapped)) == len(names)
-    assert all(re.fullmatch(r"[A-Za-z0-9_.-]{1,64}", name) for name in mapped)
+    assert all(map(is_argument_name, mapped))
 
 
-@pytest.mark.parametrize("name", ["", "a.b", "a b", "ü", "x" * 51])
+@pytest.mark.parametrize(
+    ("param", "name"),
+    [
+        ("max-rows_2", "max-rows_2"),
+        ("日期", "param_70d0c1b336"),
+        ("_id", "id_b6f7460b47"),
+        ("1st", "param_1st_e01ddf6594"),
+        ("a.b", "a_b_2e7336dc8e"),
+        ("config", "config_b79606fb3a"),
+        ("model_config", "model_config_5ddc2f600b"),
+        ("", "param_e3b0c44298"),
+    ],
+)
+def test_a_param_becomes_a_property_name(param: str, name: str) -> None:
+    assert property_name_from_param(param) == name
+
+
+@pytest.mark.parametrize("reserved", sorted(set().union(*RESERVED_ARGUMENTS.values())))
+def test_no_argument_has_a_name_that_a_client_uses_itself(reserved: str) -> None:
+    assert property_name_from_param(reserved).startswith(f"{reserved}_")
+
+
+@pytest.mark.parametrize("name", ["", "a.b", "a b", "ü", "7up", "-x", "_x", "x" * 51])
 def test_other_names_are_no_tool_names(name: str) -> None:
     assert not is_tool_name(name)

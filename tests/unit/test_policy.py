@@ -36,7 +36,14 @@ def test_a_selector_selects(text: str, selector: str, selected: list[bool]) -> N
         ({"dag": "a", "tag": "b"}, "give exactly one of dag, dags and tag; this entry has dag and tag"),
         ({"tag": ""}, "tag is empty"),
         ({"tag": "a", "name": "x"}, 'name belongs to one tool: use it with dag = "…", not with tag'),
-        ({"dag": "a", "name": "a b"}, "name 'a b' is not a tool name: 1 to 50 of A-Z, a-z, 0-9, _ and -"),
+        (
+            {"dag": "a", "name": "a b"},
+            "name 'a b' is not a tool name: 1 to 50 of A-Z, a-z, 0-9, _ and -, the first of them a letter",
+        ),
+        (
+            {"dag": "a", "name": "7up"},
+            "name '7up' is not a tool name: 1 to 50 of A-Z, a-z, 0-9, _ and -, the first of them a letter",
+        ),
         ({"dag": "a", "name": "wait_for_dag_run"}, "name 'wait_for_dag_run' is one of dagcall's own tools"),
         ({"dag": "a", "results": ["t", "t"]}, "names a task twice"),
         ({"dag": "a", "repeat": "new", "reuse_seconds": 1}, 'repeat = "new" and reuse_seconds contradict each other'),

@@ -10,15 +10,38 @@ from hypothesis import strategies as st
 
 from dagcall.prose import (
     Fence,
+    cut,
     escaped,
     fences,
     first_paragraph,
     has_hidden,
     in_one_line,
     plain_text,
+    text_length,
     visible,
     without_hidden,
 )
+
+
+@pytest.mark.parametrize(
+    ("text", "most", "kept"),
+    [
+        ("One two.", 8, "One two."),
+        ("One two. Three four. Five", 24, "One two. Three four. …"),
+        ("One. Two three four five six", 20, "One. Two three…"),
+        ("Word", 3, "W…"),
+        ("\N{GRINNING FACE}" * 4, 6, "\N{GRINNING FACE}" * 2 + "…"),
+        ("   x", 3, "…"),
+        ("Word", 0, "…"),
+    ],
+)
+def test_a_long_text_ends_at_a_sentence_or_a_word(text: str, most: int, kept: str) -> None:
+    assert cut(text, most) == kept
+
+
+@given(st.text(max_size=60), st.integers(2, 60))
+def test_what_is_left_of_a_text_is_as_short_as_it_has_to_be(text: str, most: int) -> None:
+    assert text_length(cut(text, most)) <= most
 
 
 @pytest.mark.parametrize(
