@@ -13,6 +13,7 @@ The map, from what knows nothing to what knows everything. A module imports only
     clients       which client refuses what: the one table
     naming        dag id -> tool name, and odd param name -> property name
     arguments     what arguments may be, before any schema is asked
+    checking      JSON Schema's verdict on a value, in bounded time
     dialect       JSON Schema as every MCP client takes it
     schemas       params -> input schema; arguments -> conf, or one sentence per bad argument
     task_dates    why a run has no instance of a task

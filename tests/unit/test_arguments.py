@@ -2,7 +2,14 @@ from typing import Any
 
 import pytest
 
-from dagcall.arguments import MAX_BYTES, MAX_DEPTH, arguments_from_words, transport_problems
+from dagcall.arguments import (
+    MAX_BYTES,
+    MAX_DEPTH,
+    arguments_from_words,
+    json_within,
+    transport_problems,
+    with_whole_numbers,
+)
 
 
 def nested(levels: int) -> dict[str, Any]:
@@ -23,6 +30,11 @@ def nested(levels: int) -> dict[str, Any]:
         pytest.param({"p": 10**5000}, "a number that JSON cannot carry", id="5,000 digits"),
         pytest.param({"p": "\ud800"}, "half of a surrogate pair", id="surrogate"),
         pytest.param({"p": [{"a\0": 1}]}, "NUL", id="NUL in a key"),
+        pytest.param({"p": [{"a": 2**64}]}, "the number 18446744073709551616, which does not fit", id="beyond 64 bits"),
+        pytest.param(
+            {"p": -(2**63) - 1}, "the number -9223372036854775809, which does", id="beyond 64 bits, below zero"
+        ),
+        pytest.param({"p": 1e20}, "the number 1e+20, which does not fit into 64 bits", id="the same as a float"),
     ],
 )
 def test_what_no_database_can_hold_is_refused(arguments: dict[str, Any], problem: str) -> None:
@@ -37,11 +49,43 @@ def test_what_no_database_can_hold_is_refused(arguments: dict[str, Any], problem
         pytest.param(nested(MAX_DEPTH - 1), id="as deep as may be"),
         pytest.param({"p": "x" * (MAX_BYTES - 100)}, id="as large as may be"),
         pytest.param({"p": "the text \\u0000, spelled out"}, id="NUL as six characters"),
+        pytest.param({"p": [2**64 - 1, -(2**63), True, 1.5]}, id="numbers that fit into 64 bits"),
         pytest.param({}, id="none"),
     ],
 )
 def test_everything_else_passes(arguments: dict[str, Any]) -> None:
     assert list(transport_problems(arguments)) == []
+
+
+def test_floats_that_are_whole_numbers_become_them() -> None:
+    assert repr(with_whole_numbers({"a": [3.0, -0.0, 2.5, 2, True, None, "3.0"]})) == (
+        "{'a': [3, 0, 2.5, 2, True, None, '3.0']}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        (" [1, 2.0] ", [1, 2]),
+        ('{"a": null}', {"a": None}),
+        ("9007199254740993", 2**53 + 1),
+        ("-9007199254740993", -(2**53) - 1),
+        ("9007199254740992", None),
+        ("0009007199254740993", None),
+        ("99999999999999999999", None),
+        ("3", None),
+        ("true", None),
+        ('"text"', None),
+        ("[1", None),
+        ("[NaN]", None),
+        ('["\\u0000"]', None),
+        ("[" * 200 + "]" * 200, None),
+        ("[" * 50_000, None),
+        ("", None),
+    ],
+)
+def test_only_lists_objects_and_large_numbers_are_read_from_texts(text: str, value: Any) -> None:
+    assert json_within(text) == value
 
 
 SCHEMA = {

@@ -22,6 +22,7 @@ ALLOWED = {
     "pins": {"prose"},
     "pin_folder": {"errors", "pins", "prose"},
     "arguments": {"model"},
+    "checking": {"arguments", "model", "wording"},
     "dialect": {"errors", "model", "prose", "wording"},
     "schemas": {"arguments", "dialect", "errors", "model", "naming", "prose", "wording"},
     "results": {"model", "values"},
