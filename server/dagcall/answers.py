@@ -9,7 +9,7 @@ from collections.abc import Callable, Mapping
 from mcp import UriTemplate
 from mcp_types import CallToolResult, ContentBlock, ResourceLink, TextContent
 
-from dagcall.excerpts import PREVIEW_SHARE, Part, json_size, json_text, preview
+from dagcall.excerpts import PREVIEW_SHARE, Part, exact_numbers, json_size, json_text, preview
 from dagcall.model import Json, RunState
 from dagcall.prose import visible
 from dagcall.questions import MAX_QUESTIONS, Question, question_json, waiting_message
@@ -76,6 +76,10 @@ def call_result(
     results = dict(answer.results)
     content = _content(answer, state, results=results)
     text = json_text(content)
+    exact = _exact(results, text)
+    if exact:
+        content = _content(answer, state, results=results, **exact)
+        text = json_text(content)
     if len(text.encode()) > max_bytes:
         return _preview_result(tool, answer, state, max_bytes, has_links=has_links)
     if problem := tool.output.problem(results):
@@ -84,7 +88,7 @@ def call_result(
             "The results are whole, but not as this tool declares them, and so in unexpected_results: "
             f"{visible(problem)}"
         )
-        return _result(_content(answer, state, unexpected_results=results, message=message))
+        return _result(_content(answer, state, unexpected_results=results, message=message, **exact))
     return CallToolResult(content=[TextContent(type="text", text=text)], structured_content=content)
 
 
@@ -116,14 +120,14 @@ def _preview_result(tool: Tool, answer: Answer, state: str, max_bytes: int, *, h
     results = dict(answer.results or {})
     size = json_size(results)
     shown = preview(results, max_bytes=max_bytes // PREVIEW_SHARE)
+    more_than = "more than" if size > max_bytes else "and with exact_numbers more than"
     message = (
-        f"The results are {size:,} bytes of JSON, more than the {max_bytes:,} that one answer may hold: preview shows "
-        f"a little of them, and omitted says what is not in it. To read the rest, part by part, call {READ_TOOL_NAME} "
-        f"with tool {tool.name!r}, this dag_run_id and a path such as {shown.omitted[0]['path']!r}."
+        f"The results are {size:,} bytes of JSON, {more_than} the {max_bytes:,} that one answer may hold: preview "
+        "shows a little of them, and omitted says what is not in it. To read the rest, part by part, call "
+        f"{READ_TOOL_NAME} with tool {tool.name!r}, this dag_run_id and a path such as {shown.omitted[0]['path']!r}."
     )
-    content = _content(
-        answer, state, preview=shown.value, omitted=list(shown.omitted), size_bytes=size, message=message
-    )
+    more = {"size_bytes": size, "message": message, **_exact(shown.value)}
+    content = _content(answer, state, preview=shown.value, omitted=list(shown.omitted), **more)
     link = ResourceLink(
         name=f"{tool.name} results",
         title=f"Results of {tool.name}",
@@ -133,6 +137,11 @@ def _preview_result(tool: Tool, answer: Answer, state: str, max_bytes: int, *, h
         size=size,
     )
     return _result(content, *([link] if has_links else []))
+
+
+def _exact(results: Json, text: str | None = None) -> dict[str, Json]:
+    exact = exact_numbers(results, text=text)
+    return {"exact_numbers": exact} if exact else {}
 
 
 def part_result(part: Part) -> CallToolResult:

@@ -26,6 +26,10 @@ LONGEST_NAME = 200
 PREVIEW_SHARE = 5
 """An excerpt may take a fifth of what an answer may hold: it is there to show the shape, and is paid for in context."""
 
+MAX_EXACT_NUMBER = 2**53
+"""JavaScript rounds whole numbers beyond it."""
+_MANY_DIGITS = re.compile("[0-9]{16}")
+
 _FRAME_BYTES = 200
 """Room for what stands around a part: the names of its keys, and three numbers."""
 _MANY_NAMES = 20
@@ -62,6 +66,8 @@ class Part:
             shown["next_offset"] = self.next_offset
         if self.omitted:
             shown["omitted"] = list(self.omitted)
+        if exact := exact_numbers(self.value):
+            shown["exact_numbers"] = exact
         return shown
 
 
@@ -95,6 +101,27 @@ def json_size(value: Json) -> int:
     return len(to_json(value))
 
 
+def exact_numbers(value: Json, *, text: str | None = None, path: str = "") -> dict[str, str]:
+    """Return the whole numbers that JavaScript rounds where it reads them as numbers, digit by digit.
+
+    Args:
+        value: where they are looked for.
+        text: the value as JSON text, or more than it, where that is known already.
+        path: what the JSON Pointers to them begin with.
+    """
+    if _MANY_DIGITS.search(json_text(value) if text is None else text) is None:
+        return {}
+    return dict(_rounded_by_javascript(value, path))
+
+
+def _rounded_by_javascript(value: Json, path: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, int) and abs(value) > MAX_EXACT_NUMBER:
+        yield path, str(value)
+    elif isinstance(value, list | dict):
+        for name, item in _entries(value, 0, len(value)):
+            yield from _rounded_by_javascript(item, _below(path, name))
+
+
 def preview(value: Json, *, path: str = "", max_bytes: int) -> Excerpt:
     """Return the most generous excerpt that fits, its `omitted` included.
 
@@ -106,7 +133,7 @@ def preview(value: Json, *, path: str = "", max_bytes: int) -> Excerpt:
     for measure in _MEASURES:
         omitted: list[dict[str, str]] = []
         shown = _shortened(value, path, measure, 0, omitted)
-        if json_size([shown, omitted]) <= max_bytes:
+        if json_size([shown, omitted, exact_numbers(shown)]) <= max_bytes:
             break
     return Excerpt(shown, tuple(omitted))
 
@@ -162,6 +189,8 @@ def _fitting_entries(
     for name, item in _entries(value, offset, end):
         left_out = _long_name(path, reached, name) if len(name) > LONGEST_NAME else None
         spent += json_size(left_out or (item if isinstance(value, list) else {name: item})) + len(", ")
+        if not left_out and (exact := exact_numbers(item, path=f"/{reached - offset}")):
+            spent += json_size(exact)
         if spent > max_bytes:
             if not kept and not omitted:
                 shown = preview(item, path=_below(path, name), max_bytes=max_bytes // PREVIEW_SHARE)

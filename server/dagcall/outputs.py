@@ -35,6 +35,11 @@ OMISSION: JsonObject = {
 }
 
 _POINTER = "#/properties/results"
+_EXACT_NUMBERS: JsonObject = {
+    "type": "object",
+    "additionalProperties": {"type": "string"},
+    "description": "Whole numbers beyond 2^53 digit by digit, by JSON Pointer: JavaScript rounds them where they stand",
+}
 _RESULTS = "What each result task returned, by task id"
 _KEPT_KEYS = frozenset(
     {"type", "enum", "const", "properties", "required", "additionalProperties", "propertyNames", "minProperties"}
@@ -166,6 +171,7 @@ def output_schema(results: JsonObject | None = None) -> JsonObject:
                 "description": "In place of results that are too large: the same, with much left out",
             },
             "omitted": {"type": "array", "items": OMISSION, "description": "What preview leaves out"},
+            "exact_numbers": _EXACT_NUMBERS,
             "size_bytes": {"type": "integer", "description": "How large the results are, as JSON text"},
             "url": {"type": "string", "description": "The run in Airflow's UI, for people"},
             "replayed": {
@@ -221,6 +227,7 @@ def part_output_schema() -> JsonObject:
                 "items": OMISSION,
                 "description": "What is left out within this part, of a piece that is too large by itself",
             },
+            "exact_numbers": _EXACT_NUMBERS,
         },
         "required": ["value"],
     }

@@ -273,6 +273,47 @@ async def test_results_that_are_ready_are_read_while_the_run_goes_on(served: Ser
     assert content == {"value": ROWS[7], "offset": 0, "total": 2}
 
 
+# Whole numbers that JavaScript rounds
+
+IDS = [1915883588174806058 + number for number in range(4_000)]
+
+
+async def test_numbers_that_javascript_rounds_stand_beside_the_results_as_text(served: Served) -> None:
+    async with served(returning({"a/b": [2**53 + 1, 2**53, -(2**60), 1.5e300, True], "small": 1})) as dagcall:
+        content = content_of(await call(dagcall, "big"))
+
+    assert content["exact_numbers"] == {"/it/a~1b/0": "9007199254740993", "/it/a~1b/2": "-1152921504606846976"}
+    assert content["results"]["it"]["a/b"][0] == 2**53 + 1
+
+
+@pytest.mark.parametrize("declared", [{"type": "array"}, {"type": "string"}])
+async def test_they_do_so_whatever_is_declared(served: Served, declared: dict[str, Any]) -> None:
+    tools = [{"dag": "big", "output_schema": {"properties": {"it": declared}}}]
+
+    async with served(returning([2**53 + 1]), tools=tools) as dagcall:
+        content = content_of(await call(dagcall, "big"))
+
+    assert content["exact_numbers"] == {"/it/0": "9007199254740993"}
+    assert ("results" in content) == (declared["type"] == "array")
+
+
+async def test_many_of_them_come_part_by_part_and_none_is_lost(served: Served) -> None:
+    async with served(returning(IDS)) as dagcall:
+        content = content_of(await call(dagcall, "big"))
+        place = {"tool": "big", "dag_run_id": content["dag_run_id"], "path": "/it"}
+        parts = [content_of(await call(dagcall, READ_TOOL_NAME, **place))]
+        while "next_offset" in parts[-1]:
+            parts.append(content_of(await call(dagcall, READ_TOOL_NAME, **place, offset=parts[-1]["next_offset"])))
+        one = content_of(await call(dagcall, READ_TOOL_NAME, **{**place, "path": "/it/7"}))
+
+    assert content["size_bytes"] < LIMIT
+    assert "and with exact_numbers more than the 100,000 that one answer may hold" in content["message"]
+    assert content["exact_numbers"]["/it/0"] == str(IDS[0])
+    exact = [part["exact_numbers"][f"/{at}"] for part in parts for at in range(len(part["value"]))]
+    assert exact == [str(number) for number in IDS]
+    assert one == {"value": IDS[7], "exact_numbers": {"": str(IDS[7])}}
+
+
 # Results that are not as declared
 
 
