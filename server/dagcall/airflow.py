@@ -135,6 +135,19 @@ class AirflowApi:
             asked["dag_id_pattern"] = query.dag_id_like
         return await all_pages(self._rest, "dags", asked, "dags", DagSummary.from_json, purpose=Purpose.DISCOVERY)
 
+    async def fetch_ignores_conf(self) -> bool:
+        """Ask whether Airflow ignores what runs are started with (`[core] dag_run_conf_overrides_params = False`).
+
+        Raises:
+            AirflowRefused: Airflow does not show its configuration (`[api] expose_config`), which is the default.
+        """
+        value = await self._rest.get(
+            "config/section/core/option/dag_run_conf_overrides_params",
+            purpose=Purpose.DISCOVERY,
+            read=lambda data: str(data["sections"][0]["options"][0]["value"]),
+        )
+        return value.strip().lower() in {"f", "false", "0"}  # Airflow's own words for it
+
     async def fetch_summary(self, dag_id: str) -> DagSummary:
         """Return what is true of a dag right now.
 

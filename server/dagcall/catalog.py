@@ -17,6 +17,7 @@ from mcp_types import Tool as WireTool
 from dagcall.airflow import AirflowApi, DagQuery
 from dagcall.callers import LOCAL, Caller
 from dagcall.errors import (
+    AirflowAnswerUnusable,
     AirflowAway,
     AirflowError,
     AirflowLogInRefused,
@@ -115,6 +116,8 @@ class Catalog:
         self.snapshot = Snapshot()
         self._found = Snapshot()
         """What the last refresh found, whether reviewed or not."""
+        self._conf_counts = False
+        """Whether Airflow has said that runs get what they are started with, or that it does not say."""
         self.refresher = Loop("the refresh of the tools")
         self._tasks: dict[str, tuple[int | None, tuple[Task, ...]]] = {}
         """Dag id -> the version of the dag, and its tasks then."""
@@ -252,8 +255,12 @@ class Catalog:
             self._first.set()
 
     async def _find(self) -> Snapshot:
+        ignores_conf = await self._ignores_conf()
         selected, kept, withheld = await self._select()
         outcomes = await asyncio.gather(*(self._publish(summary, policy) for summary, policy in selected))
+        if ignores_conf:
+            outcomes = [_without_arguments(outcome) for outcome in outcomes]
+            kept = [tool for tool in kept if isinstance(_without_arguments(tool), Tool)]
         tools: dict[str, Tool] = {}
         for outcome in (*outcomes, *kept):
             if isinstance(outcome, Withheld):
@@ -274,6 +281,21 @@ class Catalog:
                     for item in outcome.left_out
                 )
         return Snapshot(dict(sorted(tools.items())), tuple(sorted(withheld, key=lambda item: item.what)))
+
+    async def _ignores_conf(self) -> bool:
+        """Say whether Airflow ignores the arguments of every call; no, as long as it does not say so."""
+        if self._conf_counts:
+            return False
+        try:
+            ignores = await self._api.fetch_ignores_conf()
+        except (AirflowAway, AirflowLogInRefused):
+            raise
+        except (AirflowRefused, AirflowRejected, AirflowNotFound, AirflowAnswerUnusable):
+            ignores = False  # most do not show it
+        except AirflowError:
+            return False
+        self._conf_counts = not ignores
+        return ignores
 
     async def _reviewed(self) -> Snapshot:
         """Return what was found without what is not as it was pinned."""
@@ -450,6 +472,17 @@ def reason_not_to_run(dag: DagSummary) -> str | None:
     if dag.allowed_run_types is not None and "manual" not in dag.allowed_run_types:
         return "its author does not allow manual runs (allowed_run_types)"
     return None
+
+
+def _without_arguments(outcome: Tool | Withheld) -> Tool | Withheld:
+    """Return the tool if it needs no conf, for an Airflow that ignores it."""
+    if isinstance(outcome, Withheld) or not (outcome.input.properties or outcome.input.fixed):
+        return outcome
+    return Withheld(
+        outcome.dag_id,
+        "Airflow would ignore its arguments, and its tasks would see the defaults: dag_run_conf_overrides_params is "
+        "False in Airflow's [core]",
+    )
 
 
 def _allotted(

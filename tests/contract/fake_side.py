@@ -101,6 +101,7 @@ class FakeSide:
 
 def fake_side(version: Version, *, all_admins: bool = False) -> FakeSide:
     fake = FakeAirflow(version, all_admins=all_admins)
+    fake.config = {("core", "dag_run_conf_overrides_params"): "True"} if all_admins else None
     fake.is_scheduler_silent = True  # the real ones have none
     for dag in (*_params_dags(), *_shapes_dags(), *_many_dags()):
         dag.checks = None

@@ -277,6 +277,7 @@ def _settings(home: Path, dags: Path, *, all_admins: bool) -> dict[str, str]:
     passwords.write_text(json.dumps({"admin": "admin", "viewer": "viewer"}))
     return {
         "AIRFLOW_HOME": str(home),
+        "AIRFLOW__API__EXPOSE_CONFIG": str(all_admins),
         "AIRFLOW__API__HOST": "127.0.0.1",
         "AIRFLOW__API__SECRET_KEY": "secret",
         "AIRFLOW__API__WORKERS": "1",

@@ -88,6 +88,22 @@ async def test_the_version_needs_no_token(airflow: ContractAirflow, http: httpx.
     assert (await http.get("/version")).json()["version"] == airflow.version
 
 
+OVERRIDES = "/config/section/core/option/dag_run_conf_overrides_params"
+
+
+async def test_the_configuration_is_not_shown_unless_airflow_is_told_to(http: httpx.AsyncClient) -> None:
+    answer = await http.get(OVERRIDES)
+    assert answer.status_code == 403
+    assert answer.json()["detail"].startswith("Your Airflow administrator chose not to expose the configuration")
+
+
+@pytest.mark.parametrize("airflow", ["fake-3.3.2-open", "real-3.3.2-open"], indirect=True)
+async def test_the_configuration_is_shown_option_by_option(http: httpx.AsyncClient) -> None:
+    options = [{"key": "dag_run_conf_overrides_params", "value": "True"}]
+    assert (await http.get(OVERRIDES)).json() == {"sections": [{"name": "core", "options": options}]}
+    assert (await http.get(OVERRIDES.replace("overrides", "knows"))).status_code == 404
+
+
 @pytest.mark.parametrize("airflow", ["fake-3.3.2-open", "real-3.3.2-open"], indirect=True)
 async def test_where_everybody_is_an_admin_only_a_bad_token_is_refused(
     airflow: ContractAirflow, http: httpx.AsyncClient, run_id: str

@@ -8,6 +8,7 @@ from tests.fake_airflow import bodies, questions
 from tests.fake_airflow.dags import FakeDag
 from tests.fake_airflow.questions import read_body, read_query
 from tests.fake_airflow.routing import Answer, in_order, is_like, known_dag, reader, route, writer
+from tests.fake_airflow.wire import Refusal
 
 if TYPE_CHECKING:
     from tests.fake_airflow.server import FakeAirflow
@@ -16,6 +17,18 @@ if TYPE_CHECKING:
 @route("version", "GET", "/api/v2/version")
 def _version(airflow: "FakeAirflow", _request: httpx.Request) -> Answer:
     return 200, {"version": airflow.version, "git_version": ".release:0000000000000000000000000000000000000000"}
+
+
+@route("config", "GET", "/api/v2/config/section/{section}/option/{option}")
+def _config(airflow: "FakeAirflow", request: httpx.Request, *, section: str, option: str) -> Answer:
+    reader(airflow, request)
+    if airflow.config is None:
+        detail = "Your Airflow administrator chose not to expose the configuration, most likely for security reasons."
+        raise Refusal(403, detail)
+    if (section, option) not in airflow.config:
+        raise Refusal(404, f"Option [{section}/{option}] not found.")
+    options = [{"key": option, "value": airflow.config[section, option]}]
+    return 200, {"sections": [{"name": section, "options": options}]}
 
 
 @route("health", "GET", "/api/v2/monitor/health")

@@ -53,6 +53,8 @@ class FakeAirflow:
         self.latency_seconds = 0.0
         """How long each answer really takes."""
         self.is_scheduler_silent = False
+        self.config: dict[tuple[str, str], str] | None = None
+        """Section and option -> value; None where Airflow does not show it (`[api] expose_config`), as by default."""
         self.says_date = True
         """Whether answers bear a `Date`, as those of Airflow's server do."""
 

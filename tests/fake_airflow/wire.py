@@ -9,6 +9,7 @@ import httpx
 
 Route: TypeAlias = Literal[
     "version",
+    "config",
     "health",
     "log_in",
     "log_in_anonymously",

@@ -254,6 +254,46 @@ async def test_a_dag_is_published_though_its_tasks_may_not_be_read(served: Serve
         assert published(dagcall) == ["ml_one", "ml_two", "plain"]
 
 
+IGNORED = "dag_run_conf_overrides_params is False in Airflow's [core]"
+
+
+async def test_a_dag_whose_arguments_airflow_ignores_is_not_published_until_it_does_not(served: Served) -> None:
+    airflow = an_airflow()
+    airflow.config = {("core", "dag_run_conf_overrides_params"): "False"}
+    airflow.add_dag(FakeDag("takes", params={"x": 1}))
+    airflow.add_dag(FakeDag("fixed", params={"x": 1}))
+    tools = [{"dag": "takes"}, {"dag": "fixed", "fixed": {"x": 2}}, {"dag": "plain"}]
+
+    async with served(airflow, tools=tools) as dagcall:
+        assert published(dagcall) == ["plain"]
+        assert {what: reason[-len(IGNORED) :] for what, reason in reasons(dagcall).items()} == {
+            "fixed": IGNORED,
+            "takes": IGNORED,
+        }
+        airflow.config["core", "dag_run_conf_overrides_params"] = "True"
+        await dagcall.catalog.refresh()
+        await dagcall.catalog.refresh()
+
+        assert published(dagcall) == ["fixed", "plain", "takes"]
+    assert len(airflow.requests_to("config")) == 2
+
+
+@pytest.mark.parametrize(("status", "asked"), [(403, 1), (404, 1), (500, 2)])
+async def test_an_airflow_that_does_not_say_whether_arguments_count_is_believed(
+    served: Served, status: int, asked: int
+) -> None:
+    airflow = an_airflow()
+    airflow.add_fault(Fault(route="config", status=status, body={"detail": "No."}, times=None))
+    airflow.add_dag(FakeDag("takes", params={"x": 1}))
+
+    async with served(airflow, dags=["takes"]) as dagcall:
+        seen = len(airflow.requests_to("config"))
+        await dagcall.catalog.refresh()
+
+        assert published(dagcall) == ["takes"]
+    assert len(airflow.requests_to("config")) == asked * seen
+
+
 @pytest.mark.parametrize(("before", "after"), [(1, True), (0, 0.0)])
 async def test_a_change_that_python_calls_none_is_one(served: Served, before: Any, after: Any) -> None:
     airflow = FakeAirflow()
