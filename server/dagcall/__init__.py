@@ -14,7 +14,8 @@ The map, from what knows nothing to what knows everything. A module imports only
     naming        dag id -> tool name, and odd param name -> property name
     arguments     what arguments may be, before any schema is asked
     checking      JSON Schema's verdict on a value, in bounded time
-    dialect       JSON Schema as every MCP client takes it
+    dialect       JSON Schema in one dialect: 2020-12, with references that hold
+    shapes        such a schema -> one that every MCP client takes
     schemas       params -> input schema; arguments -> conf, or one sentence per bad argument
     task_dates    why a run has no instance of a task
     results       stored XComs -> plain JSON

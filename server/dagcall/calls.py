@@ -25,6 +25,7 @@ class Call:
 
     tool: Tool
     arguments: Mapping[str, Json]
+    """As they count, however they were written: they tell which calls are the same."""
     conf: Mapping[str, Json]
     caller: str
     """Who calls; a run's owner."""

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from dagcall.dialect import JsonObject
+from dagcall.keywords import JsonObject
 from dagcall.model import Json
 from dagcall.wording import shortened
 
@@ -156,7 +156,7 @@ def field_of(
 
     Args:
         name: of the property.
-        schema: its schema, as a tool publishes it.
+        schema: its schema, as the author wrote it, in one dialect.
         display: Airflow's names of its values (`values_display`).
         taken: the names of other fields.
     """

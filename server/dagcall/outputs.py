@@ -15,10 +15,11 @@ from typing import Self
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError, best_match
-from jsonschema.protocols import Validator
 
-from dagcall.dialect import MAX_SCHEMA_BYTES, JsonObject, Move, compiled, path_text
+from dagcall.checking import Checker, Uncheckable, path_text
+from dagcall.dialect import MAX_SCHEMA_BYTES, Definitions, cleaned, require_valid
 from dagcall.errors import ToolUnpublishable
+from dagcall.keywords import JsonObject
 from dagcall.model import Json
 from dagcall.wording import did_you_mean, shortened
 
@@ -34,7 +35,8 @@ OMISSION: JsonObject = {
     "required": ["path", "what"],
 }
 
-_POINTER = "#/properties/results"
+MAX_ERRORS = 1000
+"""Among so many the one is chosen that says most."""
 _EXACT_NUMBERS: JsonObject = {
     "type": "object",
     "additionalProperties": {"type": "string"},
@@ -62,7 +64,7 @@ class OutputSchema:
 
     wire: JsonObject
     """The output schema on the wire."""
-    validator: Validator | None = None
+    checker: Checker | None = None
     """Checks `results`; None where nothing is declared of them."""
 
     @classmethod
@@ -76,29 +78,31 @@ class OutputSchema:
         Raises:
             ToolUnpublishable: the schema cannot be used, and why.
         """
-        references: list[str] = []
-        move = Move("the schema", _POINTER, references, _as_read_alike)
+        definitions = Definitions()
         try:
             _require_sane(declared, task_ids)
-            results = {"type": "object", "description": _RESULTS, **move.cleaned(declared)}
-            wire = output_schema(results)
-            validator = compiled(wire, references, name="the schema").evolve(schema=results)
-            validator.is_valid({})
-        except RecursionError:
+            found = cleaned(declared, owner="the schema", adapted=_as_read_alike)
+            lifted = definitions.lifted(found, owner="the schema", name="results")
+            results = {"type": "object", "description": _RESULTS, **lifted}
+            checker = Checker.of(definitions.beside(results), Draft202012Validator)
+            wire = definitions.beside(output_schema(results))
+            require_valid(wire, name="the schema")
+            checker.errors({}, most=1)
+        except (RecursionError, Uncheckable):
             raise ToolUnpublishable("the schema is nested too deep, or refers to itself without end") from None
-        return cls(wire, validator)
+        return cls(wire, checker)
 
     def problem(self, results: Mapping[str, Json]) -> str | None:
         """Return where results are not as declared, e.g. `results.total: the value is not of type 'number'`.
 
         The value itself is not shown: the sentence goes into logs, too.
         """
-        if self.validator is None:
+        if self.checker is None:
             return None
         try:
-            error = best_match(self.validator.iter_errors(results))
-        except RecursionError:
-            return "results: nested too deep to be checked"
+            error = best_match(self.checker.errors(dict(results), most=MAX_ERRORS))
+        except (RecursionError, Uncheckable):
+            return "results: nested too deep to be checked, or too large"
         if error is None:
             return None
         return f"results{path_text(error)}: {shortened(error.message.replace(repr(error.instance), 'the value', 1))}"
@@ -136,6 +140,8 @@ def _as_read_alike(schema: JsonObject) -> JsonObject:
             raise ToolUnpublishable("the schema uses items beside prefixItems, which MCP clients do not all read alike")
         kept["maxItems"] = min(len(kept["prefixItems"]), kept.get("maxItems", len(kept["prefixItems"])))
     said = [f"{word}: {schema[key]}." for key, word in _SAID_KEYS.items() if key in schema]
+    if kept.get("type") == "array" and "prefixItems" not in kept:
+        kept.setdefault("items", {})
     if said:
         kept["description"] = " ".join([str(kept["description"]), *said] if kept.get("description") else said)
     return kept

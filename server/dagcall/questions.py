@@ -15,9 +15,9 @@ from datetime import datetime
 from typing import Self
 from urllib.parse import quote
 
-from dagcall.dialect import JsonObject
 from dagcall.errors import InvalidArguments, ToolUnpublishable
 from dagcall.forms import RICH_SINCE, Choice, Field, choice_field, field_of
+from dagcall.keywords import JsonObject
 from dagcall.model import Json, Param
 from dagcall.prose import visible
 from dagcall.schemas import InputSchema
@@ -143,7 +143,7 @@ def form_of(question: Question) -> Form | None:
         inputs = InputSchema.from_params(question.params)
     except ToolUnpublishable:
         return None
-    published = inputs.wire["properties"]
+    published = {name: prop.schema for name, prop in inputs.properties.items()}
     answer = _options_field(question, frozenset(published)) if len(question.options) > 1 else None
     display = {param.name: param.schema.get("values_display") for param in question.params}
     found = [] if answer is None else [answer]
@@ -281,7 +281,7 @@ def _is_left_out(form: Form, name: str, value: Json) -> bool:
     """Say whether a client sent a field that its user did not touch: as null, or as an empty text."""
     if name in form.inputs.wire["required"]:
         return False
-    return value is None or (value == "" and form.inputs.wire["properties"][name].get("default") != "")
+    return value is None or (value == "" and form.inputs.properties[name].schema.get("default") != "")
 
 
 def _meant(field: Field, given: Json, problems: list[str]) -> Json:

@@ -161,11 +161,12 @@ class Runs:
             AirflowError: Airflow did not answer as needed; the message says what is known of the run.
         """
         most = self._quotas.max_argument_bytes
-        conf = tool.input.conf_from_arguments(arguments, tool=tool.name, max_bytes=most)
+        taken = tool.input.taken(arguments, tool=tool.name, max_bytes=most)
+        conf = taken.conf
         if tool.policy.identity_param is not None:
             conf[tool.policy.identity_param] = caller
         deadline = self._now() + budget_seconds
-        return await self._starter.start(Call(tool, arguments, conf, caller, deadline, key, note, account))
+        return await self._starter.start(Call(tool, taken.arguments, conf, caller, deadline, key, note, account))
 
     async def attend(
         self,

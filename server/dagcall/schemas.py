@@ -13,28 +13,29 @@ Facts it relies on (Airflow 3.1.8, 3.2.2 and 3.3.2):
 * A plain default (`params={"n": 3}`) has the schema `{}`: Airflow takes anything. We say and check the type that the
   default has, as Airflow's own form does, since a string for a number only fails later, inside a task.
 
-And what clients refuse, taking the whole list of tools with it: a root that is not an object, missing `properties`,
-odd property names, and what `dialect` sees to.
+What is published is made for clients (`shapes`); arguments are checked as Airflow checks them, against the author's own
+schema, after what JSON does not tell apart has been put right: see `InputSchema.taken`.
 """
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Self
 
 from jsonschema import Draft202012Validator, FormatChecker
-from jsonschema.exceptions import SchemaError
-from jsonschema.protocols import Validator
+from jsonschema.exceptions import SchemaError, ValidationError
 from jsonschema.validators import validator_for
-from referencing.exceptions import Unresolvable
 
-from dagcall.arguments import MAX_BYTES, transport_problems
-from dagcall.dialect import MAX_SCHEMA_BYTES, NO_DOCUMENTS, JsonObject, Move, compiled, path_text
+from dagcall.arguments import MAX_BYTES, json_within, transport_problems, with_whole_numbers
+from dagcall.checking import Checker, Uncheckable, one_budget, path_text, problem_text
+from dagcall.dialect import MAX_SCHEMA_BYTES, Definitions, cleaned, require_valid
 from dagcall.errors import InvalidArguments, ToolUnpublishable
+from dagcall.keywords import JsonObject, objects_in
 from dagcall.model import Json, Param
 from dagcall.naming import property_name_from_param
 from dagcall.prose import has_hidden, plain_text, visible
+from dagcall.shapes import all_shaped
 from dagcall.wording import did_you_mean, shortened
 
 MAX_PROBLEMS = 20
@@ -44,6 +45,8 @@ _AIRFLOW_FORM_KEYS = frozenset(
     {"section", "values_display", "description_md", "custom_html_form", "custom_html_form_md"}
 )
 _DROPPED_KEYS = _AIRFLOW_FORM_KEYS | {"$schema", "x-mcp-header"}
+_Path = tuple[str | int, ...]
+_LEFT_OUT = object()
 _TYPE_SAYING_KEYS = frozenset({"type", "enum", "const", "$ref", "anyOf", "oneOf", "allOf", "not", "if"})
 
 # The formats that a plain installation of Airflow checks: named one by one, so that what happens to be installed
@@ -52,15 +55,40 @@ _FORMAT_CHECKER = FormatChecker(("date", "email", "idn-email", "idn-hostname", "
 
 
 @dataclass(frozen=True, slots=True)
-class _Property:
+class Property:
     """One param as the caller sees it."""
 
     param: str
+    schema: JsonObject
+    """What the author says of it, in one dialect; what is published follows from it."""
     is_required: bool
     sends_null: bool
     """Leaving it out sends an explicit null."""
-    airflow: Validator
-    """Airflow's own verdict: the param's schema, untouched."""
+    checkers: tuple[Checker, ...]
+    """Airflow's own verdict, and before it ours on a plain default: that a value is of the default's type."""
+
+    @property
+    def is_left_out_by_null(self) -> bool:
+        """Whether null means the same as leaving it out: it is sent anyway, or a default comes in its place."""
+        return self.sends_null or (not self.is_required and bool(self.errors(None)))
+
+    def errors(self, value: Json) -> list[ValidationError]:
+        """Return what is wrong with a value.
+
+        Raises:
+            Uncheckable: there is no verdict.
+        """
+        return next(filter(None, (checker.errors(value, most=MAX_PROBLEMS) for checker in self.checkers)), [])
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Arguments that fit."""
+
+    arguments: JsonObject
+    """The arguments as they count: equal for calls that are the same call, however it was written."""
+    conf: JsonObject
+    """The run's conf."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,11 +97,9 @@ class InputSchema:
 
     wire: JsonObject
     """The input schema on the wire."""
-    properties: Mapping[str, _Property]
+    properties: Mapping[str, Property]
     fixed: Mapping[str, Json]
     """Params that the operator sets: param name -> value."""
-    validators: Mapping[str, Validator]
-    """Ours, by property: what the input schema says of it."""
 
     @property
     def optional(self) -> tuple[str, ...]:
@@ -100,46 +126,25 @@ class InputSchema:
         """
         fixed = fixed or {}
         _require_known(params, fixed, hidden)
-        properties: dict[str, _Property] = {}
-        wire_properties: JsonObject = {}
-        references: list[str] = []
-        for param in params:
-            airflow = _airflow_validator(param)
-            if param.name in fixed:
-                if error := _first_error(airflow, fixed[param.name]):
-                    raise ToolUnpublishable(f"the fixed value of param {param.name!r} does not fit: {error}")
-                continue
-            is_required = _is_required(param, airflow)
-            if param.name in hidden:
-                if is_required:
-                    raise ToolUnpublishable(
-                        f"param {param.name!r} is hidden but has no default that Airflow accepts; fix it to a value"
-                    )
-                continue
-            name = property_name_from_param(param.name)
-            wire_properties[name] = _wire_property(param, name, references, has_default=not is_required)
-            properties[name] = _Property(
-                param=param.name,
-                is_required=is_required,
-                sends_null=param.value is None and not is_required,
-                airflow=airflow,
-            )
-        wire: JsonObject = {
-            "type": "object",
-            "properties": wire_properties,
-            "required": sorted(name for name, prop in properties.items() if prop.is_required),
-            "additionalProperties": False,
-        }
-        validator = compiled(wire, references, name="the input schema", format_checker=_FORMAT_CHECKER)
-        validators = {name: validator.evolve(schema=schema) for name, schema in wire_properties.items()}
-        return cls(wire, properties, dict(fixed), validators)
+        if problem := next(transport_problems(fixed), None):
+            raise ToolUnpublishable(f"fixed values: {problem}")
+        fixed = {name: with_whole_numbers(value) for name, value in fixed.items()}
+        properties: dict[str, Property] = {}
+        try:
+            for param in params:
+                if (prop := _property(param, fixed, hidden)) is not None:
+                    properties[property_name_from_param(param.name)] = prop
+            return cls(_wire(properties), properties, fixed)
+        except RecursionError:
+            raise ToolUnpublishable("the schema or default of a param is nested too deep") from None
 
-    def conf_from_arguments(
-        self, arguments: Mapping[str, Json], *, tool: str, max_bytes: int = MAX_BYTES
-    ) -> JsonObject:
-        """Return the conf to trigger the dag with.
+    def taken(self, arguments: Mapping[str, Json], *, tool: str, max_bytes: int = MAX_BYTES) -> Taken:
+        """Check arguments, and return them as they count, with the conf to trigger the dag with.
 
-        Defaults are left to Airflow; fixed params are added.
+        Defaults are left to Airflow; fixed params are added. What clients write differently is put right: a float that
+        is a whole number becomes one (`3.0` is `3`); a null that may not stand where it is counts as left out, if that
+        may be; and a text that does not fit is read as JSON where it is that of a list, of an object, or of a whole
+        number so large that JavaScript cannot write it. What fits as it is stays as it is.
 
         Args:
             arguments: of a call.
@@ -149,35 +154,147 @@ class InputSchema:
         Raises:
             InvalidArguments: with one sentence for each bad argument. Nothing was started.
         """
-        problems = tuple(transport_problems(arguments, max_bytes)) or tuple(self._problems(arguments))
+        problems = list(transport_problems(arguments, max_bytes))
+        counting: JsonObject = {}
+        if not problems:
+            with one_budget():
+                counting = self._counting(with_whole_numbers(arguments), problems)
+            problems = problems or list(transport_problems(counting, max_bytes))
         if problems:
-            raise InvalidArguments(tool, problems[:MAX_PROBLEMS])
-        conf = {prop.param: arguments[name] for name, prop in self.properties.items() if name in arguments}
-        nulls = {
-            prop.param: None for name, prop in self.properties.items() if prop.sends_null and name not in arguments
-        }
-        return {**conf, **nulls, **self.fixed}
+            raise InvalidArguments(tool, tuple(problems[:MAX_PROBLEMS]))
+        conf = {self.properties[name].param: value for name, value in counting.items()}
+        nulls = {prop.param: None for name, prop in self.properties.items() if prop.sends_null and name not in counting}
+        return Taken(counting, {**conf, **nulls, **self.fixed})
 
-    def _problems(self, arguments: Mapping[str, Json]) -> Iterator[str]:
+    def conf_from_arguments(
+        self, arguments: Mapping[str, Json], *, tool: str, max_bytes: int = MAX_BYTES
+    ) -> JsonObject:
+        """Return only the conf of what `taken` returns.
+
+        Raises:
+            InvalidArguments: as `taken`.
+        """
+        return self.taken(arguments, tool=tool, max_bytes=max_bytes).conf
+
+    def _counting(self, arguments: Mapping[str, Json], problems: list[str]) -> JsonObject:
+        counting: JsonObject = {}
         for name in arguments:
             if name not in self.properties:
-                yield f"{name}: there is no such argument{did_you_mean(name, self.properties, nothing='it takes none')}"
+                known = did_you_mean(name, self.properties, nothing="it takes none")
+                problems.append(f"{name}: there is no such argument{known}")
         for name, prop in self.properties.items():
-            if name in arguments:
-                yield from self._property_problems(name, prop, arguments[name])
-            elif prop.is_required:
-                yield f"{name}: required, but not given"
+            if name not in arguments:
+                problems += [f"{name}: required, but not given"] if prop.is_required else []
+                continue
+            try:
+                if arguments[name] is None and prop.is_left_out_by_null:
+                    continue
+                value, errors = _read(prop, arguments[name])
+            except Uncheckable as error:
+                problems.append(f"{name}: {error}")
+                break
+            problems += (f"{name}{path_text(error)}: {problem_text(error)}" for error in errors)
+            if not errors and prop.schema.get("format") == "date-time" and not _is_datetime(value):
+                problems.append(
+                    f"{name}: {shortened(repr(value))} is not a date and time such as 2026-01-31T12:00:00+00:00"
+                )
+            counting[name] = value
+        return counting
 
-    def _property_problems(self, name: str, prop: _Property, value: Json) -> Iterator[str]:
-        try:
-            errors = list(self.validators[name].iter_errors(value)) or list(prop.airflow.iter_errors(value))
-        except (RecursionError, Unresolvable):
-            yield f"{name}: cannot be checked against its schema; make it simpler"
-            return
-        for error in errors:
-            yield f"{name}{path_text(error)}: {shortened(error.message)}"
-        if not errors and self.wire["properties"][name].get("format") == "date-time" and not _is_datetime(value):
-            yield f"{name}: {shortened(repr(value))} is not a date and time such as 2026-01-31T12:00:00+00:00"
+
+def _read(prop: Property, value: Json) -> tuple[Json, list[ValidationError]]:
+    """Return a value as it counts, with what is wrong with it as it was sent."""
+    read, errors = value, prop.errors(value)
+    found = errors
+    while found and (mends := _mends(found)) is not None:
+        read = _with_mended(read, mends, ())
+        found = prop.errors(read)
+    return (value, errors) if found else (read, [])
+
+
+def _mends(errors: Iterable[ValidationError]) -> dict[_Path, Json] | None:
+    """Return what to put where so that no error is left; None where some error cannot be helped.
+
+    A text may hold the JSON of what is wanted, and a null may stand for a key that was left out: CrewAI sends one for
+    each key that an object need not have.
+    """
+    mends: dict[_Path, Json] = {}
+    for error in errors:
+        path = tuple(error.absolute_path)
+        if error.instance is None and path and isinstance(path[-1], str):
+            mends[path] = _LEFT_OUT
+        elif isinstance(error.instance, str) and (inner := json_within(error.instance)) is not None:
+            mends[path] = inner
+        elif (within := _mends_of_one_branch(error)) is not None:
+            mends |= within
+        else:
+            return None
+    return mends
+
+
+def _mends_of_one_branch(error: ValidationError) -> dict[_Path, Json] | None:
+    """Return the same for the first of the alternatives (`anyOf`, `oneOf`) in which every error can be helped."""
+    branches: dict[Json, list[ValidationError]] = {}
+    for inner in error.context or ():
+        branches.setdefault(inner.schema_path[0], []).append(inner)
+    return next((mends for mends in map(_mends, branches.values()) if mends is not None), None)
+
+
+def _with_mended(value: Json, mends: Mapping[_Path, Json], path: _Path) -> Json:
+    if path in mends:
+        return mends[path]
+    if isinstance(value, Mapping):
+        items = ((name, _with_mended(item, mends, (*path, name))) for name, item in value.items())
+        return {name: item for name, item in items if item is not _LEFT_OUT}
+    if isinstance(value, list):
+        return [_with_mended(item, mends, (*path, at)) for at, item in enumerate(value)]
+    return value
+
+
+def _property(param: Param, fixed: Mapping[str, Json], hidden: frozenset[str]) -> Property | None:
+    """Return a param as callers see it; None if they do not."""
+    airflow = _airflow_checker(param)
+    if param.name in fixed:
+        if error := _first_problem(airflow, fixed[param.name]):
+            raise ToolUnpublishable(f"the fixed value of param {param.name!r} does not fit: {error}")
+        return None
+    # Airflow refuses a run without it where its default, null included, does not fit the schema.
+    is_required = _first_problem(airflow, with_whole_numbers(param.value)) is not None
+    if param.name in hidden:
+        if is_required:
+            raise ToolUnpublishable(
+                f"param {param.name!r} is hidden but has no default that Airflow accepts; fix it to a value"
+            )
+        return None
+    schema = _author_schema(param, has_default=not is_required)
+    inferred = {} if _TYPE_SAYING_KEYS & param.schema.keys() else _inferred_type(param.value)
+    ours = (Checker.of(inferred, Draft202012Validator),) if inferred else ()
+    return Property(
+        param=param.name,
+        schema=schema,
+        is_required=is_required,
+        sends_null=param.value is None and not is_required,
+        checkers=(*ours, airflow),
+    )
+
+
+def _wire(properties: Mapping[str, Property]) -> JsonObject:
+    definitions = Definitions()
+    lifted = {
+        name: definitions.lifted(prop.schema, owner=f"the schema of param {prop.param!r}", name=name)
+        for name, prop in properties.items()
+    }
+    published, found = all_shaped(lifted, definitions.found)
+    wire: JsonObject = {
+        "type": "object",
+        "properties": published,
+        "required": sorted(name for name, prop in properties.items() if prop.is_required),
+        "additionalProperties": False,
+    }
+    if found:
+        wire["$defs"] = found
+    require_valid(wire, name="the input schema")
+    return wire
 
 
 def _require_known(params: tuple[Param, ...], fixed: Mapping[str, Json], hidden: frozenset[str]) -> None:
@@ -189,47 +306,48 @@ def _require_known(params: tuple[Param, ...], fixed: Mapping[str, Json], hidden:
         raise ToolUnpublishable(f"param {both[0]!r} is both fixed and hidden; a fixed param is hidden anyway")
 
 
-def _airflow_validator(param: Param) -> Validator:
+def _airflow_checker(param: Param) -> Checker:
     """Compile the param's schema as Airflow does, but with no way to fetch other documents."""
-    cls = validator_for(param.schema, default=Draft202012Validator)
+    dialect = validator_for(param.schema, default=Draft202012Validator)
+    if len(json.dumps(param.schema)) > MAX_SCHEMA_BYTES:
+        raise ToolUnpublishable(f"the schema of param {param.name!r} is larger than {MAX_SCHEMA_BYTES:,} bytes")
     try:
-        cls.check_schema(dict(param.schema))
+        dialect.check_schema(dict(param.schema))
     except SchemaError as error:
         raise ToolUnpublishable(
             f"the schema of param {param.name!r} is not valid JSON Schema: {shortened(error.message)}"
         ) from error
-    return cls(dict(param.schema), format_checker=_FORMAT_CHECKER, registry=NO_DOCUMENTS)
+    keywords: set[str] = set().union(*objects_in(param.schema))
+    if {"unevaluatedProperties", "patternProperties"} <= keywords:
+        raise ToolUnpublishable(
+            f"the schema of param {param.name!r} uses unevaluatedProperties beside patternProperties, which cannot be "
+            "checked in bounded time"
+        )
+    schema = {key: value for key, value in param.schema.items() if key != "$schema"}
+    return Checker.of(schema, dialect, _FORMAT_CHECKER)
 
 
-def _first_error(validator: Validator, value: Json) -> str | None:
+def _first_problem(checker: Checker, value: Json) -> str | None:
     try:
-        error = next(validator.iter_errors(value), None)
-    except (RecursionError, Unresolvable) as unusable:
-        raise ToolUnpublishable(f"a param's schema cannot be used for checking: {unusable}") from unusable
-    return None if error is None else shortened(error.message)
+        errors = checker.errors(value, most=1)
+    except Uncheckable as error:
+        raise ToolUnpublishable(f"a param's schema cannot be used for checking: its default {error}") from error
+    return problem_text(errors[0]) if errors else None
 
 
-def _is_required(param: Param, airflow: Validator) -> bool:
-    """Say whether Airflow refuses a run without this param: its default, null included, does not fit the schema."""
-    return _first_error(airflow, param.value) is not None
-
-
-def _wire_property(param: Param, name: str, references: list[str], *, has_default: bool) -> JsonObject:
-    if len(json.dumps(param.schema)) > MAX_SCHEMA_BYTES:
-        raise ToolUnpublishable(f"the schema of param {param.name!r} is larger than {MAX_SCHEMA_BYTES:,} bytes")
-    move = Move(f"the schema of param {param.name!r}", f"#/properties/{name}", references, _without_form_keys)
-    cleaned = move.cleaned(param.schema)
-    if not _TYPE_SAYING_KEYS & cleaned.keys():
-        cleaned |= _inferred_type(param.value)
-    if name != param.name:
-        cleaned.setdefault("title", visible(param.name))
+def _author_schema(param: Param, *, has_default: bool) -> JsonObject:
+    found = cleaned(param.schema, owner=f"the schema of param {param.name!r}", adapted=_without_form_keys)
+    if not _TYPE_SAYING_KEYS & found.keys():
+        found |= _inferred_type(param.value)
+    if property_name_from_param(param.name) != param.name:
+        found.setdefault("title", visible(param.name))
     if description := _description(param):
-        cleaned["description"] = description
+        found["description"] = description
     else:
-        cleaned.pop("description", None)
+        found.pop("description", None)
     if has_default and param.value is not None and not has_hidden(param.value):
-        cleaned["default"] = param.value
-    return cleaned
+        found["default"] = param.value
+    return found
 
 
 def _without_form_keys(schema: JsonObject) -> JsonObject:
@@ -246,7 +364,7 @@ def _inferred_type(default: Json) -> JsonObject:
         case str():
             return {"type": "string"}
         case list():
-            return {"type": "array", "items": {}}
+            return {"type": "array"}
         case dict():
             return {"type": "object"}
         case _:
@@ -262,11 +380,15 @@ def _description(param: Param) -> str:
     if isinstance(display, Mapping) and display:
         # PostgreSQL keeps a serialized dag as jsonb, which sorts keys by their length; `enum` is in the author's order.
         enum = schema.get("enum")
-        author_order = [str(value) for value in enum] if isinstance(enum, list) else []
-        labels = sorted(display.items(), key=lambda item: (*author_order, item[0]).index(item[0]))
-        named = ", ".join(f"{value} ({label})" for value, label in labels if str(label) != str(value))
+        values = {str(value): _as_json(value) for value in enum} if isinstance(enum, list) else {}
+        labels = sorted(display.items(), key=lambda item: (*values, item[0]).index(item[0]))
+        named = ", ".join(f"{values.get(key, key)} ({label})" for key, label in labels if str(label) != key)
         parts.append(f"Values: {named}." if named else "")
     return visible(" ".join(part for part in parts if part))
+
+
+def _as_json(value: Json) -> str:
+    return value if isinstance(value, str) else json.dumps(value)
 
 
 def _is_datetime(value: Json) -> bool:

@@ -12,16 +12,17 @@ from mcp_types import ToolAnnotations
 
 from dagcall.authoring import NOTHING_SAID, WordsUnusable, author_words, effective_policy
 from dagcall.callers import LOCAL
+from dagcall.clients import MAX_TEXT, objections
 from dagcall.errors import ToolUnpublishable
 from dagcall.model import Dag, Json
 from dagcall.naming import tool_name_from_dag_id
 from dagcall.outputs import OutputSchema, cancel_output_schema, output_schema, part_output_schema
 from dagcall.policy import ToolPolicy
-from dagcall.prose import first_paragraph, visible
+from dagcall.prose import cut, first_paragraph, visible
 from dagcall.schemas import InputSchema
 
-MAX_DESCRIPTION = 1000
-"""Characters taken from the operator or the author, before the generated line."""
+MAX_NAMED_OPTIONAL = 400
+"""Characters of the names of optional arguments that the generated line has room for; the schema has them all."""
 META_DAG_ID = "dagcall/dag_id"
 WAIT_TOOL_NAME = "wait_for_dag_run"
 CANCEL_TOOL_NAME = "cancel_dag_run"
@@ -72,7 +73,7 @@ def tool_from_dag(dag: Dag, entry: ToolPolicy, *, refusal: str | None = None) ->
         refusal: why the author's block must not be used, where that is known.
 
     Raises:
-        ToolUnpublishable: its params cannot be published, or the policy does not fit them.
+        ToolUnpublishable: its params cannot be published, the policy does not fit them, or clients would refuse it.
     """
     left_out: list[LeftOut] = []
     try:
@@ -104,6 +105,8 @@ def tool_from_dag(dag: Dag, entry: ToolPolicy, *, refusal: str | None = None) ->
         ),
         _meta={META_DAG_ID: dag.dag_id},
     )
+    if objection := next(objections(wire_json(wire)), None):
+        raise ToolUnpublishable(f"it could cost a client all of its tools: {objection}")
     return Tool(wire, dag, schema, output, entry, policy, tuple(left_out))
 
 
@@ -226,13 +229,15 @@ def _description(dag: Dag, policy: ToolPolicy, schema: InputSchema) -> str:
         lead, paragraph = (dag.description or "").strip(), first_paragraph(dag.doc_md or "")
         said = lead if paragraph in lead else f"{lead}\n\n{paragraph}".strip()
     said = visible(said).strip() or f"Runs the Airflow dag {visible(dag.dag_id)}."
-    if len(said) > MAX_DESCRIPTION:
-        said = said[: MAX_DESCRIPTION - 1].rsplit(" ", 1)[0] + "…"
-    return f"{said}\n\n{_how_to_call(schema)}"
+    how = _how_to_call(schema)
+    return f"{cut(said, MAX_TEXT - len(how) - 2)}\n\n{how}"
 
 
 def _how_to_call(schema: InputSchema) -> str:
     waits = "The call runs the dag and waits for its result."
     if not schema.optional:
         return waits
-    return f"{waits} Optional: {', '.join(schema.optional)}; leave out what you were not given."
+    names = ", ".join(schema.optional)
+    if len(names) > MAX_NAMED_OPTIONAL:
+        names = f"{len(schema.optional)} of the {len(schema.properties)} arguments"
+    return f"{waits} Optional: {names}; leave out what you were not given."

@@ -99,6 +99,12 @@ class FakeSide:
         self.fake.delete(self.fake.run(run_id, dag_id))
 
 
+TREE: dict[str, Any] = {
+    "$ref": "#/$defs/Tree",
+    "$defs": {"Tree": {"type": "object", "properties": {"left": {"$ref": "#/$defs/Tree"}}}},
+}
+
+
 def fake_side(version: Version, *, all_admins: bool = False) -> FakeSide:
     fake = FakeAirflow(version, all_admins=all_admins)
     fake.config = {("core", "dag_run_conf_overrides_params"): "True"} if all_admins else None
@@ -159,6 +165,20 @@ def _params_dags() -> list[FakeDag]:
             "form": FakeParam("x", type="string", custom_html_form="<input name='{name}'>"),
         },
         "odd_param_names": {"a b": 1, "ü": "u", "x-mcp-header": "h", "$ref": "r", "": 0, "class": 1},
+        "awkward_params": {
+            "config": FakeParam("c", type="string"),
+            "_under": "u",
+            "a.b": 1,
+            "model_dump": FakeParam(None, type=["null", "object"], properties={"_id": {"type": "string"}}),
+            "password": FakeParam("abcdefg1", type="string", pattern=r"^(?=.*\d)\S{8,}$"),
+            "code": FakeParam("A-1", type="string", pattern=r"^\w-\d\Z"),
+            "email": FakeParam("aFakeParamexample.org", type="string", format="email"),
+            "labels": FakeParam(None, type=["null", "array"], items={"type": "string"}, uniqueItems=True),
+            "pair": FakeParam([1, "a"], type="array", prefixItems=[{"type": "integer"}, True], items=False),
+            "choice": FakeParam(None, enum=["a", 1, None]),
+            "tree": FakeParam({"left": {}}, **TREE),
+            "here": FakeParam("x", **{"$anchor": "here"}, type="string"),
+        },
         "function_args": {"city": FakeParam(type="string"), "days": 3, "unit": "C"},
         "task_level_params": {"dag_level": 1},
     }
@@ -172,6 +192,7 @@ def _params_dags() -> list[FakeDag]:
         "schema_params": "JSON Schema keywords, all with legal defaults.",
         "presentation_params": "Keys that only Airflow's trigger form understands.",
         "odd_param_names": "Names that are no identifiers.",
+        "awkward_params": "What some client or other stumbles over.",
         "function_args": "Function arguments become params.\n\nAnd this docstring becomes the dag's documentation.",
         "task_level_params": "A task with a param of its own.",
     }

@@ -9,12 +9,13 @@ from typing import Any
 from hypothesis import HealthCheck, given, settings
 
 from dagcall.airflow import AirflowApi, DagQuery
+from dagcall.clients import objections
 from dagcall.credentials import Credentials, static_token
 from dagcall.errors import AirflowRejected, InvalidArguments, ToolUnpublishable
 from dagcall.gate import Gate
 from dagcall.policy import ToolPolicy
 from dagcall.rest import AirflowRest
-from dagcall.tools import Tool, tool_from_dag
+from dagcall.tools import Tool, tool_from_dag, wire_json
 from tests.any_arguments import any_arguments, grown
 from tests.contract.fake_side import ContractAirflow
 
@@ -25,6 +26,22 @@ async def tools_with_params(api: AirflowApi) -> list[Tool]:
         with suppress(ToolUnpublishable):
             tools.append(tool_from_dag(await api.fetch_dag(summary.dag_id), ToolPolicy(dag=summary.dag_id)))
     return [tool for tool in tools if tool.input.properties]
+
+
+async def test_every_client_takes_what_is_published(airflow: ContractAirflow) -> None:
+    rest = AirflowRest(
+        airflow.url,
+        Credentials(static_token(airflow.token()), now=time.time),
+        gate=Gate(),
+        transport=airflow.transport,
+    )
+    tools = {tool.dag_id: tool for tool in await tools_with_params(AirflowApi(rest))}
+    await rest.aclose()
+
+    assert {"awkward_params", "odd_param_names", "plain_default_params", "schema_params"} <= tools.keys()
+    assert {name: list(objections(wire_json(tool.wire))) for name, tool in tools.items()} == {
+        name: [] for name in tools
+    }
 
 
 async def test_no_arguments_make_airflow_stumble(airflow: ContractAirflow) -> None:

@@ -185,6 +185,7 @@ async def test_lists_of_dags(airflow: ContractAirflow, query: dict[str, Any]) ->
         "schema_params",
         "presentation_params",
         "odd_param_names",
+        "awkward_params",
         "function_args",
         "task_level_params",
         "one_task",

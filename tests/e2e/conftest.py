@@ -10,8 +10,8 @@ from tests.terminal import terminal_of
 
 DAGS = Path(__file__).parent / "dags"
 OWN_DAGS = (
-    *("asking.py", "author_words.py", "early.py", "factorial.py", "failures.py", "large.py", "shapes.py"),
-    *("unimportable.py", "waiting.py"),
+    *("arguments.py", "asking.py", "author_words.py", "early.py", "factorial.py", "failures.py", "large.py"),
+    *("shapes.py", "unimportable.py", "waiting.py"),
 )
 """Those that are there from the start."""
 

@@ -87,8 +87,8 @@ async def test_more_dags_than_fit_on_a_page_are_all_found(served: Served) -> Non
             id="run types",
         ),
         pytest.param(
-            FakeDag("d", params={"p": FakeParam(NOTSET, type="array", items={"$anchor": "here"})}),
-            "the schema of param 'p' uses $anchor, which MCP clients do not follow",
+            FakeDag("d", params={"p": FakeParam(NOTSET, type="array", items={"$dynamicRef": "#x"})}),
+            "the schema of param 'p' uses $dynamicRef, which MCP clients do not follow",
             id="schema",
         ),
         pytest.param(FakeDag("d", tasks=()), "it has no tasks", id="no tasks"),

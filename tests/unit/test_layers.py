@@ -23,8 +23,11 @@ ALLOWED = {
     "pin_folder": {"errors", "pins", "prose"},
     "arguments": {"model"},
     "checking": {"arguments", "model", "wording"},
-    "dialect": {"errors", "model", "prose", "wording"},
-    "schemas": {"arguments", "dialect", "errors", "model", "naming", "prose", "wording"},
+    "dialect": {"errors", "keywords", "model", "prose", "wording"},
+    "shapes": {"clients", "keywords", "model", "patterns", "prose"},
+    "schemas": {
+        *("arguments", "checking", "dialect", "errors", "keywords", "model", "naming", "prose", "shapes", "wording"),
+    },
     "results": {"model", "values"},
     "sights": {"model"},
     "task_dates": {"model"},
@@ -34,11 +37,11 @@ ALLOWED = {
     "failures": {"logs", "masking", "model", "sights", "wording"},
     "rights": {"callers"},
     "policy": {"clients", "model", "naming", "rights"},
-    "outputs": {"dialect", "errors", "model", "wording"},
+    "outputs": {"checking", "dialect", "errors", "keywords", "model", "wording"},
     "authoring": {"policy", "prose", "wording"},
-    "tools": {"authoring", "callers", "errors", "model", "naming", "outputs", "policy", "prose", "schemas"},
-    "forms": {"dialect", "model", "wording"},
-    "questions": {"dialect", "errors", "forms", "model", "prose", "schemas", "wording"},
+    "tools": {"authoring", "callers", "clients", "errors", "model", "naming", "outputs", "policy", "prose", "schemas"},
+    "forms": {"keywords", "model", "wording"},
+    "questions": {"errors", "forms", "keywords", "model", "prose", "schemas", "wording"},
     "unanswered": {"questions"},
     "excerpts": {"errors", "model", "wording"},
     "answers": {"excerpts", "model", "prose", "questions", "tools", "values"},
@@ -194,8 +197,8 @@ ALLOWED = {
 }
 ONLY_IMPORTER = {"httpx": "transport", "uvicorn": "serve", "typer": "cli", "pydantic_settings": "config"}
 PURE = {
-    *("keywords", "patterns", "clients"),
     *("errors", "wording", "prose", "model", "naming", "arguments", "dialect", "schemas", "results", "sights"),
+    *("keywords", "patterns", "clients", "shapes"),
     *(
         "masking",
         "logs",

@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
+from dagcall.errors import ToolUnpublishable
 from dagcall.model import Dag, DagSummary, Param
 from dagcall.policy import ToolPolicy
-from dagcall.tools import MAX_DESCRIPTION, LeftOut, own_tools, tool_from_dag, wire_json
+from dagcall.tools import LeftOut, own_tools, tool_from_dag, wire_json
 
 HOW = "The call runs the dag and waits for its result."
 
@@ -49,7 +50,35 @@ def test_a_long_description_ends_at_a_word() -> None:
 
     assert text.startswith("word word")
     assert text.removesuffix(f"…\n\n{HOW}").endswith("word")
-    assert len(text.removesuffix(f"\n\n{HOW}")) <= MAX_DESCRIPTION
+    assert len(text) <= 1024
+
+
+def test_a_description_is_at_most_as_long_as_clients_take_it_with_the_line_about_arguments() -> None:
+    params = [Param(f"an_optional_number_{n}", n, {}, "Counts things. " * 100) for n in range(30)]
+    text = "It reads every shop's orders, adds what they cost, and writes it down. " * 20
+
+    for count in (0, 1, 20, 30):
+        wire = tool_from_dag(dag(description=text, params=params[:count]), ToolPolicy(dag="d")).wire
+        said, _, how = (wire.description or "").partition("\n\n")
+
+        assert len(wire.description or "") <= 1024
+        assert said.endswith("writes it down. …")
+        assert how.startswith(HOW)
+        assert how.endswith("leave out what you were not given.") == (count > 0)
+    assert "Optional: 30 of the 30 arguments; leave out" in how
+
+
+def test_the_length_of_a_description_is_counted_as_javascript_counts() -> None:
+    wire = tool_from_dag(dag(description="\N{GRINNING FACE}" * 1000), ToolPolicy(dag="d")).wire
+
+    assert len((wire.description or "").encode("utf-16-le")) // 2 <= 1024
+
+
+def test_a_tool_that_would_cost_a_client_all_of_its_tools_is_not_published() -> None:
+    unchecked = ToolPolicy(dag="d").model_copy(update={"name": "7up"})
+
+    with pytest.raises(ToolUnpublishable, match="it could cost a client all of its tools: Gemini and others refuse"):
+        tool_from_dag(dag(), unchecked)
 
 
 def test_the_whole_tool_on_the_wire() -> None:
@@ -100,8 +129,9 @@ def test_values_that_decide_stay_as_they_are_and_nothing_else_hides_anything() -
     wire = tool_from_dag(dag(params=[Param("p", "a\u200b", schema, None)]), ToolPolicy(dag="d")).wire
 
     assert wire.input_schema["properties"]["p"] == {
+        "type": "string",
         "enum": ["a\u200b"],
-        "anyOf": [{"title": "x"}, True],
+        "anyOf": [{"title": "x", "type": "string"}, {"type": "string"}],
         "$comment": "x",
     }
 

@@ -5,6 +5,11 @@ from typing import Any
 from airflow.sdk import Param, dag, task
 from airflow.sdk.definitions.param import ParamsDict
 
+TREE: dict[str, Any] = {
+    "$ref": "#/$defs/Tree",
+    "$defs": {"Tree": {"type": "object", "properties": {"left": {"$ref": "#/$defs/Tree"}}}},
+}
+
 
 @dag(params={"n": Param(type="integer", minimum=1), "s": Param("x", type="string")}, schedule=None, tags=["params"])
 def required_param() -> None:
@@ -145,6 +150,34 @@ def odd_param_names() -> None:
     show()
 
 
+@dag(
+    params={
+        "config": Param("c", type="string"),
+        "_under": "u",
+        "a.b": 1,
+        "model_dump": Param(None, type=["null", "object"], properties={"_id": {"type": "string"}}),
+        "password": Param("abcdefg1", type="string", pattern=r"^(?=.*\d)\S{8,}$"),
+        "code": Param("A-1", type="string", pattern=r"^\w-\d\Z"),
+        "email": Param("aParamexample.org", type="string", format="email"),
+        "labels": Param(None, type=["null", "array"], items={"type": "string"}, uniqueItems=True),
+        "pair": Param([1, "a"], type="array", prefixItems=[{"type": "integer"}, True], items=False),
+        "choice": Param(None, enum=["a", 1, None]),
+        "tree": Param({"left": {}}, **TREE),
+        "here": Param("x", **{"$anchor": "here"}, type="string"),
+    },
+    schedule=None,
+    tags=["params"],
+)
+def awkward_params() -> None:
+    """What some client or other stumbles over."""
+
+    @task
+    def show(params: Any = None) -> Any:
+        return dict(params)
+
+    show()
+
+
 @dag(schedule=None, tags=["params"])
 def function_args(city: str, days: int = 3, unit: str = "C") -> None:  # noqa: ARG001 - they are the params
     """Function arguments become params.
@@ -182,6 +215,7 @@ for make in (
     schema_params,
     presentation_params,
     odd_param_names,
+    awkward_params,
     task_level_params,
 ):
     make()
