@@ -15,6 +15,7 @@ import sys
 from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 
+from anyio import BrokenResourceError
 from mcp import ClientSession, McpError, StdioServerParameters
 from mcp.client.stdio import stdio_client
 from mcp.client.streamable_http import streamable_http_client
@@ -31,14 +32,21 @@ async def main(tool: str, arguments: str, transport: str, *target: str) -> None:
         command, *words = target
         environ = dict(os.environ)  # noqa: TID251 - the server is to have that of this program
         client = stdio_client(StdioServerParameters(command=command, args=words, env=environ))
-    async with client as (incoming, outgoing, *_), ClientSession(incoming, outgoing) as session:
-        await session.initialize()
-        await session.list_tools()
-        try:
-            await session.call_tool(tool, json.loads(arguments), read_timeout_seconds=PATIENCE)
-        except McpError as error:
-            print(json.dumps({"gave_up": error.error.message}), flush=True)  # noqa: T201 - its result
-        answer = await session.call_tool(tool, json.loads(arguments))
+    try:
+        async with client as (incoming, outgoing, *_), ClientSession(incoming, outgoing) as session:
+            await give_up_and_call_again(session, tool, json.loads(arguments))
+    except* BrokenResourceError:
+        pass  # the first call was answered while this client closed, for which its SDK is not made
+
+
+async def give_up_and_call_again(session: ClientSession, tool: str, arguments: dict[str, object]) -> None:
+    await session.initialize()
+    await session.list_tools()
+    try:
+        await session.call_tool(tool, arguments, read_timeout_seconds=PATIENCE)
+    except McpError as error:
+        print(json.dumps({"gave_up": error.error.message}), flush=True)  # noqa: T201 - its result
+    answer = await session.call_tool(tool, arguments)
     found = {"is_error": answer.isError, "answer": answer.structuredContent, "text": answer.content[0].text}
     print(json.dumps(found), flush=True)  # noqa: T201 - its result
 

@@ -3,9 +3,9 @@
 import asyncio
 
 import pytest
-from mcp_types import CallToolResult
 
 from tests.faults.conftest import Serve, call
+from tests.faults.fault_proxy import FaultProxy
 from tests.faults.record import Json, Record, until
 
 LONGEST_NOTE = 1000
@@ -23,23 +23,24 @@ async def noted(airflow: Record, x: int, count: int) -> list[Json]:
 
 @pytest.mark.parametrize("count", [pytest.param(1, id="one call"), pytest.param(12, id="many calls")])
 async def test_what_a_person_writes_while_a_run_goes_on_stays(
-    airflow: Record, serve: Serve, x: int, count: int
+    airflow: Record, proxy: FaultProxy, serve: Serve, x: int, *, count: int
 ) -> None:
     url = serve().url
     calls = [asyncio.create_task(call(url, "held", x + number)) for number in range(count)]
-    written = {}
-    for number in range(count):
-        run = await airflow.the_run("held", x + number)
-        written[number] = f"{run['note']}\n\nCall **Ms Sørensen** before order {number} goes out. " + "é" * 700
-        await airflow.set_note(run, written[number])
-        await airflow.end(run)
-    answers: list[CallToolResult] = await asyncio.gather(*calls)
+    runs = [await airflow.the_run("held", x + number) for number in range(count)]
+    written = {
+        run["dag_run_id"]: f"{run['note']}\n\nCall **Ms Sørensen** before {run['conf']['x']} goes out. " + "é" * 700
+        for run in runs
+    }
+    await asyncio.gather(*(airflow.set_note(run, written[run["dag_run_id"]]) for run in runs))
+    await asyncio.gather(*(airflow.end(run) for run in runs))
+    answers = await asyncio.gather(*calls)
 
     assert not any(answer.is_error for answer in answers)
-    runs = await noted(airflow, x, count)
-    assert {run["conf"]["x"] - x: run["note"] for run in runs} == {
-        number: f"{text} (answered)" for number, text in written.items()
+    assert {run["dag_run_id"]: run["note"] for run in await noted(airflow, x, count)} == {
+        run_id: f"{text} (answered)" for run_id, text in written.items()
     }
+    assert bool(proxy.requests("PATCH", "/dags/~/dagRuns$")) == (count > 1)  # many notes in one request
 
 
 async def test_a_person_who_takes_all_the_room_keeps_it(airflow: Record, serve: Serve, x: int) -> None:
