@@ -182,6 +182,15 @@ def test_the_oldest_families_are_forgotten_but_none_that_a_caller_waits_for() ->
     assert ledger.begin(families[0]).number == 1
 
 
+def test_a_family_that_is_entered_now_is_not_the_one_that_is_forgotten() -> None:
+    ledger = Ledger(capacity=0)
+
+    assert ledger.begin(F).run_id == f"{F}0"
+    assert ledger.is_known(F)
+    assert not ledger.is_known(G)
+    assert ledger.begin(F).run_id == f"{F}1"
+
+
 def test_delivery_is_told_once() -> None:
     told = list[str]()
     entry = Ledger().begin(F)
