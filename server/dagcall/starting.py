@@ -225,18 +225,21 @@ class Starter:
         if self._ledger.must_learn(family):
             await self._learn(call, family)
         self._ledger.tidy(family, self._now())
-        if (entry := self._ledger.left(family, self._now())) is not None:
+        is_shared = False
+        if (entry := self._ledger.left(family, self._now())) is None and not call.tool.policy.annotations.read_only:
+            entry = self._ledger.shareable(family, start.asked_at)
+            is_shared = entry is not None
+        if entry is not None:
             with self._claimed(start, entry):
                 run, is_ours = await self._adopt(start, entry)
-                if is_ours or self._may_adopt(call, run):
-                    return Started(run, entry, is_replayed=not is_ours and run.state.is_final)
+                if is_ours:
+                    return Started(run, entry)
+                if self._may_adopt(call, run):
+                    is_replayed = run.state.is_final and not is_shared
+                    return Started(run, entry, is_replayed=is_replayed, is_shared=is_shared)
                 entry.is_delivered = True  # another replica delivered it, or it ended too long ago
                 self._leave_to_others(start, entry)
                 return None
-        if not call.tool.policy.annotations.read_only and (entry := self._ledger.shareable(family, start.asked_at)):
-            with self._claimed(start, entry):
-                run, is_ours = await self._adopt(start, entry)
-                return Started(run, entry, is_shared=not is_ours)
         entry = self._ledger.begin(family)
         with self._claimed(start, entry):
             run, is_ours = await self._trigger(start, entry)

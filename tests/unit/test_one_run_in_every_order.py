@@ -501,6 +501,31 @@ async def test_an_identical_call_that_comes_later_shares_the_run_of_the_first(se
 
 
 @pytest.mark.virtual_time
+async def test_an_outcome_that_another_replica_delivered_is_not_shared(served: Served) -> None:
+    airflow = an_airflow(checks=None)
+
+    async with served(airflow) as one, served(airflow) as other:
+        hold = airflow.hold("trigger", after_effect=True)
+        first = asyncio.create_task(call(one))
+        await hold.arrived()
+        adopting = asyncio.create_task(call(other))
+        await until(lambda: other.waiter.watched == 1)
+        airflow.finish(airflow.runs[0])
+        content(await adopting)
+        await asyncio.sleep(SHARE_AFTER_SECONDS)
+        assert (airflow.runs[0].note or "").endswith("(answered)")
+        new = asyncio.create_task(call(one))
+        await until(lambda: one.mcp.calls_in_progress == 2)
+        hold.release()
+        await asyncio.sleep(0.1)
+        airflow.finish(airflow.runs[-1])
+        results = [content(await calling) for calling in (first, new)]
+
+    assert [result["dag_run_id"] for result in results] == [run.run_id for run in airflow.runs]
+    assert "shared" not in results[1]
+
+
+@pytest.mark.virtual_time
 async def test_a_shared_run_that_fails_says_that_it_is_shared(served: Served) -> None:
     airflow = an_airflow(checks=None)
 
