@@ -166,13 +166,20 @@ class Gate:
         )
 
     def _has_place(self, purpose: Purpose) -> bool:
-        """Say whether there is a place for this. What waits for its own share only stands in nobody else's way."""
+        """Say whether there is a place for this. What waits for its own share only stands in nobody else's way.
+
+        Streams last: where the limit has been lowered since they were opened, those beyond their share take no places
+        from others, for without an answer it would never be raised again.
+        """
         limit = share = self._limit.current
+        in_flight = self.in_flight
+        if purpose is Purpose.STREAM:
+            share = self.streams
+        else:
+            in_flight -= max(self._inside[Purpose.STREAM] - self.streams, 0)
         if purpose is Purpose.DISCOVERY:
             share = max(limit // 4, 1)
-        elif purpose is Purpose.STREAM:
-            share = self.streams
-        return self.in_flight < limit and self._inside[purpose] < share
+        return in_flight < limit and self._inside[purpose] < share
 
     async def _wait(self, purpose: Purpose, who: str) -> None:
         in_line = self.waiting(purpose)

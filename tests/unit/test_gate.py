@@ -151,6 +151,21 @@ async def enter(gate: Gate) -> None:
         pass
 
 
+@pytest.mark.virtual_time
+async def test_streams_that_were_opened_before_trouble_keep_nobody_out() -> None:
+    gate = Gate(8)
+    streams = sum(gate.try_enter(Purpose.STREAM) for _ in range(8))
+    for _ in range(3):
+        gate.failed(is_overload=True)
+        await asyncio.sleep(2)
+
+    async with asyncio.timeout(1), gate.place(Purpose.RESULT):
+        inside = gate.in_flight
+
+    assert (streams, gate.limit, inside) == (4, 1, 5)
+    assert not gate.try_enter(Purpose.STREAM)
+
+
 async def test_a_full_line_is_busy_for_a_minute_at_most() -> None:
     seconds = 0.0
     gate = Gate(1, queue=10, now=lambda: seconds)
