@@ -18,6 +18,7 @@ from dagcall.wording import shortened
 REDACTED = "REDACTED"
 """How Airflow begins a traceback that it does not show to this account."""
 MAX_REASON_CHARACTERS = 200
+MAX_NAMES = 3
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +60,9 @@ def import_hint(errors: ImportErrors, dag_id: str | None, masker: Masker) -> str
         return ". Look into Airflow's import errors, too: dagcall's account may not read them"
     if errors.total:
         files = "1 file does" if errors.total == 1 else f"{errors.total} files do"
-        return f". Look into Airflow's import errors, too: {files} not import"
+        names = ", ".join(file.name for file in errors.files[:MAX_NAMES])
+        more = ", …" if errors.total > MAX_NAMES else ""
+        return f". Look into Airflow's import errors, too: {files} not import ({names}{more})"
     return ""
 
 

@@ -63,7 +63,7 @@ class FakeSide:
         return self.fake.access.token(user, seconds=seconds)
 
     def start(self, dag_id: str, run_id: str) -> None:
-        self.fake.start(self.fake.run(run_id, dag_id))
+        self.fake.run(run_id, dag_id).start(self.fake.clock.now(), with_tasks=False)
 
     def finish(self, dag_id: str, run_id: str, state: Literal["success", "failed"]) -> None:
         self.fake.finish(self.fake.run(run_id, dag_id), state)

@@ -11,7 +11,7 @@ from tests.terminal import terminal_of
 DAGS = Path(__file__).parent / "dags"
 OWN_DAGS = (
     *("arguments.py", "asking.py", "author_words.py", "early.py", "factorial.py", "failures.py", "large.py"),
-    *("shapes.py", "unimportable.py", "waiting.py"),
+    *("regional_report.py", "shapes.py", "waiting.py"),
 )
 """Those that are there from the start."""
 

@@ -50,7 +50,10 @@ async def test_a_run_whose_pool_is_missing_says_so(demo: RunningDemo, tmp_path: 
         told = await message(client, "without_a_pool")
 
     why = "task compute[0] cannot start: Tasks using non-existent pool 'no_such_pool' will not be scheduled"
-    assert told.startswith(f"The run goes on (running: 0 of 2 tasks done; {why}). ")
+    assert told.startswith(
+        "The run goes on (running: 0 of 2 tasks done; waiting for the scheduler (pool no_such_pool) "
+    )
+    assert f"compute[0], compute[1]; {why}). " in told
 
 
 def allowing(demo: RunningDemo, folder: Path, *entries: str) -> Path:
@@ -75,8 +78,8 @@ def test_dags_that_would_do_nothing_are_withheld_and_files_that_do_not_import_ar
         "not_yet": f"its runs would leave out what makes the result (task 'work': {start}).{mend}",
         "not_yet_whole": f"its runs would leave out what makes the result (task 'work_later': {start}).{mend}",
         "regional_report": (
-            "there is no such dag in Airflow, or dagcall's account may not see it. The file unimportable.py does not "
-            "import in Airflow: ModuleNotFoundError: No module named 'no_such_package'"
+            "there is no such dag in Airflow, or dagcall's account may not see it. The file regional_report.py does "
+            "not import in Airflow: ModuleNotFoundError: No module named 'no_such_package'"
         ),
     }
 

@@ -176,10 +176,12 @@ class FakeRun:
         changed, self.changed = self.changed, asyncio.Event()
         changed.set()
 
-    def start(self, now: datetime) -> None:
+    def start(self, now: datetime, *, with_tasks: bool = True) -> None:
         if self.state == "queued":
             self.start_date = now
             self.set_state("running", now)
+            if not with_tasks:
+                return
             upstream = {task_id for task in self.dag.tasks for task_id in task.downstream}
             for instance in self.task_instances:
                 if instance.task_id not in upstream and not instance.task.hindrances:

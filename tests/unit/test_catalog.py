@@ -156,8 +156,8 @@ BROKEN = FakeImportError("sales.py", "Traceback …\n  with DAG(\"sales\"):\nKey
             None,
             {
                 "sales": ". The file sales.py does not import in Airflow: KeyError: 'REGION'",
-                "other": ". Look into Airflow's import errors, too: 1 file does not import",
-                'tag = "none"': ". Look into Airflow's import errors, too: 1 file does not import",
+                "other": ". Look into Airflow's import errors, too: 1 file does not import (sales.py)",
+                'tag = "none"': ". Look into Airflow's import errors, too: 1 file does not import (sales.py)",
             },
             id="read",
         ),
@@ -185,7 +185,7 @@ async def test_a_dag_that_is_not_there_is_looked_for_among_the_import_errors(
             with pytest.raises(MCPError) as refused:
                 await client.call_tool("sales", {})
 
-    assert {what: "." + reason.partition(".")[2] if "." in reason else "" for what, reason in found.items()} == hints
+    assert {what: reason.removeprefix(reason.partition(". ")[0]) for what, reason in found.items()} == hints
     assert len(airflow.requests_to("import_errors")) == 1
     assert "REGION" not in str(refused.value)
 

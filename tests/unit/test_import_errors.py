@@ -38,8 +38,9 @@ def test_a_traceback_that_says_nothing_is_left_out(traceback: str) -> None:
 
 @pytest.mark.parametrize("dag_id", ["sales", "airflow", "report", None])
 def test_other_files_are_counted(dag_id: str | None) -> None:
-    assert hint(BrokenFile("daily.py", TRACEBACK), dag_id=dag_id) == f"{LOOK}1 file does not import"
-    assert hint(BrokenFile("daily.py", TRACEBACK), dag_id=dag_id, total=120) == f"{LOOK}120 files do not import"
+    assert hint(BrokenFile("daily.py", TRACEBACK), dag_id=dag_id) == f"{LOOK}1 file does not import (daily.py)"
+    files = [BrokenFile(f"{number}.py", TRACEBACK) for number in range(100)]
+    assert hint(*files, dag_id=dag_id, total=120) == f"{LOOK}120 files do not import (0.py, 1.py, 2.py, …)"
 
 
 def test_without_the_right_to_read_them_the_place_to_look_is_named() -> None:
