@@ -232,12 +232,12 @@ class Starter:
         if entry is not None:
             with self._claimed(start, entry):
                 run, is_ours = await self._adopt(start, entry)
-                if is_ours:
+                if run is not None and is_ours:
                     return Started(run, entry)
-                if self._may_adopt(call, run):
+                if run is not None and self._may_adopt(call, run):
                     is_replayed = run.state.is_final and not is_shared
                     return Started(run, entry, is_replayed=is_replayed, is_shared=is_shared)
-                entry.is_delivered = True  # another replica delivered it, or it ended too long ago
+                entry.is_delivered = True  # another replica delivered it, it ended too long ago, or it was deleted
                 self._leave_to_others(start, entry)
                 return None
         entry = self._ledger.begin(family)
@@ -253,11 +253,16 @@ class Starter:
         entry.leave()
         start.entry = None
 
-    async def _adopt(self, start: _Start, entry: Entry) -> tuple[Run, bool]:
-        """Return the run of an earlier call; start it if that call ended before the run was there."""
+    async def _adopt(self, start: _Start, entry: Entry) -> tuple[Run | None, bool]:
+        """Return the run of an earlier call; start it if that call ended before the run was there.
+
+        None for a run that was deleted while others wait for it: they are told so, and it is nobody's to start again.
+        """
         run = await self._find(start.call.tool.dag_id, entry.run_id, attempts=ATTEMPTS)
         if run is not None:
             return self._seen(start.call, entry, run)
+        if entry.is_started and entry.waiting > 1:
+            return None, False
         if entry.waiting == 1:  # Airflow says that it is not there, and nobody else is about to start it
             entry.unsettled = 0
         return await self._trigger(start, entry)

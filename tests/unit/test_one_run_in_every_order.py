@@ -123,7 +123,7 @@ async def test_a_run_that_goes_on_is_found_though_the_first_of_its_family_was_de
                 airflow.finish(run)
                 await calling
         await abandon(calling)
-        del airflow.runs[0]
+        airflow.delete(airflow.runs[0])
         again = asyncio.create_task(call(other))
         await until(lambda: other.waiter.watched == 1)
         airflow.finish(airflow.runs[0])
@@ -578,3 +578,24 @@ async def test_two_clients_that_gave_up_get_both_runs(served: Served) -> None:
 
     assert len(airflow.runs) == 2
     assert {result["dag_run_id"] for result in results[2:]} == {run.run_id for run in airflow.runs}
+
+
+@pytest.mark.virtual_time
+async def test_a_run_that_was_deleted_while_its_caller_waits_is_not_shared_but_another_one_is(served: Served) -> None:
+    airflow = an_airflow(checks=None)
+
+    async with served(airflow) as dagcall:
+        calls = [asyncio.create_task(call(dagcall, wait_seconds=60)) for _ in range(2)]
+        await until(lambda: dagcall.waiter.watched == 2)
+        await asyncio.sleep(SHARE_AFTER_SECONDS)
+        airflow.delete(airflow.runs[0])
+        later = asyncio.create_task(call(dagcall, wait_seconds=60))
+        await until(lambda: dagcall.mcp.calls_in_progress == 3)
+        await asyncio.sleep(0.01)
+        airflow.finish(airflow.runs[0])
+        result = content(await later)
+        await abandon(*calls)
+
+    assert result["dag_run_id"] == airflow.runs[0].run_id
+    assert result["shared"] is True
+    assert len(airflow.runs) == 1
