@@ -12,7 +12,7 @@ import logging
 from collections.abc import Callable
 
 from dagcall.airflow import AirflowApi, RunKey
-from dagcall.errors import AirflowError, AirflowNotFound, AirflowRefused, AirflowUnreachable
+from dagcall.errors import AirflowAnswerUnusable, AirflowError, AirflowNotFound, AirflowRefused, AirflowUnreachable
 from dagcall.ledger import REPLAY_SECONDS
 from dagcall.model import Run, RunState
 
@@ -26,6 +26,8 @@ PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 15.0
 """Between two tries while Airflow is away."""
 BATCH = 100
+FOR_NOW = AirflowUnreachable, AirflowAnswerUnusable
+"""Errors that pass: Airflow does not answer, or something in front of it does."""
 LAST_SECONDS = 2.0
 """How long the last receipts may take when the process ends."""
 
@@ -70,7 +72,7 @@ class Receipts:
             await asyncio.sleep(pause)
             try:
                 await self._send(list(self._due)[:BATCH])
-            except AirflowUnreachable as error:
+            except FOR_NOW as error:
                 logger.debug("receipts were not taken, and are sent again: %s", error)
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
                 self._due = {key: until for key, until in self._due.items() if until > self._now()}
@@ -81,11 +83,11 @@ class Receipts:
         """Send receipts; those that Airflow did not take for now stay due.
 
         Raises:
-            AirflowUnreachable: some of them.
+            AirflowUnreachable, AirflowAnswerUnusable: some of them.
         """
         try:
             notes = await self._api.fetch_notes(keys)
-        except AirflowUnreachable:
+        except FOR_NOW:
             raise
         except AirflowError as error:
             self._not_taken(keys, error)
@@ -112,12 +114,12 @@ class Receipts:
         """Write notes.
 
         Raises:
-            AirflowUnreachable: what became of them is not known.
+            AirflowUnreachable, AirflowAnswerUnusable: what became of them is not known.
             AirflowRefused: the account may not do this.
         """
         try:
             await self._api.set_notes(notes)
-        except (AirflowUnreachable, AirflowRefused):
+        except (*FOR_NOW, AirflowRefused):
             raise
         except AirflowError as error:
             self._not_taken(list(notes), error)

@@ -15,6 +15,7 @@ from mcp_types import CallToolResult, RequestParamsMeta
 from dagcall.assembly import Dagcall
 from dagcall.ledger import SHARE_AFTER_SECONDS
 from tests.fake_airflow import FakeAirflow, FakeDag, FakeTask, Fault
+from tests.fake_airflow.wire import Route
 from tests.unit.conftest import Served
 from tests.unit.test_calls import call as call_of
 from tests.unit.test_calls import text_of, until
@@ -387,13 +388,18 @@ async def test_where_airflow_refuses_many_notes_at_once_they_go_run_by_run(
 
 
 @pytest.mark.virtual_time
-async def test_a_receipt_is_sent_again_after_an_outage(served: Served) -> None:
-    airflow = an_airflow()
+@pytest.mark.parametrize("route", ["run", "patch_run", "patch_runs"])
+@pytest.mark.parametrize("trouble", [{"status": 503}, PROXY_404, {"status": 200, "body": "<h1>Log in</h1>"}])
+async def test_a_receipt_is_sent_again_after_an_outage(served: Served, route: Route, trouble: dict[str, Any]) -> None:
+    airflow = an_airflow(checks=None)
 
     async with served(airflow) as dagcall:
-        airflow.add_fault(Fault(route="patch_run", status=503, times=2))
-        content(await call(dagcall))
-        await asyncio.sleep(30)
+        calling = asyncio.create_task(call(dagcall))
+        await until(lambda: dagcall.waiter.watched == 1)
+        airflow.add_fault(Fault(route=route, times=4, **trouble))
+        airflow.finish(airflow.runs[0])
+        content(await calling)
+        await asyncio.sleep(60)
         assert (airflow.runs[0].note or "").endswith("(answered)")
 
 
