@@ -28,7 +28,6 @@ from hypothesis.stateful import (
 )
 
 from dagcall.gate import DEFAULT_LIMIT
-from dagcall.identity import number_in
 from dagcall.ledger import REPLAY_SECONDS
 from dagcall.receipts import MAX_NOTE
 from tests.fake_airflow import FakeRun, Hold
@@ -168,7 +167,7 @@ class LifeOfCalls(RuleBasedStateMachine):
         asking = self.record.processes[process].begin(client.call("cancel_dag_run", arguments))
         self.pass_time(LATENCY_SECONDS * 5)
         if asking.done() and not asking.result().get("isError"):
-            caller.is_done = True
+            self.record.was_cancelled(caller, asking.result())
         self.pass_time(pause)
 
     # What people do in Airflow
@@ -249,7 +248,8 @@ class LifeOfCalls(RuleBasedStateMachine):
             self.airflow.add_fault(Trouble(route="trigger", error=httpx.ReadError, after_effect=True))
             if not self.asking():
                 return
-        self.no_way_until = ends_at = self.loop.time() + seconds
+        ends_at = self.loop.time() + seconds
+        self.no_way_until = max(self.no_way_until, ends_at)
         self.airflow.add_fault(
             Trouble(status=404, body="404 page not found", times=None, when=lambda _: self.loop.time() < ends_at)
         )
@@ -407,8 +407,7 @@ class LifeOfCalls(RuleBasedStateMachine):
         return [run for run in self.airflow.runs if run.is_final]
 
     def deletable(self) -> list[FakeRun]:
-        """Return what people may delete. A process that knows nothing finds a family by its first run."""
-        return [run for run in self.airflow.runs if run.state != "running" and number_in(run.run_id) != 0]
+        return [run for run in self.airflow.runs if run.state != "running"]
 
     # Time
 

@@ -8,6 +8,7 @@ from typing import Literal
 
 from mcp import MCPError
 
+from dagcall.identity import PREFIX
 from tests.fake_airflow import FakeRun
 from tests.task_client import FINAL
 from tests.unit.life.world import POLICIES, Process, Wire
@@ -113,7 +114,9 @@ class Attempt:
     async def _follow(self, task: Wire, processes: Callable[[], list[Process]]) -> Wire:
         if task.get("resultType") != "task":
             return task
-        self.caller.run_id = task["taskId"].partition(".")[2]
+        run_id = task["taskId"].split(".")[1]
+        if run_id.startswith(PREFIX):  # else it came to nothing
+            self.caller.run_id = run_id
         while task["status"] not in FINAL:
             await asyncio.sleep(task["pollIntervalMs"] / 1000)
             for process in processes():
@@ -133,6 +136,8 @@ async def _looked_at(process: Process, task_id: str) -> Wire:
     Raises:
         ConnectionError: the process has ended.
     """
+    if process.is_over:
+        raise ConnectionError
     try:
         return await process.client.get(task_id)
     except MCPError as error:

@@ -59,6 +59,9 @@ class Record:
         """What people have written into notes."""
         self.disturbed = set[FakeRun]()
         """Runs that people have cleared, set by hand or deleted."""
+        self._late = set[FakeRun]()
+        """Runs that came into being long after one with a higher number: a process that has read the family meanwhile
+        does not look for them."""
         self.first_end_of: dict[FakeRun, datetime | None] = {}
         """Of runs that people have cleared: when they ended for the first time."""
         self.held_posts_until = float("-inf")
@@ -87,8 +90,8 @@ class Record:
             asked_at=self._loop.time(),
             is_process_away=process.is_away,
             known_run_id=caller.run_id if kind == "wait" else None,
-            unheard=frozenset(self._unheard(caller)),
-            is_moving=bool(others),
+            unheard=frozenset(run for run in self._family(caller) if self._is_unheard(run)),
+            is_moving=(kind or caller.kind) == "task" and bool(others),
             noted=frozenset(run.run_id for run in self.airflow.runs if _is_noted(run)),
         )
         self.attempts.append(attempt)
@@ -108,8 +111,15 @@ class Record:
         if attempt.nothing_started:
             self._violations.append(f"run {run.run_id} appeared after this was said: {attempt.nothing_started}")
         if attempt.caller.is_of_family:
-            self._look_for_a_run_to_adopt(attempt, run)
-            self._look_for_a_run_to_share(attempt, run)
+            is_late = any(
+                _number(other) > _number(run) and self._age(other) > 1 for other in self._family(attempt.caller)
+            )
+            if is_late:
+                self._late.add(run)
+            if not self._has_gaps(attempt.caller):
+                self._look_for_a_run_to_adopt(attempt, run)
+                if not is_late:  # else it is that of a caller who left before it could be started
+                    self._look_for_a_run_to_share(attempt, run)
 
     def _look_for_a_run_to_adopt(self, attempt: Attempt, run: FakeRun) -> None:
         """A new run is made only where no earlier one is left; each of those who ask meanwhile may have one of them."""
@@ -176,7 +186,9 @@ class Record:
         run = self._run(content["dag_run_id"])
         caller = attempt.caller
         caller.run_id = run.run_id
-        assert run.conf == {"x": caller.x}, f"{caller} was told of run {run.run_id} with {run.conf}"
+        may_be_anothers = attempt.kind == "wait" and caller.key is not None
+        is_fitting = run.conf == {"x": caller.x} or may_be_anothers
+        assert is_fitting, f"attempt {attempt.number} with x={caller.x} was told of run {run.run_id} with {run.conf}"
         self._judge_whose(attempt, run, content)
         if content["state"] == "running":
             took = (attempt.ended_at or 0) - attempt.asked_at
@@ -185,7 +197,7 @@ class Record:
             return
         if run not in self.disturbed:
             assert run.state == content["state"] == "success", f"{content['state']}, and the run {run.state}"
-            assert content["results"] == {"total": caller.x + 1}, f"wrong results: {content}"
+            assert content["results"] == {"total": run.conf["x"] + 1}, f"wrong results: {content}"
         self._judge_age(attempt, run)
         self._delivered_to(attempt, run)
 
@@ -213,7 +225,7 @@ class Record:
             assert not _is_read_only(attempt.caller.tool), f"attempt {attempt.number} shares a run that only reads"
             is_later = any(attempt.asked_at - other.asked_at >= SHARE_AFTER_SECONDS for other in waiting)
             assert is_later, f"attempt {attempt.number} shares run {run.run_id} with one that came together with it"
-        elif attempt.caller.tool != "reuse":
+        elif attempt.caller.tool != "reuse" and not self._has_gaps(attempt.caller):
             owners = [
                 o.number
                 for o in waiting
@@ -225,14 +237,9 @@ class Record:
         """An outcome whose delivery was noted is none for a new call."""
         if attempt.kind == "wait" or not attempt.caller.is_of_family:
             return
-        if attempt.caller.tool == "reuse":
-            ended = run.end_date
-            is_recent = (
-                ended is None
-                or (self.airflow.clock.now() - ended).total_seconds() - (self._loop.time() - attempt.asked_at)
-                <= REUSE_SECONDS
-            )
-            if is_recent:
+        if attempt.caller.tool == "reuse" and run.end_date is not None:
+            age = attempt.asked_at - self._loop.time() + (self.airflow.clock.now() - run.end_date).total_seconds()
+            if age <= REUSE_SECONDS + SLACK_SECONDS:
                 return
         assert run.run_id not in attempt.noted, f"attempt {attempt.number} got the old outcome of run {run.run_id}"
 
@@ -243,6 +250,13 @@ class Record:
         self._delivered.add(run)
         if number_in(run.run_id) is not None:
             self._receipts.append(Receipt(run, attempt.process, attempt.ended_at or 0))
+
+    def was_cancelled(self, caller: Caller, answer: Wire) -> None:
+        """Take note that a caller has cancelled its run: it knows the outcome."""
+        caller.is_done = True
+        content = answer["structuredContent"]
+        if content["state"] == "failed":
+            self._delivered.add(self._run(content["dag_run_id"]))
 
     # What they are told when it came to nothing
 
@@ -265,7 +279,8 @@ class Record:
         elif "there is no run " in text:
             assert attempt.kind == "wait", text
             assert attempt.known_run_id is not None
-            is_there = any(not run.is_deleted for run in self._runs(attempt.known_run_id))
+            there = (run for run in self._runs(attempt.known_run_id) if not run.is_deleted)
+            is_there = any(self._age(run) > self._loop.time() - attempt.asked_at for run in there)
             assert not is_there, f"attempt {attempt.number}: {text}"
             caller.run_id = None
         elif " was deleted in Airflow while it was waited for" in text:
@@ -282,7 +297,8 @@ class Record:
 
     def _judge_nothing_started(self, attempt: Attempt, text: str) -> None:
         attempt.nothing_started = text
-        is_expected = attempt.process.is_stopping or self._is_excused(attempt, START_ROUTES)
+        is_away = "Airflow has not answered for " in text  # whatever it was asked
+        is_expected = attempt.process.is_stopping or self._is_excused(attempt, None if is_away else START_ROUTES)
         assert is_expected, f"attempt {attempt.number}: {text}"
         own = [run for run in attempt.created if not run.is_deleted]
         assert not own, f"attempt {attempt.number} had started run {own[0].run_id}: {text}"
@@ -297,8 +313,10 @@ class Record:
     def _hits(self, attempt: Attempt, routes: frozenset[Route] | None = None) -> Iterator[object]:
         """Return what went wrong on the process's line while a caller waited for its answer."""
         until = self._loop.time() if attempt.ended_at is None else attempt.ended_at
-        for hit in attempt.process.line.hits:
-            if attempt.asked_at <= hit.at <= until and (routes is None or hit.route in routes):
+        processes = {attempt.process, *self.processes} if attempt.is_moving else {attempt.process}
+        for hit in (hit for process in processes for hit in process.line.all_hits()):
+            is_meanwhile = hit.since <= until and attempt.asked_at <= hit.at
+            if is_meanwhile and (routes is None or hit.route in routes):
                 yield hit
 
     def _is_excused(self, attempt: Attempt, routes: frozenset[Route] | None = None) -> bool:
@@ -344,15 +362,22 @@ class Record:
     def unfinished(self) -> list[FakeRun]:
         return [run for run in self.airflow.runs if not run.is_final]
 
-    def _unheard(self, caller: Caller) -> Iterator[FakeRun]:
-        for run in self.airflow.runs:
-            is_numbered = number_in(run.run_id) is not None
-            if is_numbered and (run.dag_id, run.conf["x"]) == caller.family and self._is_unheard(run):
-                yield run
+    def _family(self, caller: Caller) -> Iterator[FakeRun]:
+        """Return the runs that identical calls of a caller have started, be they deleted by now."""
+        for attempt in self.attempts:
+            if attempt.caller.is_of_family and attempt.caller.family == caller.family:
+                yield from attempt.created
+
+    def _has_gaps(self, caller: Caller) -> bool:
+        """Say whether people have deleted runs of a family: whoever did not read it since may take a free number."""
+        return any(run.is_deleted for run in self._family(caller))
+
+    def _age(self, run: FakeRun) -> float:
+        return (self.airflow.clock.now() - run.run_after).total_seconds()
 
     def _is_unheard(self, run: FakeRun) -> bool:
         """Say whether somebody may still come for the outcome of a run."""
-        if run.is_deleted or run in self._delivered or _is_noted(run):
+        if run.is_deleted or run in self._delivered or run in self._late or _is_noted(run):
             return False
         end = self.first_end_of.get(run, run.end_date)
         return end is None or (self.airflow.clock.now() - end).total_seconds() <= FAMILY_IS_OPEN_SECONDS
@@ -360,6 +385,10 @@ class Record:
 
 def _is_read_only(tool: str) -> bool:
     return "annotations" in POLICIES[tool]
+
+
+def _number(run: FakeRun) -> int:
+    return number_in(run.run_id) or 0
 
 
 def _is_noted(run: FakeRun) -> bool:

@@ -57,6 +57,7 @@ class WatchedAirflow(FakeAirflow):
 class Hit:
     """A request that went wrong."""
 
+    since: float
     at: float
     route: Route
 
@@ -83,22 +84,31 @@ class Line(httpx.AsyncBaseTransport):
         self.hits: list[Hit] = []
         self.kills: list[tuple[float, str]] = []
         """When which run was to be set to failed, other than by its caller's own will."""
-        self._in_flight = 0
+        self._sent: dict[httpx.Request, float] = {}
+        """When what is under way was sent."""
         self.most_in_flight = 0
 
     def hit(self, request: httpx.Request) -> None:
+        """Take note that a request goes wrong."""
+        self.hits.append(self._hit(request))
+
+    def all_hits(self) -> list[Hit]:
+        """Return what went wrong, and what is about to."""
+        late = [request for request, sent_at in self._sent.items() if self._now() - sent_at > SLOW_SECONDS]
+        return self.hits + [self._hit(request) for request in late]
+
+    def _hit(self, request: httpx.Request) -> Hit:
         route, _ = find_route(request)
-        self.hits.append(Hit(self._now(), route))
+        return Hit(self._sent.get(request, self._now()), self._now(), route)
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         if self.is_cut:
             await asyncio.Event().wait()
         await self._note_kill(request)
         request.extensions["line"] = self
-        is_counted = request.extensions["target"] != b"/auth/token"
-        self._in_flight += is_counted
-        self.most_in_flight = max(self.most_in_flight, self._in_flight)
-        sent_at = self._now()
+        self._sent[request] = sent_at = self._now()
+        log_ins = sum(request.extensions["target"] == b"/auth/token" for request in self._sent)
+        self.most_in_flight = max(self.most_in_flight, len(self._sent) - log_ins)
         answering = asyncio.ensure_future(self._airflow.handle(request))
         answering.add_done_callback(lambda task: task.cancelled() or task.exception())  # its asker may have left
         try:
@@ -107,9 +117,9 @@ class Line(httpx.AsyncBaseTransport):
         except TimeoutError as error:
             raise httpx.ReadTimeout("nothing came", request=request) from error
         finally:
-            self._in_flight -= is_counted
             if self._now() - sent_at > SLOW_SECONDS:
                 self.hit(request)
+            del self._sent[request]
 
     async def _note_kill(self, request: httpx.Request) -> None:
         content = await request.aread()
@@ -156,6 +166,11 @@ class Process:
     def is_away(self) -> bool:
         """Whether it takes Airflow to be away."""
         return self.dagcall.waiter.api.rest.gate.breaker.is_open
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nobody can ask it any more."""
+        return self.has_crashed or self._is_over.is_set()
 
     def begin(self, calling: Coroutine[Any, Any, Wire]) -> asyncio.Task[Wire]:
         """Have a caller do something that is broken off when the process ends."""
