@@ -172,7 +172,7 @@ def _params_dags() -> list[FakeDag]:
             "model_dump": FakeParam(None, type=["null", "object"], properties={"_id": {"type": "string"}}),
             "password": FakeParam("abcdefg1", type="string", pattern=r"^(?=.*\d)\S{8,}$"),
             "code": FakeParam("A-1", type="string", pattern=r"^\w-\d\Z"),
-            "email": FakeParam("aFakeParamexample.org", type="string", format="email"),
+            "email": FakeParam("a@example.org", type="string", format="email"),
             "labels": FakeParam(None, type=["null", "array"], items={"type": "string"}, uniqueItems=True),
             "pair": FakeParam([1, "a"], type="array", prefixItems=[{"type": "integer"}, True], items=False),
             "choice": FakeParam(None, enum=["a", 1, None]),

@@ -158,7 +158,7 @@ def odd_param_names() -> None:
         "model_dump": Param(None, type=["null", "object"], properties={"_id": {"type": "string"}}),
         "password": Param("abcdefg1", type="string", pattern=r"^(?=.*\d)\S{8,}$"),
         "code": Param("A-1", type="string", pattern=r"^\w-\d\Z"),
-        "email": Param("aParamexample.org", type="string", format="email"),
+        "email": Param("a@example.org", type="string", format="email"),
         "labels": Param(None, type=["null", "array"], items={"type": "string"}, uniqueItems=True),
         "pair": Param([1, "a"], type="array", prefixItems=[{"type": "integer"}, True], items=False),
         "choice": Param(None, enum=["a", 1, None]),
