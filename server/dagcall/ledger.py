@@ -106,7 +106,7 @@ class Ledger:
     def shareable(self, family: str, asked_at: float) -> Entry | None:
         """Return the run that a call asked for at this time may share: one that an earlier call still waits for.
 
-        Where there are several, it is the one with the fewest callers, and the oldest of these.
+        Of several, it is one that is started, then the one with the fewest callers, then the oldest.
         """
         earlier = (
             entry
@@ -115,7 +115,7 @@ class Ledger:
             and asked_at - entry.waiting_since >= SHARE_AFTER_SECONDS
             and entry.has_outcome_to_give(asked_at)
         )
-        return min(earlier, key=lambda entry: entry.waiting, default=None)
+        return min(earlier, key=lambda entry: (not entry.is_started, entry.waiting), default=None)
 
     def begin(self, family: str) -> Entry:
         """Make an entry for the next run of a family. No other call of this process gets its number."""

@@ -245,6 +245,8 @@ class Starter:
             run, is_ours = await self._trigger(start, entry)
             if is_ours:
                 return Started(run, entry)
+            if entry.waiting > 1 and self._may_adopt(call, run):  # a repeat of this call was faster
+                return Started(run, entry, is_shared=True)
             self._ledger.taken(entry)
             self._leave_to_others(start, entry)
             return None

@@ -605,3 +605,30 @@ async def test_a_run_that_was_deleted_while_its_caller_waits_is_not_shared_but_a
     assert result["dag_run_id"] == airflow.runs[0].run_id
     assert result["shared"] is True
     assert len(airflow.runs) == 1
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize("after_effect", [True, False])
+async def test_a_repeat_of_a_call_whose_start_is_held_makes_no_second_run(
+    served: Served, *, after_effect: bool
+) -> None:
+    airflow = an_airflow(checks=None)
+
+    async with served(airflow) as dagcall:
+        handle = content(await call(dagcall, wait_seconds=0))["dag_run_id"]
+        airflow.finish(airflow.runs[0])
+        assert content(await call(dagcall))["dag_run_id"] == handle
+        hold = airflow.hold("trigger", after_effect=after_effect)
+        first = asyncio.create_task(call(dagcall, wait_seconds=60))
+        await hold.arrived()
+        await asyncio.sleep(SHARE_AFTER_SECONDS)
+        second = asyncio.create_task(call(dagcall, wait_seconds=60))
+        await until(lambda: dagcall.waiter.watched == 1)
+        hold.release()
+        await asyncio.sleep(0.1)
+        airflow.finish(airflow.runs[1])
+        results = [content(result) for result in await asyncio.gather(first, second)]
+
+    assert len(airflow.runs) == 2
+    assert [result["results"] for result in results] == [{"total": 2}] * 2
+    assert sum("shared" in result for result in results) == 1
