@@ -164,6 +164,7 @@ class LifeOfCalls(RuleBasedStateMachine):
         caller = chosen(self.informed(), which)
         client = self.record.processes[process].client
         arguments = {"tool": caller.tool, "dag_run_id": caller.run_id}
+        self.record.is_being_cancelled(caller)
         asking = self.record.processes[process].begin(client.call("cancel_dag_run", arguments))
         self.pass_time(LATENCY_SECONDS * 5)
         if asking.done() and not asking.result().get("isError"):

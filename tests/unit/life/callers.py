@@ -65,7 +65,7 @@ class Attempt:
     """The runs of the family whose outcome nobody has had when the caller asks."""
     is_moving: bool
     """Whether a task is asked for on another process, too."""
-    noted: frozenset[str]
+    noted: frozenset[FakeRun]
     """The runs whose notes say by then that their outcome has arrived."""
     asking: "asyncio.Task[Wire]" = field(init=False)
     ended_at: float | None = None

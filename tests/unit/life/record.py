@@ -62,6 +62,7 @@ class Record:
         self._late = set[FakeRun]()
         """Runs that came into being long after one with a higher number: a process that has read the family meanwhile
         does not look for them."""
+        self.cancelled = set[FakeRun]()
         self.first_end_of: dict[FakeRun, datetime | None] = {}
         """Of runs that people have cleared: when they ended for the first time."""
         self.held_posts_until = float("-inf")
@@ -88,11 +89,11 @@ class Record:
             kind=kind or caller.kind,
             budget=budget,
             asked_at=self._loop.time(),
-            is_process_away=process.is_away,
+            is_process_away=process.is_away or any(self.processes[other].is_away for other in others),
             known_run_id=caller.run_id if kind == "wait" else None,
             unheard=frozenset(run for run in self._family(caller) if self._is_unheard(run)),
             is_moving=(kind or caller.kind) == "task" and bool(others),
-            noted=frozenset(run.run_id for run in self.airflow.runs if _is_noted(run)),
+            noted=frozenset(run for run in self.airflow.runs if _is_noted(run)),
         )
         self.attempts.append(attempt)
         caller.attempts.append(attempt)
@@ -186,7 +187,8 @@ class Record:
         run = self._run(content["dag_run_id"])
         caller = attempt.caller
         caller.run_id = run.run_id
-        may_be_anothers = attempt.kind == "wait" and caller.key is not None
+        is_anew = any(earlier.is_deleted for earlier in self._runs(run.run_id))
+        may_be_anothers = caller.key is not None and (attempt.kind == "wait" or is_anew)
         is_fitting = run.conf == {"x": caller.x} or may_be_anothers
         assert is_fitting, f"attempt {attempt.number} with x={caller.x} was told of run {run.run_id} with {run.conf}"
         self._judge_whose(attempt, run, content)
@@ -241,7 +243,7 @@ class Record:
             age = attempt.asked_at - self._loop.time() + (self.airflow.clock.now() - run.end_date).total_seconds()
             if age <= REUSE_SECONDS + SLACK_SECONDS:
                 return
-        assert run.run_id not in attempt.noted, f"attempt {attempt.number} got the old outcome of run {run.run_id}"
+        assert run not in attempt.noted, f"attempt {attempt.number} got the old outcome of run {run.run_id}"
 
     def _delivered_to(self, attempt: Attempt, run: FakeRun) -> None:
         attempt.caller.is_done = True
@@ -250,6 +252,10 @@ class Record:
         self._delivered.add(run)
         if number_in(run.run_id) is not None:
             self._receipts.append(Receipt(run, attempt.process, attempt.ended_at or 0))
+
+    def is_being_cancelled(self, caller: Caller) -> None:
+        """Take note that a caller cancels the run that it knows of."""
+        self.cancelled.update(self._runs(caller.run_id or ""))
 
     def was_cancelled(self, caller: Caller, answer: Wire) -> None:
         """Take note that a caller has cancelled its run: it knows the outcome."""
@@ -290,7 +296,8 @@ class Record:
             assert self._is_excused(attempt), f"attempt {attempt.number}: {text}"
         else:
             run = self._run(named[0])
-            assert run.state == "failed" or run in self.disturbed, f"attempt {attempt.number}: {text}"
+            is_odd = any(one in self.disturbed for one in self._runs(run.run_id))
+            assert run.state == "failed" or is_odd, f"attempt {attempt.number}: {text}"
             self._judge_kill(attempt, run)
             self._judge_age(attempt, run)
             self._delivered_to(attempt, run)
@@ -304,7 +311,9 @@ class Record:
         assert not own, f"attempt {attempt.number} had started run {own[0].run_id}: {text}"
 
     def _judge_kill(self, attempt: Attempt, run: FakeRun) -> None:
-        """No run is set to failed by the process in which somebody waits for it."""
+        """No run is set to failed by the process in which somebody waits for it, unless a caller has cancelled it."""
+        if run in self.cancelled:
+            return
         for at, run_id in attempt.process.line.kills:
             if run_id == run.run_id and attempt.asked_at + 1.0 <= at <= (attempt.ended_at or 0):
                 is_excused = any(attempt.asked_at <= hit.at <= at for hit in attempt.process.line.hits)
@@ -320,6 +329,8 @@ class Record:
                 yield hit
 
     def _is_excused(self, attempt: Attempt, routes: frozenset[Route] | None = None) -> bool:
+        if attempt.is_moving and any(process.is_away for process in self.processes):
+            return True
         is_cut_short = attempt.process.is_stopping
         return attempt.is_process_away or is_cut_short or any(self._hits(attempt, routes))
 
@@ -369,8 +380,14 @@ class Record:
                 yield from attempt.created
 
     def _has_gaps(self, caller: Caller) -> bool:
-        """Say whether people have deleted runs of a family: whoever did not read it since may take a free number."""
-        return any(run.is_deleted for run in self._family(caller))
+        """Say whether a number of a family is free below one that is taken: a run was deleted, or refused.
+
+        A process that read the family before then takes the free number, and does not hear of the others. Number 0 is
+        another matter: there, a process that knows nothing begins.
+        """
+        runs = list(self._family(caller))
+        numbers = {_number(run) for run in runs}
+        return any(run.is_deleted for run in runs) or len(numbers - {0}) < max(numbers, default=0)
 
     def _age(self, run: FakeRun) -> float:
         return (self.airflow.clock.now() - run.run_after).total_seconds()
