@@ -99,6 +99,7 @@ class Runs:
             self._ledger,
             self._quotas,
             deadlines=self._deadlines,
+            on_left=self._leaving.left,
             now=self._now,
             wall_clock=clock,
         )

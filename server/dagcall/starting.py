@@ -111,6 +111,7 @@ class Starter:
         ledger: what this process knows.
         quotas: how much a caller may start.
         deadlines: end a start that takes too long.
+        on_left: told of a run whose caller left while it was being started.
         now: the loop's clock, in seconds.
         wall_clock: the time in UTC, for logical dates and for "a short while ago".
     """
@@ -124,6 +125,7 @@ class Starter:
         quotas: Quotas,
         *,
         deadlines: Deadlines,
+        on_left: Callable[[Tool, Entry], None],
         now: Callable[[], float],
         wall_clock: Callable[[], datetime],
     ) -> None:
@@ -133,6 +135,7 @@ class Starter:
         self._ledger = ledger
         self._quotas = quotas
         self._deadlines = deadlines
+        self._on_left = on_left
         self._now = now
         self._wall_clock = wall_clock
         self._summaries = Shared(api.fetch_summary, seconds=CHECK_SECONDS)
@@ -154,6 +157,10 @@ class Starter:
         try:
             async with self._deadlines.until(max(call.deadline, now + SHORTEST_START_SECONDS)):
                 return await self._started(start)
+        except asyncio.CancelledError:
+            if start.entry is not None and start.entry.may_exist:
+                self._on_left(call.tool, start.entry)
+            raise
         except TimeoutError as error:
             why = "this dagcall is about to stop" if self._deadlines.is_draining else "the time for this call is over"
             over = AirflowUnreachable(f"{why}, and Airflow has not answered", is_effect_possible=False)

@@ -482,6 +482,21 @@ async def wait(dagcall: Dagcall, handle: str) -> CallToolResult:
         return await client.call_tool("wait_for_dag_run", {"tool": "add", "dag_run_id": handle}, meta=meta)
 
 
+async def test_a_run_is_cancelled_though_its_caller_left_before_its_start_was_answered(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dagcall.leaving.GRACE_SECONDS", 0.0)
+    airflow = an_airflow(checks=None)
+
+    async with served(airflow, tools=[{"dag": "add", "on_cancel": "fail"}]) as dagcall:
+        hold = airflow.hold("trigger", after_effect=True)
+        calling = asyncio.create_task(call(dagcall))
+        await until(lambda: len(airflow.runs) == 1)
+        await abandon(calling)
+        hold.release()
+        await until(lambda: airflow.runs[0].state == "failed")
+
+
 # Identical calls of clients that give up without a word
 
 
@@ -596,8 +611,7 @@ async def test_a_run_that_was_deleted_while_its_caller_waits_is_not_shared_but_a
         await asyncio.sleep(SHARE_AFTER_SECONDS)
         airflow.delete(airflow.runs[0])
         later = asyncio.create_task(call(dagcall, wait_seconds=60))
-        await until(lambda: dagcall.mcp.calls_in_progress == 3)
-        await asyncio.sleep(0.01)
+        await asyncio.sleep(0.5)
         airflow.finish(airflow.runs[0])
         result = content(await later)
         await abandon(*calls)
