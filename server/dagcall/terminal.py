@@ -26,6 +26,7 @@ def show(snapshot: Snapshot, callers: Mapping[str, Collection[str]]) -> None:
         is_told_apart = any(EVERYBODY not in meant for meant in callers.values())
         columns = ("tool", "dag", "arguments (* required)", *(["callers"] if is_told_apart else []))
         table = Table(*columns, title="published", title_justify="left", show_lines=False)
+        table.columns[0].no_wrap = True  # a name that is broken over two lines cannot be copied
         for name, tool in snapshot.tools.items():
             required = tool.wire.input_schema["required"]
             arguments = ", ".join(f"{key}*" if key in required else key for key in tool.input.properties)
