@@ -14,11 +14,13 @@ from tests.e2e.clients import text_of
 from tests.e2e.running_demo import RunningDemo
 from tests.faults.conftest import CALL_SECONDS, Mode, Serve, call
 from tests.faults.fault_proxy import FaultProxy
+from tests.faults.matrix import fault
 from tests.faults.record import Record, until
 
 modes = pytest.mark.parametrize("mode", ["auto", "legacy"])
 
 
+@fault("Airflow refuses connections when a call comes, and is back a moment later")
 async def test_airflow_that_is_back_soon_gets_the_call(
     airflow: Record, proxy: FaultProxy, serve: Serve, x: int
 ) -> None:
@@ -33,6 +35,11 @@ async def test_airflow_that_is_back_soon_gets_the_call(
     await airflow.require_one_run("add", x + 1, [await calling])
 
 
+@fault(
+    "Airflow refuses connections for longer than the call may take",
+    seen='"Nothing was started", and that Airflow is away; the next calls at once',
+    checked="each call is answered in time; the call that is made when Airflow is back has the one run",
+)
 async def test_a_call_to_an_airflow_that_stays_away_is_told_so_and_can_be_made_again(
     airflow: Record, proxy: FaultProxy, serve: Serve, x: int
 ) -> None:
@@ -57,6 +64,7 @@ async def test_a_call_to_an_airflow_that_stays_away_is_told_so_and_can_be_made_a
     await airflow.require_one_run("add", x + 1, [])
 
 
+@fault("Airflow refuses connections for 5 s while six calls wait, and their runs end meanwhile")
 @modes
 async def test_a_waiting_call_outlives_a_restart_of_airflow(
     airflow: Record, proxy: FaultProxy, serve: Serve, x: int, mode: Mode
@@ -87,6 +95,7 @@ def hung(demo: RunningDemo) -> Iterator[None]:
         send(rows, signal.SIGCONT)
 
 
+@fault("the api-server is stopped (SIGSTOP) for 8 s while one call waits and three come")
 async def test_calls_outlive_a_hung_airflow(airflow: Record, demo: RunningDemo, serve: Serve, x: int) -> None:
     url = serve().url
     waiting = asyncio.create_task(call(url, "held", x))

@@ -6,6 +6,7 @@ import pytest
 from mcp import Client
 
 from tests.faults.conftest import Serve, call_on
+from tests.faults.matrix import fault
 from tests.faults.record import Record
 
 CALLS = 100
@@ -13,6 +14,11 @@ BURST = 30
 """Concurrent triggers that leave a stock api-server without an answer for anybody for a while."""
 
 
+@fault(
+    "somebody else sends Airflow 30 triggers at once, in the middle of 100 calls",
+    seen="each its own result",
+    checked="100 runs, all of them successful, and each answer is its own run's",
+)
 @pytest.mark.overload
 async def test_a_hundred_parallel_calls_outlive_a_burst_of_somebody_else(airflow: Record, serve: Serve, x: int) -> None:
     async with Client(serve().url) as client:

@@ -6,6 +6,7 @@ from mcp_types import CallToolResult
 
 from tests.e2e.clients import text_of
 from tests.faults.conftest import Serve, call
+from tests.faults.matrix import fault
 from tests.faults.record import Json, Record
 
 CALLS = 6
@@ -18,6 +19,11 @@ async def begun(airflow: Record, url: str, x: int) -> tuple[list[asyncio.Task[Ca
     return waiting, [await airflow.the_run("held", x + number) for number in range(CALLS)]
 
 
+@fault(
+    "somebody deletes the runs that six calls wait for",
+    seen="an error: the run was deleted in Airflow",
+    checked="no run is started in its place",
+)
 async def test_a_run_that_is_deleted_is_told_and_not_started_again(airflow: Record, serve: Serve, x: int) -> None:
     waiting, runs = await begun(airflow, serve().url, x)
 
@@ -31,6 +37,7 @@ async def test_a_run_that_is_deleted_is_told_and_not_started_again(airflow: Reco
         assert await airflow.runs_with("held", x + number) == []
 
 
+@fault("somebody sets the runs to failed", seen="an error: the run failed", checked="each answer names its own run")
 async def test_a_run_that_is_set_to_failed_is_told_so(airflow: Record, serve: Serve, x: int) -> None:
     waiting, runs = await begun(airflow, serve().url, x)
 
@@ -43,6 +50,7 @@ async def test_a_run_that_is_set_to_failed_is_told_so(airflow: Record, serve: Se
         assert text_of(answer).startswith(f"The run {run['dag_run_id']} of dag held failed.")
 
 
+@fault("somebody clears the runs, which then go through their tasks once more")
 async def test_a_run_that_is_cleared_is_waited_for_on(airflow: Record, serve: Serve, x: int) -> None:
     waiting, runs = await begun(airflow, serve().url, x)
 

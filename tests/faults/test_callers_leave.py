@@ -12,6 +12,7 @@ from mcp.client.stdio import stdio_client
 
 from tests.e2e.serving_process import LEGACY, MODERN, STOP_SECONDS, HttpServer, headers, request
 from tests.faults.conftest import Mode, Serve, call, call_on, leave
+from tests.faults.matrix import fault
 from tests.faults.record import Record, until
 
 ENDS_THE_RUN = """
@@ -32,6 +33,9 @@ async def require_nobody_waits(server: HttpServer) -> None:
     assert code == 0
 
 
+@fault(
+    "the caller leaves while the run goes on, and makes the same call again", seen="the result of the run that it left"
+)
 @modes
 async def test_a_repeat_gets_the_run_that_its_caller_left(airflow: Record, serve: Serve, x: int, mode: Mode) -> None:
     server = serve(DAGCALL_SERVER_DRAIN_SECONDS=LONG)
@@ -46,6 +50,11 @@ async def test_a_repeat_gets_the_run_that_its_caller_left(airflow: Record, serve
     await require_nobody_waits(server)
 
 
+@fault(
+    "the caller's connection is dropped, and the call made again at another server",
+    seen="the result of the run that it left",
+    checked="one run, which was not ended; nothing waits on the first server any more",
+)
 @pytest.mark.parametrize("revision", [MODERN, LEGACY])
 async def test_a_dropped_connection_leaves_nothing_behind(airflow: Record, serve: Serve, x: int, revision: str) -> None:
     server = serve(DAGCALL_SERVER_DRAIN_SECONDS=LONG)
@@ -64,6 +73,7 @@ async def test_a_dropped_connection_leaves_nothing_behind(airflow: Record, serve
     await airflow.require_one_run("held", x, [await answer])
 
 
+@fault("a call over stdio is cancelled and made again", seen="the result of the run that it left")
 @modes
 async def test_a_cancelled_call_over_stdio_leaves_its_run_to_its_repeat(
     airflow: Record, settings: Callable[..., dict[str, str]], x: int, mode: Mode, tmp_path: Path
@@ -81,6 +91,7 @@ async def test_a_cancelled_call_over_stdio_leaves_its_run_to_its_repeat(
             await airflow.require_one_run("held", x, [await repeated])
 
 
+@fault('the caller leaves, with `on_cancel = "fail"`', seen="nothing: it is gone", checked="the run is set to failed")
 @modes
 async def test_a_caller_who_leaves_ends_the_run_where_the_operator_says_so(
     airflow: Record, serve: Serve, x: int, mode: Mode
@@ -94,6 +105,11 @@ async def test_a_caller_who_leaves_ends_the_run_where_the_operator_says_so(
     assert (await airflow.the_ended_run("held", x))["state"] == "failed"
 
 
+@fault(
+    'one of two callers with the same key leaves, with `on_cancel = "fail"`',
+    seen="the other one: the result",
+    checked="the run goes on; one run, and the answer is its result",
+)
 async def test_a_run_goes_on_as_long_as_somebody_waits_for_it(airflow: Record, serve: Serve, x: int) -> None:
     server = serve(ENDS_THE_RUN)
     have_run = [asyncio.Event(), asyncio.Event()]

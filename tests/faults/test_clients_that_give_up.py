@@ -18,6 +18,7 @@ from tests.e2e.environments import interpreter_of
 from tests.e2e.output import Output
 from tests.faults.conftest import BOTH, CALL_SECONDS, Mode, Serve, call_on
 from tests.faults.fault_proxy import FaultProxy
+from tests.faults.matrix import fault
 from tests.faults.record import Json, Record, until
 
 HERE = Path(__file__).parent
@@ -98,6 +99,10 @@ async def require_one_run_for_both(airflow: Record, proxy: FaultProxy, x: int, c
     assert len(await airflow.runs_with("held", x)) == 1
 
 
+@fault(
+    "SDK 1.30 times out over HTTP without a word, and calls again",
+    seen="the result, and that the run is shared with the first call",
+)
 async def test_an_old_client_that_gives_up_over_http_gets_its_run(
     airflow: Record, proxy: FaultProxy, serve: Serve, old_client: Path, x: int
 ) -> None:
@@ -105,6 +110,10 @@ async def test_an_old_client_that_gives_up_over_http_gets_its_run(
     await require_one_run_for_both(airflow, proxy, x, calling)
 
 
+@fault(
+    "SDK 1.30 times out over stdio without a word, and calls again",
+    seen="the result, and that the run is shared with the first call",
+)
 async def test_an_old_client_that_gives_up_over_stdio_gets_its_run(
     airflow: Record, proxy: FaultProxy, settings: Callable[..., dict[str, str]], old_client: Path, x: int
 ) -> None:
@@ -113,6 +122,10 @@ async def test_an_old_client_that_gives_up_over_stdio_gets_its_run(
     await require_one_run_for_both(airflow, proxy, x, calling)
 
 
+@fault(
+    "SDK 1.30 behind mcp-proxy times out, and calls again",
+    seen="the result, and that the run is shared with the first call",
+)
 async def test_an_old_client_that_gives_up_behind_a_proxy_gets_its_run(
     airflow: Record, proxy: FaultProxy, serve: Serve, x: int, *, old_client: Path, mcp_proxy: Path
 ) -> None:
@@ -137,6 +150,10 @@ async def give_up_and_call_again(
     return answer, run
 
 
+@fault(
+    "SDK 2 in the handshake era times out and says so in a request of its own, and calls again",
+    seen="the result, and that the run is shared with the first call",
+)
 async def test_a_client_that_says_so_over_a_connection_of_its_own_gets_its_run(
     airflow: Record, proxy: FaultProxy, serve: Serve, x: int
 ) -> None:
@@ -147,6 +164,7 @@ async def test_a_client_that_says_so_over_a_connection_of_its_own_gets_its_run(
     require_shared(answer.structured_content or {}, run, x)
 
 
+@fault("SDK 2 times out and closes its stream, and calls again", seen="the result of the run that it left")
 async def test_a_client_that_closes_its_stream_gets_its_run_for_itself(
     airflow: Record, proxy: FaultProxy, serve: Serve, x: int
 ) -> None:
@@ -156,6 +174,10 @@ async def test_a_client_that_closes_its_stream_gets_its_run_for_itself(
     airflow.require_answer(answer, run)
 
 
+@fault(
+    "SDK 2 behind mcp-proxy, which swallows the cancellation, calls again",
+    seen="the result, and that the run is shared with the first call",
+)
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 async def test_a_client_whose_proxy_says_nothing_gets_its_run(
     airflow: Record, proxy: FaultProxy, serve: Serve, x: int, *, mcp_proxy: Path, tmp_path: Path, mode: Mode
@@ -196,6 +218,7 @@ def api_of(mcpo: Path, url: str) -> Iterator[str]:
             process.kill()
 
 
+@fault("a client of mcpo times out, and asks again", seen="the result, and that the run is shared with the first call")
 async def test_a_caller_of_an_http_api_who_gives_up_gets_its_run(
     airflow: Record, proxy: FaultProxy, serve: Serve, mcpo: Path, x: int
 ) -> None:
@@ -251,6 +274,11 @@ async def require_right_answers(airflow: Record, x: int, answers: list[Json]) ->
     return len(runs)
 
 
+@fault(
+    "sixteen identical calls, eight at a time, of a tool that only reads",
+    seen="each the result of its own run",
+    checked="sixteen runs; each answer is its own",
+)
 async def test_a_pipeline_has_a_run_for_each_call_of_a_tool_that_only_reads(
     airflow: Record, serve: Serve, x: int
 ) -> None:
@@ -259,6 +287,11 @@ async def test_a_pipeline_has_a_run_for_each_call_of_a_tool_that_only_reads(
     assert await require_right_answers(airflow, x, answers) == 16
 
 
+@fault(
+    "sixteen identical calls, eight at a time, of a tool that changes things",
+    seen="each a result, and which of them share a run",
+    checked="as many runs as answers that do not say that they share one",
+)
 async def test_a_pipeline_is_told_which_calls_of_another_tool_share_a_run(
     airflow: Record, serve: Serve, x: int
 ) -> None:
@@ -267,6 +300,11 @@ async def test_a_pipeline_is_told_which_calls_of_another_tool_share_a_run(
     assert 8 <= await require_right_answers(airflow, x, answers) <= 16
 
 
+@fault(
+    "twenty identical calls at the same time",
+    seen="each the result of its own run",
+    checked="twenty runs; each answer is its own",
+)
 async def test_calls_that_come_together_are_as_many_runs(airflow: Record, serve: Serve, x: int) -> None:
     answers = await pipeline(serve(BOTH).url, x, 20, at_once=20)
 

@@ -8,9 +8,11 @@ from mcp import Client
 from dagcall.assembly import assembled
 from dagcall.config import Settings
 from tests.e2e.running_demo import RunningDemo
+from tests.faults.matrix import fault
 from tests.faults.record import Record
 
 
+@fault("dagcall's clock is an hour ahead of Airflow's, or behind it")
 @pytest.mark.parametrize("ahead", [timedelta(hours=1), timedelta(hours=-1)])
 async def test_run_is_not_delayed_by_dagcalls_clock(
     airflow: Record, demo: RunningDemo, x: int, ahead: timedelta

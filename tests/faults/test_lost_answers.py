@@ -10,6 +10,7 @@ from mcp_types import CallToolResult
 from dagcall.rest import READ_SECONDS
 from tests.faults.conftest import Serve, call
 from tests.faults.fault_proxy import Fault, FaultProxy, Loss
+from tests.faults.matrix import fault
 from tests.faults.record import Record
 
 TRIGGER = "/dags/add/dagRuns$"
@@ -24,14 +25,44 @@ def at_trigger(loss: Loss, **more: Any) -> Fault:
 @pytest.mark.parametrize(
     "fault",
     [
-        pytest.param(lambda: at_trigger(Loss.REQUEST), id="the request is lost"),
-        pytest.param(lambda: at_trigger(Loss.ANSWER), id="the answer is lost"),
-        pytest.param(lambda: at_trigger(Loss.REQUEST, times=2), id="the request is lost twice"),
-        pytest.param(lambda: at_trigger(Loss.HALF_THE_ANSWER), id="the answer is cut"),
-        pytest.param(lambda: at_trigger(Loss.REPLACED, status=500), id="500 before the commit"),
-        pytest.param(lambda: at_trigger(Loss.REPLACED_AFTER_EFFECT, status=500), id="500 after the commit"),
-        pytest.param(lambda: at_trigger(Loss.REPLACED_AFTER_EFFECT, status=200, body=b"<html>"), id="a garbled answer"),
-        pytest.param(lambda: at_trigger(Loss.REPLACED_AFTER_EFFECT, status=504, body=b""), id="504 of a proxy"),
+        pytest.param(
+            lambda: at_trigger(Loss.REQUEST),
+            id="the request is lost",
+            marks=fault("at the trigger: the request is lost"),
+        ),
+        pytest.param(
+            lambda: at_trigger(Loss.ANSWER), id="the answer is lost", marks=fault("at the trigger: the answer is lost")
+        ),
+        pytest.param(
+            lambda: at_trigger(Loss.REQUEST, times=2),
+            id="the request is lost twice",
+            marks=fault("at the trigger: the request is lost twice"),
+        ),
+        pytest.param(
+            lambda: at_trigger(Loss.HALF_THE_ANSWER),
+            id="the answer is cut",
+            marks=fault("at the trigger: the answer is cut"),
+        ),
+        pytest.param(
+            lambda: at_trigger(Loss.REPLACED, status=500),
+            id="500 before the commit",
+            marks=fault("at the trigger: 500 before the commit"),
+        ),
+        pytest.param(
+            lambda: at_trigger(Loss.REPLACED_AFTER_EFFECT, status=500),
+            id="500 after the commit",
+            marks=fault("at the trigger: 500 after the commit"),
+        ),
+        pytest.param(
+            lambda: at_trigger(Loss.REPLACED_AFTER_EFFECT, status=200, body=b"<html>"),
+            id="a garbled answer",
+            marks=fault("at the trigger: a garbled answer"),
+        ),
+        pytest.param(
+            lambda: at_trigger(Loss.REPLACED_AFTER_EFFECT, status=504, body=b""),
+            id="504 of a proxy",
+            marks=fault("at the trigger: 504 of a proxy"),
+        ),
     ],
 )
 async def test_a_trigger_whose_answer_does_not_come_makes_one_run(
@@ -50,6 +81,9 @@ async def test_a_trigger_whose_answer_does_not_come_makes_one_run(
         assert await airflow.require_one_run("add", x, [again]) == run_id
 
 
+@fault(
+    "429 or 503 with `Retry-After` at the trigger", checked="one run; Airflow is left alone for as long as it asked for"
+)
 @pytest.mark.parametrize("status", [429, 503])
 async def test_airflow_is_asked_again_when_it_wants_to_be(
     airflow: Record, proxy: FaultProxy, serve: Serve, x: int, status: int
@@ -63,6 +97,7 @@ async def test_airflow_is_asked_again_when_it_wants_to_be(
     assert second.at - first.at >= 2
 
 
+@fault("the answer to the trigger comes 2 s after dagcall stopped waiting for it, or never")
 async def test_answers_that_come_too_late_or_never(airflow: Record, proxy: FaultProxy, serve: Serve, x: int) -> None:
     """Three calls at once, for each takes as long as a read may: 15 s."""
     url = serve().url
@@ -77,6 +112,7 @@ async def test_answers_that_come_too_late_or_never(airflow: Record, proxy: Fault
         await airflow.require_one_run("add", x + number, [answer])
 
 
+@fault("the answer to the trigger is lost, and then the answer to the look for the run")
 async def test_the_look_for_a_lost_run_may_be_lost_too(
     airflow: Record, proxy: FaultProxy, serve: Serve, x: int
 ) -> None:
@@ -88,6 +124,7 @@ async def test_the_look_for_a_lost_run_may_be_lost_too(
     await airflow.require_one_run("add", x, [answer])
 
 
+@fault("four requests in a row come to nothing while a call waits: lost, cut or answered with 502")
 @pytest.mark.parametrize("loss", [Loss.REQUEST, Loss.ANSWER, Loss.HALF_THE_ANSWER, Loss.REPLACED])
 async def test_states_and_results_that_are_lost_are_asked_for_again(
     airflow: Record, proxy: FaultProxy, serve: Serve, x: int, loss: Loss
@@ -103,7 +140,15 @@ async def test_states_and_results_that_are_lost_are_asked_for_again(
 
 
 @pytest.mark.parametrize(
-    ("status", "body"), [(401, b'{"detail": "Not authenticated"}'), (403, b'{"detail": "Invalid JWT token"}')]
+    ("status", "body"),
+    [
+        pytest.param(
+            401, b'{"detail": "Not authenticated"}', marks=fault("the token runs out while a call waits: 401")
+        ),
+        pytest.param(
+            403, b'{"detail": "Invalid JWT token"}', marks=fault("the token runs out while a call waits: 403")
+        ),
+    ],
 )
 async def test_a_token_that_runs_out_while_a_call_waits_is_renewed(
     airflow: Record, proxy: FaultProxy, serve: Serve, x: int, *, status: int, body: bytes

@@ -6,9 +6,11 @@ import pytest
 
 from tests.faults.conftest import Serve, call
 from tests.faults.fault_proxy import FaultProxy
+from tests.faults.matrix import fault
 from tests.faults.record import Json, Record, until
 
 LONGEST_NOTE = 1000
+STAYS = "every word of the note stays; dagcall adds its own after it"
 
 
 async def noted(airflow: Record, x: int, count: int) -> list[Json]:
@@ -21,7 +23,19 @@ async def noted(airflow: Record, x: int, count: int) -> list[Json]:
     return await until(look)
 
 
-@pytest.mark.parametrize("count", [pytest.param(1, id="one call"), pytest.param(12, id="many calls")])
+@pytest.mark.parametrize(
+    "count",
+    [
+        pytest.param(
+            1, id="one call", marks=fault("somebody writes into a run's note while a call waits", checked=STAYS)
+        ),
+        pytest.param(
+            12,
+            id="many calls",
+            marks=fault("somebody writes into the notes of twelve runs while their calls wait", checked=STAYS),
+        ),
+    ],
+)
 async def test_what_a_person_writes_while_a_run_goes_on_stays(
     airflow: Record, proxy: FaultProxy, serve: Serve, x: int, *, count: int
 ) -> None:
@@ -43,6 +57,9 @@ async def test_what_a_person_writes_while_a_run_goes_on_stays(
     assert bool(proxy.requests("PATCH", "/dags/~/dagRuns$")) == (count > 1)  # many notes in one request
 
 
+@fault(
+    "somebody fills a run's note to its last character while a call waits", checked="the note stays as it was written"
+)
 async def test_a_person_who_takes_all_the_room_keeps_it(airflow: Record, serve: Serve, x: int) -> None:
     url = serve().url
     full, other = (asyncio.create_task(call(url, "held", x + number)) for number in range(2))

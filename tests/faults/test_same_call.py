@@ -4,9 +4,11 @@ import asyncio
 
 from tests.e2e.clients import text_of
 from tests.faults.conftest import Mode, Serve, call
+from tests.faults.matrix import fault
 from tests.faults.record import Record
 
 
+@fault("twenty callers on two servers with one key, at the same time", seen="each the result of the one run")
 async def test_one_key_from_twenty_callers_on_two_servers_is_one_run(airflow: Record, serve: Serve, x: int) -> None:
     urls = [serve().url, serve().url]
     modes: list[Mode] = ["auto", "legacy"]
@@ -18,6 +20,11 @@ async def test_one_key_from_twenty_callers_on_two_servers_is_one_run(airflow: Re
     await airflow.require_one_run("add", x, answers)
 
 
+@fault(
+    "a key comes again with other arguments, at the same and at another server",
+    seen="an error that names the run to which the key belongs",
+    checked="no second run",
+)
 async def test_a_key_with_other_arguments_starts_nothing(airflow: Record, serve: Serve, x: int) -> None:
     first, second = serve().url, serve().url
     answer = await call(first, "add", x, idempotency_key=f"k{x}")
@@ -31,6 +38,11 @@ async def test_a_key_with_other_arguments_starts_nothing(airflow: Record, serve:
         assert f"this idempotency key belongs to run {run_id} of dag add" in text_of(answer)
 
 
+@fault(
+    "two callers without a key make the same call at the same time",
+    seen="each the result of its own run",
+    checked="two runs; each answer is its own",
+)
 async def test_equal_calls_of_two_live_callers_are_two_runs_and_both_are_answered(
     airflow: Record, serve: Serve, x: int
 ) -> None:

@@ -12,6 +12,7 @@ from tests.e2e.clients import text_of
 from tests.e2e.serving_process import LEGACY, MODERN, StdioServer, request, stdio_server
 from tests.faults.conftest import Mode, Serve, call
 from tests.faults.fault_proxy import Fault, FaultProxy, Loss
+from tests.faults.matrix import fault
 from tests.faults.record import Json, Record, until
 
 MANY = (30, pytest.param(200, marks=pytest.mark.overload))
@@ -37,6 +38,11 @@ def require_handle(answer: CallToolResult, run: Json) -> None:
     assert "wait_for_dag_run" in content["message"]
 
 
+@fault(
+    "SIGTERM while 30 callers wait (200 in `make overload`)",
+    seen="where the run stands, and how to go on waiting for it",
+    checked="exit code 0; every caller is answered with its own run, which goes on",
+)
 @pytest.mark.parametrize("count", MANY)
 async def test_a_stopping_server_answers_everybody_who_waits(airflow: Record, serve: Serve, x: int, count: int) -> None:
     server = serve(DAGCALL_SERVER_DRAIN_SECONDS="0.5")
@@ -57,6 +63,11 @@ async def test_a_stopping_server_answers_everybody_who_waits(airflow: Record, se
         await airflow.set_state(run, "failed")
 
 
+@fault(
+    "SIGTERM while five calls over stdio wait",
+    seen="where the run stands, and how to go on waiting for it",
+    checked="exit code 0; every call is answered with its own run",
+)
 @pytest.mark.parametrize("revision", [MODERN, LEGACY])
 async def test_a_stopping_server_answers_everybody_who_waits_over_stdio(
     airflow: Record, settings: Callable[..., dict[str, str]], x: int, revision: str
@@ -88,6 +99,10 @@ def answers_of(server: StdioServer, count: int) -> dict[int, CallToolResult]:
     return answers
 
 
+@fault(
+    "SIGKILL while 30 callers wait (200 in `make overload`), with keys or without; they call again at the other server",
+    seen="the result of the run that the first call started",
+)
 @pytest.mark.parametrize("count", MANY)
 @pytest.mark.parametrize("keyed", [False, True])
 async def test_calls_of_a_killed_server_get_their_runs_from_the_other(
@@ -111,6 +126,11 @@ async def test_calls_of_a_killed_server_get_their_runs_from_the_other(
         await airflow.require_one_run("held", x + number, [await calling])
 
 
+@fault(
+    "SIGKILL while two identical calls wait, whose runs end meanwhile; both repeat their call at the other server",
+    seen="each the result of one of the two runs",
+    checked="two runs, as many as calls",
+)
 async def test_equal_calls_of_a_killed_server_are_no_more_runs_than_calls(
     airflow: Record, serve: Serve, x: int
 ) -> None:
@@ -134,6 +154,11 @@ async def test_equal_calls_of_a_killed_server_are_no_more_runs_than_calls(
     assert len(await airflow.runs_with("held", x)) == 2
 
 
+@fault(
+    "more calls come than may stand in line for Airflow",
+    seen="the result, or that dagcall is busy and when to try again",
+    checked="no run for those that were turned away, one run for each of the others",
+)
 async def test_a_full_line_turns_calls_away_and_keeps_those_that_stand_in_it(
     airflow: Record, proxy: FaultProxy, serve: Serve, x: int
 ) -> None:

@@ -14,6 +14,7 @@ from tests.e2e.clients import text_of
 from tests.e2e.serving_process import MODERN, HttpServer
 from tests.faults.conftest import Serve, call
 from tests.faults.fault_proxy import Fault, FaultProxy, Loss
+from tests.faults.matrix import fault
 from tests.faults.raw_call import RawCall, raw_call
 from tests.faults.record import Record, until
 
@@ -89,9 +90,23 @@ async def stall(server: HttpServer, _proxy: FaultProxy, x: int, calls: AsyncExit
 @pytest.mark.parametrize(
     ("begin", "is_killed"),
     [
-        pytest.param(overlap, False, id="overlap"),
-        pytest.param(stall, False, id="stall"),
-        pytest.param(stall, True, id="stall, then kill"),
+        pytest.param(
+            overlap,
+            False,
+            id="overlap",
+            marks=fault(
+                "a call is left before its trigger is sent, and so is its repeat; the third goes to another server"
+            ),
+        ),
+        pytest.param(
+            stall,
+            False,
+            id="stall",
+            marks=fault(
+                "SIGSTOP while a call is given up and made again; its repeat is left; the third goes to another server"
+            ),
+        ),
+        pytest.param(stall, True, id="stall, then kill", marks=fault("the same, and the first server is killed")),
     ],
 )
 async def test_an_unkeyed_call_that_is_made_three_times_is_one_run(
@@ -111,6 +126,11 @@ async def test_an_unkeyed_call_that_is_made_three_times_is_one_run(
     await airflow.require_one_run("held", x, [answer])
 
 
+@fault(
+    "the answer to the trigger is lost, and the answer to the look for the run is cut",
+    seen='each the result of its own run; never "Nothing was started"',
+    checked="two runs for two identical calls; each answer is its own",
+)
 async def test_two_identical_calls_are_two_runs_though_what_airflow_says_of_one_is_garbled(
     airflow: Record, proxy: FaultProxy, serve: Serve, x: int
 ) -> None:
@@ -133,6 +153,11 @@ async def test_two_identical_calls_are_two_runs_though_what_airflow_says_of_one_
         airflow.require_answer(answer, runs[(answer.structured_content or {})["dag_run_id"]])
 
 
+@fault(
+    "the answer to the trigger is lost, then an ingress answers 404 to everything for 6 s",
+    seen="the result, or that it is not known whether the run exists",
+    checked='never "Nothing was started"; one run, and the repeat is answered with it',
+)
 @pytest.mark.parametrize("key", [None, "order-7"])
 async def test_a_run_whose_answer_was_lost_is_not_denied_because_a_proxy_has_lost_its_route(
     airflow: Record, proxy: FaultProxy, serve: Serve, x: int, *, key: str | None
@@ -157,6 +182,11 @@ async def test_a_run_whose_answer_was_lost_is_not_denied_because_a_proxy_has_los
     await airflow.require_one_run("add", x, [answer])
 
 
+@fault(
+    "an identical call comes to a server that still holds a run whose outcome another server has delivered",
+    seen="the result of a new run",
+    checked="two runs; the old outcome answers no new call",
+)
 async def test_an_outcome_that_another_server_has_delivered_answers_no_new_call(
     airflow: Record, serve: Serve, x: int
 ) -> None:
