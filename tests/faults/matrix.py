@@ -71,8 +71,8 @@ def link(test: str) -> str:
 
 def render() -> str:
     """Return the page."""
-    rows = [(row, *row.test.split("::")) for name, test in tests() for row in rows_of(name, test)]
-    cells = [(row.injected, row.seen, row.checked, f"[`{test}`](../tests/faults/{file})") for row, file, test in rows]
+    rows = [row for name, test in tests() for row in rows_of(name, test)]
+    cells = [(row.injected, row.seen, row.checked, link(row.test)) for row in rows]
     columns = ("what is done", "what the caller sees", "what is checked", "test")
     return f"{HEAD}\n{len(cells)} rows.\n\n{table(columns, cells)}\n"
 

@@ -117,7 +117,7 @@ class Record:
             )
             if is_late:
                 self._late.add(run)
-            if not self._has_gaps(attempt.caller):
+            if not self._has_gaps(attempt.caller, before=run):
                 self._look_for_a_run_to_adopt(attempt, run)
                 if not is_late:  # else it is that of a caller who left before it could be started
                     self._look_for_a_run_to_share(attempt, run)
@@ -379,13 +379,15 @@ class Record:
             if attempt.caller.is_of_family and attempt.caller.family == caller.family:
                 yield from attempt.created
 
-    def _has_gaps(self, caller: Caller) -> bool:
+    def _has_gaps(self, caller: Caller, *, before: FakeRun | None = None) -> bool:
         """Say whether a number of a family is free below one that is taken: a run was deleted, or refused.
+
+        With `before`, whether it was so before that run, which may have filled the last gap.
 
         A process that read the family before then takes the free number, and does not hear of the others. Number 0 is
         another matter: there, a process that knows nothing begins.
         """
-        runs = list(self._family(caller))
+        runs = [run for run in self._family(caller) if run is not before]
         numbers = {_number(run) for run in runs}
         return any(run.is_deleted for run in runs) or len(numbers - {0}) < max(numbers, default=0)
 
