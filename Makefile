@@ -9,7 +9,7 @@ UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 UV_REQUIREMENTS := server/dagcall/demo/uv.txt
 RUN := $(UV) run --frozen --no-sync
 
-.PHONY: help install demo test check format overload pin bench build clean
+.PHONY: help install demo test check format overload fuzz pin bench build clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -47,6 +47,9 @@ check: .venv/.ready ## format, lint, types, unit tests (a minute)
 
 overload: .venv/.ready ## as many callers as a real Airflow bears, and somebody who overruns it (5 minutes; wants a quiet machine)
 	@$(RUN) pytest tests/faults -m overload $(ARGS)
+
+fuzz: .venv/.ready ## inputs that are almost right, many of them (10 minutes; writes docs/proof.md)
+	@DAGCALL_FUZZ=$(or $(FACTOR),10) $(RUN) pytest tests/fuzz $(ARGS)
 
 bench: .venv/.ready ## what dagcall costs, measured on an Airflow of its own (16 minutes; writes bench/results.json)
 	@$(RUN) python -m bench $(ARGS)

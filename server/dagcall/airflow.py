@@ -21,7 +21,7 @@ from dagcall.errors import AirflowAnswerUnusable, AirflowNotFound, AirflowRefuse
 from dagcall.gate import Purpose
 from dagcall.import_errors import BrokenFile, ImportErrors
 from dagcall.listings import PAGE, RUN_LIST, all_batches, all_pages, dag_path, run_path, segment, task_path
-from dagcall.model import Dag, DagSummary, Json, LogEvent, Run, RunState, Task, TaskInstance
+from dagcall.model import Dag, DagSummary, Json, LogEvent, Run, RunState, Task, TaskInstance, run_key
 from dagcall.questions import MAY_WAIT_FOR_PEOPLE, Question, Response, is_open
 from dagcall.releases import BULK_RUNS, OLDEST, RESULTS_THROUGH_WAIT, known_states, version_in
 from dagcall.rest import READ_ATTEMPTS, READ_SECONDS, AirflowRest
@@ -436,7 +436,7 @@ class AirflowApi:
             TASK_INSTANCE_LIST,
             body,
             "task_instances",
-            lambda data: ((data["dag_id"], data["dag_run_id"]), TaskInstance.from_json(data)),
+            lambda data: (run_key(data), TaskInstance.from_json(data)),
             attempts=1,
         )
         insides: dict[RunKey, list[TaskInstance]] = {}

@@ -10,8 +10,10 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Self
 
+from pydantic.dataclasses import dataclass as checked
+
 from dagcall.masking import Masker
-from dagcall.model import Json
+from dagcall.model import STRICT, Json
 from dagcall.prose import in_one_line
 from dagcall.wording import shortened
 
@@ -21,7 +23,7 @@ MAX_REASON_CHARACTERS = 200
 MAX_NAMES = 3
 
 
-@dataclass(frozen=True, slots=True)
+@checked(frozen=True, slots=True, config=STRICT)
 class BrokenFile:
     """A file that Airflow cannot import."""
 

@@ -1,20 +1,22 @@
 """Airflow's nouns, as far as dagcall needs them.
 
 Knows the shapes of Airflow's REST answers (3.1 to 3.3, `/api/v2`) and nothing about HTTP or MCP. The `…_from_json`
-constructors read what Airflow sends and ignore what they do not need; a missing required key is a `KeyError`, which
-the client turns into `AirflowAnswerUnusable`.
+constructors read what Airflow sends and ignore what they do not need. A missing required key is a `KeyError`, a value
+of another type a `ValidationError`; the client turns both into `AirflowAnswerUnusable`.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Self
 
-from dagcall.values import value
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass
 
 Json = Any
 """A value as `json.loads` makes it."""
+STRICT = ConfigDict(strict=True)
+"""Each field is of its type: a proxy, or another version of Airflow, may send anything."""
 
 
 def _date(text: str | None) -> datetime | None:
@@ -35,7 +37,7 @@ class RunState(StrEnum):
         return self is RunState.SUCCESS or self is RunState.FAILED
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, config=STRICT)
 class Param:
     """One param of a dag, as `GET /dags/{dag_id}/details` shows it."""
 
@@ -53,7 +55,7 @@ class Param:
         return cls(name, data["value"], data["schema"], data["description"])
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, config=STRICT)
 class DagSummary:
     """A dag as lists show it (`GET /dags`)."""
 
@@ -82,7 +84,7 @@ class DagSummary:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, config=STRICT)
 class Dag:
     """A dag with all that its tool is made from (`GET /dags/{dag_id}/details`)."""
 
@@ -112,7 +114,7 @@ class Dag:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, config=STRICT)
 class Task:
     """A task of a dag (`GET /dags/{dag_id}/tasks`)."""
 
@@ -154,7 +156,7 @@ def leaf_task_ids(tasks: tuple[Task, ...]) -> tuple[str, ...]:
     )
 
 
-@value
+@dataclass(frozen=True, slots=True, config=STRICT)
 class Run:
     """A dag run."""
 
@@ -187,7 +189,15 @@ class Run:
         )
 
 
-@dataclass(frozen=True, slots=True)
+def run_key(data: Mapping[str, Json]) -> tuple[str, str]:
+    """Return of which dag, and of which run of it, an element of a list is."""
+    key = data["dag_id"], data["dag_run_id"]
+    if not all(isinstance(part, str) for part in key):
+        raise TypeError(f"{key} is no run")
+    return key
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
 class TaskInstance:
     """A task in a run; a mapped task has one for each index."""
 
@@ -221,7 +231,7 @@ class TaskInstance:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, config=STRICT)
 class Frame:
     """One step of a traceback."""
 
@@ -230,7 +240,7 @@ class Frame:
     function: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, config=STRICT)
 class LoggedException:
     """An exception that a log reports."""
 
@@ -241,7 +251,7 @@ class LoggedException:
     """From the outermost call to where it was raised."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, config=STRICT)
 class LogEvent:
     """One line of a task's log; a message of several lines is one event, too."""
 
@@ -262,13 +272,18 @@ class LogEvent:
         if isinstance(data, str):
             return cls(None, data)
         return cls(
-            level=data.get("level"),
+            level=_text(data.get("level")),
             event=str(data.get("event", "")),
-            logger=data.get("logger"),
+            logger=_text(data.get("logger")),
             exceptions=_exceptions(data.get("error_detail")),
-            signal=data.get("signal_name"),
+            signal=_text(data.get("signal_name")),
             exit_code=_exit_code(data["exit_code"]) if "exit_code" in data else None,
         )
+
+
+def _text(value: Json) -> str | None:
+    """Return a text; None for anything else: a task may log what it likes under any name."""
+    return value if isinstance(value, str) else None
 
 
 def _exit_code(code: Json) -> int | str:

@@ -15,10 +15,12 @@ from datetime import datetime
 from typing import Self
 from urllib.parse import quote
 
+from pydantic.dataclasses import dataclass as checked
+
 from dagcall.errors import InvalidArguments, ToolUnpublishable
 from dagcall.forms import RICH_SINCE, Choice, Field, choice_field, field_of
 from dagcall.keywords import JsonObject
-from dagcall.model import Json, Param
+from dagcall.model import STRICT, Json, Param
 from dagcall.prose import visible
 from dagcall.schemas import InputSchema
 from dagcall.wording import shortened
@@ -35,7 +37,7 @@ MAY_WAIT_FOR_PEOPLE = frozenset({"awaiting_input", "deferred"})
 an event."""
 
 
-@dataclass(frozen=True, slots=True)
+@checked(frozen=True, slots=True, config=STRICT)
 class Question:
     """A task instance that waits for a person."""
 

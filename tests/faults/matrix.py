@@ -13,7 +13,7 @@ from types import FunctionType
 
 import pytest
 
-from tests.proof.page import table
+from tests.proof.markdown import table
 
 PAGE = Path(__file__).parents[2] / "docs" / "faults.md"
 HEAD = """\

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from tests.fuzz.section import section as fuzz
 from tests.proof import record
 
 PAGE = record.ROOT / "docs" / "proof.md"
@@ -14,7 +15,7 @@ What dagcall was put through, and what came of it. Each suite writes its part of
 """
 
 Section = Callable[[dict[str, Any]], str]
-SUITES: Sequence[tuple[str, str, str, Section]] = ()
+SUITES: Sequence[tuple[str, str, str, Section]] = (("fuzz", "Inputs that are almost right", "make fuzz", fuzz),)
 """Each suite's name, title, command, and what turns its findings into Markdown, in the order of the page."""
 
 
@@ -45,11 +46,3 @@ def duration(seconds: int) -> str:
     """Return a length of time as people say it."""
     minutes, rest = divmod(seconds, 60)
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
-
-
-def table(columns: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
-    """Return a Markdown table; a bar in a cell is escaped, a line break becomes a space."""
-    lines = [columns, ["---"] * len(columns), *rows]
-    return "\n".join(
-        "| " + " | ".join(" ".join(str(cell).split()).replace("|", "\\|") for cell in line) + " |" for line in lines
-    )

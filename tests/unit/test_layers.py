@@ -12,7 +12,7 @@ ALLOWED = {
     "wording": set(),
     "prose": set(),
     "values": set(),
-    "model": {"values"},
+    "model": set(),
     "keywords": {"model"},
     "patterns": {"prose"},
     "clients": {"keywords", "model", "patterns", "prose"},

@@ -1,6 +1,6 @@
 import pytest
 
-from dagcall.model import Frame, LogEvent, LoggedException, RunState, Task, leaf_task_ids
+from dagcall.model import Frame, LogEvent, LoggedException, Run, RunState, Task, leaf_task_ids, run_key
 
 
 def task(task_id: str, *downstream: str, rule: str = "all_success") -> Task:
@@ -63,3 +63,46 @@ def test_a_step_that_is_none_is_left_out() -> None:
     detail = [{"exc_type": "E", "frames": ["text", {}]}]
     (found,) = LogEvent.from_json({"event": "mine", "error_detail": detail}).exceptions
     assert found == LoggedException("E", "", (Frame("None", 0, "None"),))
+
+
+RUN: dict[str, object] = {
+    "dag_id": "add",
+    "dag_run_id": "mcp__1",
+    "state": "queued",
+    "conf": {},
+    "run_after": "2030-01-01T00:00:00Z",
+    "end_date": None,
+    "note": None,
+    "dag_versions": [{"version_number": 1}],
+    "logical_date": None,
+}
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        {"dag_id": ["add"]},
+        {"dag_run_id": None},
+        {"state": "lost"},
+        {"conf": [1]},
+        {"note": {"content": "x"}},
+        {"dag_versions": [{"version_number": "1"}]},
+    ],
+)
+def test_a_value_of_another_type_is_not_read(change: dict[str, object]) -> None:
+    assert Run.from_json(RUN).run_id == "mcp__1"
+    with pytest.raises((TypeError, ValueError)):
+        Run.from_json(RUN | change)
+
+
+@pytest.mark.parametrize("key", [(["add"], "mcp__1"), ("add", {"value": "mcp__1"}), ("add", None)])
+def test_a_run_is_named_by_two_texts(key: tuple[object, object]) -> None:
+    assert run_key(RUN) == ("add", "mcp__1")
+    with pytest.raises(TypeError, match="is no run"):
+        run_key({"dag_id": key[0], "dag_run_id": key[1]})
+
+
+def test_a_task_may_log_anything_under_any_name() -> None:
+    event = LogEvent.from_json({"event": {"a": 1}, "level": 30, "logger": ["x"], "signal_name": 9})
+
+    assert event == LogEvent(None, "{'a': 1}")

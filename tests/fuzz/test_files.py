@@ -1,0 +1,150 @@
+"""What people write: settings, pins, and the block in a dag's `doc_md`. Each is read, or a sentence says why not."""
+
+import json
+import string
+import tomllib
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tomli_w
+from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import strategies as st
+from jsonschema import Draft202012Validator
+
+from dagcall.config import load_settings
+from dagcall.errors import ConfigError, ToolUnpublishable
+from dagcall.model import Dag, DagSummary, Param
+from dagcall.pins import pins_from_texts
+from dagcall.policy import ToolPolicy
+from dagcall.tools import tool_from_dag
+from tests.fuzz.effort import examples, tried
+from tests.fuzz.mutations import Mutation, mutated, mutations
+
+PINS = Path(__file__).parents[2] / "tool_schemas"
+SETTINGS: dict[str, Any] = {
+    "pins": "tool_schemas",
+    "refresh_seconds": 30,
+    "airflow": {"url": "https://airflow.example.com/team", "username": "agent", "password": "secret"},
+    "server": {"port": 8000, "allowed_hosts": ["dagcall.internal"], "wait_seconds": 30},
+    "auth": {"issuer": "https://login.example.com", "audience": "dagcall"},
+    "limits": {"calls_per_minute": 60, "max_concurrent": 4},
+    "audit": {"file": "audit.jsonl", "arguments": "full"},
+    "accounts": [{"callers": ["key:anna"], "username": "anna", "password_file": "anna"}],
+    "tools": [
+        {
+            "dag": "sales_report",
+            "name": "sales",
+            "results": ["report"],
+            "fixed": {"limit": 5},
+            "hidden": ["totals"],
+            "annotations": {"read_only": True},
+            "output_schema": {"properties": {"report": {"type": "object"}}},
+        },
+        {"tag": "mcp"},
+        {"dags": "ml_*", "callers": ["key:anna"], "max_concurrent": 2},
+    ],
+}
+BLOCK: dict[str, Any] = {
+    "title": "Sales",
+    "results": ["report"],
+    "annotations": {"read_only": True},
+    "output_schema": {"properties": {"report": {"type": "object", "properties": {"sum": {"type": "number"}}}}},
+}
+any_change = st.lists(mutations(), min_size=1, max_size=3)
+
+
+def scratched(text: str, places: list[tuple[int, str]]) -> str:
+    """Return a text in which some characters are others, or are gone."""
+    characters = list(text)
+    for place, character in places:
+        if characters:
+            characters[place % len(characters)] = character
+    return "".join(characters)
+
+
+ODD = [*string.punctuation, "", "\n", "\r", "\t", "\0", "\u202e", "\ufeff", "é", "9", "[[", '"""']
+scratches = st.lists(st.tuples(st.integers(0, 2**12), st.sampled_from(ODD)), max_size=3)
+
+
+def changed_toml(content: dict[str, Any], changes: list[Mutation], places: list[tuple[int, str]]) -> str:
+    """Return TOML after these changes; another example is tried where TOML cannot say it."""
+    try:
+        for change in changes:
+            content = mutated(content, change)
+        return scratched(tomli_w.dumps(content), places)
+    except (TypeError, ValueError, AttributeError, RecursionError):
+        assume(condition=False)
+        raise
+
+
+@pytest.fixture
+def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.delenv("DAGCALL_CONFIG", raising=False)
+    return tmp_path / "dagcall.toml"
+
+
+def test_any_settings_are_read_or_refused_in_words(path: Path) -> None:
+    @settings(max_examples=examples(150), deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(any_change, scratches)
+    def try_it(changes: list[Mutation], places: list[tuple[int, str]]) -> None:
+        tried("settings")
+        path.write_bytes(changed_toml(SETTINGS, changes, places).encode(errors="surrogatepass"))
+        with suppress(ConfigError):
+            load_settings(path)
+
+    try_it()
+
+
+def test_any_pin_is_read_or_said_to_be_of_no_use() -> None:
+    pinned = {path.stem: path.read_text(encoding="utf-8") for path in PINS.glob("*.json")}
+    published = json.loads(pinned["sales_report"])
+    assert pins_from_texts(pinned).objection(published) is None
+
+    @settings(max_examples=examples(150), deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(any_change, scratches)
+    def try_it(changes: list[Mutation], places: list[tuple[int, str]]) -> None:
+        tried("pins")
+        changed = published
+        try:
+            for change in changes:
+                changed = mutated(changed, change)
+            text = scratched(json.dumps(changed), places)
+        except (ValueError, RecursionError):
+            return
+        pins = pins_from_texts(pinned | {"sales_report": text})
+        objection = pins.objection(published)
+        try:
+            is_as_published = json.loads(text) == published
+        except (ValueError, RecursionError):
+            is_as_published = False
+        assert (objection is None) == is_as_published, text
+        assert all(pins.objection(json.loads(pinned[name])) is None for name in pinned if name != "sales_report")
+
+    try_it()
+
+
+def test_any_doc_md_makes_a_tool_or_is_said_to_be_of_no_use() -> None:
+    summary = DagSummary("sales", frozenset(), False, False, False, None)  # noqa: FBT003 - as Airflow lists it
+    params = (Param("limit", 5, {"type": "integer"}, "How many."),)
+
+    @settings(max_examples=examples(150), deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @given(any_change, scratches, scratches)
+    def try_it(changes: list[Mutation], places: list[tuple[int, str]], around: list[tuple[int, str]]) -> None:
+        tried("blocks in `doc_md`")
+        block = changed_toml(BLOCK, changes, places)
+        doc_md = scratched(f"Sums up.\n\n```toml dagcall\n{block}\n```\n\n* [x](http://x)\n<b>More.</b>\n", around)
+        with suppress(ToolUnpublishable):
+            tool = tool_from_dag(Dag(summary, "Sales", None, doc_md, params), ToolPolicy(dag="sales"))
+            Draft202012Validator.check_schema(tool.wire.input_schema)
+            assert tool.wire.output_schema is not None
+            Draft202012Validator.check_schema(tool.wire.output_schema)
+
+    try_it()
+
+
+def test_the_settings_and_the_block_are_right_as_they_are(path: Path) -> None:
+    path.write_text(tomli_w.dumps(SETTINGS))
+    assert tomllib.loads(path.read_text()) == SETTINGS
+    load_settings(path)
