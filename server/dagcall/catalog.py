@@ -24,6 +24,7 @@ from dagcall.errors import (
     AirflowNotFound,
     AirflowRefused,
     AirflowRejected,
+    AirflowUnreachable,
     ToolUnpublishable,
     UnknownTool,
 )
@@ -51,6 +52,8 @@ NOT_THERE = (NO_SUCH_DAG, SELECTS_NOTHING, NOT_SHOWN)
 """Reasons behind which there may be a file that Airflow cannot import."""
 REFRESH_SHARE = 0.1
 """Reading the dags may take this share of the time: the more dags there are, the more seldom they are read."""
+AGAIN_SECONDS = 5.0
+"""Until the next try where Airflow did not answer. While it is taken to be away, a try sends nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +126,8 @@ class Catalog:
         """Dag id -> the version of the dag, and its tasks then."""
         self._first = asyncio.Event()
         self._wanted = asyncio.Event()
+        self._is_unanswered = False
+        """Whether Airflow did not answer the last refresh."""
 
     def may_use(self, caller: Caller, tool: Tool) -> bool:
         """Say whether there is this tool for a caller."""
@@ -197,8 +202,11 @@ class Catalog:
             started = loop.time()
             await self.refresh()
             took = loop.time() - started
+            pause = max(every_seconds, took / REFRESH_SHARE)
+            if self._is_unanswered:  # how long that took says nothing of how long reading takes
+                pause = min(every_seconds, AGAIN_SECONDS)
             try:
-                async with asyncio.timeout(max(every_seconds, took / REFRESH_SHARE)):
+                async with asyncio.timeout(pause):
                     await self._wanted.wait()
             except TimeoutError:
                 return True
@@ -210,10 +218,12 @@ class Catalog:
     async def refresh(self) -> Snapshot:
         """Read the dags and replace the snapshot. Never raises for what Airflow does or does not say."""
         before = self.snapshot
+        self._is_unanswered = False
         try:
             await self._api.fetch_version()
             found = await self._find()
         except AirflowError as error:
+            self._is_unanswered = isinstance(error, AirflowUnreachable)
             found = replace(self._found, problem=str(error))
             if before.problem != found.problem:
                 logger.warning("%s; the tools stay as they were (%d)", error, len(before.tools))

@@ -15,7 +15,7 @@ from dagcall.errors import ConfigError
 from dagcall.pin_folder import PinFolder
 from dagcall.pins import Pins, pin_text
 from dagcall.tools import wire_json
-from tests.fake_airflow import NOTSET, FakeAirflow, FakeDag, FakeImportError, FakeParam, FakeTask, Fault
+from tests.fake_airflow import NOTSET, FakeAirflow, FakeDag, FakeImportError, FakeParam, FakeTask, Fault, Hold
 from tests.fake_airflow.access import FakeUser
 from tests.fake_airflow.wire import Route
 from tests.unit.conftest import Served
@@ -737,3 +737,26 @@ async def test_refresh_that_fails_unexpectedly_is_followed_by_the_next_one(
 
     assert caplog.text.count("Traceback") == 1
     assert "ZeroDivisionError: not foreseen" in caplog.text
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize("is_known", [False, True])
+async def test_an_airflow_that_kept_silent_for_long_is_asked_again_soon(served: Served, *, is_known: bool) -> None:
+    """A start in vain is no measure of how long reading the dags takes."""
+    airflow = an_airflow()
+    silence = Hold()
+
+    async with served(airflow) as dagcall:
+        if is_known:
+            await dagcall.catalog.refresh()
+        airflow.add_dag(FakeDag("ml_three"))
+        airflow.add_fault(Fault(hold=silence, error=httpx.ReadTimeout, times=None))
+        refreshing = asyncio.create_task(dagcall.catalog.keep_fresh(30))
+        await asyncio.sleep(40)
+        silence.release()
+        await asyncio.sleep(1)
+        airflow.clear_faults()
+        await asyncio.sleep(20)
+        refreshing.cancel()
+        await asyncio.gather(refreshing, return_exceptions=True)
+        assert "ml_three" in published(dagcall)
