@@ -9,7 +9,7 @@ UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 UV_REQUIREMENTS := server/dagcall/demo/uv.txt
 RUN := $(UV) run --frozen --no-sync
 
-.PHONY: help install demo test check format overload fuzz pin bench build clean
+.PHONY: help install demo test check format overload conformance clients chaos fuzz soak mutate pin bench build clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
@@ -50,6 +50,8 @@ overload: .venv/.ready ## as many callers as a real Airflow bears, and somebody 
 
 fuzz: .venv/.ready ## inputs that are almost right, many of them (10 minutes; writes docs/proof.md)
 	@DAGCALL_FUZZ=$(or $(FACTOR),10) $(RUN) pytest tests/fuzz $(ARGS)
+chaos: .venv/.ready ## faults at random, for ten minutes or SECONDS, the same again with SEED; writes docs/proof.md
+	@SEED=$(SEED) SECONDS=$(SECONDS) $(RUN) pytest tests/chaos -m long $(ARGS)
 
 bench: .venv/.ready ## what dagcall costs, measured on an Airflow of its own (16 minutes; writes bench/results.json)
 	@$(RUN) python -m bench $(ARGS)

@@ -3,7 +3,7 @@
 import json
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -105,11 +105,11 @@ class HttpServer(Server):
 
 
 @contextmanager
-def http_server(environ: Mapping[str, str]) -> Iterator[HttpServer]:
+def http_server(environ: Mapping[str, str], command: Sequence[str] = DAGCALL) -> Iterator[HttpServer]:
     """Run `dagcall serve` on a free port until the block ends; on another one if somebody was quicker to take it."""
     with ExitStack() as running:
         while True:
-            server = running.enter_context(_http_server(environ, free_port()))
+            server = running.enter_context(_http_server(environ, command, free_port()))
             line = server.errors.until(
                 lambda line: line.startswith(("dagcall serves ", "port ")), seconds=START_SECONDS
             )
@@ -119,10 +119,10 @@ def http_server(environ: Mapping[str, str]) -> Iterator[HttpServer]:
 
 
 @contextmanager
-def _http_server(environ: Mapping[str, str], port: int) -> Iterator[HttpServer]:
+def _http_server(environ: Mapping[str, str], command: Sequence[str], port: int) -> Iterator[HttpServer]:
     with (
         subprocess.Popen(  # noqa: S603 - our own command
-            [*DAGCALL, "serve", "--port", str(port)],
+            [*command, "serve", "--port", str(port)],
             env=environ,
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,

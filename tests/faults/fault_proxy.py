@@ -47,6 +47,8 @@ class Fault:
     path: str = ""
     """A pattern for any part of it, without the query."""
     times: int = 1
+    skip: int = 0
+    """How many of these requests pass before that."""
     after: "Fault | None" = None
     """It begins when this one has happened as often as it was to."""
     seconds: float = 0.0
@@ -141,6 +143,11 @@ class FaultProxy:
     def url(self) -> str:
         """Where it listens."""
         return f"http://127.0.0.1:{self._port}"
+
+    @property
+    def is_listening(self) -> bool:
+        """Whether new connections are welcome."""
+        return self._listener is not None
 
     def add(self, fault: Fault) -> Fault:
         """Have something go wrong; the faults that were added first come first."""
@@ -281,9 +288,13 @@ class FaultProxy:
 
     def _fault_for(self, method: str, path: str) -> Fault | None:
         for fault in self._faults:
-            if fault.applies_to(method, path):
-                fault.times -= 1
-                return fault
+            if not fault.applies_to(method, path):
+                continue
+            if fault.skip:
+                fault.skip -= 1
+                continue
+            fault.times -= 1
+            return fault
         return None
 
 

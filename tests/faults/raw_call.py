@@ -4,7 +4,7 @@ import asyncio
 import json
 import socket
 import struct
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
@@ -34,10 +34,11 @@ class RawCall:
 
 
 @asynccontextmanager
-async def raw_call(url: str, tool: str, x: int) -> AsyncIterator[RawCall]:
+async def raw_call(url: str, tool: str, x: int, meta: Mapping[str, object] | None = None) -> AsyncIterator[RawCall]:
     """Send a call; hang up at the end of the block at the latest. A server that is stopped gets it later."""
     parts = urlsplit(url)
     message = request(MODERN, 1, "tools/call", {"name": tool, "arguments": {"x": x}})
+    message["params"]["_meta"] |= meta or {}
     body = json.dumps(message).encode()
     lines = {
         "Host": parts.netloc,

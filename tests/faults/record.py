@@ -75,6 +75,11 @@ class Record:
         path = f"{_path(run)}/taskInstances/{TASK}/xcomEntries/return_value"
         return (await self._http.get(path)).raise_for_status().json()["value"]
 
+    async def xcom_or_none(self, run: Json) -> Any:
+        """Return what the run's task returned; None if it returned nothing."""
+        answer = await self._http.get(f"{_path(run)}/taskInstances/{TASK}/xcomEntries/return_value")
+        return answer.json()["value"] if answer.is_success else None
+
     async def end(self, run: Json) -> None:
         """End a run of `held` as if its task had returned x + 1."""
         xcom = {"key": "return_value", "value": run["conf"]["x"] + 1}

@@ -3,7 +3,8 @@
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from tests.fuzz.section import section as fuzz
+from tests.chaos import section as chaos
+from tests.fuzz import section as fuzz
 from tests.proof import record
 
 PAGE = record.ROOT / "docs" / "proof.md"
@@ -15,7 +16,10 @@ What dagcall was put through, and what came of it. Each suite writes its part of
 """
 
 Section = Callable[[dict[str, Any]], str]
-SUITES: Sequence[tuple[str, str, str, Section]] = (("fuzz", "Inputs that are almost right", "make fuzz", fuzz),)
+SUITES: Sequence[tuple[str, str, str, Section]] = (
+    ("chaos", "Faults at random", "make chaos", chaos.section),
+    ("fuzz", "Inputs that are almost right", "make fuzz", fuzz.section),
+)
 """Each suite's name, title, command, and what turns its findings into Markdown, in the order of the page."""
 
 

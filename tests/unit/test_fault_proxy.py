@@ -219,3 +219,15 @@ def has_come(client: socket.socket) -> bool:
     with contextlib.suppress(BlockingIOError):
         return bool(client.recv(1, socket.MSG_PEEK))
     return False
+
+
+async def test_a_fault_may_be_meant_for_the_nth_request(proxy: FaultProxy, target: tuple[Target, str]) -> None:
+    target[0].may_answer.set()
+    proxy.add(Fault(loss=Loss.REPLACED, status=503, path="/any", skip=2))
+    statuses: list[bytes] = []
+    with connected(proxy) as client:
+        for path in ("/any", "/other", "/any", "/any", "/any"):
+            client.sendall(request(path))
+            statuses.append((await whole(client, b"ok" if len(statuses) != 3 else b"}"))[9:12])
+
+    assert statuses == [b"200", b"200", b"200", b"503", b"200"]

@@ -1,0 +1,56 @@
+# ruff: noqa: INP001 - a file for a dags folder, not of a package
+# Airflow is not in the environment that checks this.
+# mypy: ignore-errors
+"""Dags that take x and return x + 1: at once, after a few seconds, after a person's word; and one that fails."""
+
+import time
+from datetime import timedelta
+
+from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.sdk import Param, dag, get_current_context, task
+
+DAG = {"max_active_runs": 200, "params": {"x": Param(type="integer")}}
+TRIES = {"retries": 4, "retry_delay": timedelta(seconds=1)}
+"""Airflow itself breaks down on purpose here."""
+
+
+@task(**TRIES)
+def total(seconds: int = 0) -> int:
+    x = get_current_context()["params"]["x"]
+    time.sleep(x % 7 if seconds else 0)
+    return x + 1
+
+
+@dag(schedule=None, **DAG)
+def quick() -> None:
+    """Add one to x."""
+    total()
+
+
+@dag(schedule=None, **DAG)
+def slow() -> None:
+    """Add one to x, within six seconds."""
+    total(seconds=1)
+
+
+@dag(schedule=None, **DAG)
+def approved() -> None:
+    """Add one to x once a person has approved of that."""
+    ApprovalOperator(task_id="approve", subject="Add one to {{ params.x }}?", **TRIES) >> total()
+
+
+@dag(schedule=None, **DAG)
+def failing() -> None:
+    """Fail."""
+
+    @task(task_id="total")
+    def fail() -> int:
+        raise ValueError("there is no total")
+
+    fail()
+
+
+quick()
+slow()
+approved()
+failing()

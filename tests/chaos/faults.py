@@ -1,0 +1,162 @@
+"""Carries out what the schedule says goes wrong."""
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+from typing import assert_never
+
+import httpx
+
+from tests.chaos.history import DeedDone
+from tests.chaos.own_airflow import OwnAirflow
+from tests.chaos.replicas import TOOLS, Replica
+from tests.chaos.schedule import ByHand, Fault, LineFault, ProcessFault, ProxyFault
+from tests.faults import fault_proxy
+from tests.faults.record import Json, Record
+
+PERSON_SECONDS = 8.0
+"""How long a person tries to do something to a run of an Airflow that is in trouble itself."""
+CLOCKS_SECONDS = 3.0
+"""A run may be dated so much earlier than it is made: dagcall knows Airflow's clock to the second."""
+RECENT = 12
+"""People do something to one of so many runs, the newest."""
+
+
+class Saboteur:
+    """Does it.
+
+    Args:
+        airflow: whose parts it stops and kills.
+        replicas: likewise.
+        record: what people in Airflow use.
+    """
+
+    def __init__(self, airflow: OwnAirflow, replicas: Sequence[Replica], record: Record) -> None:
+        self._airflow = airflow
+        self._replicas = replicas
+        self._record = record
+        self._came_at = time.time() - CLOCKS_SECONDS
+        self.done: Counter[str] = Counter()
+        """Kind of fault -> how often it was carried out."""
+        self.deeds: list[DeedDone] = []
+        self._proxy_faults: list[tuple[str, int, fault_proxy.Fault]] = []
+
+    async def carry_out_all(self, faults: Sequence[Fault]) -> None:
+        """Carry out all faults, each at its time from now on; return when the last is over."""
+        began = asyncio.get_running_loop().time()
+        async with asyncio.TaskGroup() as going_on:
+            for fault in faults:
+                await asyncio.sleep(max(0.0, began + fault.at - asyncio.get_running_loop().time()))
+                going_on.create_task(self._carry_out(fault))
+
+    def end_all(self) -> None:
+        """Have no more requests go wrong, and count those that did."""
+        for replica in self._replicas:
+            replica.proxy.clear()
+        for name, times, fault in self._proxy_faults:
+            self.done[f"proxy: {name}"] += times - fault.times
+        self._proxy_faults.clear()
+
+    async def _carry_out(self, fault: Fault) -> None:
+        match fault:
+            case ProxyFault():
+                await self._spoil(fault)
+            case LineFault():
+                await self._cut(fault)
+            case ProcessFault():
+                await self._stop_or_kill(fault)
+            case ByHand():
+                await self._by_hand(fault)
+            case _:
+                assert_never(fault)
+
+    async def _spoil(self, fault: ProxyFault) -> None:
+        headers = {"content-type": fault.content_type}
+        if fault.retry_after is not None:
+            headers["retry-after"] = str(fault.retry_after)
+        added = self._replicas[fault.replica].proxy.add(
+            fault_proxy.Fault(
+                loss=fault.loss,
+                method=fault.aim.method,
+                path=fault.aim.path,
+                skip=fault.skip,
+                times=fault.times,
+                seconds=fault.seconds,
+                status=fault.status,
+                headers=headers,
+                body=fault.body,
+            )
+        )
+        self._proxy_faults.append((fault.name, fault.times, added))
+        if fault.lasts is not None:
+            await asyncio.sleep(fault.lasts)
+            self._proxy_faults.remove((fault.name, fault.times, added))
+            self.done[f"proxy: {fault.name}"] += fault.times - added.times
+            added.times = 0
+
+    async def _cut(self, fault: LineFault) -> None:
+        proxy = self._replicas[fault.replica].proxy
+        if not fault.lasts:
+            proxy.cut()
+            self.done["proxy: all connections cut"] += 1
+        elif proxy.is_listening:
+            await proxy.refuse()
+            await asyncio.sleep(fault.lasts)
+            await proxy.accept()
+            self.done["proxy: connections refused"] += 1
+
+    async def _stop_or_kill(self, fault: ProcessFault) -> None:
+        kind, _, number = fault.target.partition(" ")
+        self.done[f"{kind}: {'SIGSTOP' if fault.deed == 'stop' else 'SIGKILL'}"] += 1
+        if kind == "replica":
+            replica = self._replicas[int(number)]
+            if fault.deed == "stop":
+                await replica.freeze(fault.lasts)
+            else:
+                await replica.kill_and_start(fault.lasts, fault.clock_off)
+        elif fault.deed == "stop":
+            rows = self._airflow.freeze(fault.target)
+            await asyncio.sleep(fault.lasts)
+            self._airflow.thaw(rows)
+        else:
+            await self._airflow.kill(fault.target)
+            await asyncio.sleep(fault.lasts)
+            self._airflow.revive(fault.target)
+
+    # People
+
+    async def _by_hand(self, fault: ByHand) -> None:
+        try:
+            async with asyncio.timeout(PERSON_SECONDS):
+                newest = sorted(await self.runs(), key=lambda run: str(run["run_after"]), reverse=True)[:RECENT]
+                if fault.deed in {"success", "failed"}:
+                    newest = [run for run in newest if run["end_date"] is None]
+                if newest:
+                    await self.do(newest[fault.which % len(newest)], fault.deed)
+                    self.done[f"by hand: {fault.deed}"] += 1
+        except (httpx.HTTPError, AssertionError, TimeoutError):
+            self.done["by hand: tried in vain"] += 1
+
+    async def runs(self) -> list[Json]:
+        """Return the runs that were made since the saboteur came."""
+        runs = [run for tool in TOOLS for run in await self._record.runs(tool)]
+        return [run for run in runs if (time_of(run["run_after"]) or 0.0) >= self._came_at]
+
+    async def do(self, run: Json, deed: str) -> None:
+        """Do something to a run; that it was tried is written down first."""
+        ended_at = time_of(run["end_date"])
+        self.deeds.append(DeedDone(time.time(), deed, run["dag_run_id"], ended_at))
+        match deed:
+            case "delete":
+                await self._record.delete(run)
+            case "clear":
+                await self._record.clear(run)
+            case _:
+                await self._record.set_state(run, deed)
+
+
+def time_of(moment: str | None) -> float | None:
+    """Return a moment of Airflow's as seconds."""
+    return None if moment is None else datetime.fromisoformat(moment).timestamp()

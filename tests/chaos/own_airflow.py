@@ -1,0 +1,179 @@
+"""An Airflow whose processes may be stopped and killed.
+
+`dagcall demo` ends when one of its parts does; this one starts anew whatever has ended, as systemd or Kubernetes would.
+"""
+
+import asyncio
+import json
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+from dagcall.demo.folder import Folder
+from dagcall.demo.installation import AIRFLOW_VERSION, REQUIREMENTS, make_environment
+from dagcall.demo.process_table import ProcessRow, family, process_table, send
+from dagcall.demo.processes import Child, Children, kill_family
+from dagcall.demo.stack import Stack, local_bundle, settings, socket_folder
+from tests.e2e.commands import clean_environ, free_port
+
+DAGS = Path(__file__).parent / "dags"
+LOOK_SECONDS = 0.25
+OWN_SETTINGS = {
+    "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
+    "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "3",
+    "SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "10",
+    "SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
+    "SCHEDULER__TASK_QUEUED_TIMEOUT": "30",
+    "SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": "5",
+    "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
+    "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "300",
+}
+"""Airflow finds out sooner which tasks its own breakdowns have cost, and does less while nothing happens."""
+WRITE_THROUGH = """
+import sys, psycopg2
+connection = psycopg2.connect(host=sys.argv[1], user="postgres", dbname="airflow")
+connection.autocommit = True
+connection.cursor().execute("ALTER ROLE postgres SET synchronous_commit = on")
+"""
+"""The demo's PostgreSQL may lose the last moments when it is killed; one that is used in earnest does not."""
+
+
+class OwnAirflow:
+    """Airflow with its database; made by `own_airflow`.
+
+    Args:
+        stack: its parts.
+    """
+
+    def __init__(self, stack: Stack) -> None:
+        self._stack = stack
+        self._down: set[str] = set()
+        """Parts that are not to be started anew yet."""
+        self._one_at_a_time = asyncio.Lock()
+        self.restarts = dict.fromkeys(self._starts, 0)
+        """Part -> how often it has ended by itself."""
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self._stack.port}"
+
+    @property
+    def folder(self) -> Folder:
+        return self._stack.folder
+
+    @property
+    def admin_password(self) -> str:
+        return self._stack.secrets.admin_password
+
+    @property
+    def _starts(self) -> dict[str, Callable[[], Awaitable[None]]]:
+        start = self._stack.start_component
+        return {
+            "postgres": self._stack.start_database,
+            "api-server": lambda: start("api-server", stop_turn=2, stop_seconds=1),
+            "scheduler": lambda: start("scheduler", "--skip-serve-logs", stop_turn=1),
+            "dag-processor": lambda: start("dag-processor", stop_turn=1),
+            "triggerer": lambda: start("triggerer", "--skip-serve-logs", stop_turn=1),
+        }
+
+    async def start(self) -> None:
+        """Start everything; return when it is healthy."""
+        await self._starts["postgres"]()
+        await self._stack.migrate()
+        command = [str(self._stack.python), "-c", WRITE_THROUGH, str(socket_folder(self.folder.postgres))]
+        await self._stack.children.run(
+            "write-through", command, interpreter=self._stack.python, environ=self._stack.environ
+        )
+        await self._stack.start_airflow()
+        await self.until_healthy()
+
+    async def until_healthy(self) -> None:
+        """Wait until the api-server answers, and the others have sent a heartbeat from now on."""
+        now = datetime.now(UTC)  # noqa: TID251 - compared with Airflow's clock, which is this machine's
+        await self._stack.wait_until_healthy(now, lambda _: None)
+
+    async def stop(self) -> None:
+        """Stop everything."""
+        await self._stack.children.stop()
+
+    async def kill(self, part: str) -> None:
+        """Kill a part, and have it stay dead until `revive`."""
+        self._down.add(part)
+        async with self._one_at_a_time:
+            if (child := self._child(part)) is not None:
+                await self._remove(child)
+
+    def revive(self, part: str) -> None:
+        """Have a part that was killed started anew."""
+        self._down.discard(part)
+
+    def freeze(self, part: str) -> list[ProcessRow]:
+        """Stop a part in the middle of whatever it does; return what `thaw` takes."""
+        child = self._child(part)
+        rows = family(process_table(), child.process.pid) if child else []
+        send(rows, signal.SIGSTOP)
+        return rows
+
+    def thaw(self, rows: list[ProcessRow]) -> None:
+        """Have what was stopped go on."""
+        send(rows, signal.SIGCONT)
+
+    async def keep_alive(self) -> None:
+        """Start anew, for ever, whatever has ended."""
+        while True:
+            for part, start in self._starts.items():
+                async with self._one_at_a_time:
+                    child = self._child(part)
+                    if part in self._down or (child and not child.ended.done()):
+                        continue
+                    if child:
+                        self.restarts[part] += 1
+                        await self._remove(child)
+                    await start()
+            await asyncio.sleep(LOOK_SECONDS)
+
+    def _child(self, part: str) -> Child | None:
+        name = part if part == "postgres" else f"airflow-{part}"
+        return next((child for child in self._stack.children.running if child.name == name), None)
+
+    async def _remove(self, child: Child) -> None:
+        pid = child.process.pid
+        await kill_family(pid, family(process_table(), pid))
+        await child.ended
+        self._stack.children.running.remove(child)
+        child.pid_file.unlink(missing_ok=True)
+
+
+@asynccontextmanager
+async def own_airflow(base: Path, tell: Callable[[str], None]) -> AsyncIterator[OwnAirflow]:
+    """Run an Airflow with the dags of this suite, and nothing else.
+
+    Args:
+        base: an empty folder.
+        tell: gets a line whenever something has happened.
+    """
+    environ = clean_environ()
+    tell("starting a real Airflow, which is installed if it is not there yet")
+    python = await make_environment(f"airflow-{AIRFLOW_VERSION}", REQUIREMENTS, environ=environ)
+    folder = Folder(base)
+    secrets = folder.prepare()
+    for path in DAGS.glob("*.py"):
+        (folder.dags / path.name).write_text(path.read_text())
+    port = free_port()
+    own = {"DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps([local_bundle("own", folder.dags)]), **OWN_SETTINGS}
+    variables = settings(folder, secrets, port, environ) | {f"AIRFLOW__{name}": value for name, value in own.items()}
+    children = Children(folder.run, folder.logs)
+    airflow = OwnAirflow(Stack(folder, python, port, secrets, children, variables))
+    keeping_alive: asyncio.Task[None] | None = None
+    try:
+        await airflow.start()
+        keeping_alive = asyncio.create_task(airflow.keep_alive())
+        tell("Airflow is ready")
+        yield airflow
+    finally:
+        if keeping_alive is not None:
+            keeping_alive.cancel()
+            await asyncio.gather(keeping_alive, return_exceptions=True)
+        await airflow.stop()

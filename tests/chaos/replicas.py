@@ -1,0 +1,117 @@
+"""Two `dagcall serve` with one secret, each with a faulty proxy before its Airflow and a clock of its own."""
+
+import asyncio
+import secrets
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
+from pathlib import Path
+
+from tests.chaos.own_airflow import OwnAirflow
+from tests.chaos.schedule import REPLICAS
+from tests.e2e.commands import DAGCALL, clean_environ
+from tests.e2e.serving_process import HttpServer, http_server
+from tests.faults.fault_proxy import FaultProxy, fault_proxy
+
+OFF_CLOCK = [sys.executable, "-P", str(Path(__file__).with_name("off_clock.py"))]
+TOOLS = ("quick", "slow", "approved", "failing")
+
+
+class Replica:
+    """One of them; it is killed and started anew.
+
+    Args:
+        number: which.
+        proxy: between it and Airflow.
+        environ: its environment.
+        logs: gets what each of its processes wrote.
+    """
+
+    def __init__(self, number: int, proxy: FaultProxy, environ: dict[str, str], logs: Path) -> None:
+        self.number = number
+        self.proxy = proxy
+        self.incidents: list[str] = []
+        """What it did that it must not do."""
+        self.starts = 0
+        self._environ = environ
+        self._logs = logs
+        self._running = ExitStack()
+        self._server: HttpServer | None = None
+        self._one_at_a_time = asyncio.Lock()
+
+    @property
+    def name(self) -> str:
+        return f"replica {self.number}.{self.starts}"
+
+    @property
+    def url(self) -> str:
+        """Where it listens, or did before it was killed."""
+        assert self._server is not None
+        return self._server.url
+
+    async def start(self, clock_off: float) -> None:
+        """Start it, with a clock that is so many seconds off."""
+        command = [*OFF_CLOCK, str(clock_off)] if clock_off else DAGCALL
+        self._server = await asyncio.to_thread(self._running.enter_context, http_server(self._environ, command))
+        self.starts += 1
+
+    async def kill_and_start(self, seconds: float, clock_off: float) -> None:
+        """Kill it; start it anew after so many seconds."""
+        async with self._one_at_a_time:
+            await self._end(signal.SIGKILL)
+            await asyncio.sleep(seconds)
+            await self.start(clock_off)
+
+    async def freeze(self, seconds: float) -> None:
+        """Stop it for so many seconds in the middle of whatever it does."""
+        assert self._server is not None
+        process = self._server.process
+        process.send_signal(signal.SIGSTOP)
+        await asyncio.sleep(seconds)
+        with suppress(ProcessLookupError):
+            process.send_signal(signal.SIGCONT)
+
+    async def stop(self) -> None:
+        """Ask it to end."""
+        async with self._one_at_a_time:
+            code = await self._end(signal.SIGTERM)
+            if code:
+                self.incidents.append(f"{self.name} was asked to stop, and ended with exit code {code}")
+
+    async def _end(self, number: signal.Signals) -> int:
+        assert self._server is not None
+        if (ended := self._server.process.poll()) is not None:
+            self.incidents.append(f"{self.name} had ended by itself, with exit code {ended}")
+        code, errors = await asyncio.to_thread(self._server.stop, number)
+        await asyncio.to_thread(self._running.close)
+        (self._logs / f"{self.name.replace(' ', '-')}.log").write_text(errors)
+        if "Traceback" in errors:
+            self.incidents.append(f"{self.name} wrote a traceback:\n{errors}")
+        return code
+
+
+@asynccontextmanager
+async def replicas(airflow: OwnAirflow, clocks_off: tuple[float, ...]) -> AsyncIterator[list[Replica]]:
+    """Run all replicas; at the end, those that were not stopped are killed."""
+    secret = secrets.token_hex(32)
+    async with AsyncExitStack() as stack:
+        found: list[Replica] = []
+        for number, clock_off in zip(range(REPLICAS), clocks_off, strict=True):
+            proxy = await stack.enter_async_context(fault_proxy(airflow.url))
+            config = airflow.folder.path / f"replica-{number}.toml"
+            tools = "".join(f'\n[[tools]]\ndag = "{tool}"\n' for tool in TOOLS)
+            password_file = airflow.folder.agent_password_file
+            config.write_text(
+                f'[airflow]\nurl = "{proxy.url}"\nusername = "agent"\npassword_file = "{password_file}"\n{tools}'
+            )
+            environ = clean_environ(
+                DAGCALL_CONFIG=str(config),
+                DAGCALL_SERVER_SECRET=secret,
+                DAGCALL_REMEMBER=str(number == 0),  # the others have no tools until Airflow answers
+                DAGCALL_CACHE_FOLDER=str(airflow.folder.path / "cache"),
+            )
+            found.append(Replica(number, proxy, environ, airflow.folder.logs))
+            stack.callback(found[-1]._running.close)  # noqa: SLF001 - this makes them
+            await found[-1].start(clock_off)
+        yield found
