@@ -22,7 +22,6 @@ from dagcall.errors import (
     AirflowError,
     AirflowNotFound,
     AirflowRefused,
-    AirflowUnreachable,
     RunError,
     RunFailed,
     RunOutOfSight,
@@ -259,7 +258,7 @@ class Runs:
         try:
             async with self._answering.in_time(deadline):
                 run = await self.look(tool, run_id, caller=caller)
-        except AirflowUnreachable as error:
+        except AirflowError as error:
             raise RunOutOfSight(
                 f"How far run {run_id} of dag {tool.dag_id} is cannot be seen now: {error}. {WAIT_TOOL_NAME} with tool "
                 f"{tool.name!r} and this run id looks again; it starts nothing. For people: "
@@ -273,16 +272,26 @@ class Runs:
         Raises:
             UnknownRun: this caller started no such run of this tool.
             TriggerRefused: Airflow does not let the account do this.
-            AirflowError: Airflow did not answer as needed.
+            RunOutOfSight: whether the run is cancelled is not known.
+            AirflowRefused: Airflow does not let dagcall do this.
         """
-        run = await self.look(tool, run_id, caller=caller)
         try:
-            state = await self._leaving.set_failed(run.dag_id, run.run_id, is_cancelled=True, account=account)
-        except AirflowRefused as error:
-            if account is None:
-                raise
-            deed = f"set runs of dag {run.dag_id} to failed"
-            raise TriggerRefused(f"Nothing was changed: dagcall acts for you {account.refusal(error, deed)}") from error
+            run = await self.look(tool, run_id, caller=caller)
+            try:
+                state = await self._leaving.set_failed(run.dag_id, run.run_id, is_cancelled=True, account=account)
+            except AirflowRefused as error:
+                if account is None:
+                    raise
+                refusal = account.refusal(error, f"set runs of dag {run.dag_id} to failed")
+                raise TriggerRefused(f"Nothing was changed: dagcall acts for you {refusal}") from error
+        except AirflowRefused:
+            raise
+        except AirflowError as error:
+            raise RunOutOfSight(
+                f"Whether run {run_id} of dag {tool.dag_id} was cancelled is not known: {error}. Cancelling it again "
+                f"finds out; {WAIT_TOOL_NAME} with tool {tool.name!r} and this run id tells what became of it. For "
+                f"people: {self._api.run_url(tool.dag_id, run_id)}"
+            ) from error
         if state is RunState.FAILED and (entry := self._ledger.entry(run_id)):
             entry.is_delivered = True  # whoever cancels knows the outcome: the same call made again is a new one
         return Answer(state, run.run_id, self._api.run_url(run.dag_id, run.run_id))
@@ -313,14 +322,14 @@ class Runs:
             UnknownRun: this caller started no such run of this tool.
             RunOutOfSight: whether Airflow has the answers is not known.
         """
-        run = await self.look(tool, run_id, caller=caller)
         try:
+            run = await self.look(tool, run_id, caller=caller)
             return await self._replies.deliver(run, contents, who=who, account=account)
         except AirflowError as error:
             raise RunOutOfSight(
-                f"Whether the answer for run {run_id} of dag {run.dag_id} has reached Airflow is not known: {error}. "
+                f"Whether the answer for run {run_id} of dag {tool.dag_id} has reached Airflow is not known: {error}. "
                 f"{WAIT_TOOL_NAME} with tool {tool.name!r} and this run id goes on, and asks again if it has not. "
-                f"For people: {self._api.run_url(run.dag_id, run_id)}"
+                f"For people: {self._api.run_url(tool.dag_id, run_id)}"
             ) from error
 
     async def open_questions(self, run: Run) -> tuple[Question, ...]:
@@ -353,9 +362,18 @@ class Runs:
         Raises:
             UnknownRun: this caller started no such run of this tool.
             Unreadable: the run has no results, or none yet.
-            AirflowError: Airflow did not answer as needed.
+            RunOutOfSight: Airflow does not show them now.
         """
-        run = await self.look(tool, run_id, caller=caller)
+        try:
+            return await self._results(tool, await self.look(tool, run_id, caller=caller))
+        except AirflowError as error:
+            raise RunOutOfSight(
+                f"The results of run {run_id} of dag {tool.dag_id} cannot be read now: {error}. Reading again in a "
+                f"moment may help. For people: {self._api.run_url(tool.dag_id, run_id)}"
+            ) from error
+
+    async def _results(self, tool: Tool, run: Run) -> Mapping[str, Json]:
+        run_id = run.run_id
         is_over = run.state.is_final
         if run.state is RunState.FAILED or not (is_over or await self._is_ready(tool, run)):
             raise Unreadable(

@@ -1,6 +1,7 @@
 """One call, one run: retries, repeats, restarts and replicas, against the fake Airflow."""
 
 import asyncio
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, cast
 
@@ -362,6 +363,31 @@ async def test_a_run_can_be_cancelled_until_it_has_ended(served: Served) -> None
     assert len(airflow.requests_to("patch_run")) == 1
     assert told.is_error
     assert "somebody set the run to failed" in text_of(told)
+
+
+@pytest.mark.parametrize("trouble", [Fault(error=httpx.ReadError), Fault(status=404, body="404 page not found")])
+@pytest.mark.parametrize(
+    ("tool", "told"),
+    [
+        ("cancel_dag_run", "Whether run {} of dag add was cancelled is not known: "),
+        ("wait_for_dag_run", "How far run {} of dag add is cannot be seen now: "),
+        ("read_dag_result", "The results of run {} of dag add cannot be read now: "),
+    ],
+)
+async def test_whoever_asks_about_a_run_while_airflow_does_not_answer_is_told_of_which(
+    served: Served, tool: str, told: str, trouble: Fault
+) -> None:
+    airflow = an_airflow(checks=None)
+
+    async with served(airflow) as dagcall:
+        handle = content(await call(dagcall, wait_seconds=0))["dag_run_id"]
+        airflow.add_fault(replace(trouble, times=None))
+        async with Client(dagcall.mcp.sdk) as client:
+            answer = await client.call_tool(tool, {"tool": "add", "dag_run_id": handle})
+
+    assert answer.is_error
+    assert text_of(answer).startswith(told.format(handle))
+    assert f"/dags/add/runs/{handle}" in text_of(answer)
 
 
 async def test_a_caller_who_leaves_leaves_the_run_alone(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
