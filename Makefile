@@ -53,6 +53,9 @@ fuzz: .venv/.ready ## inputs that are almost right, many of them (10 minutes; wr
 chaos: .venv/.ready ## faults at random, for ten minutes or SECONDS, the same again with SEED; writes docs/proof.md
 	@SEED=$(SEED) SECONDS=$(SECONDS) $(RUN) pytest tests/chaos -m long $(ARGS)
 
+soak: .venv/.ready ## mixed calls for a quarter of an hour, or SECONDS: what dagcall holds is level (writes docs/benchmarks.md)
+	@SEED=$(SEED) SECONDS=$(SECONDS) $(RUN) pytest tests/soak -m long $(ARGS)
+
 bench: .venv/.ready ## what dagcall costs, measured on an Airflow of its own (16 minutes; writes bench/results.json)
 	@$(RUN) python -m bench $(ARGS)
 

@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from tests.proof.markdown import table
+
 VERDICTS = {
     "lost": "calls whose caller was never told what came of them",
     "doubled": "runs beyond one for each call",
@@ -13,8 +15,6 @@ VERDICTS = {
 
 def section(findings: Mapping[str, Any]) -> str:
     """Return the section as Markdown."""
-    from tests.proof import page  # noqa: PLC0415 - it imports this
-
     story = (
         f"{findings['callers']} MCP clients called {findings['replicas']} servers for {findings['seconds']:.0f} s "
         "while everything between them and Airflow's database went wrong. They left calls in every way there is, "
@@ -28,10 +28,10 @@ def section(findings: Mapping[str, Any]) -> str:
         f"Attempts by how they ended on the caller's side: {_listed(findings['attempts_by_way'])}. "
         f"What was told: {_listed(findings['told'])}."
     )
-    verdicts = page.table(
+    verdicts = table(
         ["", "found", "what is counted"], [[name, findings[name], what] for name, what in VERDICTS.items()]
     )
-    faults = page.table(["fault", "times"], list(findings["faults"].items()))
+    faults = table(["fault", "times"], list(findings["faults"].items()))
     return "\n\n".join([story, verdicts, numbers, _excuses(findings), faults])
 
 

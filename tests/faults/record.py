@@ -125,6 +125,22 @@ class Record:
         (run,) = await until(lambda: self.runs_with(dag_id, x))
         return run
 
+    async def the_new_run(self, dag_id: str, x: int) -> Json:
+        """Wait for the one run with this argument, where there are too many runs to read them all."""
+        body = {"dag_ids": [dag_id], "order_by": "-run_after", "page_limit": 50}
+
+        async def look() -> Json | None:
+            answer = await self._http.post("/api/v2/dags/~/dagRuns/list", json=body)
+            runs = [run for run in answer.raise_for_status().json()["dag_runs"] if run["conf"] == {"x": x}]
+            return runs[0] if runs else None
+
+        return await until(look)
+
+    async def count(self, path: str) -> int:
+        """Return how many entries a list of Airflow has: `dags/add/dagRuns`, `eventLogs`."""
+        answer = await self._http.get(f"/api/v2/{path}", params={"limit": 1})
+        return int(answer.raise_for_status().json()["total_entries"])
+
     async def the_ended_run(self, dag_id: str, x: int) -> Json:
         """Wait until that run has ended."""
 

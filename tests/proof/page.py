@@ -1,44 +1,83 @@
-"""`docs/proof.md`, written from the findings of the suites."""
+"""`docs/proof.md` and `docs/benchmarks.md`, written from the findings of the suites."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tests.chaos import section as chaos
 from tests.fuzz import section as fuzz
 from tests.proof import record
+from tests.soak import section as soak
 
-PAGE = record.ROOT / "docs" / "proof.md"
-HEAD = """\
+DOCS = record.ROOT / "docs"
+
+
+@dataclass(frozen=True)
+class Suite:
+    """A suite whose findings are kept."""
+
+    name: str
+    title: str
+    command: str
+    section: Callable[[dict[str, Any]], str]
+    """Turns its findings into Markdown."""
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page that is made of suites' findings."""
+
+    path: Path
+    head: str
+    suites: Sequence[Suite]
+
+
+SOAK = Suite("soak", "Mixed calls for a quarter of an hour", "make soak", soak.section)
+PROOF = Page(
+    DOCS / "proof.md",
+    """\
 # Proof
 
 What dagcall was put through, and what came of it. Each suite writes its part of this page at the end of a whole run;
-`make test` runs a short form of each.
-"""
-
-Section = Callable[[dict[str, Any]], str]
-SUITES: Sequence[tuple[str, str, str, Section]] = (
-    ("chaos", "Faults at random", "make chaos", chaos.section),
-    ("fuzz", "Inputs that are almost right", "make fuzz", fuzz.section),
+`make test` runs a short form of most. What single faults come to is told in [What happens when …](faults.md).
+""",
+    (
+        Suite("chaos", "Faults at random", "make chaos", chaos.section),
+        Suite("fuzz", "Inputs that are almost right", "make fuzz", fuzz.section),
+        SOAK,
+    ),
 )
-"""Each suite's name, title, command, and what turns its findings into Markdown, in the order of the page."""
+BENCHMARKS = Page(
+    DOCS / "benchmarks.md",
+    """\
+# Benchmarks
+
+What a call costs is measured by `make bench`; its table stands in the [README](../README.md). Here is what stays when
+many calls have gone.
+""",
+    (SOAK,),
+)
+PAGES = (PROOF, BENCHMARKS)
 
 
-def render() -> str:
-    """Return the whole page."""
-    parts = [HEAD]
-    for suite, title, command, section in SUITES:
-        found = record.read(suite)
+def render(page: Page) -> str:
+    """Return a whole page."""
+    parts = [page.head]
+    for suite in page.suites:
+        found = record.read(suite.name)
         if found is None:
             continue
-        on = f"`{command}`, {found['date']}, {duration(found['seconds'])}: {machine(found['machine'])}."
-        parts.append(f"## {title}\n\n{on}\n\n{section(found['findings']).strip()}\n")
+        on = f"`{suite.command}`, {found['date']}, {duration(found['seconds'])}: {machine(found['machine'])}."
+        parts.append(f"## {suite.title}\n\n{on}\n\n{suite.section(found['findings']).strip()}\n")
     return "\n".join(parts)
 
 
 def write() -> None:
-    """Write the page."""
-    PAGE.parent.mkdir(exist_ok=True)
-    PAGE.write_text(render(), encoding="utf-8")
+    """Write all pages."""
+    for page in PAGES:
+        page.path.parent.mkdir(exist_ok=True)
+        page.path.write_text(render(page), encoding="utf-8")
 
 
 def machine(facts: dict[str, Any]) -> str:

@@ -1,11 +1,14 @@
 """docs/proof.md says what the suites' last runs found."""
 
+import pytest
+
 from tests.faults import matrix
 from tests.proof import page
 
 
-def test_the_page_says_what_was_found() -> None:
-    assert page.PAGE.read_text(encoding="utf-8") == page.render(), "write it anew: python -m tests.proof"
+@pytest.mark.parametrize("shown", page.PAGES, ids=lambda shown: shown.path.name)
+def test_the_page_says_what_was_found(shown: page.Page) -> None:
+    assert shown.path.read_text(encoding="utf-8") == page.render(shown), "write it anew: python -m tests.proof"
 
 
 def test_the_page_of_faults_says_what_the_tests_do() -> None:

@@ -1,0 +1,59 @@
+# ruff: noqa: INP001 - a file for a dags folder, not of a package
+# Airflow is not in the environment that checks this.
+# mypy: ignore-errors
+"""Dags for many calls: one that computes, one that fails, one whose result is large, one whose runs a test ends."""
+
+from airflow.sdk import Param, dag, get_current_context, task
+
+ROWS = 4000
+
+
+@dag(schedule=None, max_active_runs=200, params={"x": Param(type="integer")})
+def add() -> None:
+    """Add one to x."""
+
+    @task
+    def total() -> int:
+        return get_current_context()["params"]["x"] + 1
+
+    total()
+
+
+@dag(schedule=None, max_active_runs=200, params={"x": Param(type="integer")})
+def broken() -> None:
+    """Fail."""
+
+    @task
+    def total() -> int:
+        raise ValueError(f"{get_current_context()['params']['x']} is no good")
+
+    total()
+
+
+@dag(schedule=None, max_active_runs=200, params={"x": Param(type="integer")})
+def rows() -> None:
+    """Return some hundred kilobytes."""
+
+    @task
+    def total() -> list[dict[str, int]]:
+        first = get_current_context()["params"]["x"]
+        return [{"x": first, "number": number} for number in range(ROWS)]
+
+    total()
+
+
+@dag(schedule=None, max_active_runs=200, params={"x": Param(type="integer")})
+def held() -> None:
+    """Wait for a place in a pool that has none."""
+
+    @task(pool="closed")
+    def total() -> None:
+        """Never begin."""
+
+    total()
+
+
+add()
+broken()
+rows()
+held()

@@ -1,0 +1,67 @@
+"""What a process holds, and which of it has grown."""
+
+import json
+import os
+import signal
+import time
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from bench.machine import resident_kib
+
+from dagcall.gate import DEFAULT_LIMIT
+
+GROWTH = 1.10
+"""What is remembered of recent calls has bounds that fifteen minutes do not reach."""
+REPORT_SECONDS = 30.0
+
+
+@dataclass(frozen=True)
+class Levels:
+    """What dagcall holds while nobody calls, and what Airflow holds of it."""
+
+    memory_kib: float
+    files: int
+    tasks: int
+    threads: int
+    runs: int
+    """Dag runs in Airflow."""
+    log_rows: int
+    """Rows in Airflow's audit log."""
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def of_process(pid: int, report: Path) -> dict[str, Any]:
+    """Ask an `observed` process what it holds, and look at the rest from outside."""
+    report.unlink(missing_ok=True)
+    os.kill(pid, signal.SIGUSR1)
+    give_up_at = time.monotonic() + REPORT_SECONDS
+    while not report.exists():
+        assert time.monotonic() < give_up_at, "dagcall does not say what it holds"
+        time.sleep(0.05)
+    files = len(list(Path(f"/proc/{pid}/fd").iterdir()))
+    return {"memory_kib": resident_kib(pid), "files": files, **json.loads(report.read_text())}
+
+
+def grown(before: Levels, after: Levels) -> list[str]:
+    """Return what is not level, in words."""
+    found = [
+        f"{name}: {was} before, {now} after"
+        for name, was, now, spare in (
+            ("open files", before.files, after.files, DEFAULT_LIMIT),  # connections to Airflow are kept for a while
+            ("asyncio tasks", before.tasks, after.tasks, 0),
+            ("threads", before.threads, after.threads, 0),
+        )
+        if now > was + spare
+    ]
+    if after.memory_kib > before.memory_kib * GROWTH:
+        found.append(f"memory: {before.memory_kib:,.0f} KiB before, {after.memory_kib:,.0f} KiB after")
+    return found
+
+
+def rows_a_run(before: Levels, after: Levels) -> float:
+    """Return how many rows of Airflow's audit log each run has brought in between."""
+    return (after.log_rows - before.log_rows) / max(1, after.runs - before.runs)

@@ -1,0 +1,29 @@
+"""`dagcall` with an eye on itself: on SIGUSR1 it writes what it holds into the file that SOAK_REPORT names."""
+
+import asyncio
+import gc
+import json
+import os
+import signal
+import threading
+from pathlib import Path
+from types import FrameType
+
+from dagcall.__main__ import main
+
+REPORT = Path(os.environ["SOAK_REPORT"])  # noqa: TID251 - a process of a test
+
+
+def report(_number: int, _frame: FrameType | None) -> None:
+    """Write how many asyncio tasks and threads there are, once garbage is collected."""
+    gc.collect()
+    tasks = [item for item in gc.get_objects() if isinstance(item, asyncio.Task) and not item.done()]
+    found = {"tasks": len(tasks), "threads": threading.active_count()}
+    new = REPORT.with_suffix(".new")
+    new.write_text(json.dumps(found))
+    new.replace(REPORT)
+
+
+if __name__ == "__main__":
+    signal.signal(signal.SIGUSR1, report)
+    main()
