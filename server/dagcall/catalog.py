@@ -53,7 +53,7 @@ NOT_THERE = (NO_SUCH_DAG, SELECTS_NOTHING, NOT_SHOWN)
 REFRESH_SHARE = 0.1
 """Reading the dags may take this share of the time: the more dags there are, the more seldom they are read."""
 AGAIN_SECONDS = 5.0
-"""Until the next try where Airflow did not answer. While it is taken to be away, a try sends nothing."""
+"""Until the next try where Airflow itself did not answer. While it is taken to be away, a try sends nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,7 +127,7 @@ class Catalog:
         self._first = asyncio.Event()
         self._wanted = asyncio.Event()
         self._is_unanswered = False
-        """Whether Airflow did not answer the last refresh."""
+        """Whether Airflow did not answer the last refresh, or something in front of it did."""
 
     def may_use(self, caller: Caller, tool: Tool) -> bool:
         """Say whether there is this tool for a caller."""
@@ -223,7 +223,7 @@ class Catalog:
             await self._api.fetch_version()
             found = await self._find()
         except AirflowError as error:
-            self._is_unanswered = isinstance(error, AirflowUnreachable)
+            self._is_unanswered = isinstance(error, AirflowUnreachable | AirflowAnswerUnusable)
             found = replace(self._found, problem=str(error))
             if before.problem != found.problem:
                 logger.warning("%s; the tools stay as they were (%d)", error, len(before.tools))

@@ -1,6 +1,7 @@
 """The allow-list against the fake Airflow: who is published, who is not, and why."""
 
 import asyncio
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -760,3 +761,19 @@ async def test_an_airflow_that_kept_silent_for_long_is_asked_again_soon(served: 
         refreshing.cancel()
         await asyncio.gather(refreshing, return_exceptions=True)
         assert "ml_three" in published(dagcall)
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize("trouble", [Fault(error=httpx.ConnectError), Fault(status=404, body="404 page not found")])
+async def test_a_start_in_vain_is_tried_again_soon(served: Served, trouble: Fault) -> None:
+    airflow = an_airflow()
+    airflow.add_fault(replace(trouble, times=None))
+
+    async with served(airflow) as dagcall:
+        refreshing = asyncio.create_task(dagcall.catalog.keep_fresh(30))
+        await asyncio.sleep(3)
+        airflow.clear_faults()
+        await asyncio.sleep(10)
+        refreshing.cancel()
+        await asyncio.gather(refreshing, return_exceptions=True)
+        assert published(dagcall)
