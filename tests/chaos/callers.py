@@ -4,6 +4,7 @@ import asyncio
 import time
 from collections.abc import Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from typing import Any, cast
 
 from mcp import Client, MCPError
@@ -21,6 +22,8 @@ from tests.task_client import FINAL, task_client
 
 SILENT_SECONDS = 6.0
 """How long the connection of somebody stays open who went away without a word."""
+LAST_SECONDS = 3.0
+"""How long attempts go on when the time is over; then everybody who waits goes away, and comes back."""
 GRACE_SECONDS = 5.0
 """After which an attempt is given up in any case, beyond its caller's patience."""
 REFUSED_PAUSE_SECONDS = 1.0
@@ -54,7 +57,8 @@ class Callers:
             moves = list(planned.moves)
             while not is_over(call) and now() < until:
                 move = moves.pop(0) if moves else Move(len(call.attempts) % len(self._replicas))
-                attempt = await self.attempt(call, move)
+                patience = min(move.patience, until + LAST_SECONDS - now())
+                attempt = await self.attempt(call, replace(move, patience=patience))
                 pause = move.pause + (REFUSED_PAUSE_SECONDS if attempt.broken else 0.0)
                 await asyncio.sleep(0.3 if is_over(call) else pause)
 
