@@ -1,5 +1,6 @@
 """What is installed is what was locked: every package by the hash of its file."""
 
+import json
 import re
 import tomllib
 from pathlib import Path
@@ -45,6 +46,16 @@ def test_every_requirement_has_hashes(path: Path) -> None:
     assert requirements
     odd = [line for line in requirements if not re.fullmatch(rf"[\w.\[\],-]+==[^\s;]+( ;[^-]+?)?(\s+{HASH})+", line)]
     assert odd == []
+
+
+def test_every_locked_package_of_npm_has_a_hash_and_names_no_registry() -> None:
+    """npm asks the registry that its user has configured."""
+    for path in ROOT.glob("tests/**/package-lock.json"):
+        packages = json.loads(path.read_text(encoding="utf-8"))["packages"]
+        packages.pop("")  # the project itself
+        assert packages
+        assert [name for name, package in packages.items() if not package["integrity"].startswith("sha512-")] == []
+        assert [name for name, package in packages.items() if "resolved" in package] == []
 
 
 def test_uv_itself_is_fetched_by_its_hash() -> None:
