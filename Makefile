@@ -12,7 +12,7 @@ RUN := $(UV) run --frozen --no-sync
 .PHONY: help install demo test check format overload conformance clients chaos fuzz soak mutate pin bench build clean
 
 help: ## list these commands
-	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-10s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
 
 .tools/bin/uv: $(UV_REQUIREMENTS)
 	@echo "uv is not installed: fetching it into .tools/"
@@ -47,6 +47,9 @@ check: .venv/.ready ## format, lint, types, unit tests (a minute)
 
 overload: .venv/.ready ## as many callers as a real Airflow bears, and somebody who overruns it (5 minutes; wants a quiet machine)
 	@$(RUN) pytest tests/faults -m overload $(ARGS)
+
+conformance: .venv/.ready ## the official conformance suite of MCP before a real Airflow, and other probes (9 minutes; writes docs/proof.md)
+	@$(RUN) pytest tests/conformance -m "long or not long" -o faulthandler_timeout=1800 $(ARGS)
 
 fuzz: .venv/.ready ## inputs that are almost right, many of them (10 minutes; writes docs/proof.md)
 	@DAGCALL_FUZZ=$(or $(FACTOR),10) $(RUN) pytest tests/fuzz $(ARGS)

@@ -105,16 +105,19 @@ class HttpServer(Server):
 
 
 @contextmanager
-def http_server(environ: Mapping[str, str], command: Sequence[str] = DAGCALL) -> Iterator[HttpServer]:
-    """Run `dagcall serve` on a free port until the block ends; on another one if somebody was quicker to take it."""
+def http_server(
+    environ: Mapping[str, str], command: Sequence[str] = DAGCALL, *, port: int | None = None
+) -> Iterator[HttpServer]:
+    """Run `dagcall serve` until the block ends: on this port, or on a free one that nobody was quicker to take."""
     with ExitStack() as running:
         while True:
-            server = running.enter_context(_http_server(environ, command, free_port()))
+            server = running.enter_context(_http_server(environ, command, port or free_port()))
             line = server.errors.until(
                 lambda line: line.startswith(("dagcall serves ", "port ")), seconds=START_SECONDS
             )
             if line.startswith("dagcall serves "):
                 break
+            assert port is None, line
         yield server
 
 

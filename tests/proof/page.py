@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.chaos import section as chaos
+from tests.conformance import section as conformance
 from tests.fuzz import section as fuzz
 from tests.proof import record
 from tests.soak import section as soak
@@ -43,6 +44,7 @@ What dagcall was put through, and what came of it. Each suite writes its part of
 `make test` runs a short form of most. What single faults come to is told in [What happens when …](faults.md).
 """,
     (
+        Suite("conformance", "The official conformance suite", "make conformance", conformance.section),
         Suite("chaos", "Faults at random", "make chaos", chaos.section),
         Suite("fuzz", "Inputs that are almost right", "make fuzz", fuzz.section),
         SOAK,

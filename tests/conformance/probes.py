@@ -1,0 +1,105 @@
+"""Probes that other people wrote for MCP servers: each runs in an environment of its own, and says what it thinks."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from tests.conformance.serving import Serving, serving_with_log_in
+from tests.e2e.commands import clean_environ
+
+PROBE_SECONDS = 280.0
+CALL_SECONDS = "120"
+"""How long a call may take before a probe gives up."""
+CALLED = (
+    *("test_simple_text", "test_error_handling", "test_tool_with_progress", "json_schema_2020_12_tool"),
+    *("greet", "slow_compute"),
+)
+"""The tools that are called; the others wait for people."""
+
+
+class Verdict(NamedTuple):
+    """What a probe said."""
+
+    failed: list[str]
+    """Its failures, in its words."""
+    summary: str
+
+
+class Probe(NamedTuple):
+    """A probe."""
+
+    name: str
+    """Of its requirement file: package and version."""
+    looks_at: str
+    run: Callable[[Path, Serving], Verdict]
+    """Takes the folder of its programs, and what to probe."""
+
+
+def amagi(programs: Path, served: Serving) -> Verdict:
+    only = [word for tool in CALLED for word in ("--only", tool)]
+    words = ["--url", served.http, "--format", "json", "--allow-destructive", "--timeout", CALL_SECONDS, *only]
+    (server,) = _said(programs / "amagi-mcp-probe", *words)["servers"]
+    bad = [tool["name"] for tool in server["tools"] if tool["status"] == "fail"]
+    counts = server["counts"]
+    # It warns of a tool that answers with an error; one of these is there to do so.
+    assert [tool["name"] for tool in server["tools"] if tool["status"] == "warn"] == ["test_error_handling"]
+    return Verdict(
+        [*bad, *map(str, server["findings"])], f"{server['verdict']}: {counts['pass'] + counts['warn']} called"
+    )
+
+
+def conform(programs: Path, served: Serving) -> Verdict:
+    words = ["--transport", "stdio", "--timeout", CALL_SECONDS, "--command", _command(served), "--format", "json"]
+    said = _said(programs / "mcp-conform", "server", *words)
+    bad = [f"{check['name']}: {check['message']}" for check in said["checks"] if not check["passed"]]
+    return Verdict([*bad, *filter(None, [said["fatal_error"]])], f"{said['passed']} of {said['total']} checks passed")
+
+
+def halflist(programs: Path, served: Serving) -> Verdict:
+    words = ["--stdio", _command(served), "--format", "json", "--timeout", CALL_SECONDS]
+    said = _said(programs / "halflist", "check", *words)
+    checks = [check for suite in said["suites"] for check in suite["checks"]]
+    bad = [f"{check['name']}: {check['message']}" for check in checks if check["status"] == "FAIL"]
+    warned = ", ".join(check["message"] for check in checks if check["status"] == "WARN")
+    return Verdict(bad, f"{said['total_passed']} passed, score {said['score']}; it warned: {warned}")
+
+
+def authlab(programs: Path, served: Serving) -> Verdict:
+    with serving_with_log_in(served.settings) as (url, token, foreign):
+        words = ["--token", token, "--foreign-token", foreign, "--no-login", "--format", "json", url]
+        said = _said(programs / "mcp-authlab", "scan", *words)
+    results, counts = said["results"], said["counts"]
+    bad = [f"{result['id']}: {result['message']}" for result in results if result["status"] in {"fail", "error"}]
+    warned = ", ".join(f"{result['id']} ({result['message']})" for result in results if result["status"] == "warn")
+    return Verdict(bad, f"grade {said['grade']}, {counts['pass']} passed; it warned: {warned}")
+
+
+PROBES = (
+    Probe("amagi-mcp-probe-0.1.0", "schemas of all tools, and calls of six of them, over HTTP", amagi),
+    Probe("mcp-conform-0.1.0", "messages and schemas, on stdio", conform),
+    Probe("mcp-halflist-1.0.0", "handshake, schemas, hidden instructions in texts, on stdio", halflist),
+    Probe("mcp-authlab-0.2.2", "whose tokens are taken and whose refused, over HTTP", authlab),
+)
+
+
+def _command(served: Serving) -> str:
+    """Return the command of a server on stdio; some clients give it nothing of their environment."""
+    return f"{sys.executable} -m dagcall serve --stdio --config {served.settings}"
+
+
+def _said(*words: object) -> Mapping[str, Any]:
+    """Return what a probe printed, which is JSON; its exit code says no more."""
+    ended = subprocess.run(  # noqa: S603 - a locked package's program
+        [str(word) for word in words],
+        env=clean_environ(),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=PROBE_SECONDS,
+    )
+    assert ended.stdout.startswith("{"), ended.stdout + ended.stderr
+    return dict(json.loads(ended.stdout))

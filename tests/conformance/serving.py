@@ -1,0 +1,84 @@
+"""dagcall before a real Airflow, as the suite meets it: over HTTP, and on stdio behind a bridge."""
+
+import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from tests.authorization_server import served
+from tests.conformance.stdio_bridge import stdio_bridge
+from tests.e2e.commands import clean_environ, free_port
+from tests.e2e.running_demo import RunningDemo
+from tests.e2e.serving_process import http_server
+from tests.log_in_server import LogInServer
+
+DAGS = Path(__file__).parent / "dags"
+SETTINGS = """\
+[airflow]
+url = "{url}"
+username = "{username}"
+password_file = "{password_file}"
+
+[[tools]]
+tag = "conformance"
+repeat = "new"
+"""
+"""`repeat = "new"`: the suite makes the same call again and again, and means a new one each time."""
+
+
+@dataclass(frozen=True)
+class Serving:
+    """The addresses."""
+
+    http: str
+    stdio: str
+    """Of the bridge."""
+    settings: Path
+    """The file with the settings of both."""
+
+    def of(self, transport: str) -> str:
+        """Return the address for a transport."""
+        return self.stdio if transport == "stdio" else self.http
+
+
+@contextmanager
+def serving(demo: RunningDemo, folder: Path) -> Iterator[Serving]:
+    """Run both until the block ends.
+
+    Args:
+        demo: whose Airflow it is; the fixture dags are among its own.
+        folder: for the settings.
+    """
+    airflow = tomllib.loads(demo.config.read_text())["airflow"]
+    settings = folder / "dagcall.toml"
+    settings.write_text(
+        SETTINGS.format(
+            url=airflow["url"],
+            username=airflow["username"],
+            password_file=demo.folder / airflow["password_file"],
+        )
+    )
+    environ = clean_environ(DAGCALL_CONFIG=str(settings), DAGCALL_REFRESH_SECONDS="2")
+    with http_server(environ) as server, stdio_bridge(environ) as bridge:
+        yield Serving(server.url, bridge, settings)
+
+
+@contextmanager
+def serving_with_log_in(settings: Path) -> Iterator[tuple[str, str, str]]:
+    """Run a server that wants tokens; give its address, a token for it, and one that is for another server.
+
+    Args:
+        settings: which Airflow it serves, and what of it.
+    """
+    with served(LogInServer()) as authority:
+        port = free_port()
+        url = f"http://127.0.0.1:{port}/mcp"
+        environ = clean_environ(
+            DAGCALL_CONFIG=str(settings),
+            DAGCALL_AUTH_ISSUER=authority.issuer,
+            DAGCALL_AUTH_SCOPES="dags.run",
+            DAGCALL_SERVER_PUBLIC_URL=url,
+        )
+        with http_server(environ, port=port):
+            yield url, authority.token(aud=url), authority.token(aud="https://elsewhere.example/mcp")

@@ -1,0 +1,99 @@
+"""Streamable HTTP in front of `dagcall serve --stdio`, for a suite that speaks only HTTP.
+
+Each session of a client is a process of its own. Messages pass as they are; what the server sends of its own accord
+travels on the stream of the oldest request that waits.
+"""
+
+import json
+import queue
+import secrets
+import threading
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from tests.e2e.serving_process import Message, StdioServer, stdio_server
+from tests.on_a_socket import on_a_socket
+
+SESSION = "Mcp-Session-Id"
+QUIET_SECONDS = 600.0
+"""How long a server may say nothing."""
+
+
+class Session:
+    """One process, and the requests that wait for its answers."""
+
+    def __init__(self, server: StdioServer) -> None:
+        self._server = server
+        self._waiting: dict[object, queue.Queue[Message | None]] = {}
+        threading.Thread(target=self._pass_on, daemon=True).start()
+
+    def send(self, message: Message) -> None:
+        """Send a message that has no answer."""
+        self._server.send(message)
+
+    def ask(self, message: Message) -> Iterator[str]:
+        """Send a request; return what comes back up to its answer, as events."""
+        arriving = self._waiting[message["id"]] = queue.Queue()
+        self._server.send(message)
+        return (f"event: message\ndata: {json.dumps(found)}\n\n" for found in iter(arriving.get, None))
+
+    def end(self) -> None:
+        self._server.process.kill()
+
+    def _pass_on(self) -> None:
+        try:
+            while True:
+                message = json.loads(self._server.output.until(lambda _: True, seconds=QUIET_SECONDS))
+                if "method" in message:
+                    for oldest in [*self._waiting.values()][:1]:
+                        oldest.put(message)
+                else:
+                    arriving = self._waiting.pop(message["id"])
+                    arriving.put(message)
+                    arriving.put(None)
+        except AssertionError:  # it has ended
+            for waiting in self._waiting.values():
+                waiting.put(None)
+
+
+@contextmanager
+def stdio_bridge(environ: Mapping[str, str]) -> Iterator[str]:
+    """Serve on a free port of loopback until the block ends, and give the address.
+
+    Args:
+        environ: of `dagcall serve --stdio`.
+    """
+    sessions: dict[str, Session] = {}
+    with ExitStack() as running:
+
+        async def post(request: Request) -> Response:
+            message: Message = await request.json()
+            name = request.headers.get(SESSION, "")
+            if message.get("method") == "initialize":
+                name = secrets.token_hex(16)
+                sessions[name] = Session(running.enter_context(stdio_server(environ)))
+            if name not in sessions:
+                return Response(status_code=404 if name else 400)
+            if "id" in message and "method" in message:
+                events = sessions[name].ask(message)
+                return StreamingResponse(events, media_type="text/event-stream", headers={SESSION: name})
+            sessions[name].send(message)
+            return Response(status_code=202)
+
+        async def delete(request: Request) -> Response:
+            if session := sessions.pop(request.headers.get(SESSION, ""), None):
+                session.end()
+            return Response(status_code=200 if session else 404)
+
+        routes = [Route("/mcp", post, methods=["POST"]), Route("/mcp", delete, methods=["DELETE"])]
+        with on_a_socket(Starlette(routes=routes)) as url:
+            try:
+                yield f"{url}/mcp"
+            finally:  # else a request that still waits would keep the server
+                for session in sessions.values():
+                    session.end()
