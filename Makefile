@@ -54,7 +54,7 @@ conformance: .venv/.ready ## the official conformance suite of MCP before a real
 fuzz: .venv/.ready ## inputs that are almost right, many of them (10 minutes; writes docs/proof.md)
 	@DAGCALL_FUZZ=$(or $(FACTOR),10) $(RUN) pytest tests/fuzz $(ARGS)
 chaos: .venv/.ready ## faults at random, for ten minutes or SECONDS, the same again with SEED; writes docs/proof.md
-	@SEED=$(SEED) SECONDS=$(SECONDS) $(RUN) pytest tests/chaos -m long $(ARGS)
+	@SEED=$(SEED) SECONDS=$(SECONDS) $(RUN) pytest tests/chaos -m long -o faulthandler_timeout=0 $(ARGS)
 
 soak: .venv/.ready ## mixed calls for a quarter of an hour, or SECONDS: what dagcall holds is level (writes docs/benchmarks.md)
 	@SEED=$(SEED) SECONDS=$(SECONDS) $(RUN) pytest tests/soak -m long $(ARGS)
