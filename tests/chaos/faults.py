@@ -108,7 +108,13 @@ class Saboteur:
             self.done["proxy: connections refused"] += 1
 
     async def _stop_or_kill(self, fault: ProcessFault) -> None:
+        """Stop or kill a process; what is down already is not killed once more, nor is the last replica."""
         kind, _, number = fault.target.partition(" ")
+        if fault.deed == "kill":
+            is_replica = kind == "replica"
+            if any(r.is_starting for r in self._replicas) if is_replica else not await self._airflow.is_healthy():
+                self.done[f"{kind}: not killed, for one was down"] += 1
+                return
         self.done[f"{kind}: {'SIGSTOP' if fault.deed == 'stop' else 'SIGKILL'}"] += 1
         if kind == "replica":
             replica = self._replicas[int(number)]

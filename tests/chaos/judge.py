@@ -1,9 +1,10 @@
 """What is lost, doubled, wrong or unexplained in a history, each with its story.
 
-Pure. The notions are those of `tests/unit/life/record.py`, which judges the same rules by a clock that jumps. Three
+Pure. The notions are those of `tests/unit/life/record.py`, which judges the same rules by a clock that jumps. Four
 things are excused, for they are decided so (`server/DESIGN.md`):
 
 * a call that is made again after its run has ended, and was answered to a caller who had gone without a word
+* one that is made again ten minutes after its run has ended, when nobody had asked for that long
 * more runs than calls where a person has deleted one of them
 * identical calls without keys that share a run: it only has to be the right one
 """
@@ -15,13 +16,14 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from dagcall.identity import family_of
+from dagcall.ledger import REPLAY_SECONDS
 from dagcall.receipts import CANCELLED, MARK
 from tests.chaos.history import AirflowRun, Attempt, Call, History, Told
 
 SLACK_SECONDS = 1.0
 """Between what different processes write down of the same moment."""
-HANG_SECONDS = 20.0
-"""How much longer than its caller's patience an attempt may take before that counts as hanging."""
+EDGE_SECONDS = 15.0
+"""How near to its end a time limit is nobody's business."""
 FINAL_STATES = {"success", "failed"}
 UNFINISHED_STATES = {"running", "queued", "awaiting_input"}
 
@@ -212,16 +214,22 @@ class _Judge:
             yield "a person had deleted a run of the family"
         for run in runs:
             ended_at = self._first_end_of(run)
-            if ended_at is None or not (MARK in run.note or CANCELLED in run.note):
+            if ended_at is None:
                 continue
-            is_answered_in_vain = any(
-                attempt.told is None
-                and not attempt.broken
-                and attempt.asked_at <= ended_at + HANG_SECONDS
-                and (attempt.closed_at or ended_at) >= ended_at - SLACK_SECONDS
+            if any(other.created_at - ended_at >= REPLAY_SECONDS - EDGE_SECONDS for other in runs):
+                yield "its outcome had been there for ten minutes when somebody asked again"
+                continue
+            if not (MARK in run.note or CANCELLED in run.note):
+                continue
+            in_vain = [
+                attempt
                 for attempt in attempts
-            )
-            if is_answered_in_vain and any(other.created_at >= ended_at - SLACK_SECONDS for other in runs):
+                if attempt.told is None
+                and not attempt.broken
+                and (attempt.closed_at or ended_at) >= ended_at - SLACK_SECONDS
+            ]
+            later = [other for other in runs if other.created_at >= ended_at - SLACK_SECONDS]
+            if any(attempt.asked_at <= other.created_at + SLACK_SECONDS for attempt in in_vain for other in later):
                 yield "its run had ended, and was answered to a caller who had gone without a word"
 
     def _first_end_of(self, run: AirflowRun) -> float | None:

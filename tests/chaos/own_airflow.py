@@ -11,6 +11,8 @@ from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
+import httpx
+
 from dagcall.demo.folder import Folder
 from dagcall.demo.installation import AIRFLOW_VERSION, REQUIREMENTS, make_environment
 from dagcall.demo.process_table import ProcessRow, family, process_table, send
@@ -20,6 +22,7 @@ from tests.e2e.commands import clean_environ, free_port
 
 DAGS = Path(__file__).parent / "dags"
 LOOK_SECONDS = 0.25
+ANSWER_SECONDS = 5.0
 OWN_SETTINGS = {
     "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
     "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "3",
@@ -93,6 +96,15 @@ class OwnAirflow:
         """Wait until the api-server answers, and the others have sent a heartbeat from now on."""
         now = datetime.now(UTC)  # noqa: TID251 - compared with Airflow's clock, which is this machine's
         await self._stack.wait_until_healthy(now, lambda _: None)
+
+    async def is_healthy(self) -> bool:
+        """Say whether it answers, and its scheduler does its work."""
+        try:
+            async with httpx.AsyncClient(base_url=self.url, trust_env=False, timeout=ANSWER_SECONDS) as http:
+                health = (await http.get("/api/v2/monitor/health")).raise_for_status().json()
+        except (httpx.HTTPError, ValueError):
+            return False
+        return bool(health["metadatabase"]["status"] == health["scheduler"]["status"] == "healthy")
 
     async def stop(self) -> None:
         """Stop everything."""

@@ -45,6 +45,11 @@ class Replica:
         return f"replica {self.number}.{self.starts}"
 
     @property
+    def is_starting(self) -> bool:
+        """Whether it was killed, and does not answer yet."""
+        return self._one_at_a_time.locked()
+
+    @property
     def url(self) -> str:
         """Where it listens, or did before it was killed."""
         assert self._server is not None

@@ -125,6 +125,14 @@ def test_it_is_not_excused_where_the_run_was_not_answered_or_went_on_or_nobody_w
     assert found([call(broken, again)], [answered(run()), later]) == ["DOUBLED"]
 
 
+@pytest.mark.parametrize(("pause", "kinds"), [(300.0, ["DOUBLED"]), (600.0, [])])
+def test_an_outcome_that_nobody_asked_for_within_ten_minutes_is_excused(pause: float, kinds: list[str]) -> None:
+    later = run(SECOND, by=2, at=4.0 + pause, until=9.0 + pause)
+    again = attempt(2, success(SECOND), at=4.0 + pause, until=9.0 + pause)
+
+    assert found([call(GONE, again)], [run(), later]) == kinds
+
+
 def test_one_silent_answer_excuses_one_run() -> None:
     silent = attempt(1, until=1.0, closed_at=6.0)
     runs = [answered(run()), run(SECOND, by=2, at=7.0, until=9.0), run(f"{FAMILY}2", by=3, at=7.0, until=9.0)]
