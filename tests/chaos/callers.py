@@ -28,6 +28,8 @@ GRACE_SECONDS = 5.0
 """After which an attempt is given up in any case, beyond its caller's patience."""
 REFUSED_PAUSE_SECONDS = 1.0
 """Callers pause after a connection that broke: else they use up what they had planned while a server starts."""
+NO_TASK = "There is no task "
+"""How a server begins that does not know a task, or no longer; this is an error of the protocol."""
 RAW = {"hangs up", "resets", "says nothing"}
 
 Wire = dict[str, Any]
@@ -102,6 +104,9 @@ class Callers:
             pass  # it goes away
         except Exception as error:  # noqa: BLE001 - whatever breaks is judged by its name
             attempt.broken = _broken(error)
+            if NO_TASK in attempt.broken:
+                told = attempt.broken[attempt.broken.index(NO_TASK) :]
+                attempt.told, attempt.broken = Told(told, is_error=True, run_id=run_id_in(told) or ""), ""
             if "timed out" in attempt.broken.lower() and move.way in {"stays", "times out"}:
                 attempt.broken = ""
         attempt.left_at = time.time()

@@ -98,5 +98,7 @@ class History:
     calls: list[Call]
     runs: list[AirflowRun]
     deeds: list[DeedDone]
+    stalls: list[tuple[str, float, float]] = field(default_factory=list)
+    """Which process of a replica was stopped, since when and until when."""
     incidents: list[str] = field(default_factory=list)
     """What servers did that they must not do: tracebacks, an end of their own accord."""

@@ -1,9 +1,10 @@
 """What is lost, doubled, wrong or unexplained in a history, each with its story.
 
-Pure. The notions are those of `tests/unit/life/record.py`, which judges the same rules by a clock that jumps. Four
+Pure. The notions are those of `tests/unit/life/record.py`, which judges the same rules by a clock that jumps. Five
 things are excused, for they are decided so (`server/DESIGN.md`):
 
 * a call that is made again after its run has ended, and was answered to a caller who had gone without a word
+* one that is made again within a second while its caller's connection seems to wait: those are two calls
 * one that is made again ten minutes after its run has ended, when nobody had asked for that long
 * more runs than calls where a person has deleted one of them
 * identical calls without keys that share a run: it only has to be the right one
@@ -13,10 +14,11 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Literal
 
 from dagcall.identity import family_of
-from dagcall.ledger import REPLAY_SECONDS
+from dagcall.ledger import REPLAY_SECONDS, SHARE_AFTER_SECONDS
 from dagcall.receipts import CANCELLED, MARK
 from tests.chaos.history import AirflowRun, Attempt, Call, History, Told
 
@@ -34,7 +36,7 @@ _UNSURE = re.compile(
     r"|Run \S+ of dag \S+ was started and )"
 )
 _DELETED = re.compile(r"was deleted in Airflow (while it was waited for|before dagcall had read)")
-_UNKNOWN_RUN = re.compile(r"^there is no run ")
+_UNKNOWN_RUN = re.compile(r"^([Tt]here is no (run|task) )")
 _OUTCOME = re.compile(r"^The run \S+ of dag ")
 BROKEN = re.compile(
     r"Connect|Connection|ReadError|WriteError|RemoteProtocol|Timeout|timed out|Closed|BrokenResource|EndOfStream"
@@ -153,7 +155,8 @@ class _Judge:
             return
         if (run.dag_id, run.x) != (call.tool, call.x):
             self._tell("wrong", call, f"attempt {attempt.number} was told of another call's run, {_name(run)}")
-        if meaning == "deleted" and not any(deed.deed == "delete" for deed in deeds):
+        is_gone = meaning == "deleted" or (meaning == "unknown run" and run.created_at < attempt.asked_at)
+        if is_gone and not any(deed.deed == "delete" for deed in deeds):
             self._tell("wrong", call, f"nobody has deleted the run of attempt {attempt.number}")
         if meaning != "outcome":
             return
@@ -212,6 +215,10 @@ class _Judge:
         ]
         for _ in deleted:
             yield "a person had deleted a run of the family"
+        started_by = {run.attempt for run in runs}
+        for first, repeat in (pair for call in group for pair in pairwise(call.attempts)):
+            if self._came_together(first, repeat) and repeat.number in started_by:
+                yield "a caller who had gone without a word called again within the same second"
         for run in runs:
             ended_at = self._first_end_of(run)
             if ended_at is None:
@@ -231,6 +238,18 @@ class _Judge:
             later = [other for other in runs if other.created_at >= ended_at - SLACK_SECONDS]
             if any(attempt.asked_at <= other.created_at + SLACK_SECONDS for attempt in in_vain for other in later):
                 yield "its run had ended, and was answered to a caller who had gone without a word"
+
+    def _came_together(self, attempt: Attempt, later: Attempt) -> bool:
+        """Say whether two attempts reached the same server within a second, or while it was stopped."""
+        if attempt.told or attempt.broken or attempt.where != later.where:
+            return False
+        stalls = sum(
+            max(0.0, min(until, later.asked_at) - max(since, attempt.asked_at))
+            for where, since, until in self._history.stalls
+            if where == attempt.where
+        )
+        gap = later.asked_at - attempt.asked_at - stalls
+        return later.asked_at < (attempt.closed_at or 0.0) and gap < SHARE_AFTER_SECONDS + SLACK_SECONDS
 
     def _first_end_of(self, run: AirflowRun) -> float | None:
         ends = [deed.ended_at for deed in self._deeds[run.run_id] if deed.deed == "clear"] + [run.ended_at]

@@ -4,6 +4,7 @@ import asyncio
 import secrets
 import signal
 import sys
+import time
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from pathlib import Path
@@ -33,6 +34,8 @@ class Replica:
         self.proxy = proxy
         self.incidents: list[str] = []
         """What it did that it must not do."""
+        self.stalls: list[tuple[str, float, float]] = []
+        """Which of its processes was stopped, since when and until when."""
         self.starts = 0
         self._environ = environ
         self._logs = logs
@@ -71,9 +74,10 @@ class Replica:
     async def freeze(self, seconds: float) -> None:
         """Stop it for so many seconds in the middle of whatever it does."""
         assert self._server is not None
-        process = self._server.process
+        process, name, began = self._server.process, self.name, time.time()
         process.send_signal(signal.SIGSTOP)
         await asyncio.sleep(seconds)
+        self.stalls.append((name, began, time.time()))
         with suppress(ProcessLookupError):
             process.send_signal(signal.SIGCONT)
 

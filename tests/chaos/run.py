@@ -101,7 +101,8 @@ class _Chaos:
         for server in self._servers:
             await server.stop()
             self._incidents += server.incidents
-        history = History(self._callers.calls, await self._runs(), self._saboteur.deeds, self._incidents)
+        stalls = [stall for server in self._servers for stall in server.stalls]
+        history = History(self._callers.calls, await self._runs(), self._saboteur.deeds, stalls, self._incidents)
         return Outcome(self._schedule, history, judge(history), self._saboteur.done, self._stuck)
 
     async def _all_goes_wrong(self) -> None:

@@ -42,10 +42,21 @@ def error(text: str, run_id: str = "") -> Told:
     return Told(text, is_error=True, run_id=run_id)
 
 
-def found(calls: list[Call], runs: list[AirflowRun], *deeds: DeedDone, incidents: tuple[str, ...] = ()) -> list[str]:
+def found(
+    calls: list[Call],
+    runs: list[AirflowRun],
+    *deeds: DeedDone,
+    stalls: tuple[tuple[str, float, float], ...] = (),
+    incidents: tuple[str, ...] = (),
+) -> list[str]:
     """Return the kinds of what is found, in order."""
-    stories = judge(History(calls, runs, list(deeds), list(incidents))).stories
+    stories = judge(History(calls, runs, list(deeds), list(stalls), list(incidents))).stories
     return [story.partition(":")[0] for story in stories]
+
+
+def replace_closed(made: Attempt, closed_at: float) -> Attempt:
+    """Return an attempt whose connection was closed at another time."""
+    return attempt(made.number, made.told, at=made.asked_at, until=made.left_at or 0.0, closed_at=closed_at)
 
 
 def answered(the_run: AirflowRun) -> AirflowRun:
@@ -92,7 +103,7 @@ def test_a_second_run_of_one_call_is_found() -> None:
 
 
 def test_a_third_run_of_two_identical_calls_is_found() -> None:
-    calls = [call(attempt(1, success())), call(GONE, attempt(2, success(SECOND)), attempt(3, at=1.0), caller=1)]
+    calls = [call(attempt(1, success())), call(GONE, attempt(2, success(SECOND), at=2.0), attempt(3, at=6.0), caller=1)]
     runs = [run(), run(SECOND, by=2), run(f"{FAMILY}2", by=3)]
 
     assert found(calls, runs[:2]) == []
@@ -123,6 +134,36 @@ def test_it_is_not_excused_where_the_run_was_not_answered_or_went_on_or_nobody_w
     assert found([call(GONE, again)], [answered(run()), later]) == ["DOUBLED"]
     broken = attempt(1, until=1.0, closed_at=6.0, broken="ConnectError: refused")
     assert found([call(broken, again)], [answered(run()), later]) == ["DOUBLED"]
+
+
+@pytest.mark.parametrize(
+    ("later_by", "stalls", "kinds"),
+    [
+        (0.7, (), []),
+        (3.0, (), ["DOUBLED"]),
+        (3.0, (("replica 0.1", 0.5, 2.9),), []),
+        (3.0, (("replica 1.1", 0.5, 2.9),), ["DOUBLED"]),
+    ],
+)
+def test_a_repeat_in_the_same_second_of_a_call_that_seems_to_wait_is_excused(
+    later_by: float, stalls: tuple[tuple[str, float, float], ...], kinds: list[str]
+) -> None:
+    silent = attempt(1, until=0.5, closed_at=3.5)
+    again = attempt(2, success(SECOND), at=later_by, until=9.0)
+    runs = [run(), run(SECOND, by=2, at=later_by, until=9.0)]
+
+    assert found([call(silent, again)], runs, stalls=stalls) == kinds
+    gone = replace_closed(silent, 0.5)
+    assert found([call(gone, again)], runs, stalls=stalls) == ["DOUBLED"]
+
+
+def test_a_run_or_task_that_is_denied_though_it_is_there_is_found() -> None:
+    denied = error(f"There is no task 'quick.{FIRST}' that you have started.", FIRST)
+    calls = [call(attempt(1, denied, at=1.0), attempt(2, success()))]
+
+    assert found(calls, [run(by=1, at=0.5)]) == ["WRONG"]
+    assert found(calls, [run(by=2, at=2.0)]) == []
+    assert found(calls, [run(by=1, at=0.5)], DeedDone(0.8, "delete", FIRST, None)) == []
 
 
 @pytest.mark.parametrize(("pause", "kinds"), [(300.0, ["DOUBLED"]), (600.0, [])])
