@@ -1,4 +1,8 @@
-"""Tells clients that their list of tools has changed: those for whom it has, in the way that their revision has."""
+"""Tells clients that their list of tools has changed: those for whom it has, in the way that their revision has.
+
+A client on stdio that has not read the list, or has it as it is now, is told nothing: a notification between a first
+request and its answer is more than some clients take.
+"""
 
 from collections.abc import Collection
 from typing import Any
@@ -16,7 +20,7 @@ from mcp_types import (
 )
 
 from dagcall.callers import Caller
-from dagcall.catalog import Catalog
+from dagcall.catalog import Catalog, Snapshot
 from dagcall.origins import caller_of
 from dagcall.tools import Tool
 
@@ -37,10 +41,16 @@ class Announcements:
         self._streams: dict[ListenHandler, tuple[Caller, InMemorySubscriptionBus]] = {}
         self._session: tuple[Caller, ServerSession] | None = None
         """Of a handshake-era client: on stdio there is exactly one."""
+        self._listed: Snapshot | None = None
+        """What the last list was made of."""
 
     async def remember_session(self, ctx: Context, _params: NotificationParams) -> None:
         """Take note of a client that has shaken hands."""
         self._session = caller_of(ctx), ctx.session
+
+    def remember_list(self) -> None:
+        """Take note that a client gets the list as it is now."""
+        self._listed = self._catalog.snapshot
 
     async def listen(self, ctx: Context, params: SubscriptionsListenRequestParams) -> SubscriptionsListenResult:
         """Serve a stream of announcements until the client closes it; only of tools, for nothing else changes."""
@@ -61,8 +71,11 @@ class Announcements:
         for caller, bus in list(self._streams.values()):
             if self._concerns(caller, changed):
                 await bus.publish(ToolsListChanged())
-        if self._session is not None and self._concerns(self._session[0], changed):
-            await self._session[1].send_tool_list_changed()
+        if self._session is None or self._listed is None or self._listed is self._catalog.snapshot:
+            return
+        caller, session = self._session
+        if self._concerns(caller, changed):
+            await session.send_tool_list_changed()
 
     def close(self) -> None:
         """End all streams."""

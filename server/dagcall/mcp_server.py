@@ -183,6 +183,7 @@ class McpServer:
     async def _list_tools(self, ctx: Context, params: PaginatedRequestParams | None) -> ListToolsResult:
         _require_first_page(params)
         await self._catalog.wait_until_read()
+        self._announcements.remember_list()
         return ListToolsResult(tools=self._wire_tools(caller_of(ctx)))
 
     async def _list_resources(self, _ctx: Context, params: PaginatedRequestParams | None) -> ListResourcesResult:

@@ -1,12 +1,14 @@
 """What the server promises and refuses, in the words of each protocol revision."""
 
 import asyncio
+from collections.abc import Collection
 from typing import Any
 
 import pytest
 from mcp import Client, MCPError
-from mcp_types import INVALID_PARAMS, PaginatedRequestParams
+from mcp_types import INVALID_PARAMS, PaginatedRequestParams, ToolListChangedNotification
 
+from dagcall.tools import Tool
 from tests.fake_airflow import FakeAirflow
 from tests.unit.conftest import Served
 from tests.unit.test_calls import Mode, add
@@ -48,6 +50,49 @@ async def test_only_those_changes_are_acknowledged_that_are_announced(served: Se
         await anext(aiter(changes))
 
     assert acknowledged == {"tools_list_changed": True}
+
+
+async def test_a_client_is_told_of_changes_only_to_a_list_that_it_has_read(served: Served) -> None:
+    """Else the first reading of Airflow puts a notification between a client's first request and its answer."""
+    airflow = FakeAirflow()
+    told: list[object] = []
+
+    async def note(message: object) -> None:
+        told.append(message)
+
+    async with served(airflow) as dagcall, Client(dagcall.mcp.sdk, mode="legacy", message_handler=note) as client:
+        for name in ("first", "second"):
+            airflow.add_dag(add(dag_id=name))
+            await dagcall.catalog.refresh()
+            await client.list_resources()  # what was sent before its answer has arrived
+        assert told == []
+        assert [tool.name for tool in (await client.list_tools()).tools][:2] == ["first", "second"]
+        airflow.add_dag(add(dag_id="third"))
+        await dagcall.catalog.refresh()
+        await client.list_resources()
+    assert [type(message) for message in told] == [ToolListChangedNotification]
+
+
+async def test_a_client_that_has_read_the_new_list_is_not_told_of_it(served: Served) -> None:
+    airflow = FakeAirflow()
+    told: list[object] = []
+
+    async def note(message: object) -> None:
+        told.append(message)
+
+    async with served(airflow) as dagcall, Client(dagcall.mcp.sdk, mode="legacy", message_handler=note) as client:
+        announce = dagcall.catalog.on_change
+        assert announce is not None
+
+        async def list_first(changed: Collection[Tool]) -> None:
+            await client.list_tools()
+            await announce(changed)
+
+        dagcall.catalog.on_change = list_first
+        airflow.add_dag(add())
+        await dagcall.catalog.refresh()
+        await client.list_resources()
+    assert told == []
 
 
 @ERAS
