@@ -46,9 +46,7 @@ def amagi(programs: Path, served: Serving) -> Verdict:
     counts = server["counts"]
     # It warns of a tool that answers with an error; one of these is there to do so.
     assert [tool["name"] for tool in server["tools"] if tool["status"] == "warn"] == ["test_error_handling"]
-    return Verdict(
-        [*bad, *map(str, server["findings"])], f"{server['verdict']}: {counts['pass'] + counts['warn']} called"
-    )
+    return Verdict([*bad, *map(str, server["findings"])], f"pass: {counts['pass'] + counts['warn']} tools called")
 
 
 def conform(programs: Path, served: Serving) -> Verdict:
@@ -64,7 +62,7 @@ def halflist(programs: Path, served: Serving) -> Verdict:
     checks = [check for suite in said["suites"] for check in suite["checks"]]
     bad = [f"{check['name']}: {check['message']}" for check in checks if check["status"] == "FAIL"]
     warned = ", ".join(check["message"] for check in checks if check["status"] == "WARN")
-    return Verdict(bad, f"{said['total_passed']} passed, score {said['score']}; it warned: {warned}")
+    return Verdict(bad, f"{said['total_passed']} passed, score {said['score']}; it warned of: {warned}")
 
 
 def authlab(programs: Path, served: Serving) -> Verdict:
@@ -73,15 +71,19 @@ def authlab(programs: Path, served: Serving) -> Verdict:
         said = _said(programs / "mcp-authlab", "scan", *words)
     results, counts = said["results"], said["counts"]
     bad = [f"{result['id']}: {result['message']}" for result in results if result["status"] in {"fail", "error"}]
-    warned = ", ".join(f"{result['id']} ({result['message']})" for result in results if result["status"] == "warn")
-    return Verdict(bad, f"grade {said['grade']}, {counts['pass']} passed; it warned: {warned}")
+    warned = ", ".join(f"{result['id']} ({result['title']})" for result in results if result["status"] == "warn")
+    return Verdict(bad, f"grade {said['grade']}, {counts['pass']} passed; it warned of: {warned}")
 
 
 PROBES = (
     Probe("amagi-mcp-probe-0.1.0", "schemas of all tools, and calls of six of them, over HTTP", amagi),
     Probe("mcp-conform-0.1.0", "messages and schemas, on stdio", conform),
     Probe("mcp-halflist-1.0.0", "handshake, schemas, hidden instructions in texts, on stdio", halflist),
-    Probe("mcp-authlab-0.2.2", "whose tokens are taken and whose refused, over HTTP", authlab),
+    Probe(
+        "mcp-authlab-0.2.2",
+        "whose tokens are taken and whose refused, over HTTP without TLS, with a test's authorization server",
+        authlab,
+    ),
 )
 
 
