@@ -66,6 +66,10 @@ format: .venv/.ready ## format the code and mend what ruff can mend
 	@$(RUN) ruff format
 	@$(RUN) ruff check --fix
 
+mutate: .venv/.ready ## small faults put into the pure modules: the tests should see them (an hour; MODULES="ledger naming"; writes docs/proof.md)
+	@$(UV) sync --frozen --quiet --group mutation
+	@$(RUN) python -m tests.mutation $(MODULES)
+
 pin: .venv/.ready ## tool_schemas/ anew, from the demo that runs
 	@$(RUN) dagcall pin --prune
 
@@ -75,4 +79,4 @@ build: .venv/.ready ## wheel and sdist in dist/
 	@ls dist
 
 clean: ## remove what these commands made here
-	rm -rf .venv .tools dist .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf .venv .tools dist .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis .mutation

@@ -8,6 +8,7 @@ from typing import Any
 from tests.chaos import section as chaos
 from tests.conformance import section as conformance
 from tests.fuzz import section as fuzz
+from tests.mutation import section as mutation
 from tests.proof import record
 from tests.soak import section as soak
 
@@ -48,6 +49,7 @@ What dagcall was put through, and what came of it. Each suite writes its part of
         Suite("chaos", "Faults at random", "make chaos", chaos.section),
         Suite("fuzz", "Inputs that are almost right", "make fuzz", fuzz.section),
         SOAK,
+        Suite("mutation", "Faults put into the pure modules", "make mutate", mutation.section),
     ),
 )
 BENCHMARKS = Page(

@@ -1,0 +1,47 @@
+"""`python -m tests.mutation [MODULE …] [--survivors]`: measure, tell, and keep the figures for docs/proof.md.
+
+Without modules it measures all. With `--survivors` it runs only the mutants that survived the last time.
+"""
+
+import sys
+import time
+from datetime import UTC, datetime
+
+from tests.mutation.measure import FOLDER, SURVIVED, Verdict, counts, measure, mistaken
+from tests.mutation.modules import MODULES
+from tests.mutation.section import section
+from tests.proof import record
+
+
+def main() -> None:
+    """Run one measurement."""
+    modules = [word for word in sys.argv[1:] if word != "--survivors"] or list(MODULES)
+    if unknown := [module for module in modules if module not in MODULES]:
+        raise SystemExit(f"not among the mutated modules: {', '.join(unknown)}. These are: {', '.join(MODULES)}")
+    began = time.monotonic()
+    verdicts = measure(modules, only_survivors="--survivors" in sys.argv[1:])
+    today = datetime.now(UTC).date().isoformat()  # noqa: TID251 - the day of the run
+    measured = {module: counts(found) | {"date": today} for module, found in verdicts.items()}
+    _tell(verdicts)
+    sys.stdout.write(section({"modules": measured}) + "\n")
+    if wrong := mistaken(verdicts):
+        raise SystemExit("said to be equivalent, but killed or gone:\n" + "\n".join(wrong))
+    before = record.read("mutation")
+    kept = before["findings"]["modules"] if before else {}
+    known = {module: figures for module, figures in kept.items() if module in MODULES}
+    record.write("mutation", {"modules": known | measured}, seconds=time.monotonic() - began)
+
+
+def _tell(verdicts: dict[str, list[Verdict]]) -> None:
+    """Write down the mutants that survived."""
+    for module, found in verdicts.items():
+        lines = [
+            f"{verdict.mutant.where}\n- {verdict.mutant.before}\n+ {verdict.mutant.after}\n"
+            for verdict in found
+            if verdict.outcome == SURVIVED and verdict.reason is None
+        ]
+        (FOLDER / f"{module}.txt").write_text("\n".join(lines), encoding="utf-8")
+    sys.stdout.write(f"The mutants that survived stand in {FOLDER}, one file for each module.\n\n")
+
+
+main()

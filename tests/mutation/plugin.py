@@ -1,0 +1,180 @@
+"""The plugin of pytest that runs mutants: `python -m pytest -p tests.mutation.plugin FILE…`, started by `measure`.
+
+Every test runs in a fork: first once each with no mutant, to see what it reaches and how long it takes; then those
+that reach a mutant, once for each.
+"""
+
+import contextlib
+import json
+import os
+import resource
+import signal
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import hypothesis
+import pytest
+from mutmut.configuration import config as mutmut_config
+from mutmut.mutation.trampoline import set_mutant_under_test
+from mutmut.state import state as mutmut_state
+
+SURVIVED, KILLED, TIMED_OUT = "survived", "killed", "timed out"
+CPU_SECONDS = 10
+WALL_SECONDS = 60.0
+"""A mutant that takes so much longer than its tests took has hung. A busy machine may stretch every second."""
+MOST_MEMORY = 4 << 30
+EXAMPLES = 50
+"""Of each property that hypothesis tries. They are the same ones each time, and a failing one is not made smaller."""
+
+
+@dataclass(frozen=True, slots=True)
+class Child:
+    """A fork that runs tests with a mutant."""
+
+    mutant: str
+    gives_up_at: float
+
+
+def pytest_collection() -> None:
+    """Have hypothesis try the same few examples each time."""
+    hypothesis.settings.register_profile(
+        "mutation",
+        max_examples=EXAMPLES,
+        derandomize=True,
+        database=None,
+        deadline=None,
+        phases=(hypothesis.Phase.explicit, hypothesis.Phase.generate),
+        suppress_health_check=list(hypothesis.HealthCheck),
+    )
+    hypothesis.settings.load_profile("mutation")
+
+
+def pytest_runtestloop(session: pytest.Session) -> bool:
+    """Run the mutants of the plan, and write what became of them."""
+    if session.testsfailed:
+        raise session.Interrupted("the tests cannot be collected")
+    mutmut_config()  # read now: a test may be in another folder
+    folder = Path(os.environ["DAGCALL_MUTATION"])  # noqa: TID251 - a pytest of its own is told so
+    plan = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
+    reached, seconds = _reached(session, folder / "reached.json")
+    verdicts: dict[str, str] = {}
+    for done, (mutant, verdict) in enumerate(_verdicts(session, plan, reached, seconds), start=1):
+        verdicts[mutant] = verdict
+        if done % 50 == 0:
+            sys.stderr.write(f"{done} of {sum(map(len, plan.values()))} mutants\n")
+    (folder / "verdicts.json").write_text(json.dumps(verdicts), encoding="utf-8")
+    return True
+
+
+def _reached(session: pytest.Session, told: Path) -> tuple[dict[str, list[int]], list[float]]:
+    """Return which tests reach which function, and how long each test takes."""
+
+    def look() -> None:
+        reached: dict[str, list[int]] = {}
+        seconds = []
+        for number in range(len(session.items)):
+            before = time.process_time()
+            if not _pass(session, [number]):
+                raise RuntimeError(session.items[number].nodeid)
+            seconds.append(time.process_time() - before)
+            for function in mutmut_state()._stats:  # noqa: SLF001 - it has no other way
+                reached.setdefault(function, []).append(number)
+            mutmut_state()._stats.clear()  # noqa: SLF001 - likewise
+        told.write_text(json.dumps([reached, seconds]), encoding="utf-8")
+
+    told.unlink(missing_ok=True)
+    pid = _forked("stats", look, quiet=False)
+    os.waitpid(pid, 0)
+    if not told.exists():
+        raise session.Interrupted("the tests fail without a mutant")
+    reached, seconds = json.loads(told.read_text(encoding="utf-8"))
+    return reached, seconds
+
+
+def _verdicts(
+    session: pytest.Session, plan: dict[str, list[list[str]]], reached: dict[str, list[int]], seconds: list[float]
+) -> Iterator[tuple[str, str]]:
+    """Run the mutants, as many at a time as there are cores; yield each one's name and what became of it."""
+    children: dict[int, Child] = {}
+    most = len(os.sched_getaffinity(0))
+    for files, mutants in plan.items():
+        own = {f"test_{name}.py" for name in files.split()}
+        for mutant, function in mutants:
+            tests = [number for number in reached.get(function, ()) if session.items[number].path.name in own]
+            if not tests:
+                yield mutant, SURVIVED
+                continue
+            tests.sort(key=lambda number: seconds[number])
+            usual = sum(seconds[number] for number in tests)
+            while len(children) == most:
+                yield from _ended(children)
+
+            def run(tests: list[int] = tests, usual: float = usual) -> None:
+                limit = int(time.process_time() + usual * 5) + CPU_SECONDS
+                resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 1))
+                resource.setrlimit(resource.RLIMIT_DATA, (MOST_MEMORY, MOST_MEMORY))
+                if not _pass(session, tests):
+                    os._exit(1)
+
+            children[_forked(mutant, run)] = Child(mutant, time.monotonic() + WALL_SECONDS + 20 * usual)
+    while children:
+        yield from _ended(children)
+
+
+def _ended(children: dict[int, Child]) -> Iterator[tuple[str, str]]:
+    """Wait a moment; yield those that ended by then."""
+    time.sleep(0.005)
+    for pid, child in list(children.items()):
+        if time.monotonic() > child.gives_up_at:
+            os.kill(pid, signal.SIGKILL)
+        ended, status = os.waitpid(pid, os.WNOHANG)
+        if ended:
+            del children[pid]
+            code = os.waitstatus_to_exitcode(status)
+            yield child.mutant, SURVIVED if code == 0 else TIMED_OUT if code < 0 else KILLED
+
+
+def _forked(mutant: str, run: Callable[[], None], *, quiet: bool = True) -> int:
+    """Run this in a fork with the mutant switched on; return the fork's process id. It exits with 0 if all is well."""
+    pid = os.fork()
+    if pid:
+        return pid
+    code = 2
+    try:
+        if quiet:
+            nowhere = os.open(os.devnull, os.O_RDWR)
+            for stream in (1, 2):
+                os.dup2(nowhere, stream)
+        set_mutant_under_test(mutant)
+        run()
+        code = 0
+    finally:
+        with contextlib.suppress(Exception):
+            sys.stderr.flush()
+        os._exit(code)
+
+
+class _Failures:
+    """Notices a test that fails."""
+
+    any = False
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        self.any = self.any or report.failed
+
+
+def _pass(session: pytest.Session, tests: list[int]) -> bool:
+    """Run tests up to the first that fails; return whether all passed."""
+    failures = _Failures()
+    session.config.pluginmanager.register(failures)
+    items: list[Any] = [session.items[number] for number in tests]
+    for item, following in zip(items, [*items[1:], None], strict=True):
+        item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
+        if failures.any:
+            break
+    session.config.pluginmanager.unregister(failures)
+    return not failures.any
