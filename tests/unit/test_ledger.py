@@ -52,6 +52,16 @@ def test_a_later_call_shares_the_run_that_the_fewest_wait_for() -> None:
     assert ledger.shareable(G, 9) is None
 
 
+def test_a_run_that_is_started_is_shared_before_one_that_may_never_be() -> None:
+    ledger = Ledger()
+    starting, started = ledger.begin(F), ledger.begin(F)
+    for entry in (starting, started, started):
+        entry.join(0)
+    ledger.exists(started)
+
+    assert ledger.shareable(F, 9) is started
+
+
 def test_a_run_whose_outcome_somebody_had_is_not_shared() -> None:
     ledger = Ledger()
     entry = ledger.begin(F)
@@ -88,6 +98,20 @@ def test_runs_of_other_processes_are_entered_once_and_their_numbers_skipped() ->
     assert (left.run_id, left.is_started) == (f"{F}3", True)
 
 
+def test_a_run_of_another_process_is_entered_as_airflow_says_it_is() -> None:
+    ledger = Ledger()
+    ledger.found(F, f"{F}0", 0, ended_at=5.0, may_adopt=True)
+    ledger.found(F, f"{F}1", 1, ended_at=None, may_adopt=True)
+    ledger.found(F, f"{F}1", 1, ended_at=7.0, may_adopt=True)
+
+    entries = [ledger.entry(f"{F}{number}") for number in range(2)]
+
+    assert [(entry.number, entry.ended_at, entry.is_started, entry.is_delivered) for entry in entries if entry] == [
+        (0, 5.0, True, False),
+        (1, 7.0, True, False),
+    ]
+
+
 def test_what_airflow_says_of_a_run_counts_only_while_no_caller_waits_for_it() -> None:
     ledger = Ledger()
     waited_for, left = ledger.begin(F), ledger.begin(F)
@@ -103,13 +127,17 @@ def test_what_airflow_says_of_a_run_counts_only_while_no_caller_waits_for_it() -
 
 def test_a_number_under_which_nothing_was_started_is_used_again_if_it_was_the_last() -> None:
     ledger = Ledger()
-    first, last = ledger.begin(F), ledger.begin(F)
+    first, second, last = (ledger.begin(F) for _ in range(3))
 
     ledger.forget(first)
-    ledger.forget(last)
-    ledger.forget(last)
+    assert ledger.begin(F).number == 3
 
-    assert ledger.begin(F).run_id == f"{F}1"
+    ledger.forget(last)
+    ledger.forget(ledger.begin(F))
+    ledger.forget(second)
+    ledger.forget(second)
+
+    assert ledger.begin(F).number == 4
     ledger.forget(Ledger().begin(G))
 
 
@@ -125,19 +153,22 @@ def test_a_number_that_is_taken_is_never_given_out_again() -> None:
     assert ledger.must_learn(F)
     assert ledger.begin(F).run_id == f"{F}1"
     ledger.learned(F, 1)
-    assert not ledger.must_learn(F)
+    assert ledger.must_learn(F) is False
 
 
 def test_what_no_call_can_ask_for_is_dropped() -> None:
     ledger = Ledger()
-    entry = ledger.begin(F)
-    entry.is_delivered = True
+    delivered, waited_for, left, old = (ledger.begin(F) for _ in range(4))
+    delivered.is_delivered = waited_for.is_delivered = True
+    waited_for.join(0)
+    left.ended_at, old.ended_at = 9.0, 0.0
 
-    ledger.tidy(F, now=0)
+    ledger.tidy(F, now=9 + REPLAY_SECONDS)
     ledger.tidy(G, now=0)
 
-    assert ledger.entry(f"{F}0") is None
-    assert ledger.begin(F).run_id == f"{F}1"
+    kept = [ledger.entry(entry.run_id) for entry in (delivered, waited_for, left, old)]
+    assert kept == [None, waited_for, left, None]
+    assert ledger.begin(F).run_id == f"{F}4"
 
 
 def test_a_run_has_one_entry() -> None:
@@ -173,7 +204,10 @@ def test_the_oldest_families_are_forgotten_but_none_that_a_caller_waits_for() ->
     ledger = Ledger(capacity=2)
     families = [f"mcp__{'a' * 10}_{letter * 26}_" for letter in "bcdefgh"]
     ledger.begin(families[0]).join(0)
-    for family in families[1:]:
+    ledger.begin(families[1])
+    assert ledger.is_known(families[0])
+    assert ledger.is_known(families[1])
+    for family in families[2:]:
         ledger.begin(family)
 
     assert ledger.entry(f"{families[0]}0") is not None
@@ -197,6 +231,6 @@ def test_delivery_is_told_once() -> None:
     entry.on_delivered = lambda: told.append("delivered")
 
     entry.deliver()
+    assert told == ["delivered"]
     entry.deliver()
-
     assert told == ["delivered"]
