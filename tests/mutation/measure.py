@@ -109,7 +109,18 @@ def _run(plan: Mapping[str, Sequence[tuple[str, str]]], scratch: Path) -> dict[s
     (scratch / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
     verdicts = scratch / "verdicts.json"
     files = sorted({f"tests/unit/test_{name}.py" for names in plan for name in names.split()})
-    options = ("-q", "-s", "--tb=short", "-p", "tests.mutation.plugin", "-p", "no:cacheprovider", "-p", "no:xdist")
+    options = (
+        "-q",
+        "-s",
+        "--tb=short",
+        "--assert=plain",
+        "-p",
+        "tests.mutation.plugin",
+        "-p",
+        "no:cacheprovider",
+        "-p",
+        "no:xdist",
+    )
     ran = subprocess.run(  # noqa: S603 - our own tests
         [sys.executable, "-m", "pytest", *options, "-o", "faulthandler_timeout=0", *files],
         cwd=ROOT,

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 GROUPS: Mapping[str, Mapping[str, Sequence[str]]] = {
     "runs": {
         "ledger": ("ledger", "delivery"),
-        "calls": ("calls", "accounts", "one_run"),
+        "calls": ("unstarted_calls",),
         "deadlines": ("deadlines",),
         "waiting": ("waiting",),
         "task_dates": ("task_dates",),

@@ -5,6 +5,7 @@ that reach a mutant, once for each.
 """
 
 import contextlib
+import gc
 import json
 import os
 import resource
@@ -23,9 +24,12 @@ from mutmut.mutation.trampoline import set_mutant_under_test
 from mutmut.state import state as mutmut_state
 
 SURVIVED, KILLED, TIMED_OUT = "survived", "killed", "timed out"
-CPU_SECONDS = 10
+CPU_SECONDS = 3
+"""A mutant that computes for so much longer than its tests did without it never ends."""
 WALL_SECONDS = 60.0
-"""A mutant that takes so much longer than its tests took has hung. A busy machine may stretch every second."""
+"""One that takes so much longer by the clock waits for ever; a busy machine stretches every second."""
+MORE_THAN_CORES = 2
+"""So many more mutants run than there are cores: those that wait for ever hold up nobody."""
 MOST_MEMORY = 4 << 30
 EXAMPLES = 50
 """Of each property that hypothesis tries. They are the same ones each time, and a failing one is not made smaller."""
@@ -61,6 +65,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool:
     folder = Path(os.environ["DAGCALL_MUTATION"])  # noqa: TID251 - a pytest of its own is told so
     plan = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
     reached, seconds = _reached(session, folder / "reached.json")
+    gc.freeze()  # a fork that looks through what it has from here would copy all of it
     verdicts: dict[str, str] = {}
     for done, (mutant, verdict) in enumerate(_verdicts(session, plan, reached, seconds), start=1):
         verdicts[mutant] = verdict
@@ -100,7 +105,7 @@ def _verdicts(
 ) -> Iterator[tuple[str, str]]:
     """Run the mutants, as many at a time as there are cores; yield each one's name and what became of it."""
     children: dict[int, Child] = {}
-    most = len(os.sched_getaffinity(0))
+    most = len(os.sched_getaffinity(0)) + MORE_THAN_CORES
     for files, mutants in plan.items():
         own = {f"test_{name}.py" for name in files.split()}
         for mutant, function in mutants:
@@ -117,10 +122,10 @@ def _verdicts(
                 limit = int(time.process_time() + usual * 5) + CPU_SECONDS
                 resource.setrlimit(resource.RLIMIT_CPU, (limit, limit + 1))
                 resource.setrlimit(resource.RLIMIT_DATA, (MOST_MEMORY, MOST_MEMORY))
-                if not _pass(session, tests):
-                    os._exit(1)
+                session.config.pluginmanager.register(_EndAtFirstFailure())
+                _pass(session, tests)
 
-            children[_forked(mutant, run)] = Child(mutant, time.monotonic() + WALL_SECONDS + 20 * usual)
+            children[_forked(mutant, run)] = Child(mutant, time.monotonic() + WALL_SECONDS + 60 * usual)
     while children:
         yield from _ended(children)
 
@@ -158,6 +163,15 @@ def _forked(mutant: str, run: Callable[[], None], *, quiet: bool = True) -> int:
         os._exit(code)
 
 
+class _EndAtFirstFailure:
+    """Ends the process with the first test that fails, before anything is told of it, which would take longer."""
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_makereport(self, call: pytest.CallInfo[None]) -> None:
+        if call.excinfo is not None:
+            os._exit(1)
+
+
 class _Failures:
     """Notices a test that fails."""
 
@@ -168,13 +182,11 @@ class _Failures:
 
 
 def _pass(session: pytest.Session, tests: list[int]) -> bool:
-    """Run tests up to the first that fails; return whether all passed."""
+    """Run tests; return whether all passed."""
     failures = _Failures()
     session.config.pluginmanager.register(failures)
     items: list[Any] = [session.items[number] for number in tests]
     for item, following in zip(items, [*items[1:], None], strict=True):
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
-        if failures.any:
-            break
     session.config.pluginmanager.unregister(failures)
     return not failures.any

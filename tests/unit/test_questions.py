@@ -16,6 +16,7 @@ from dagcall.questions import (
     Question,
     Response,
     form_of,
+    is_open,
     message_of,
     question_json,
     response_from_content,
@@ -85,6 +86,78 @@ def problems(question: Question, **content: Any) -> tuple[str, ...]:
     with pytest.raises(InvalidArguments) as refused:
         response(question, **content)
     return refused.value.problems
+
+
+# What Airflow sends
+
+
+def sent(**more: Any) -> dict[str, Any]:
+    """One element of `hitl_details`."""
+    return {
+        "task_instance": {
+            "dag_id": "refund",
+            "dag_run_id": "mcp__x/1",
+            "task_id": "approve",
+            "map_index": -1,
+            "state": "deferred",
+        },
+        "created_at": "2026-11-22T12:00:00Z",
+        "subject": "Refund 180 EUR?",
+        "body": None,
+        "options": ["Approve", "Reject"],
+        "defaults": None,
+        "multiple": False,
+        "params": {},
+        "assigned_users": [],
+        "response_received": False,
+    } | more
+
+
+def test_a_question_is_read_as_airflow_sends_it() -> None:
+    assert Question.from_json(sent(), ui_url="http://airflow.test") == replace(
+        APPROVAL,
+        run_id="mcp__x/1",
+        url="http://airflow.test/dags/refund/runs/mcp__x%2F1/tasks/approve/required_actions",
+    )
+
+
+def test_a_question_with_everything_is_read() -> None:
+    data = sent(
+        body="Order **A7**",
+        defaults=["Reject"],
+        multiple=True,
+        params={"n": {"value": 1, "schema": {"type": "integer"}, "description": "How many."}},
+        assigned_users=[{"id": "7", "name": "mia"}, {"id": "8", "name": "joe"}],
+    )
+    data["task_instance"] |= {"map_index": 0}
+
+    question = Question.from_json(data, ui_url="http://airflow.test")
+
+    assert question == replace(
+        APPROVAL,
+        run_id="mcp__x/1",
+        map_index=0,
+        body="Order **A7**",
+        defaults=("Reject",),
+        is_multiple=True,
+        params=(Param("n", 1, {"type": "integer"}, "How many."),),
+        assigned_users=("mia", "joe"),
+        assigned_ids=("7", "8"),
+        url="http://airflow.test/dags/refund/runs/mcp__x%2F1/tasks/approve/mapped/0/required_actions",
+    )
+    assert question.key == "approve[0]@2026-11-22T12:00:00+00:00"
+
+
+@pytest.mark.parametrize(
+    ("state", "is_answered", "open_"),
+    [("deferred", False, True), ("deferred", True, False), ("failed", False, False), (None, True, False)],
+)
+def test_a_question_is_open_while_its_task_waits_for_the_answer(
+    *, state: str | None, is_answered: bool, open_: bool
+) -> None:
+    data = sent(response_received=is_answered)
+    data["task_instance"]["state"] = state
+    assert is_open(data) is open_
 
 
 # The form

@@ -4,15 +4,19 @@ tests/e2e/test_callers.py sends every kind of token over HTTP.
 """
 
 import asyncio
+import time
 from typing import Any
 
 import httpx
+import jwt
 import pytest
 
 from dagcall.errors import IssuerAway
 from dagcall.tokens import (
     INTROSPECTION_SECONDS,
     KEYS_SECONDS,
+    LEEWAY_SECONDS,
+    MAX_TOKEN,
     READ_BURST,
     READ_INTERVAL_SECONDS,
     REFUSED_SECONDS,
@@ -48,6 +52,76 @@ class Issuer:
         self.clock = Clock()
         self.keys = IssuerKeys(self.http, issuer=self.server.issuer, url=url, now=self.clock)
         self.tokens = JwtTokens(RULES, self.keys)
+
+
+def from_now(changed: dict[str, Any]) -> dict[str, Any]:
+    """Claims whose times are given as seconds from now."""
+    now = time.time()
+    return {
+        key: now + value if key in {"exp", "nbf"} and value is not None else value for key, value in changed.items()
+    }
+
+
+@pytest.mark.parametrize(
+    ("changed", "header"),
+    [
+        ({"aud": AUDIENCE + "/"}, {}),
+        ({"aud": ["https://other.example", AUDIENCE]}, {}),
+        ({"exp": -LEEWAY_SECONDS + 10}, {}),
+        ({"nbf": LEEWAY_SECONDS - 10}, {}),
+        ({}, {"typ": "AT+JWT"}),
+        ({}, {"typ": "application/at+jwt"}),
+        ({}, {"typ": None}),
+    ],
+)
+async def test_a_good_token_is_taken(changed: dict[str, Any], header: dict[str, Any]) -> None:
+    issuer = Issuer()
+
+    caller = await issuer.tokens.caller(issuer.server.token(header=header, groups=["finance"], **from_now(changed)))
+
+    assert (caller.id, caller.groups) == ("http://127.0.0.1:1#u-1", {"finance"})
+
+
+@pytest.mark.parametrize(
+    ("changed", "header", "reason"),
+    [
+        ({"aud": "https://other.example"}, {}, "Audience doesn't match"),
+        ({"aud": None}, {}, 'missing the "aud" claim'),
+        ({"iss": "https://other.example"}, {}, "Invalid issuer"),
+        ({"iss": None}, {}, 'missing the "iss" claim'),
+        ({"exp": -LEEWAY_SECONDS - 10}, {}, "Signature has expired"),
+        ({"exp": None}, {}, 'missing the "exp" claim'),
+        ({"nbf": LEEWAY_SECONDS + 20}, {}, "not yet valid"),
+        ({"sub": None}, {}, r"it names nobody: sub, client_id and azp are missing\Z"),
+        ({"filler": "x" * 20_000}, {}, r"it is too long\Z"),
+        ({}, {"typ": "logout+jwt"}, r"it is of type 'logout\+jwt'\Z"),
+        ({}, {"typ": 7}, "Invalid|of type 7"),
+        ({}, {"kid": "another"}, r"it is signed with a key that the issuer does not have\Z"),
+        ({}, {"crit": ["x"], "x": 1}, "critical"),
+    ],
+)
+async def test_a_bad_token_is_not_taken(changed: dict[str, Any], header: dict[str, Any], reason: str) -> None:
+    issuer = Issuer()
+
+    with pytest.raises(InvalidToken, match=reason):
+        await issuer.tokens.caller(issuer.server.token(header=header, **from_now(changed)))
+
+
+async def test_a_signature_with_a_shared_secret_is_refused_before_a_key_is_looked_for() -> None:
+    issuer = Issuer()
+    forged = jwt.encode(issuer.server.claims(), "s" * 64, "HS256", headers={"kid": "first"})
+
+    with pytest.raises(InvalidToken, match=r"it is signed with 'HS256'\Z"):
+        await issuer.tokens.caller(forged)
+    assert issuer.server.key_reads == 0
+
+
+async def test_what_is_no_token_is_not_taken() -> None:
+    issuer = Issuer()
+
+    for text in ("", "x", "a.b.c", "\ud800"):
+        with pytest.raises(InvalidToken):
+            await issuer.tokens.caller(text)
 
 
 async def test_keys_are_read_once_for_many_tokens() -> None:
@@ -253,9 +327,12 @@ async def test_a_token_that_is_far_too_long_is_not_even_sent() -> None:
     issuer = Issuer()
     tokens = IntrospectedTokens(RULES, issuer.http, "http://127.0.0.1:1/introspect")
 
-    with pytest.raises(InvalidToken, match="too long"):
-        await tokens.caller("x" * 20_000)
+    with pytest.raises(InvalidToken, match=r"it is too long\Z"):
+        await tokens.caller("x" * (MAX_TOKEN + 1))
     assert issuer.server.questions == 0
+
+    issuer.server.introspected = {"x" * MAX_TOKEN: {"active": True, "sub": "u-1", "aud": AUDIENCE, "exp": 2e9}}
+    assert (await tokens.caller("x" * MAX_TOKEN)).label == "u-1"
 
 
 @pytest.mark.parametrize(
