@@ -29,7 +29,7 @@ GROUPS: Mapping[str, Mapping[str, Sequence[str]]] = {
         "import_errors": ("import_errors",),
     },
     "auth": {
-        "accounts": ("accounts",),
+        "accounts": ("account_choice",),
         "callers": ("callers", "rights"),
         "identity": ("identity",),
         "keys": ("keys",),
