@@ -32,6 +32,20 @@ def test_a_key_stands_for_a_caller(tmp_path: Path) -> None:
     assert keys.caller("\udcff") is None
 
 
+def test_an_entry_is_text_for_the_file() -> None:
+    assert entry_of("dagcall_x", "ci", scopes=["dags.run", "a"], groups=["ö"]) == (
+        "[[keys]]\n"
+        'name = "ci"\n'
+        'hash = "sha256:4c0fae617a58d4c8d8834d9cecb3d70ded5dfb164207a0d695f614ec67cd7730"\n'
+        'scopes = ["dags.run", "a"]\n'
+        'groups = ["ö"]'
+    )
+
+
+def test_a_file_may_begin_with_the_mark_that_windows_writes(tmp_path: Path) -> None:
+    assert [key.name for key in read_keys(written(tmp_path, "\ufeff" + entry_of("dagcall_x", "ci")))] == ["ci"]
+
+
 def test_keys_are_random_and_the_file_holds_none() -> None:
     one, other = new_key(), new_key()
 
@@ -43,18 +57,27 @@ def test_keys_are_random_and_the_file_holds_none() -> None:
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("[[keys]", "is not valid TOML"),
-        ("[[keys]]\nname = 'a'", "keys.0.hash: Field required"),
+        ("[[keys]", ": {path} is not valid TOML: Expected "),
+        ("[[keys]]\nname = 'a'", ": {path}: keys.0.hash: Field required"),
+        ("[[keys]]\nhash = 1", "keys.0.name: Field required; keys.0.hash: Input should be a valid string"),
         (f"[[keys]]\nname = 'a b'\nhash = '{HASH}'", "keys.0.name: String should match"),
         (f"[[keys]]\nname = 'a'\nhash = '{HASH}'\nscope = 'a'", "keys.0.scope: Extra inputs"),
         (f"[[key]]\nname = 'a'\nhash = '{HASH}'", "key: Extra inputs"),
-        (f"[[keys]]\nname = 'a'\nhash = '{HASH}'\n" * 2, "two keys have the name a"),
-        (f"[[keys]]\nname = 'a'\nhash = '{HASH}'\n[[keys]]\nname = 'b'\nhash = '{HASH}'\n", "two keys have the hash"),
+        (f"[[keys]]\nname = 'a'\nhash = '{HASH}'\n" * 2, ": {path}: two keys have the name a"),
+        (
+            f"[[keys]]\nname = 'a'\nhash = '{HASH}'\n[[keys]]\nname = 'b'\nhash = '{HASH}'\n",
+            f": two keys have the hash {HASH}",
+        ),
     ],
 )
 def test_a_mistake_in_the_file_is_named(tmp_path: Path, text: str, reason: str) -> None:
-    with pytest.raises(ConfigError, match=re.escape(reason)):
-        read_keys(written(tmp_path, text))
+    path = written(tmp_path, text)
+
+    with pytest.raises(ConfigError) as refused:
+        read_keys(path)
+
+    assert str(refused.value).startswith("auth.keys_file: ")
+    assert reason.format(path=path) in str(refused.value)
 
 
 def test_a_key_that_stands_where_its_hash_should_be_is_not_repeated(tmp_path: Path) -> None:
@@ -67,24 +90,33 @@ def test_a_key_that_stands_where_its_hash_should_be_is_not_repeated(tmp_path: Pa
 
 
 def test_a_file_that_is_not_there_is_a_mistake(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"auth.keys_file: .* cannot be read: No such file"):
-        Keys(tmp_path / "none.toml")
+    path = tmp_path / "none.toml"
+
+    with pytest.raises(ConfigError) as refused:
+        Keys(path)
+
+    assert str(refused.value) == f"auth.keys_file: {path} cannot be read: No such file or directory"
 
 
 def test_a_name_that_cannot_be_one_is_refused() -> None:
-    with pytest.raises(ConfigError, match="'a b' is no name for a key"):
+    with pytest.raises(ConfigError) as refused:
         entry_of(new_key(), "a b")
 
+    assert str(refused.value) == "'a b' is no name for a key: up to 64 letters, digits, dots, dashes"
 
-def test_a_changed_file_counts_at_once(tmp_path: Path) -> None:
+
+def test_a_changed_file_counts_at_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     old, new = new_key(), new_key()
-    keys = Keys(written(tmp_path, entry_of(old, "old")))
+    path = written(tmp_path, entry_of(old, "old"))
+    keys = Keys(path)
     assert keys.caller(old)
 
     written(tmp_path, entry_of(new, "new"))
 
-    assert keys.caller(old) is None
-    assert keys.caller(new)
+    with caplog.at_level(logging.INFO):
+        assert keys.caller(old) is None
+        assert keys.caller(new)
+    assert [record.getMessage() for record in caplog.records] == [f"1 keys were read anew from {path}"]
 
 
 def test_a_replaced_file_counts_even_with_the_same_time_and_size(tmp_path: Path) -> None:
@@ -109,7 +141,9 @@ def test_a_file_that_broke_leaves_the_keys_as_they_were(tmp_path: Path, caplog: 
     with caplog.at_level(logging.ERROR):
         assert keys.caller(key)
         assert keys.caller(key)
-    assert len(caplog.records) == 1  # told once, not for each call
+    (told,) = (record.getMessage() for record in caplog.records)  # once, not for each call
+    assert told.startswith(f"auth.keys_file: {path} is not valid TOML: ")
+    assert told.endswith("; the keys as they were before go on being taken")
 
     path.unlink()
     assert keys.caller(key)

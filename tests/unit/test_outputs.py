@@ -1,12 +1,19 @@
 """What is declared of results: how it is published, what cannot be, and what does not fit."""
 
+import json
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 from jsonschema import Draft202012Validator
 
+from dagcall.dialect import MAX_SCHEMA_BYTES
 from dagcall.errors import ToolUnpublishable
-from dagcall.outputs import OutputSchema, cancel_output_schema, output_schema
+from dagcall.keywords import JsonObject
+from dagcall.outputs import OutputSchema, cancel_output_schema, output_schema, part_output_schema
+
+PINS = Path(__file__).parents[2] / "tool_schemas"
 
 REPORT: dict[str, Any] = {
     "properties": {
@@ -30,6 +37,10 @@ def deep_schema(levels: int) -> dict[str, Any]:
     return schema
 
 
+def test_a_schema_may_be_as_large_as_is_said() -> None:
+    assert published({"title": "x" * (MAX_SCHEMA_BYTES - 13)})
+
+
 def published(declared: dict[str, Any]) -> Any:
     """Return what is published of results."""
     return OutputSchema.from_declared(declared).wire["properties"]["results"]
@@ -40,6 +51,18 @@ def test_every_output_schema_is_an_object_of_strings_and_more(schema: dict[str, 
     Draft202012Validator.check_schema(schema)
     assert schema["type"] == "object"
     assert schema["required"] == ["state", "dag_run_id", "url"]
+
+
+@pytest.mark.parametrize(
+    ("tool", "schema"),
+    [
+        ("wait_for_dag_run", output_schema),
+        ("cancel_dag_run", cancel_output_schema),
+        ("read_dag_result", part_output_schema),
+    ],
+)
+def test_every_key_of_an_answer_is_described_as_pinned(tool: str, schema: Callable[[], JsonObject]) -> None:
+    assert schema() == json.loads((PINS / f"{tool}.json").read_text(encoding="utf-8"))["outputSchema"]
 
 
 def test_where_nothing_is_declared_everything_fits() -> None:
@@ -153,7 +176,7 @@ def test_a_schema_is_published_so_that_every_client_reads_it_alike(
         ({"properties": 3}, "the schema is not valid 2020-12: 3 is not of type 'object'"),
         ({"properties": {"total": {}}}, "the schema has a property 'total', which is no result task; there are report"),
         ({"default": float("nan")}, "the schema holds a date, a time or a number that JSON does not know"),
-        ({"description": "x" * 70_000}, "the schema is larger than 65,536 bytes"),
+        ({"description": "x" * (MAX_SCHEMA_BYTES - 18)}, "the schema is larger than 65,536 bytes"),
         ({"$ref": "http://x/y.json"}, "the schema refers to http://x/y.json; only references within it"),
         ({"$ref": "#/$defs/X"}, "the schema refers to #/$defs/X, which is not there"),
         ({"$ref": "#"}, "the schema is nested too deep, or refers to itself without end"),
