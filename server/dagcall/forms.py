@@ -19,7 +19,6 @@ RICH_SINCE = "2025-11-25"
 """The first revision whose forms have titled choices, and choices of several."""
 MAX_FLAGS = 20
 """How many questions of yes or no stand for one choice of several; a longer list is asked for as JSON text."""
-MAX_LABEL = 300
 
 _KEPT_KEYS = {
     "string": ("minLength", "maxLength"),
@@ -271,7 +270,7 @@ def _flat(schema: Mapping[str, Json], labels: Mapping[str, str]) -> JsonObject |
 
 
 def _labels(schema: Mapping[str, Json]) -> dict[str, str]:
-    return {key: shortened(str(schema[key]), MAX_LABEL) for key in ("title", "description") if schema.get(key)}
+    return {key: shortened(str(schema[key])) for key in ("title", "description") if schema.get(key)}
 
 
 def _listed(text: str) -> Json:

@@ -283,7 +283,7 @@ def _is_left_out(form: Form, name: str, value: Json) -> bool:
     """Say whether a client sent a field that its user did not touch: as null, or as an empty text."""
     if name in form.inputs.wire["required"]:
         return False
-    return value is None or (value == "" and form.inputs.properties[name].schema.get("default") != "")
+    return value is None or value == ""
 
 
 def _meant(field: Field, given: Json, problems: list[str]) -> Json:

@@ -16,6 +16,12 @@ class Equivalent:
     because: str
 
 
+ANYWHERE = (
+    ('"utf-8"', '"UTF-8"', "Names of encodings have no case."),
+    ('"inf"', '"INF"', "float reads it in any case."),
+)
+"""What may be changed into what in any line, and why that changes nothing."""
+
 EQUIVALENTS = (
     Equivalent(
         "naming._changed",
@@ -24,9 +30,36 @@ EQUIVALENTS = (
         "Where the first character is a letter, there is nothing to strip.",
     ),
     Equivalent(
-        "naming._changed",
-        'digest = hashlib.sha256(original.encode("utf-8", "surrogatepass")).hexdigest()[:_HASH_LENGTH]',
-        'digest = hashlib.sha256(original.encode("UTF-8", "surrogatepass")).hexdigest()[:_HASH_LENGTH]',
-        "Names of encodings have no case.",
+        "questions.Question.from_json",
+        "url=f\"{ui_url}/{'/'.join(quote(part, safe='') for part in parts)}/required_actions\",",
+        "url=f\"{ui_url}/{'/'.join(quote(part, safe='XXXX') for part in parts)}/required_actions\",",
+        "An X is never quoted.",
+    ),
+    Equivalent(
+        "airflow_clock.AirflowClock.__init__",
+        'self._date = ""',
+        "self._date = None",
+        "Both are no date that an answer has.",
+    ),
+    Equivalent(
+        "airflow_clock.AirflowClock.__init__",
+        'self._date = ""',
+        'self._date = "XXXX"',
+        "Both are no date that an answer has.",
+    ),
+    Equivalent(
+        "airflow_clock.AirflowClock.__init__",
+        "self._heard_at = 0.0",
+        "self._heard_at = 1.0",
+        "It counts only once an answer has been heard, which sets it.",
     ),
 )
+
+
+def reason(where: str, before: str, after: str) -> str | None:
+    """Return why a mutant does the same as the code; None if that is not said."""
+    for text, changed, because in ANYWHERE:
+        if text in before and before.replace(text, changed) == after:
+            return because
+    found = (one.because for one in EQUIVALENTS if (one.where, one.before, one.after) == (where, before, after))
+    return next(found, None)

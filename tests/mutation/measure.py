@@ -14,7 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.mutation.equivalents import EQUIVALENTS
+from tests.mutation.equivalents import EQUIVALENTS, reason
 from tests.mutation.modules import GROUPS, MODULES
 from tests.mutation.mutants import Mutant, mutated
 
@@ -67,7 +67,10 @@ def _measure(modules: Sequence[str], scratch: Path, *, only_survivors: bool) -> 
         kept = {key: outcome for key, outcome in known[module].items() if key in keys}
         _file(module).write_text(json.dumps(kept, indent=1), encoding="utf-8")
     return {
-        module: [Verdict(mutant, known[module][mutant.key], _reason(mutant)) for mutant in mutants[module]]
+        module: [
+            Verdict(mutant, known[module][mutant.key], reason(mutant.where, mutant.before, mutant.after))
+            for mutant in mutants[module]
+        ]
         for module in modules
     }
 
@@ -140,14 +143,3 @@ def _file(module: str) -> Path:
 def _kept(module: str) -> dict[str, str]:
     file = _file(module)
     return dict(json.loads(file.read_text(encoding="utf-8"))) if file.exists() else {}
-
-
-def _reason(mutant: Mutant) -> str | None:
-    return next(
-        (
-            equivalent.because
-            for equivalent in EQUIVALENTS
-            if (equivalent.where, equivalent.before, equivalent.after) == (mutant.where, mutant.before, mutant.after)
-        ),
-        None,
-    )

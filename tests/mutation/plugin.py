@@ -108,6 +108,7 @@ def _verdicts(
     most = len(os.sched_getaffinity(0)) + MORE_THAN_CORES
     for files, mutants in plan.items():
         own = {f"test_{name}.py" for name in files.split()}
+        _require_pass(session, {number for tests in reached.values() for number in tests}, own)
         for mutant, function in mutants:
             tests = [number for number in reached.get(function, ()) if session.items[number].path.name in own]
             if not tests:
@@ -128,6 +129,19 @@ def _verdicts(
             children[_forked(mutant, run)] = Child(mutant, time.monotonic() + WALL_SECONDS + 60 * usual)
     while children:
         yield from _ended(children)
+
+
+def _require_pass(session: pytest.Session, tests: set[int], files: set[str]) -> None:
+    """Run tests of some files together, as for a mutant that they all reach, but without one."""
+
+    def run() -> None:
+        resource.setrlimit(resource.RLIMIT_DATA, (MOST_MEMORY, MOST_MEMORY))
+        session.config.pluginmanager.register(_EndAtFirstFailure())
+        _pass(session, sorted(number for number in tests if session.items[number].path.name in files))
+
+    _, status = os.waitpid(_forked("", run), 0)
+    if status:
+        raise session.Interrupted(f"together the tests of {', '.join(sorted(files))} fail without a mutant")
 
 
 def _ended(children: dict[int, Child]) -> Iterator[tuple[str, str]]:

@@ -40,6 +40,7 @@ def test_a_traceback_that_says_nothing_is_left_out(traceback: str) -> None:
 def test_other_files_are_counted(dag_id: str | None) -> None:
     assert hint(BrokenFile("daily.py", TRACEBACK), dag_id=dag_id) == f"{LOOK}1 file does not import (daily.py)"
     files = [BrokenFile(f"{number}.py", TRACEBACK) for number in range(100)]
+    assert hint(*files[:3], dag_id=dag_id) == f"{LOOK}3 files do not import (0.py, 1.py, 2.py)"
     assert hint(*files, dag_id=dag_id, total=120) == f"{LOOK}120 files do not import (0.py, 1.py, 2.py, …)"
 
 
@@ -50,3 +51,15 @@ def test_without_the_right_to_read_them_the_place_to_look_is_named() -> None:
 
 def test_where_everything_imports_nothing_is_said() -> None:
     assert hint() == ""
+
+
+def test_a_long_reason_is_cut() -> None:
+    long = "ValueError: " + "x" * 300
+    assert hint(BrokenFile("sales_report.py", long)) == (
+        f". The file sales_report.py does not import in Airflow: {long[:97]} … {long[-100:]}"
+    )
+
+
+def test_a_file_is_read_as_airflow_sends_it() -> None:
+    assert BrokenFile.from_json({"filename": "a.py", "stack_trace": "E: 1"}) == BrokenFile("a.py", "E: 1")
+    assert BrokenFile.from_json({"filename": "a.py", "stack_trace": None}) == BrokenFile("a.py", "")

@@ -204,16 +204,32 @@ def test_the_oldest_families_are_forgotten_but_none_that_a_caller_waits_for() ->
     ledger = Ledger(capacity=2)
     families = [f"mcp__{'a' * 10}_{letter * 26}_" for letter in "bcdefgh"]
     ledger.begin(families[0]).join(0)
-    ledger.begin(families[1])
-    assert ledger.is_known(families[0])
-    assert ledger.is_known(families[1])
-    for family in families[2:]:
+    for family in families[1:]:
         ledger.begin(family)
 
     assert ledger.entry(f"{families[0]}0") is not None
     assert ledger.entry(f"{families[1]}0") is None
     assert ledger.entry(f"{families[-1]}0") is not None
     assert ledger.begin(families[0]).number == 1
+
+
+def test_families_that_could_not_be_forgotten_in_time_are_forgotten_later_two_at_a_time() -> None:
+    ledger = Ledger(capacity=2)
+    families = [f"mcp__{'a' * 10}_{letter * 26}_" for letter in "bcdefg"]
+    waiting = [ledger.begin(family) for family in families[:2]]
+    assert all(map(ledger.is_known, families[:2]))
+    for entry in waiting:
+        entry.join(0)
+    for family in families[2:5]:
+        waiting.append(ledger.begin(family))
+        waiting[-1].join(0)
+    assert all(map(ledger.is_known, families[:5]))
+
+    for entry in waiting:
+        entry.leave()
+    ledger.begin(families[5])
+
+    assert sum(map(ledger.is_known, families)) == 4
 
 
 def test_a_family_that_is_entered_now_is_not_the_one_that_is_forgotten() -> None:

@@ -10,6 +10,7 @@ from mcp_types._v2026_07_28 import PrimitiveSchemaDefinition
 from pydantic import TypeAdapter
 
 from dagcall.errors import InvalidArguments
+from dagcall.forms import MAX_FLAGS
 from dagcall.model import Param
 from dagcall.questions import (
     MAX_BODY,
@@ -85,6 +86,7 @@ def response(question: Question, **content: Any) -> Response:
 def problems(question: Question, **content: Any) -> tuple[str, ...]:
     with pytest.raises(InvalidArguments) as refused:
         response(question, **content)
+    assert str(refused.value) == str(InvalidArguments(question.name, refused.value.problems))
     return refused.value.problems
 
 
@@ -226,6 +228,16 @@ def test_a_single_option_needs_no_field() -> None:
         ),
         pytest.param(param("p", type="object"), {"type": "string", "description": "(JSON)"}, id="an object"),
         pytest.param(
+            param("p", ["ü"], type="array"),
+            {"type": "string", "description": "(JSON)", "default": '["ü"]'},
+            id="umlaut",
+        ),
+        pytest.param(
+            param("p", oneOf=[{"type": "string", "maxLength": 9}, {"type": "null", "description": "Nobody."}]),
+            {"type": "string", "maxLength": 9},
+            id="a text, or nothing, which is described",
+        ),
+        pytest.param(
             param("p", 1, anyOf=[{"type": "integer"}, {"type": "string"}]),
             {"type": "string", "description": "(JSON)", "default": "1"},
             id="one of two types",
@@ -327,6 +339,22 @@ TITLED = [{"const": "p", "title": "Pay it"}, {"const": "r", "title": "Refuse"}]
             },
             id="some of very many",
         ),
+        pytest.param(
+            param("p", ["a", "b"], type="array", items={"enum": ["a", "b"]}, minItems=1),
+            {
+                "p": {
+                    "type": "array",
+                    "items": {"type": "string", "enum": ["a", "b"]},
+                    "minItems": 1,
+                    "default": ["a", "b"],
+                }
+            },
+            {
+                "p_1": {"type": "boolean", "title": "p: a", "default": True},
+                "p_2": {"type": "boolean", "title": "p: b", "default": True},
+            },
+            id="all of several",
+        ),
     ],
 )
 def test_a_choice_is_what_the_revision_has_for_it(given: Param, rich: dict[str, Any], plain: dict[str, Any]) -> None:
@@ -335,10 +363,34 @@ def test_a_choice_is_what_the_revision_has_for_it(given: Param, rich: dict[str, 
     assert schema_of(question, "2025-06-18")["properties"] == plain
 
 
+def test_a_list_of_very_many_choices_is_typed_as_json_before_there_were_lists() -> None:
+    names = [f"ü{number}" for number in range(MAX_FLAGS + 1)]
+    question = asking(param("p", type="array", items={"enum": names}), options=("OK",))
+    assert schema_of(question, "2025-06-18")["properties"] == {
+        "p": {"type": "string", "description": f"(A JSON list of any of: {', '.join(names)})"}
+    }
+    assert response(question, p='["ü3"]').params_input == {"p": ["ü3"]}
+    assert response(question, p="ü3").params_input == {"p": ["ü3"]}
+
+    with_default = asking(param("p", ["ü3"], type="array", items={"enum": names}), options=("OK",))
+    assert schema_of(with_default, "2025-06-18")["properties"]["p"]["default"] == '["ü3"]'
+
+    fewer = asking(param("p", type="array", items={"enum": names[:MAX_FLAGS]}), options=("OK",))
+    assert len(schema_of(fewer, "2025-06-18")["properties"]) == MAX_FLAGS
+
+
+def test_no_question_of_yes_or_no_takes_the_name_of_another_field() -> None:
+    several = param("p", type="array", items={"enum": ["a", "b"]})
+    question = asking(param("p_2", 1, type="integer"), several, options=("OK",))
+    assert list(schema_of(question, "2025-06-18")["properties"]) == ["p_2", "p_1", "p_2_"]
+    assert response(question, p_2=3, p_1=False, p_2_=True).params_input == {"p_2": 3, "p": ["b"]}
+
+
 @pytest.mark.parametrize(
     "schema",
     [
         {"enum": ["1", 1]},
+        {"anyOf": [{"type": "integer"}]},
         {"anyOf": [{"const": "a"}, {"type": "integer"}]},
         {"oneOf": [{"type": "null"}]},
         {"type": "array", "prefixItems": [{"const": 1}], "items": {"enum": [1]}},
@@ -380,6 +432,7 @@ def test_what_was_chosen_becomes_the_values_that_it_stands_for() -> None:
     assert response(question).params_input == {"p": [1]}
     assert problems(question, p=["3"])[0].startswith("p[0]: '3' is not valid under any of the given schemas")
     assert problems(question, p="{")[0].startswith("p[0]: '{' is not valid under any of the given schemas")
+    assert problems(question, p="{}")[0].startswith("p[0]: '{}' is not valid under any of the given schemas")
 
 
 def test_json_that_is_nested_too_deep_is_refused() -> None:
@@ -442,6 +495,8 @@ def test_typed_text_becomes_the_value_that_it_stands_for() -> None:
     question = asking(param("p", 1, enum=[1, 2]), param("q", type="array"), options=("OK",))
     assert response(question, p="2", q="[1]").params_input == {"p": 2, "q": [1]}
     assert response(question, p=2, q=[1]).params_input == {"p": 2, "q": [1]}
+    titled = asking(param("p", 1, enum=[1, 2], values_display={"1": "One", "2": "Two"}), options=("OK",))
+    assert response(titled, p="2").params_input == {"p": 2}
 
 
 def test_several_options_are_sent_once_each() -> None:
@@ -488,7 +543,20 @@ def test_what_the_person_reads() -> None:
     )
 
 
+def test_what_the_person_reads_of_a_question_that_anybody_may_answer() -> None:
+    assert message_of(APPROVAL) == (
+        "The Airflow dag refund waits for a person (task approve of run mcp__x).\n\nRefund 180 EUR?"
+    )
+    assert message_of(replace(APPROVAL, assigned_users=("mia",)), problems=("amount: too much", "who: nobody")) == (
+        "Your answer was not taken:\n- amount: too much\n- who: nobody\n\n"
+        "The Airflow dag refund waits for a person (task approve of run mcp__x).\n\n"
+        "Refund 180 EUR?\n\n"
+        "Airflow takes an answer only from mia."
+    )
+
+
 def test_a_long_body_is_cut_and_says_so() -> None:
+    assert question_json(replace(APPROVAL, body="x" * MAX_BODY))["body"] == "x" * MAX_BODY
     shown = question_json(replace(APPROVAL, body="x" * (MAX_BODY + 1)))["body"]
     assert shown == "x" * MAX_BODY + "… (the rest is at http://airflow.test/q)"
 

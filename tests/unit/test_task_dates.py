@@ -48,6 +48,7 @@ def test_a_run_has_no_instance_of_a_task_outside_its_dates(task: Task, reason: s
         pytest.param([a_task("a", "b", end=BEFORE), a_task("b")], (), [], id="no leaf"),
         pytest.param([a_task("a", "b"), a_task("b", end=BEFORE)], ("a",), [], id="not wanted"),
         pytest.param([a_task("a"), a_task("b", end=BEFORE)], ("a", "b"), ["b"], id="one of the wanted"),
+        pytest.param([a_task(name, end=BEFORE) for name in "abc"], (), ["a", "b", "c"], id="all of three leaves"),
         pytest.param([a_task("a")], ("gone",), [], id="wanted, and not there"),
         pytest.param([a_task("a", rule="all_done_setup_success", end=BEFORE)], (), ["a"], id="only clean-up"),
     ],
