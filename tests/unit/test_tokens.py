@@ -10,6 +10,7 @@ from typing import Any
 import httpx
 import jwt
 import pytest
+from cryptography.hazmat.primitives.asymmetric import rsa
 
 from dagcall.errors import IssuerAway
 from dagcall.tokens import (
@@ -79,7 +80,7 @@ async def test_a_good_token_is_taken(changed: dict[str, Any], header: dict[str, 
 
     caller = await issuer.tokens.caller(issuer.server.token(header=header, groups=["finance"], **from_now(changed)))
 
-    assert (caller.id, caller.groups) == ("http://127.0.0.1:1#u-1", {"finance"})
+    assert (caller.id, caller.groups) == ("http://127.0.0.1:1#u-1", frozenset({"finance"}))
 
 
 @pytest.mark.parametrize(
@@ -146,6 +147,31 @@ async def test_keys_are_read_again_as_they_grow_old() -> None:
         await issuer.tokens.caller(old)
 
 
+async def test_keys_that_are_not_older_than_is_said_are_not_read_again() -> None:
+    issuer = Issuer()
+    token = issuer.server.token()
+    await issuer.tokens.caller(token)
+
+    issuer.clock.seconds += KEYS_SECONDS
+    await issuer.tokens.caller(token)
+    assert issuer.server.key_reads == 1
+
+    issuer.server.is_away = True
+    issuer.clock.seconds += STALE_SECONDS - KEYS_SECONDS
+    assert (await issuer.tokens.caller(token)).label == "u-1"
+
+
+async def test_keys_that_cannot_be_read_are_told_to_the_operator(caplog: pytest.LogCaptureFixture) -> None:
+    issuer = Issuer()
+    issuer.server.is_away = True
+
+    with pytest.raises(IssuerAway, match=r"\Athe keys of http://127.0.0.1:1 cannot be read\Z"):
+        await issuer.tokens.caller(issuer.server.token())
+
+    (told,) = (record.getMessage() for record in caplog.records)
+    assert told.startswith("the keys of http://127.0.0.1:1 could not be read: ")
+
+
 async def test_known_keys_are_used_for_a_while_when_the_issuer_is_away() -> None:
     issuer = Issuer()
     token = issuer.server.token()
@@ -193,6 +219,23 @@ async def test_made_up_key_ids_cost_the_issuer_little() -> None:
         await forge(number)
     assert issuer.server.key_reads == READ_BURST + 1
 
+    issuer.clock.seconds += 100 * READ_INTERVAL_SECONDS
+    for number in range(20):
+        await forge(number)
+    assert issuer.server.key_reads == 2 * READ_BURST + 1
+
+
+async def test_a_key_that_is_too_weak_is_not_trusted() -> None:
+    issuer = Issuer()
+    weak = SigningKey("first")
+    weak.private = rsa.generate_private_key(65537, 1024)  # noqa: S505 - that is the point
+    issuer.server.rotate(weak)
+    with pytest.warns(jwt.InsecureKeyLengthWarning):
+        token = issuer.server.token()
+
+    with pytest.raises(InvalidToken, match="below the minimum"):
+        await issuer.tokens.caller(token)
+
 
 async def test_a_token_that_names_no_key_is_signed_with_the_only_one() -> None:
     issuer = Issuer()
@@ -220,22 +263,43 @@ async def test_keys_for_something_else_are_not_for_signatures() -> None:
         await issuer.tokens.caller(issuer.server.token())
 
 
+async def test_keys_that_do_not_say_what_they_are_for_are_taken() -> None:
+    issuer = Issuer()
+
+    class ForAnything(SigningKey):
+        @property
+        def published(self) -> dict[str, Any]:
+            return {name: value for name, value in super().published.items() if name != "use"}
+
+    issuer.server.rotate(ForAnything("first"))
+
+    assert (await issuer.tokens.caller(issuer.server.token())).label == "u-1"
+
+
 async def test_the_settings_may_say_where_the_keys_are() -> None:
     issuer = Issuer(url="http://127.0.0.1:1/keys")
 
     assert (await issuer.tokens.caller(issuer.server.token())).label == "u-1"
 
 
+NOT_ABOUT_IT = "{place} is not about https://issuer.example/team, or names no jwks_uri"
+
+
 @pytest.mark.parametrize(
-    "metadata",
+    ("metadata", "reason"),
     [
-        {"issuer": "https://other.example", "jwks_uri": "https://other.example/keys"},
-        {"issuer": "https://issuer.example", "jwks_uri": "http://issuer.example/keys"},
-        {"issuer": "https://issuer.example"},
-        ["nothing"],
+        ({"issuer": "https://other.example", "jwks_uri": "https://other.example/keys"}, NOT_ABOUT_IT),
+        (
+            {"issuer": "https://issuer.example/team", "jwks_uri": "http://issuer.example/keys"},
+            "{place} names http://issuer.example/keys, which is not https",
+        ),
+        ({"issuer": "https://issuer.example/team"}, NOT_ABOUT_IT),
+        (["nothing"], None),
     ],
 )
-async def test_metadata_that_leads_elsewhere_is_not_followed(metadata: Any) -> None:
+async def test_metadata_that_leads_elsewhere_is_not_followed(
+    metadata: Any, reason: str | None, caplog: pytest.LogCaptureFixture
+) -> None:
     asked: list[str] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -249,6 +313,29 @@ async def test_metadata_that_leads_elsewhere_is_not_followed(metadata: Any) -> N
         "https://issuer.example/team/.well-known/openid-configuration",
         "https://issuer.example/.well-known/oauth-authorization-server/team",
     ]
+    (told,) = (record.getMessage() for record in caplog.records)
+    if reason is not None:
+        reasons = "; ".join(reason.format(place=place) for place in asked)
+        assert told == f"the keys of https://issuer.example/team could not be read: {reasons}"
+
+
+@pytest.mark.parametrize("place", [0, 1])
+async def test_metadata_stands_in_one_of_two_places(place: int) -> None:
+    server = AuthorizationServer("https://issuer.example/")
+    places = [
+        "https://issuer.example/.well-known/openid-configuration",
+        "https://issuer.example/.well-known/oauth-authorization-server",
+    ]
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        if str(request.url) == places[place]:
+            return httpx.Response(200, json={"issuer": server.issuer, "jwks_uri": "https://keys.example/all"})
+        if str(request.url) == "https://keys.example/all":
+            return httpx.Response(200, json={"keys": [key.published for key in server.keys]})
+        return httpx.Response(404, json={})
+
+    keys = IssuerKeys(IssuerHttp(transport=httpx.MockTransport(answer)), issuer=server.issuer, url=None)
+    assert (await keys.key("first")) is not None
 
 
 async def test_no_redirect_is_followed() -> None:
@@ -333,6 +420,40 @@ async def test_a_token_that_is_far_too_long_is_not_even_sent() -> None:
 
     issuer.server.introspected = {"x" * MAX_TOKEN: {"active": True, "sub": "u-1", "aud": AUDIENCE, "exp": 2e9}}
     assert (await tokens.caller("x" * MAX_TOKEN)).label == "u-1"
+
+
+async def test_the_issuer_is_asked_of_an_access_token() -> None:
+    asked: list[str] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        asked.append(request.content.decode())
+        return httpx.Response(200, json={"active": True, "sub": "u-1", "aud": AUDIENCE, "exp": NOW + 1000})
+
+    http = IssuerHttp(transport=httpx.MockTransport(answer), client=CLIENT)
+    tokens = IntrospectedTokens(RULES, http, "https://issuer.example/introspect", wall_clock=Clock())
+
+    assert (await tokens.caller("opaque")).label == "u-1"
+    assert asked == ["token=opaque&token_type_hint=access_token"]
+    await http.aclose()
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"iss": None},
+        {"aud": AUDIENCE + "/"},
+        {"aud": ["https://other.example", AUDIENCE]},
+        {"exp": NOW - 30},
+        {"exp": NOW + 0.5},
+        {"nbf": NOW + 30},
+        {"nbf": None},
+    ],
+)
+def test_what_an_issuer_says_of_a_good_token_is_taken(changed: dict[str, Any]) -> None:
+    said = {"active": True, "iss": RULES.issuer, "aud": AUDIENCE, "exp": NOW, "nbf": NOW} | changed
+    claims = {name: value for name, value in said.items() if value is not None}
+
+    assert claims_for_us(claims, RULES, now=NOW) == claims
 
 
 @pytest.mark.parametrize(
