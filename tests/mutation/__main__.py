@@ -15,21 +15,28 @@ from tests.proof import record
 
 def main() -> None:
     """Run one measurement."""
+    only_survivors = "--survivors" in sys.argv[1:]
     modules = [word for word in sys.argv[1:] if word != "--survivors"] or list(MODULES)
     if unknown := [module for module in modules if module not in MODULES]:
         raise SystemExit(f"not among the mutated modules: {', '.join(unknown)}. These are: {', '.join(MODULES)}")
     began = time.monotonic()
-    verdicts = measure(modules, only_survivors="--survivors" in sys.argv[1:])
-    today = datetime.now(UTC).date().isoformat()  # noqa: TID251 - the day of the run
-    measured = {module: counts(found) | {"date": today} for module, found in verdicts.items()}
+    verdicts = measure(modules, only_survivors=only_survivors)
+    seconds = time.monotonic() - began
     _tell(verdicts)
-    sys.stdout.write(section({"modules": measured}) + "\n")
+    before = record.read("mutation")
+    known = before["findings"]["modules"] if before else {}
+    figures = {module: row for module, row in known.items() if module in MODULES}
+    total = sum(map(len, verdicts.values()))
+    for module, found in verdicts.items():
+        took = seconds * len(found) / total
+        if only_survivors and module in known:
+            took += known[module]["seconds"]
+        today = datetime.now(UTC).date().isoformat()  # noqa: TID251 - the day of the run
+        figures[module] = counts(found) | {"date": today, "seconds": round(took)}
+    sys.stdout.write(section({"modules": {module: figures[module] for module in modules}}) + "\n")
     if wrong := mistaken(verdicts):
         raise SystemExit("said to be equivalent, but killed or gone:\n" + "\n".join(wrong))
-    before = record.read("mutation")
-    kept = before["findings"]["modules"] if before else {}
-    known = {module: figures for module, figures in kept.items() if module in MODULES}
-    record.write("mutation", {"modules": known | measured}, seconds=time.monotonic() - began)
+    record.write("mutation", {"modules": figures}, seconds=sum(row["seconds"] for row in figures.values()))
 
 
 def _tell(verdicts: dict[str, list[Verdict]]) -> None:

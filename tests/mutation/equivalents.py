@@ -19,6 +19,7 @@ class Equivalent:
 ANYWHERE = (
     ('"utf-8"', '"UTF-8"', "Names of encodings have no case."),
     ('"inf"', '"INF"', "float reads it in any case."),
+    ("ensure_ascii=False", "ensure_ascii=None", "json.dumps takes None for False."),
 )
 """What may be changed into what in any line, and why that changes nothing."""
 
@@ -34,6 +35,18 @@ EQUIVALENTS = (
         "url=f\"{ui_url}/{'/'.join(quote(part, safe='') for part in parts)}/required_actions\",",
         "url=f\"{ui_url}/{'/'.join(quote(part, safe='XXXX') for part in parts)}/required_actions\",",
         "An X is never quoted.",
+    ),
+    Equivalent(
+        "questions.response_from_content",
+        "conf = form.inputs.conf_from_arguments(arguments, tool=question.name)",
+        "conf = form.inputs.conf_from_arguments(arguments, tool=None)",
+        "Of the error that names the tool, only the problems are used.",
+    ),
+    Equivalent(
+        "questions._named",
+        'return " or ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 1 else shown)',
+        'return " or ".join([", ".join(shown[:-1]), shown[-1]] if len(shown) > 2 else shown)',
+        "Two names read the same either way.",
     ),
     Equivalent(
         "airflow_clock.AirflowClock.__init__",
