@@ -189,7 +189,8 @@ def _fitting_entries(
     for name, item in _entries(value, offset, end):
         left_out = _long_name(path, reached, name) if len(name) > LONGEST_NAME else None
         spent += json_size(left_out or (item if isinstance(value, list) else {name: item})) + len(", ")
-        if not left_out and (exact := exact_numbers(item, path=f"/{reached - offset}")):
+        shown_as = str(reached - offset) if isinstance(value, list) else name
+        if not left_out and (exact := exact_numbers(item, path=_below("", shown_as))):
             spent += json_size(exact)
         if spent > max_bytes:
             if not kept and not omitted:

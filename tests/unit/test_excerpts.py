@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dagcall.errors import Unreadable
-from dagcall.excerpts import LONGEST_NAME, MAX_PATH, Excerpt, Part, json_size, part, preview
+from dagcall.excerpts import LONGEST_NAME, MAX_PATH, Excerpt, Part, exact_numbers, json_size, json_text, part, preview
 
 LIMIT = 10_000
 """The smallest that an operator may set."""
@@ -73,6 +73,12 @@ def shape_fits(shown: Any, value: Any) -> bool:
             id="what lies deep",
         ),
         pytest.param(
+            json.loads('{"down":' * 10 + '{"a": 1, "b": 2}' + "}" * 10),
+            Excerpt(json.loads('{"down":' * 10 + "{}" + "}" * 10), ({"path": "/down" * 10, "what": "all 2 keys"},)),
+            id="two keys that lie deep",
+        ),
+        pytest.param({LONG[1:]: 1}, Excerpt({LONG[1:]: 1}), id="a key that is just not too long"),
+        pytest.param(
             {LONG: 1, "b": 2},
             Excerpt({"b": 2}, ({"path": "", "what": "key 0, whose name alone is 201 characters"},)),
             id="a key that is itself too long",
@@ -94,6 +100,38 @@ def shape_fits(shown: Any, value: Any) -> bool:
 )
 def test_a_preview_is(value: Any, excerpt: Excerpt) -> None:
     assert preview(value, max_bytes=2000) == excerpt
+
+
+@pytest.mark.parametrize(
+    ("value", "what"),
+    [
+        (list(range(20)), None),
+        (list(range(30)), "items 20 to 29 of 30"),
+        ({str(number): number for number in range(100)}, None),
+        ({str(number): number for number in range(102)}, "keys 100 to 101 of 102"),
+        ("x" * 1000, None),
+    ],
+)
+def test_a_preview_shows_so_much_at_most(value: Any, what: str | None) -> None:
+    shown = preview(value, max_bytes=100_000)
+
+    assert shown.omitted == (({"path": "", "what": what},) if what else ())
+    assert shape_fits(shown.value, value)
+
+
+def test_a_preview_may_take_all_the_room_there_is() -> None:
+    value = {"t": "x" * 1000}
+    whole = json_size([value, [], {}])
+
+    assert preview(value, max_bytes=whole).value == value
+    assert preview(value, max_bytes=whole - 1).value == {"t": "x" * 500}
+
+
+def test_a_preview_leaves_room_for_its_exact_numbers() -> None:
+    value = {"t": [2**60 + number for number in range(20)]}
+
+    assert preview(value, max_bytes=1200).omitted == ()
+    assert preview(value, max_bytes=1000).omitted == ({"path": "/t", "what": "items 10 to 19 of 20"},)
 
 
 def test_what_cannot_even_be_previewed_is_named() -> None:
@@ -154,6 +192,51 @@ def test_a_part_says_no_more_than_there_is_to_say() -> None:
     }
 
 
+def test_a_piece_that_does_not_fit_is_named_by_its_place_in_the_whole() -> None:
+    value = [1, 2, "x" * 20_000, 4]
+
+    assert part(value, "/2", offset=0, max_bytes=LIMIT).total == 20_000
+    assert part(value, "", offset=2, max_bytes=LIMIT) == Part(
+        ["x" * 1000], 2, 4, 3, ({"path": "/2", "what": "characters 1,000 to 19,999 of 20,000"},)
+    )
+
+
+# Numbers that JavaScript rounds
+
+
+def test_whole_numbers_that_javascript_rounds_are_told_digit_by_digit() -> None:
+    value = {"a": 2**53, "b": 2**53 + 1, "c/d": [-(2**60), 2**60 + 0.0, "9" * 20, True], "e": {"f": 10**16}}
+
+    assert exact_numbers(value) == {
+        "/b": "9007199254740993",
+        "/c~1d/0": "-1152921504606846976",
+        "/e/f": "10000000000000000",
+    }
+    assert exact_numbers([2**60], path="/t") == {"/t/0": "1152921504606846976"}
+    assert exact_numbers(2**60, text=json_text([2**60])) == {"": "1152921504606846976"}
+    assert exact_numbers({"a": 2**53 - 1}) == {}
+    assert exact_numbers([2**60], text="no digits") == {}
+
+
+def test_a_part_tells_them_too() -> None:
+    assert part({"n": [7, 2**60]}, "/n", max_bytes=LIMIT).as_json() == {
+        "value": [7, 2**60],
+        "offset": 0,
+        "total": 2,
+        "exact_numbers": {"/1": "1152921504606846976"},
+    }
+
+
+@pytest.mark.parametrize("value", [[2**60] * 3000, {f"{number:0100}": 2**60 for number in range(300)}])
+def test_parts_leave_room_for_them_and_use_the_room_that_there_is(value: Any) -> None:
+    offset: int | None = 0
+    while offset is not None:
+        found = part(value, "", offset=offset, max_bytes=LIMIT)
+        assert json_size(found.as_json()) <= LIMIT
+        assert found.next_offset is None or json_size(found.as_json()) > 0.9 * LIMIT
+        offset = found.next_offset
+
+
 def test_an_entry_with_an_endless_name_is_passed_over_and_named() -> None:
     value = {"a": 1, LONG: 2, "b": 3}
 
@@ -184,6 +267,11 @@ def test_so_many_entries_with_endless_names_come_part_by_part_too() -> None:
         ("/n/0", {}, "path: there is nothing below '/n'; read that."),
         ("/n", {"offset": 1}, "offset: what is at '/n' comes whole; leave offset out."),
         ("/rows", {"offset": 1001}, "offset: 1,001 is beyond the end; '/rows' has 1,000 items."),
+        (
+            "/" + "x" * (MAX_PATH - 1),
+            {},
+            f"path: there is no '{'x' * (MAX_PATH - 1)}' at the top; there are rows, text, n",
+        ),
         ("/" + "x" * MAX_PATH, {}, "path: longer than 1,000 characters; read what is above it."),
     ],
 )
@@ -191,7 +279,7 @@ def test_what_is_not_there_is_said_and_what_is_there(path: str, options: dict[st
     with pytest.raises(Unreadable) as refused:
         part(RESULTS, path, **options, max_bytes=LIMIT)
 
-    assert str(refused.value) == said
+    assert str(refused.value).startswith(said) if len(path) == MAX_PATH else str(refused.value) == said
 
 
 def test_of_many_keys_a_few_are_named() -> None:
@@ -199,6 +287,12 @@ def test_of_many_keys_a_few_are_named() -> None:
         part({str(number): number for number in range(30)}, "/x", max_bytes=LIMIT)
 
     assert str(refused.value) == "path: there is no 'x' at the top; it has 30 keys, such as 0, 1, 2"
+
+    with pytest.raises(Unreadable) as refused:
+        part({LONG: 0, LONG[1:]: 1} | {str(number): 0 for number in range(18)}, "/x", max_bytes=LIMIT)
+
+    names = ", ".join([LONG[1:], *map(str, range(18))])
+    assert str(refused.value) == f"path: there is no 'x' at the top; there are {names}"
 
 
 large_values = (
