@@ -1,6 +1,7 @@
 """The envelopes that Airflow's serialisation writes (3.1 to 3.3), and where each value of a run belongs."""
 
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
@@ -58,6 +59,16 @@ ASSET = "airflow.sdk.definitions.asset.Asset"
             envelope("datetime.datetime", {"timestamp": 0, "tz": "UTC"}),
             "1970-01-01T00:00:00+00:00",
             id="first version",
+        ),
+        pytest.param(
+            envelope("datetime.datetime", {"timestamp": 0, "tz": "Europe/Paris"}),
+            "1970-01-01T01:00:00+01:00",
+            id="first version, zone by name",
+        ),
+        pytest.param(
+            envelope("datetime.datetime", {"timestamp": 0, "tz": envelope("builtins.tuple", [])}, 2),
+            "1970-01-01T00:00:00+00:00",
+            id="a zone of nothing",
         ),
         pytest.param(
             envelope("datetime.datetime", {"timestamp": 0, "tz": "Not/AZone"}),
@@ -178,6 +189,38 @@ def test_what_lies_too_deep_comes_as_its_text() -> None:
     assert plain == "[" * 300 + '"the end"' + "]" * 300
 
 
+@pytest.mark.parametrize(
+    ("wrap", "levels", "text"),
+    [
+        pytest.param(lambda inner: {"k": inner}, 1, '{"k": "ü"}', id="objects"),
+        pytest.param(lambda inner: envelope("shop.Order", {"k": inner}), 2, '["ü"]', id="objects in envelopes"),
+        pytest.param(lambda inner: envelope("builtins.tuple", [inner]), 2, '["ü"]', id="arrays in envelopes"),
+    ],
+)
+def test_objects_and_envelopes_count_as_levels(wrap: Callable[[Any], Any], levels: int, text: str) -> None:
+    deep: Any = {"k": "ü"} if levels == 1 else ["ü"]
+    for _ in range(MAX_DEPTH // levels):
+        deep = wrap(deep)
+
+    plain = plain_json(deep)
+    for _ in range(MAX_DEPTH // levels):
+        (plain,) = plain.values() if isinstance(plain, dict) else plain
+
+    assert plain == text
+
+
+def test_a_path_of_an_object_that_holds_an_envelope_counts_as_a_level() -> None:
+    deep: Any = envelope("airflow.sdk.io.path.ObjectStoragePath", {"path": ["end"]})
+    for _ in range(MAX_DEPTH - 1):
+        deep = [deep]
+
+    plain = plain_json(deep)
+    for _ in range(MAX_DEPTH - 1):
+        (plain,) = plain
+
+    assert plain == '["end"]'
+
+
 def instance(task_id: str, map_index: int = -1, state: str = "success", *, has_end: bool = True) -> TaskInstance:
     return TaskInstance(task_id, map_index, state, 1, 0, end_date=NOW if has_end else None)
 
@@ -204,6 +247,8 @@ def mapped(*states: str) -> list[TaskInstance]:
             Results({"t": ["a", None, None, "d", None]}, skipped=("t[2]",), failed=("t[4]",)),
             id="mapped: in order, each at its place",
         ),
+        pytest.param({}, mapped("skipped"), Results({"t": [None]}, skipped=("t[0]",)), id="one instance, skipped"),
+        pytest.param({}, mapped("removed"), Results({"t": []}), id="the one instance was removed"),
         pytest.param(
             {("t", 0): "a", ("t", 1): "old"},
             mapped("success", "removed"),
@@ -218,6 +263,14 @@ def test_every_value_stands_where_it_belongs(
     stored: dict[tuple[str, int], Any], instances: list[TaskInstance], results: Results
 ) -> None:
     assert results_from(RUN, ["t"], stored, instances) == results
+
+
+def test_what_is_null_is_named_of_every_task() -> None:
+    instances = [instance("a", state="skipped"), instance("b", state="failed"), instance("c", state="skipped")]
+
+    assert results_from(RUN, ["a", "b", "c"], {}, instances) == Results(
+        {"a": None, "b": None, "c": None}, skipped=("a", "c"), failed=("b",)
+    )
 
 
 def test_a_task_known_to_be_mapped_over_nothing_is_an_empty_list() -> None:
@@ -276,6 +329,24 @@ def test_what_follows_a_task_that_was_mapped_over_nothing() -> None:
     instances = [instance(task.task_id, state="skipped", has_end=task.task_id not in empty) for task in tasks]
 
     assert mapped_over_nothing(tasks, instances) == {"first", "second", "third", "each.one", "each.inner.two"}
+
+
+def test_only_the_group_itself_had_nothing_to_do() -> None:
+    tasks = [task(name) for name in ("outer.each.one", "outer.each.two", "outer.other", "plain.done", "plain.skipped")]
+    states = {"plain.done": "success"}
+    instances = [
+        instance(task.task_id, state=states.get(task.task_id, "skipped"), has_end=task.task_id != "outer.each.one")
+        for task in tasks
+    ]
+
+    assert mapped_over_nothing(tasks, instances) == {"outer.each.one", "outer.each.two"}
+
+
+def test_nothing_becomes_of_a_task_that_is_mapped_over_nothing_alone() -> None:
+    tasks = [task("first", "second", is_mapped=True), task("second", is_mapped=True)]
+    instances = [instance("first", state="skipped", has_end=False), instance("second", state="skipped")]
+
+    assert mapped_over_nothing(tasks, instances) == {"first", "second"}
 
 
 def test_a_task_that_was_expanded_was_not_mapped_over_nothing() -> None:
