@@ -126,7 +126,7 @@ def failure_text(
     logs: Logs,
     log_lines: int,
     masker: Masker,
-    is_over: bool = True,
+    is_over: bool,
     left_out: Mapping[str, Omission] | None = None,
 ) -> str:
     """Return what a caller reads of a failed run, the most important first.

@@ -18,6 +18,7 @@ class Equivalent:
 
 ANYWHERE = (
     ('"utf-8"', '"UTF-8"', "Names of encodings have no case."),
+    ('"utf-16-le"', '"UTF-16-LE"', "Names of encodings have no case."),
     ('"inf"', '"INF"', "float reads it in any case."),
     ("ensure_ascii=False", "ensure_ascii=None", "json.dumps takes None for False."),
 )
@@ -66,13 +67,98 @@ EQUIVALENTS = (
         "self._heard_at = 1.0",
         "It counts only once an answer has been heard, which sets it.",
     ),
+    Equivalent(
+        "results._iso_datetime",
+        'moment = datetime.fromtimestamp(stored["timestamp"], UTC)',
+        'moment = datetime.fromtimestamp(stored["timestamp"], None)',
+        "A time without a zone is then taken for local, which it is.",
+    ),
+    Equivalent(
+        "results._iso_datetime",
+        'moment = datetime.fromtimestamp(stored["timestamp"], UTC)',
+        'moment = datetime.fromtimestamp(stored["timestamp"], )',
+        "A time without a zone is then taken for local, which it is.",
+    ),
+    Equivalent(
+        "excerpts._fitting_entries",
+        "shown = preview(item, path=_below(path, name), max_bytes=max_bytes // PREVIEW_SHARE)",
+        "shown = preview(item, path=_below(path, name), max_bytes=max_bytes / PREVIEW_SHARE)",
+        "The bound is only compared with whole numbers.",
+    ),
+    Equivalent(
+        "excerpts._nearest",
+        "names = [known for known in islice(parent, _MANY_NAMES) if len(known) <= LONGEST_NAME]",
+        "names = [known for known in islice(parent, None) if len(known) <= LONGEST_NAME]",
+        "It bounds the work: of more names only the first are shown, if these are not too long.",
+    ),
+    Equivalent(
+        "failures._failed",
+        "return sorted(failed, key=lambda one: (one.end_date is None, one.end_date or 0, one.task_id, one.map_index))",
+        "return sorted(failed, key=lambda one: (one.end_date is None, one.end_date or 1, one.task_id, one.map_index))",
+        "It is only compared with itself.",
+    ),
+    Equivalent(
+        "failures._groups",
+        "Group(reason, tuple(same), logs.get((task_id, same[0].map_index), TaskLog()))",
+        "Group(reason, tuple(same), logs.get((task_id, same[0].map_index), None))",
+        "Where there is no log, none is shown: the reason is None.",
+    ),
+    Equivalent(
+        "failures._groups",
+        "Group(reason, tuple(same), logs.get((task_id, same[0].map_index), TaskLog()))",
+        "Group(reason, tuple(same), logs.get((task_id, same[0].map_index), ))",
+        "Where there is no log, none is shown: the reason is None.",
+    ),
+    Equivalent(
+        "failures._exception_reason",
+        'where=next((spot for exception in exceptions if (spot := _where(exception.frames))), ""),',
+        "where=next((spot for exception in exceptions if (spot := _where(exception.frames))), None),",
+        "It is only asked whether there is one.",
+    ),
+    Equivalent(
+        "failures._group_lines",
+        "if shown := last_lines(group.log.events, log_lines, MAX_LOG_CHARACTERS // share, masker):",
+        "if shown := last_lines(group.log.events, log_lines, MAX_LOG_CHARACTERS / share, masker):",
+        "The bound is only compared with whole numbers.",
+    ),
+    Equivalent(
+        "failures._group_lines",
+        'lines.append(f"  It began with {shortened(reason.began_with, MAX_LINE_CHARACTERS)}".replace("\\n", "\\n  "))',
+        'lines.append(f"  It began with {shortened(reason.began_with, )}".replace("\\n", "\\n  "))',
+        "The bound is the default of `shortened`, too.",
+    ),
+    Equivalent(
+        "failures._subject",
+        "task_id = group.instances[0].task_id",
+        "task_id = group.instances[1].task_id",
+        "All instances of a group are of one task.",
+    ),
+    Equivalent(
+        "logs.last_lines",
+        "line = shortened(line, MAX_LINE_CHARACTERS)  # noqa: PLW2901 - the same line",
+        "line = shortened(line, )  # noqa: PLW2901 - the same line",
+        "The bound is the default of `shortened`, too.",
+    ),
+    Equivalent(
+        "logs.written_events",
+        "is_of_sources = False",
+        "is_of_sources = None",
+        "It is only asked whether it is so.",
+    ),
+    Equivalent(
+        "logs._is_bookkeeping",
+        'logger = event.logger or ""',
+        'logger = event.logger or "XXXX"',
+        "Neither is the name of a logger of Airflow.",
+    ),
 )
 
 
 def reason(where: str, before: str, after: str) -> str | None:
     """Return why a mutant does the same as the code; None if that is not said."""
     for text, changed, because in ANYWHERE:
-        if text in before and before.replace(text, changed) == after:
+        pieces = before.split(text)
+        if any(text.join(pieces[:at]) + changed + text.join(pieces[at:]) == after for at in range(1, len(pieces))):
             return because
     found = (one.because for one in EQUIVALENTS if (one.where, one.before, one.after) == (where, before, after))
     return next(found, None)

@@ -157,7 +157,11 @@ def test_a_failure_is_told_the_most_important_first() -> None:
             "its log names no exception; it was set to failed by hand, or lost together with its machine",
             PASSING,
         ),
-        (log(LogEvent("error", STOPPED_FROM_OUTSIDE, "task")), "its state was set to failed from outside", STOPPED),
+        (
+            log(LogEvent("error", STOPPED_FROM_OUTSIDE, "task")),
+            "its state was set to failed from outside while it ran",
+            STOPPED,
+        ),
         (
             log(LogEvent("info", "Worker startup parse complete", "task")),
             "its log names no exception; it was set to failed by hand, or lost together with its machine",
@@ -174,14 +178,17 @@ def test_a_failure_is_told_the_most_important_first() -> None:
 def test_why_a_task_failed_and_whether_calling_again_may_help(task_log: TaskLog, reason: str, outlook: str) -> None:
     lines = told(instance("t"), logs=task_log, log_lines=0)
 
-    text = "\n".join(lines[1:-1])
-    assert text.startswith(f"Task t failed on try 1 of 1: {reason}")
-    assert lines[-1] == outlook
+    assert "\n".join(lines[1:]) == f"Task t failed on try 1 of 1: {reason}\n{outlook}"
 
 
 def test_what_began_with_something_that_passes_may_pass() -> None:
-    chain = raised(("ValueError", "no answer"), ("ReadTimeout", "5 s"))
-    assert told(instance("t"), logs=chain)[-2:] == ["  It began with ReadTimeout: 5 s", PASSING]
+    chain = raised(("ValueError", "no answer"), ("LookupError", "no row"), ("ReadTimeout", "5 s\nor so"))
+    assert told(instance("t"), logs=chain)[1:] == [
+        "Task t failed on try 1 of 1: ValueError: no answer",
+        "  It began with ReadTimeout: 5 s",
+        "  or so",
+        PASSING,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -276,6 +283,11 @@ def test_a_task_that_is_not_tried_again_though_it_could_be() -> None:
     closed = raised(("AirflowFailException", "closed"))
     first = "Task t failed on try 1 of 3, and is not tried again: AirflowFailException: closed"
     assert told(instance("t", max_tries=2), logs=closed)[1] == first
+    for tried, more in ((2, ", and is not tried again"), (3, "")):
+        line = told(instance("t", try_number=tried, max_tries=2), logs=closed)[1]
+        assert line == f"Task t failed on try {tried} of 3{more}: AirflowFailException: closed"
+    line = told(instance("t", max_tries=2), logs=raised(("E", "no")))[1]
+    assert line == "Task t failed on try 1 of 3: E: no"
 
 
 def test_a_task_that_could_not_even_start() -> None:
@@ -313,6 +325,16 @@ def test_instances_that_failed_for_different_reasons_are_told_apart() -> None:
         "Task t failed in 2 of its 5 instances (map indexes 3, 4); the logs were not read.",
         UNKNOWN,
     ]
+
+
+def test_the_one_instance_of_a_mapped_task_is_named_with_its_index() -> None:
+    assert told(instance("t", map_index=0), logs=raised(("E", "1")))[1] == "Task t[0] failed on try 1 of 1: E: 1"
+
+
+def test_failures_are_told_in_the_order_of_their_ends() -> None:
+    instances = [instance("a", end_date=None), instance("b", end_date=at(5)), instance("c", end_date=at(1))]
+    logs = {(one.task_id, -1): raised(("E", one.task_id)) for one in instances}
+    assert [line[-1] for line in told(*instances, logs=logs)[1:4]] == ["c", "b", "a"]
 
 
 def test_one_log_of_several_is_named() -> None:
@@ -376,6 +398,12 @@ def test_a_run_that_goes_on_though_the_result_can_no_longer_come() -> None:
     ]
 
 
+@pytest.mark.parametrize("state", ["running", "deferred", "queued", "scheduled", "restarting", "up_for_retry"])
+def test_what_goes_on_is_named(state: str) -> None:
+    lines = told(instance("t"), instance("slow", state), logs=raised(("E", "no")), of=run(RunState.RUNNING))
+    assert "Goes on: slow." in lines
+
+
 def test_a_run_in_which_nothing_is_left_to_run() -> None:
     of = run(RunState.RUNNING)
     assert told(instance("t"), instance("prepare", "success"), logs=raised(("E", "no")), of=of, is_over=False) == [
@@ -397,6 +425,26 @@ def test_what_has_become_of_the_run_meanwhile(state: RunState, first: str) -> No
     assert told(instance("t", "success"), of=run(state))[0] == first
 
 
+@pytest.mark.parametrize(
+    ("names", "shown"),
+    [
+        ([f"task_{number:03}" for number in range(60)], 20),  # 20 * (8 + 2) = 200
+        ([letter * 99 for letter in "abc"], 2),  # 99 + 2 + 99 = 200
+        (["a" * 300, "b"], 1),
+    ],
+)
+def test_a_list_of_names_does_not_get_too_long(names: list[str], shown: int) -> None:
+    lines = told(*(instance(name, "skipped") for name in names))
+    assert lines[2] == f"Skipped: {', '.join(names[:shown])} and {len(names) - shown} more."
+
+
+def test_a_reason_may_be_long_but_not_endless() -> None:
+    said = told(instance("t"), logs=raised(("E", "x" * 900), ("F", "y" * 900)))
+    assert said[1] == f"Task t failed on try 1 of 1: E: {'x' * 900}"
+    assert said[2] == f"  It began with F: {'y' * 194} … {'y' * 100}"
+    assert len(told(instance("t"), logs=raised(("E", "x" * 2000)))[1]) == len("Task t failed on try 1 of 1: ") + 1000
+
+
 def test_no_text_is_longer_than_four_kilobytes_or_so() -> None:
     events = [LogEvent("info", f"{number} " + "x" * 500, "task.stdout") for number in range(1000)]
     instances = [instance(f"{number}{'t' * 100}", end_date=at(number)) for number in range(50)]
@@ -412,6 +460,11 @@ def test_no_text_is_longer_than_four_kilobytes_or_so() -> None:
 def test_a_traceback_within_libraries_names_no_line() -> None:
     frames = (Frame("/x/site-packages/y.py", 1, "f"), Frame("", -1, "Skipped frames: 3"), Frame("<string>", 1, "g"))
     assert told(instance("t"), logs=raised(("E", "m"), frames=frames))[2] == UNKNOWN
+
+
+def test_a_place_is_told_in_one_line() -> None:
+    frames = (Frame("/opt/airflow/dags/a\nb.py", 3, "f"),)
+    assert told(instance("t"), logs=raised(("E", "m"), frames=frames))[2] == "  Raised in dags/a b.py, line 3, in f"
 
 
 def test_tasks_that_a_run_left_out_are_named_and_counted() -> None:

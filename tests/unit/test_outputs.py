@@ -89,7 +89,10 @@ def test_what_is_declared_stands_in_the_tools_output_schema() -> None:
         },
     }
     assert schema.wire["$defs"] == REPORT["$defs"]
-    assert schema.wire["properties"]["unexpected_results"]["type"] == "object"
+    assert schema.wire["properties"]["unexpected_results"] == {
+        "type": "object",
+        "description": "In place of results, where what the tasks returned is not what results is declared to be",
+    }
 
 
 @pytest.mark.parametrize(
