@@ -37,6 +37,13 @@ def deep_schema(levels: int) -> dict[str, Any]:
     return schema
 
 
+def test_a_definition_whose_name_is_none_is_named_after_the_results() -> None:
+    schema = OutputSchema.from_declared({"properties": {"t": {"$ref": "#/$defs/1"}}, "$defs": {"1": {"type": "null"}}})
+
+    assert schema.wire["properties"]["results"]["properties"] == {"t": {"$ref": "#/$defs/results_1"}}
+    assert schema.wire["$defs"] == {"results_1": {"type": "null"}}
+
+
 def test_a_schema_may_be_as_large_as_is_said() -> None:
     assert published({"title": "x" * (MAX_SCHEMA_BYTES - 13)})
 
