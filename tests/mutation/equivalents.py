@@ -18,6 +18,8 @@ class Equivalent:
 
 ANYWHERE = (
     ('"utf-8"', '"UTF-8"', "Names of encodings have no case."),
+    ('"utf-8-sig"', '"UTF-8-SIG"', "Names of encodings have no case."),
+    ("'utf-8'", "'UTF-8'", "Names of encodings have no case."),
     ('"utf-16-le"', '"UTF-16-LE"', "Names of encodings have no case."),
     ('"inf"', '"INF"', "float reads it in any case."),
     ("ensure_ascii=False", "ensure_ascii=None", "json.dumps takes None for False."),
@@ -150,6 +152,66 @@ EQUIVALENTS = (
         'logger = event.logger or ""',
         'logger = event.logger or "XXXX"',
         "Neither is the name of a logger of Airflow.",
+    ),
+    Equivalent(
+        "identity.Identity.__init__",
+        'self._keyed = hmac.new(secret, digestmod="sha256")',
+        'self._keyed = hmac.new(secret, digestmod="SHA256")',
+        "Names of hashes have no case.",
+    ),
+    Equivalent(
+        "identity.Identity.__init__",
+        'self._owner = lru_cache(maxsize=OWNERS)(lambda caller: self._hash(OWNER_LENGTH, "owner", caller))',
+        'self._owner = lru_cache(maxsize=None)(lambda caller: self._hash(OWNER_LENGTH, "owner", caller))',
+        "It bounds the memory only.",
+    ),
+    Equivalent(
+        "keys.read_keys",
+        "reasons = (f\"{'.'.join(map(str, item['loc']))}: {item['msg']}\" for item in error.errors(include_input=False))",
+        "reasons = (f\"{'.'.join(map(str, item['loc']))}: {item['msg']}\" for item in error.errors(include_input=True))",
+        "The input is not among what is shown.",
+    ),
+    Equivalent(
+        "keys.new_key",
+        "return PREFIX + secrets.token_urlsafe(RANDOM_BYTES)",
+        "return PREFIX + secrets.token_urlsafe(None)",
+        "By itself Python takes as many bytes.",
+    ),
+    Equivalent(
+        "tokens.IssuerKeys.__init__",
+        "self._is_away = False",
+        "self._is_away = None",
+        "The keys are read before it is looked at, which sets it.",
+    ),
+    Equivalent(
+        "tokens.IssuerKeys.__init__",
+        "self._is_away = False",
+        "self._is_away = True",
+        "The keys are read before it is looked at, which sets it.",
+    ),
+    Equivalent(
+        "tokens.IssuerKeys._read",
+        "self._is_away = False",
+        "self._is_away = None",
+        "It is only asked whether it is so.",
+    ),
+    Equivalent(
+        "tokens.claims_for_us",
+        'if _time(claims.get("nbf", 0), otherwise=inf) > now + LEEWAY_SECONDS:',
+        'if _time(claims.get("nbf", 1), otherwise=inf) > now + LEEWAY_SECONDS:',
+        "Both are in 1970.",
+    ),
+    Equivalent(
+        "tokens.JwtTokens.caller",
+        "algorithms=ALGORITHMS,",
+        "algorithms=None,",
+        "The header was checked against them before, and the key says its own.",
+    ),
+    Equivalent(
+        "tokens.JwtTokens.caller",
+        "algorithms=ALGORITHMS,",
+        "",
+        "The header was checked against them before, and the key says its own.",
     ),
 )
 

@@ -60,6 +60,7 @@ def test_claims_that_name_nobody_are_nobodys() -> None:
     ("claims", "scopes"),
     [
         ({"scope": "a  b"}, {"a", "b"}),
+        ({"scope": "a\tb c"}, {"a\tb", "c"}),
         ({"scp": ["a", "b c"]}, {"a", "b c"}),
         ({"scp": "a b"}, {"a", "b"}),
         ({"scope": "", "scp": "a"}, set()),

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from dagcall.assembly import identity_secret
 from dagcall.config import Settings
-from dagcall.identity import Identity, number_in
+from dagcall.identity import Identity, family_of, number_in, run_id_in
 
 OURS = Identity(b"secret")
 JSON = st.recursive(st.none() | st.booleans() | st.integers() | st.text(), lambda inner: st.lists(inner, max_size=3))
@@ -54,6 +54,29 @@ def test_parts_cannot_be_shifted_into_each_other() -> None:
 def test_other_run_ids_are_nobodys(run_id: str) -> None:
     assert not OURS.owns("c", run_id)
     assert number_in(run_id) is None
+
+
+NUMBERED = f"mcp__{'a' * 10}_{'b' * 26}_12"
+KEYED = f"mcp__{'a' * 10}_{'c' * 26}"
+
+
+@pytest.mark.parametrize(
+    ("text", "run_id"),
+    [
+        (f"Run {NUMBERED} of dag d, not {KEYED}.", NUMBERED),
+        (f"({KEYED})", KEYED),
+        ("manual__2026", None),
+        ("", None),
+    ],
+)
+def test_a_run_id_is_found_in_a_text(text: str, run_id: str | None) -> None:
+    assert run_id_in(text) == run_id
+
+
+def test_a_run_with_a_number_is_of_a_family() -> None:
+    assert family_of(NUMBERED) == (NUMBERED.removesuffix("12"), 12)
+    assert family_of(KEYED) == (KEYED, None)
+    assert family_of("manual__2026") == ("manual__2026", None)
 
 
 def test_a_secret_that_follows_from_a_password_makes_trying_passwords_slow() -> None:

@@ -108,8 +108,10 @@ def test_a_name_that_cannot_be_one_is_refused() -> None:
 def test_a_changed_file_counts_at_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     old, new = new_key(), new_key()
     path = written(tmp_path, entry_of(old, "old"))
+    caplog.set_level(logging.INFO)
     keys = Keys(path)
     assert keys.caller(old)
+    assert caplog.records == []
 
     written(tmp_path, entry_of(new, "new"))
 

@@ -43,13 +43,26 @@ def test_one_of_several_selectors_is_enough() -> None:
 
 @pytest.mark.parametrize("selector", ["ci", "key:", "keys:ci", "", "LOCAL", "group"])
 def test_what_is_no_selector(selector: str) -> None:
-    with pytest.raises(ValidationError, match="is no caller: write"):
-        ToolPolicy.model_validate({"dag": "d", "callers": [selector]})
+    assert problem(selector) == (
+        f'Value error, {selector!r} is no caller: write "key:<name>", "scope:<scope>", "group:<group>", '
+        '"id:<issuer>#<subject>", "local" or "*"'
+    )
+
+
+@pytest.mark.parametrize("selector", ["*", "local", "key:ci", "scope:a:b", "group:g", "id:https://issuer.test#1"])
+def test_what_is_a_selector(selector: str) -> None:
+    assert ToolPolicy.model_validate({"dag": "d", "callers": [selector]}).callers == (selector,)
 
 
 def test_an_empty_list_is_not_taken_for_everybody() -> None:
-    with pytest.raises(ValidationError, match="names nobody"):
-        ToolPolicy.model_validate({"dag": "d", "callers": []})
+    assert problem() == 'Value error, names nobody; leave it out, or write ["*"] for everybody'
+
+
+def problem(*selectors: str) -> str:
+    with pytest.raises(ValidationError) as refused:
+        ToolPolicy.model_validate({"dag": "d", "callers": selectors})
+    (found,) = refused.value.errors()
+    return found["msg"]
 
 
 def names(catalog: Catalog, caller: Caller) -> list[str]:
