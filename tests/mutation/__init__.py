@@ -8,7 +8,7 @@ many times as fast.
 
     modules       what is mutated, and which tests should see it
     mutants       a module's source -> its mutants
-    equivalents   mutants that do the same as the code
+    equivalents   mutants that do the same as the code (equivalents.toml)
     plugin        the plugin of pytest that runs them
     measure       one measurement from start to end
     section       its part of docs/proof.md

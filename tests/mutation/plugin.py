@@ -31,8 +31,12 @@ WALL_SECONDS = 60.0
 MORE_THAN_CORES = 2
 """So many more mutants run than there are cores: those that wait for ever hold up nobody."""
 MOST_MEMORY = 4 << 30
-EXAMPLES = 50
+EXAMPLES = 20
 """Of each property that hypothesis tries. They are the same ones each time, and a failing one is not made smaller."""
+
+
+SETTINGS_OF_A_TEST = "_hypothesis_internal_use_settings"
+"""Where hypothesis keeps what a test asks for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,16 @@ def pytest_collection() -> None:
         suppress_health_check=list(hypothesis.HealthCheck),
     )
     hypothesis.settings.load_profile("mutation")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Have it try no more of them where a test asks for more."""
+    for item in items:
+        test = getattr(item, "obj", None)
+        if hypothesis.is_hypothesis_test(test):
+            own: hypothesis.settings = getattr(test, SETTINGS_OF_A_TEST, hypothesis.settings.get_profile("mutation"))
+            fewer = min(own.max_examples, EXAMPLES)
+            setattr(test, SETTINGS_OF_A_TEST, hypothesis.settings(own, max_examples=fewer))
 
 
 def pytest_runtestloop(session: pytest.Session) -> bool:
