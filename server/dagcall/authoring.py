@@ -68,8 +68,7 @@ def author_words(doc_md: str | None) -> AuthorWords:
 
 def effective_policy(operator: ToolPolicy, author: AuthorWords) -> ToolPolicy:
     """Return what holds for the tool: the operator's word, and the author's where the operator says nothing."""
-    said = author.model_dump(exclude={"annotations"}, exclude_none=True)
-    update = {key: value for key, value in said.items() if getattr(operator, key) is None}
+    update = {key: value for key, value in author.model_dump().items() if getattr(operator, key) is None}
     return operator.model_copy(
         update={**update, "annotations": _effective_annotations(operator.annotations, author.annotations)}
     )

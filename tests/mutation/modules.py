@@ -42,7 +42,7 @@ GROUPS: Mapping[str, Mapping[str, Sequence[str]]] = {
         "shapes": ("shapes", "schemas"),
         "dialect": ("shapes", "schemas", "checking", "outputs"),
         "patterns": ("patterns", "shapes"),
-        "keywords": ("shapes", "schemas", "outputs"),
+        "keywords": ("keywords", "shapes", "schemas", "outputs"),
         "checking": ("checking", "schemas"),
         "arguments": ("arguments", "schemas"),
         "authoring": ("authoring",),

@@ -22,15 +22,25 @@ def nested(levels: int) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        pytest.param({"p": "x" * (MAX_BYTES + 1)}, f"at most {MAX_BYTES:,} are taken", id="too large"),
+        pytest.param(
+            {"p": "x" * (MAX_BYTES - 8)},
+            f"the arguments are {MAX_BYTES + 1:,} bytes of JSON; at most {MAX_BYTES:,} are taken here; pass what is "
+            "large by a name or an address under which the dag finds it",
+            id="too large",
+        ),
         pytest.param(nested(MAX_DEPTH), "nested more than 100 levels deep", id="one level too deep"),
         pytest.param(nested(200), "nested more than 100 levels deep", id="far too deep"),
         pytest.param({"p": float("nan")}, "a number that JSON cannot carry", id="NaN"),
         pytest.param({"p": [float("-inf")]}, "a number that JSON cannot carry", id="infinity"),
         pytest.param({"p": 10**5000}, "a number that JSON cannot carry", id="5,000 digits"),
-        pytest.param({"p": "\ud800"}, "half of a surrogate pair", id="surrogate"),
+        pytest.param({"p": "\ud800"}, "the arguments hold half of a surrogate pair, which is not text", id="surrogate"),
         pytest.param({"p": [{"a\0": 1}]}, "NUL", id="NUL in a key"),
-        pytest.param({"p": [{"a": 2**64}]}, "the number 18446744073709551616, which does not fit", id="beyond 64 bits"),
+        pytest.param(
+            {"p": [{"a": 2**64}]},
+            "the arguments hold the number 18446744073709551616, which does not fit into 64 bits; a run with it would "
+            "fail in Airflow before any task starts",
+            id="beyond 64 bits",
+        ),
         pytest.param(
             {"p": -(2**63) - 1}, "the number -9223372036854775809, which does", id="beyond 64 bits, below zero"
         ),
@@ -41,14 +51,15 @@ def test_what_no_database_can_hold_is_refused(arguments: dict[str, Any], problem
     (found,) = transport_problems(arguments)
 
     assert problem in found
+    assert problem == found or not problem.startswith("the arguments")
 
 
 @pytest.mark.parametrize(
     "arguments",
     [
         pytest.param(nested(MAX_DEPTH - 1), id="as deep as may be"),
-        pytest.param({"p": "x" * (MAX_BYTES - 100)}, id="as large as may be"),
-        pytest.param({"p": "the text \\u0000, spelled out"}, id="NUL as six characters"),
+        pytest.param({"p": "x" * (MAX_BYTES - 9)}, id="as large as may be"),
+        pytest.param({"p": ["the text \\u0000, spelled out"]}, id="NUL as six characters"),
         pytest.param({"p": [2**64 - 1, -(2**63), True, 1.5]}, id="numbers that fit into 64 bits"),
         pytest.param({}, id="none"),
     ],
@@ -95,6 +106,7 @@ SCHEMA = {
         "maybe": {"type": ["null", "string"]},
         "kind": {"enum": ["1", "2"]},
         "size": {"enum": [1, 2]},
+        "told": {"type": "integer", "enum": ["1"]},
     }
 }
 
@@ -111,11 +123,16 @@ SCHEMA = {
         ("maybe=word", {"maybe": "word"}),
         ("kind=1", {"kind": "1"}),
         ("size=1", {"size": 1}),
+        ("told=1", {"told": 1}),
         ('other=["a"]', {"other": ["a"]}),
     ],
 )
 def test_words_are_read_by_the_schema(word: str, value: dict[str, Any]) -> None:
     assert arguments_from_words([word], SCHEMA, read_file={"story.txt": "once"}.__getitem__) == value
+
+
+def test_words_for_a_tool_that_is_not_known_are_json_or_text() -> None:
+    assert arguments_from_words(["n=3", "text=a b"], {}, read_file=str) == {"n": 3, "text": "a b"}
 
 
 @pytest.mark.parametrize(

@@ -84,6 +84,11 @@ def test_a_block_in_the_docstring_of_a_dag_function() -> None:
             "line 4: annotations: read_only and destructive contradict each other",
             id="contradiction",
         ),
+        pytest.param(
+            ["annotations = { read_only = 3 }"],
+            "line 4: annotations.read_only: Input should be a valid boolean",
+            id="an annotation of another type",
+        ),
         pytest.param(['results = ["t", "t"]'], "line 4: results: names a task twice", id="twice"),
         pytest.param(
             ["", "title = 3", 'results = "t"'],
@@ -131,6 +136,7 @@ def test_the_operators_word_wins_key_by_key() -> None:
         ({}, {"read_only": True, "idempotent": True}, {"read_only": True, "idempotent": True}),
         ({"idempotent": False}, {"idempotent": True, "open_world": False}, {"open_world": False}),
         ({"destructive": True}, {"read_only": True}, {}),
+        ({"read_only": True}, {}, {"read_only": True}),
         ({"read_only": True}, {"destructive": True}, {"read_only": True}),
         ({"destructive": False}, {"read_only": True}, {"read_only": True, "destructive": False}),
     ],

@@ -33,8 +33,28 @@ def test_every_client_takes_dagcalls_own_tools(own: Any) -> None:
     [
         pytest.param(tool({}, name="7up"), "Gemini and others refuse its name '7up'", id="tool name"),
         pytest.param(tool({}, description="x" * 1025), "OpenAI refuses a description", id="description of the tool"),
+        *(
+            pytest.param(
+                tool({}, schema={word: [{"type": "object"}]}),
+                "Claude and OpenAI refuse an input schema that is no plain object",
+                id=f"{word} at the root",
+            )
+            for word in ("anyOf", "oneOf", "allOf")
+        ),
         pytest.param(
-            tool({}, schema={"anyOf": [{"type": "object"}]}), "Claude and OpenAI refuse an input schema", id="root"
+            tool({}, schema={"type": "null"}),
+            "Claude and OpenAI refuse an input schema that is no plain object",
+            id="root",
+        ),
+        pytest.param(
+            {"name": "t", "description": "", "inputSchema": {"type": "object"}},
+            "Claude and OpenAI refuse an input schema that is no plain object",
+            id="no properties",
+        ),
+        pytest.param(
+            tool({"a": {"type": "object", "properties": {"b": {"anyOf": [True]}}}}),
+            "Gemini refuses true or false in place of a schema",
+            id="true, deep within",
         ),
         pytest.param(tool({"_x": {"type": "null"}}), "refuses or swallows an argument that is called '_x'", id="_"),
         pytest.param(tool({"config": {"type": "null"}}), "an argument that is called 'config'", id="reserved"),
@@ -82,9 +102,23 @@ def test_a_tool_that_a_client_refuses_is_objected_to(refused: dict[str, Any], ob
     (found,) = set(objections(refused))
 
     assert objection in found
+    assert objection == found or not objection.endswith((" end", " schema", " object"))
+
+
+def test_what_is_just_short_enough_and_leads_somewhere_is_taken() -> None:
+    schema = {"$defs": {"A": {"allOf": [{"$ref": "#/$defs/B"}]}, "B": {"type": "null"}}}
+
+    assert list(objections(tool({"a": {"$ref": "#/$defs/A"}}, description="x" * 1024, schema=schema))) == []
 
 
 def test_what_only_restricts_a_value_need_not_say_a_type() -> None:
-    schema = {"type": "object", "not": {"required": ["a"]}, "if": True, "additionalProperties": False}
+    untyped = {"not": {"anyOf": [{"properties": {"a": {"minimum": 3}}}, True]}}
+    schema = {
+        "type": "object",
+        "not": {"required": ["a"]},
+        "if": True,
+        "additionalProperties": False,
+        "allOf": [{"type": "object", **untyped}],
+    }
 
     assert list(objections(tool({"a": schema}))) == []

@@ -33,6 +33,11 @@ def test_the_canonical_text() -> None:
     )
 
 
+@pytest.mark.parametrize("hidden", ["\u2028", "\u2029", "\u00a0", "\u0301", "\u20dd", "\u200b", "\u202e", "\t"])
+def test_what_could_hide_in_a_review_is_escaped(hidden: str) -> None:
+    assert json.dumps(hidden)[1:-1] in pin_text({"a": f"b{hidden}c"})
+
+
 def test_the_order_of_keys_does_not_matter_and_that_of_arrays_does() -> None:
     before = Pins({"t": {"a": {"x": 1, "y": [1, 2]}}})
     assert differences(before, {"t": {"a": {"y": [1, 2], "x": 1}}}) == {}
@@ -49,6 +54,7 @@ def test_what_only_python_calls_equal_differs(before: Any, after: Any) -> None:
 
 def test_names_that_some_file_systems_do_not_tell_apart() -> None:
     assert names_alike(["sales", "Sales", "other", "SALES"]) == [["SALES", "Sales", "sales"]]
+    assert names_alike(["a", "b", "B"]) == [["B", "b"]]
 
 
 def test_a_tool_that_is_gone_says_why() -> None:
@@ -74,6 +80,21 @@ def test_a_tool_that_was_renamed_says_what_its_name_was() -> None:
         "new": "published, but not pinned; its dag was pinned as old",
         "old": "pinned, but not published any more; its dag is published as new",
     }
+
+
+def test_a_tool_that_became_several_says_all_their_names() -> None:
+    meta = {"_meta": {"dagcall/dag_id": "some.dag"}}
+    assert differences(Pins({"old": meta}), {"one": meta, "two": meta})["old"] == (
+        "pinned, but not published any more; its dag is published as one, two"
+    )
+
+
+def test_one_line_before_and_after_a_change_is_shown() -> None:
+    lines = ["one", "two", "three", "four", "five", "six", "seven"]
+    pinned = {"description": "\n".join(lines)}
+    published = {"description": "\n".join(line.replace("four", "4") for line in lines)}
+
+    assert difference(pinned, published).splitlines() == ["description:", "   three", "  -four", "  +4", "   five"]
 
 
 @pytest.mark.parametrize(

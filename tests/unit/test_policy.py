@@ -19,6 +19,8 @@ def dag(dag_id: str, *tags: str) -> DagSummary:
         ("ml_train", 'dag = "ml_train"', [True, False, False]),
         ("ml_*", 'dags = "ml_*"', [True, True, False]),
         ("ml_[t]*", 'dags = "ml_[t]*"', [True, False, False]),
+        ("ML_x", 'dag = "ML_x"', [False, False, True]),
+        ("X", 'dag = "X"', [False, False, False]),
         ("tag:mcp", 'tag = "mcp"', [False, True, False]),
     ],
 )

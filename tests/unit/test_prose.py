@@ -32,6 +32,8 @@ from dagcall.prose import (
         ("Word", 3, "W…"),
         ("\N{GRINNING FACE}" * 4, 6, "\N{GRINNING FACE}" * 2 + "…"),
         ("   x", 3, "…"),
+        ("a\N{GRINNING FACE}" * 3, 6, "a\N{GRINNING FACE}a…"),
+        ("a\ud800 b c d", 6, "a…"),
         ("Word", 0, "…"),
     ],
 )
@@ -51,6 +53,7 @@ def test_what_is_left_of_a_text_is_as_short_as_it_has_to_be(text: str, most: int
         ("# Only a title", ""),
         ("- a list\n- of things\n\nThen `code` and [a link](http://x).", "Then code and a link."),
         ("```\ncode\n```\nText", "Text"),
+        ("one  \ntwo\nthree", "one two three"),
         pytest.param(
             "\n    # Title\n\n    The docstring\n    of a function.\n", "The docstring of a function.", id="def"
         ),
@@ -123,6 +126,12 @@ def test_escaped_json_means_the_same_and_hides_nothing(value: Any) -> None:
     text = escaped(json.dumps(value, ensure_ascii=False, indent=2))
     assert json.loads(text) == value
     assert not {unicodedata.category(c) for c in text if c != "\n"} & {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+
+
+def test_what_is_hidden_is_dropped_from_json_and_nothing_else() -> None:
+    assert without_hidden({"a\u200b": ["b\u200b", {"c": "d\u200b"}, 1, None, True]}) == {
+        "a": ["b", {"c": "d"}, 1, None, True]
+    }
 
 
 @given(JSON)
