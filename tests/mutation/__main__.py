@@ -34,9 +34,9 @@ def main() -> None:
         today = datetime.now(UTC).date().isoformat()  # noqa: TID251 - the day of the run
         figures[module] = counts(found) | {"date": today, "seconds": round(took)}
     sys.stdout.write(section({"modules": {module: figures[module] for module in modules}}) + "\n")
+    record.write("mutation", {"modules": figures}, seconds=sum(row["seconds"] for row in figures.values()))
     if wrong := mistaken(verdicts):
         raise SystemExit("said to be equivalent, but killed or gone:\n" + "\n".join(wrong))
-    record.write("mutation", {"modules": figures}, seconds=sum(row["seconds"] for row in figures.values()))
 
 
 def _tell(verdicts: dict[str, list[Verdict]]) -> None:
