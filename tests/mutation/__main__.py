@@ -1,6 +1,6 @@
 """`python -m tests.mutation [MODULE …] [--survivors]`: measure, tell, and keep the figures for docs/proof.md.
 
-Without modules it measures all. With `--survivors` it runs only the mutants that survived the last time.
+Without modules it measures all. With `--survivors` it runs only the mutants that are not known to be killed.
 """
 
 import sys

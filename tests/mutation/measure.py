@@ -3,6 +3,7 @@
 What is found is kept in `.mutation/`: for each module its verdicts, and a text with the mutants that survived.
 """
 
+import contextlib
 import json
 import os
 import shutil
@@ -39,8 +40,8 @@ def measure(modules: Sequence[str], *, only_survivors: bool = False) -> dict[str
 
     Args:
         modules: their names.
-        only_survivors: run only those that no test has seen the last time. For work on the tests: tests that are
-            added let nothing live that was killed without them.
+        only_survivors: run only those that are not known to be killed. For work on the tests: tests that are added
+            let nothing live that was killed without them. And to go on where a run was stopped.
     """
     FOLDER.mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=FOLDER) as scratch:
@@ -66,6 +67,8 @@ def _measure(modules: Sequence[str], scratch: Path, *, only_survivors: bool) -> 
         keys = {mutant.key for mutant in mutants[module]}
         kept = {key: outcome for key, outcome in known[module].items() if key in keys}
         _file(module).write_text(json.dumps(kept, indent=1), encoding="utf-8")
+    if left := sum(mutant.key not in known[module] for module in modules for mutant in mutants[module]):
+        raise SystemExit(f"{left} mutants have not run; those that were killed are kept: go on with --survivors")
     return {
         module: [
             Verdict(mutant, known[module][mutant.key], reason(mutant.where, mutant.before, mutant.after))
@@ -110,7 +113,6 @@ def _run(plan: Mapping[str, Sequence[tuple[str, str]]], scratch: Path) -> dict[s
     if not any(plan.values()):
         return {}
     (scratch / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
-    verdicts = scratch / "verdicts.json"
     files = sorted({f"tests/unit/test_{name}.py" for names in plan for name in names.split()})
     options = (
         "-q",
@@ -124,16 +126,17 @@ def _run(plan: Mapping[str, Sequence[tuple[str, str]]], scratch: Path) -> dict[s
         "-p",
         "no:xdist",
     )
-    ran = subprocess.run(  # noqa: S603 - our own tests
-        [sys.executable, "-m", "pytest", *options, "-o", "faulthandler_timeout=0", *files],
-        cwd=ROOT,
-        env=os.environ  # noqa: TID251 - and one more
-        | {"PYTHONPATH": str(scratch), "DAGCALL_MUTATION": str(scratch)},
-        check=False,
-    )
-    if not verdicts.exists():
-        raise SystemExit(f"pytest ended with {ran.returncode} before the mutants had run")
-    return dict(json.loads(verdicts.read_text(encoding="utf-8")))
+    with contextlib.suppress(KeyboardInterrupt):  # what is known by then is kept
+        subprocess.run(  # noqa: S603 - our own tests
+            [sys.executable, "-m", "pytest", *options, "-o", "faulthandler_timeout=0", *files],
+            cwd=ROOT,
+            env=os.environ  # noqa: TID251 - and one more
+            | {"PYTHONPATH": str(scratch), "DAGCALL_MUTATION": str(scratch)},
+            check=False,
+        )
+    verdicts = scratch / "verdicts.jsonl"
+    lines = verdicts.read_text(encoding="utf-8").splitlines() if verdicts.exists() else []
+    return dict(json.loads(line) for line in lines)
 
 
 def _file(module: str) -> Path:

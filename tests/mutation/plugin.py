@@ -81,12 +81,11 @@ def pytest_runtestloop(session: pytest.Session) -> bool:
     plan = json.loads((folder / "plan.json").read_text(encoding="utf-8"))
     reached, seconds = _reached(session, folder / "reached.json")
     gc.freeze()  # a fork that looks through what it has from here would copy all of it
-    verdicts: dict[str, str] = {}
-    for done, (mutant, verdict) in enumerate(_verdicts(session, plan, reached, seconds), start=1):
-        verdicts[mutant] = verdict
-        if done % 50 == 0:
-            sys.stderr.write(f"{done} of {sum(map(len, plan.values()))} mutants\n")
-    (folder / "verdicts.json").write_text(json.dumps(verdicts), encoding="utf-8")
+    with (folder / "verdicts.jsonl").open("w", encoding="utf-8") as verdicts:
+        for done, found in enumerate(_verdicts(session, plan, reached, seconds), start=1):
+            print(json.dumps(found), file=verdicts, flush=True)
+            if done % 50 == 0:
+                sys.stderr.write(f"{done} of {sum(map(len, plan.values()))} mutants\n")
     return True
 
 
