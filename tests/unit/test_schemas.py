@@ -224,7 +224,7 @@ def test_a_policy_that_does_not_fit_is_refused(fixed: dict[str, Any], hidden: li
         ({"type": "null", "items": {"$dynamicRef": "#x"}}, r"uses $dynamicRef"),
         ({"type": "null", "items": {"$schema": "http://json-schema.org/draft-04/schema#"}}, "changes to another draft"),
         (
-            {"type": "null", "patternProperties": {"a": True}, "unevaluatedProperties": False},
+            {"patternProperties": {"a": True}, "unevaluatedProperties": False},
             "unevaluatedProperties beside patternProperties, which cannot be checked in bounded time",
         ),
         ({"title": "x" * 70_000}, "larger than 65,536 bytes"),
@@ -300,6 +300,68 @@ def test_each_bad_argument_gets_a_sentence(arguments: dict[str, Any], problems: 
 
     assert list(refusal.value.problems) == problems
     assert str(refusal.value).startswith("Nothing was started: the arguments of t need mending.\n- ")
+
+
+def refusal(one: Param | None, **arguments: Any) -> tuple[str, ...]:
+    with pytest.raises(InvalidArguments) as refused:
+        InputSchema.from_params(() if one is None else (one,)).conf_from_arguments(arguments, tool="t")
+    return refused.value.problems
+
+
+def test_a_plain_default_says_of_which_type_an_argument_is() -> None:
+    plain = InputSchema.from_params((param(value=3),))
+    assert plain.conf_from_arguments({"p": 2.5}, tool="t") == {"p": 2.5}
+    assert refusal(param(value=3), p="x") == ("p: 'x' is not of type 'number'",)
+    assert refusal(param(value="x"), p=3) == ("p: 3 is not of type 'string'",)
+
+    values = InputSchema.from_params((param(value=3, enum=[3, "x"]),))
+    assert values.conf_from_arguments({"p": "x"}, tool="t") == {"p": "x"}
+
+
+def test_a_dag_without_params_takes_no_argument() -> None:
+    schema = InputSchema.from_params(())
+    assert schema.wire == {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
+    assert refusal(None, x=1) == ("x: there is no such argument; it takes none",)
+
+
+def test_an_odd_name_is_the_title_where_the_author_gave_none() -> None:
+    assert wire_property(param("max rows", 1))["title"] == "max rows"
+    assert wire_property(param("max rows", 1, title="Rows"))["title"] == "Rows"
+    assert "title" not in wire_property(param("rows", 1))
+
+
+@pytest.mark.parametrize(
+    ("one", "published"),
+    [
+        pytest.param(param(value="a\u200b"), {"type": "string"}, id="a default with something hidden"),
+        pytest.param(param(value="x", description=" "), {"type": "string", "default": "x"}, id="a blank description"),
+        pytest.param(
+            described_by({"description": "\u200b"}, "x"), {"type": "string", "default": "x"}, id="a hidden description"
+        ),
+        pytest.param(
+            param(value="a", enum=["a"], description="Which?", values_display={"a": "a"}),
+            {"type": "string", "enum": ["a"], "default": "a", "description": "Which?"},
+            id="names that say nothing new",
+        ),
+        pytest.param(
+            param(value="a", enum=["a"], values_display=["a"]),
+            {"type": "string", "enum": ["a"], "default": "a"},
+            id="names that are none",
+        ),
+    ],
+)
+def test_what_says_nothing_is_not_published(one: Param, published: dict[str, Any]) -> None:
+    assert wire_property(one) == published
+
+
+def test_within_a_list_only_what_does_not_fit_is_read_as_json() -> None:
+    item = {"type": "object", "properties": {"n": {"anyOf": [{"type": "array"}, {"type": "null"}]}}}
+    one = described_by({"type": "array", "items": item})
+    sent = ['{"n": null}', {"n": [1]}, {"n": "[2]"}, {"m": "text"}]
+
+    assert InputSchema.from_params((one,)).conf_from_arguments({"p": sent}, tool="t") == {
+        "p": [{"n": None}, {"n": [1]}, {"n": [2]}, {"m": "text"}]
+    }
 
 
 def test_good_arguments_of_every_kind_pass() -> None:
