@@ -36,8 +36,9 @@ HEAD = """\
 Small faults are put into the pure modules one by one ([mutmut](https://github.com/boxed/mutmut) makes them), and the
 tests that are about the module should see each: killed / (mutants - equivalent). A mutant that never ends counts as
 killed. Equivalent ones do the same as the code; each stands with its reason in
-[equivalents.toml](../tests/mutation/equivalents.toml). Constants of modules, properties and context managers
-are not mutated; nor are the modules that talk to somebody, which the other suites try."""
+[equivalents.toml](../tests/mutation/equivalents.toml). Constants of modules, properties and context managers are not
+mutated; nor are the modules that talk to somebody, which the other suites try. A module's figures are those of the day
+on which it was measured last; mutants that had survived ran again after tests were added."""
 COUNTS = ("mutants", "killed", "timed_out", "equivalent", "survived")
 HEADINGS = ("mutants", "killed", "of these timed out", "equivalent", "survived", "killed, %")
 
