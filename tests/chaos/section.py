@@ -9,7 +9,7 @@ VERDICTS = {
     "lost": "calls whose caller was never told what came of them",
     "doubled": "runs beyond one for each call",
     "wrong": "answers that Airflow's own records do not confirm, and a false “Nothing was started”",
-    "unexplained": "runs that nobody called for, strange errors, hanging attempts, tracebacks",
+    "unexplained": "runs that nobody called for, strange errors, attempts that never ended, tracebacks",
 }
 
 
@@ -19,7 +19,7 @@ def section(findings: Mapping[str, Any]) -> str:
         f"{findings['callers']} MCP clients called {findings['replicas']} servers for {findings['seconds']:.0f} s "
         "while everything between them and Airflow's database went wrong. They left calls in every way there is, "
         "made them again on the other server, cancelled, and answered questions. At the end all was made well, "
-        "everybody came back once, and every call was compared with every run in Airflow. "
+        "everybody came back, and every call was compared with every run in Airflow. "
         f"`make chaos SEED={findings['seed']} SECONDS={findings['seconds']:.0f}` carries out the same schedule."
     )
     numbers = (
