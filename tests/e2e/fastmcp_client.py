@@ -2,7 +2,7 @@
 # mypy: ignore-errors
 """A client that runs calls as tasks: FastMCP's. Calls a tool, follows its task, and prints what it saw as JSON.
 
-Run by the interpreter of `requirements/fastmcp-tasks-4.1.2.txt`:
+Run by the interpreter of `requirements/fastmcp-tasks-4.1.4.txt`:
 
     python fastmcp_client.py URL TOOL ARGUMENTS [ANSWER]
 

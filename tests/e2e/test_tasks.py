@@ -22,7 +22,7 @@ from tests.e2e.running_demo import RunningDemo
 from tests.task_client import task_client
 
 HERE = Path(__file__).parent
-FASTMCP = "fastmcp-tasks-4.1.2"
+FASTMCP = "fastmcp-tasks-4.1.4"
 LONGEST_SECONDS = 240.0
 EXTENSION = "io.modelcontextprotocol/tasks"
 REFUND = {"order_id": "SO-2026-T4SK", "amount": 180, "reason": "The grinder is broken."}

@@ -1,0 +1,114 @@
+"""What is right of an answer that a client saw, by Airflow's own record."""
+
+import asyncio
+import json
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from tests.clients.table import TOOL_OF, Trial
+from tests.clients.trials import Found, Trials
+from tests.faults.record import Json, Record
+
+ROWS = 20_000
+"""As many has the result of `large`."""
+
+
+async def check_list(_trial: Trial, found: Found, _running: Trials, _airflow: Record) -> None:
+    assert {*TOOL_OF.values(), "wait_for_dag_run", "read_dag_result"} <= set(found["tools"])
+
+
+async def check_call(trial: Trial, found: Found, _running: Trials, airflow: Record) -> None:
+    assert "is_error" not in found or not found["is_error"]
+    await require_the_result(trial, content_of(found), airflow)
+
+
+async def check_progress(trial: Trial, found: Found, running: Trials, airflow: Record) -> None:
+    await check_call(trial, found, running, airflow)
+    numbers = [number for number, _ in found["progress"]]
+    assert len(numbers) > 1
+    assert numbers == sorted(set(numbers))
+    assert any("tasks done" in message for _, message in found["progress"])
+
+
+async def check_failure(trial: Trial, found: Found, _running: Trials, airflow: Record) -> None:
+    run = await the_only_run(trial, airflow)
+    assert run["state"] == "failed"
+    assert found.get("is_error", True)
+    assert f"The run {run['dag_run_id']} of dag failing failed." in found["text"]
+    assert f"ValueError: No disk {trial.x}" in found["text"]
+
+
+async def check_repeat(trial: Trial, found: Found, running: Trials, airflow: Record) -> None:
+    """Check that there is one run, however often the client gave up."""
+    assert found["gave_up"]
+    await check_call(trial, found, running, airflow)
+
+
+async def check_question(trial: Trial, found: Found, running: Trials, airflow: Record) -> None:
+    if trial.why_not is None:
+        (message,) = found["asked"]
+        assert f"Add one to {trial.x}?" in message
+        await check_call(trial, found, running, airflow)
+        return
+    content, run = content_of(found), await the_only_run(trial, airflow)
+    assert (content["state"], content["dag_run_id"]) == ("awaiting_input", run["dag_run_id"])
+    (question,) = content["questions"]
+    assert question["subject"] == f"Add one to {trial.x}?"
+    assert question["url"].startswith(airflow.url)
+
+
+async def check_large(trial: Trial, found: Found, running: Trials, airflow: Record) -> None:
+    """Check that the client is shown a little, and can read the end."""
+    content, run = content_of(found), await the_only_run(trial, airflow)
+    assert (content["state"], content["dag_run_id"]) == ("success", run["dag_run_id"])
+    assert content["size_bytes"] > 1_000_000
+    assert content["preview"]["total"][0] == row(trial, 0)
+    where = {"tool": "large", "dag_run_id": run["dag_run_id"], "path": "/total", "offset": ROWS - 2}
+    part = content_of(await asyncio.to_thread(running.read, trial, where))
+    assert part["value"] == [row(trial, ROWS - 2), row(trial, ROWS - 1)]
+    assert "next_offset" not in part
+
+
+async def check_cancel(trial: Trial, found: Found, _running: Trials, airflow: Record) -> None:
+    """Check that dagcall did to the run what its operator wants, which it can only where it knows."""
+    assert found["cancelled"]
+    run = await airflow.the_ended_run("endless", trial.x)
+    assert run["state"] == "failed"
+
+
+Check = Callable[[Trial, Found, Trials, Record], Awaitable[None]]
+CHECKS: Mapping[str, Check] = {
+    "list": check_list,
+    "call": check_call,
+    "progress": check_progress,
+    "failure": check_failure,
+    "repeat": check_repeat,
+    "question": check_question,
+    "large": check_large,
+    "cancel": check_cancel,
+}
+
+
+def content_of(found: Found) -> dict[str, Any]:
+    """Return the structured content, which the model reads as text."""
+    content: dict[str, Any] = json.loads(found["text"])
+    return content
+
+
+def row(trial: Trial, number: int) -> Json:
+    """Return a row of the result of `large`."""
+    return {"row": number, "x": trial.x, "text": "é" * 20}
+
+
+async def the_only_run(trial: Trial, airflow: Record) -> Json:
+    """Return the run of a trial. There must be one."""
+    (run,) = await airflow.runs_with(trial.tool, trial.x)
+    return run
+
+
+async def require_the_result(trial: Trial, content: dict[str, Any], airflow: Record) -> None:
+    """Check that an answer is what came of the only run."""
+    run = await the_only_run(trial, airflow)
+    assert (run["state"], await airflow.xcom(run)) == ("success", trial.x + 1)
+    assert (content["state"], content["dag_run_id"]) == ("success", run["dag_run_id"])
+    assert content["results"] == {"total": trial.x + 1}

@@ -1,0 +1,76 @@
+"""One real Airflow, one dagcall in front of it, and every client's program, a few at a time."""
+
+import asyncio
+import tomllib
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.clients.table import TOOL_OF, Trial
+from tests.clients.trials import Trials
+from tests.e2e.commands import clean_environ
+from tests.e2e.running_demo import RunningDemo, running_demo
+from tests.e2e.serving_process import http_server
+from tests.faults.record import Record, until
+from tests.terminal import terminal_of
+
+DAGS = Path(__file__).parent / "dags"
+SETTINGS = """
+[airflow]
+url = "{url}"
+username = "{username}"
+password_file = "{password_file}"
+"""
+
+
+@pytest.fixture(scope="package")
+def demo(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDemo]:
+    """Run a demo with this folder's dags."""
+    dags = {"client_dags.py": (DAGS / "client_dags.py").read_text()}
+    with running_demo(tmp_path_factory.mktemp("clients"), dags, tell=terminal_of(request.config)) as running:
+        asyncio.run(dags_of(running))
+        yield running
+
+
+async def dags_of(demo: RunningDemo) -> None:
+    """Wait until Airflow has all dags."""
+
+    async def has_all() -> bool:
+        return all([await record.has_dag(dag) for dag in TOOL_OF.values()])
+
+    async with Record(demo.airflow_url, demo.admin_password) as record:
+        await until(has_all)
+
+
+@pytest.fixture(scope="package")
+def environ(demo: RunningDemo, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Return the environment of a dagcall that publishes this folder's dags."""
+    airflow = tomllib.loads(demo.config.read_text())["airflow"]
+    settings = SETTINGS.format(
+        url=demo.airflow_url,
+        username=airflow["username"],
+        password_file=demo.folder / airflow["password_file"],
+    )
+    tools = (f'\n[[tools]]\ndag = "{dag}"\n' for dag in dict.fromkeys(TOOL_OF.values()))
+    path = tmp_path_factory.mktemp("settings") / "dagcall.toml"
+    path.write_text("".join((settings, *tools, 'on_cancel = "fail"\n')))  # of the last one
+    return clean_environ(DAGCALL_CONFIG=str(path))
+
+
+@pytest.fixture(scope="package")
+def running(request: pytest.FixtureRequest, environ: dict[str, str]) -> Iterator[Trials]:
+    """Run the trials of all selected tests, a few at a time and in their order."""
+    with http_server(environ) as server, Trials(server.url, environ, request.config) as trials:
+        for item in request.session.items:
+            callspec = getattr(item, "callspec", None)
+            if callspec is not None and isinstance(trial := callspec.params.get("trial"), Trial):
+                trials.begin(trial)
+        yield trials
+
+
+@pytest.fixture
+async def airflow(demo: RunningDemo) -> AsyncIterator[Record]:
+    """Return what Airflow itself says."""
+    async with Record(demo.airflow_url, demo.admin_password) as record:
+        yield record

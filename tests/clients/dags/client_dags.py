@@ -1,0 +1,100 @@
+# ruff: noqa: INP001 - a file for a dags folder, not of a package
+# Airflow is not in the environment that checks this.
+# mypy: ignore-errors
+"""A dag for each thing that a client can do. All take x; all but `large` return x + 1, where they return."""
+
+import time
+
+from airflow.providers.standard.operators.hitl import ApprovalOperator
+from airflow.sdk import Param, dag, get_current_context, task
+
+DAG = {"max_active_runs": 50, "params": {"x": Param(type="integer")}}
+STEP_SECONDS = 1.5
+SLOW_SECONDS = 9
+ENDLESS_SECONDS = 90
+ROWS = 20_000
+
+
+def x() -> int:
+    """Return the argument of this task's run."""
+    return get_current_context()["params"]["x"]
+
+
+@task
+def total() -> int:
+    """Add one to x."""
+    return x() + 1
+
+
+@dag(schedule=None, **DAG)
+def quick() -> None:
+    """Add one to x."""
+    total()
+
+
+@task
+def step() -> None:
+    """Take a while."""
+    time.sleep(STEP_SECONDS)
+
+
+@dag(schedule=None, **DAG)
+def steps() -> None:
+    """Add one to x, in three steps."""
+    step.override(task_id="first")() >> step.override(task_id="second")() >> total()
+
+
+@dag(schedule=None, **DAG)
+def failing() -> None:
+    """Fail."""
+
+    @task
+    def total() -> None:
+        raise ValueError(f"No disk {x()}")
+
+    total()
+
+
+@task
+def wait(seconds: float) -> int:
+    """Add one to x, in so many seconds."""
+    time.sleep(seconds)
+    return x() + 1
+
+
+@dag(schedule=None, **DAG)
+def slow() -> None:
+    """Add one to x, in more time than an impatient client gives it."""
+    wait.override(task_id="total")(SLOW_SECONDS)
+
+
+@dag(schedule=None, **DAG)
+def endless() -> None:
+    """Add one to x, unless the run is ended before."""
+    wait.override(task_id="total")(ENDLESS_SECONDS)
+
+
+@dag(schedule=None, **DAG)
+def asking() -> None:
+    """Add one to x, if a person agrees."""
+    ApprovalOperator(task_id="agree", subject="Add one to {{ params.x }}?", defaults="Reject") >> total()
+
+
+@dag(schedule=None, **DAG)
+def large() -> None:
+    """Return about 1.5 MB of rows, numbered from 0."""
+
+    @task
+    def total() -> list[dict]:
+        return [{"row": row, "x": x(), "text": "é" * 20} for row in range(ROWS)]
+
+    total()
+
+
+quick()
+steps()
+failing()
+slow()
+endless()
+asking()
+large()

@@ -1,0 +1,215 @@
+"""The clients, and what each can do: the one table."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+TOOL_OF = {
+    "list": "quick",
+    "call": "quick",
+    "progress": "steps",
+    "failure": "failing",
+    "repeat": "slow",
+    "question": "asking",
+    "large": "large",
+    "cancel": "endless",
+}
+"""What is tried: the action, and the dag that is called for it."""
+ACTIONS = tuple(TOOL_OF)
+TRANSPORTS = ("http", "stdio")
+
+
+@dataclass(frozen=True)
+class Client:
+    """A client and what it cannot do."""
+
+    name: str
+    """As it is called where it comes from."""
+    environment: str
+    """What is installed for it: a file in tests/e2e/requirements, or a folder beside this file with a package.json."""
+    program: str
+    """Its file in `programs/`, or in that folder."""
+    packages: tuple[str, ...]
+    """Those whose versions the table names."""
+    variant: str = ""
+    cannot: Mapping[str, str] = field(default_factory=dict)
+    """What it cannot do, and a word why: an action, or an action and a transport."""
+    is_short: bool = False
+    """Whether the short form has it."""
+
+    @property
+    def key(self) -> str:
+        """What tests call it."""
+        return f"{self.environment} {self.variant}".strip()
+
+    @property
+    def is_of_node(self) -> bool:
+        """Whether its packages are npm's."""
+        return self.program.endswith(".mjs")
+
+    def why_not(self, action: str, transport: str) -> str | None:
+        """Return why it cannot do something; None: it can."""
+        return self.cannot.get(action) or self.cannot.get(f"{action} {transport}")
+
+
+HANDSHAKE_HTTP = "the server keeps no session, so there is no way back to the client"
+UNASKED = "the client does not ask for it"
+UNASKABLE = "the client says that it cannot be asked"
+SILENT = "the client tells the server nothing"
+
+CLIENTS = (
+    Client(
+        "MCP SDK for Python, 2026-07-28",
+        "mcp-2.3.0",
+        "with_mcp_2.py",
+        ("mcp",),
+        variant="auto",
+        is_short=True,
+    ),
+    Client(
+        "MCP SDK for Python, 2025-11-25",
+        "mcp-2.3.0",
+        "with_mcp_2.py",
+        ("mcp",),
+        variant="legacy",
+        cannot={"question http": HANDSHAKE_HTTP, "cancel http": HANDSHAKE_HTTP},
+    ),
+    Client(
+        "MCP SDK 1 for Python",
+        "mcp-1.30.0",
+        "with_mcp_1.py",
+        ("mcp",),
+        cannot={"question http": HANDSHAKE_HTTP, "cancel": SILENT},
+        is_short=True,
+    ),
+    Client("FastMCP", "fastmcp-4.2.3", "with_fastmcp.py", ("fastmcp",)),
+    Client(
+        "FastMCP, calls as tasks",
+        "fastmcp-tasks-4.1.4",
+        "with_fastmcp.py",
+        ("fastmcp-tasks",),
+        variant="tasks",
+        cannot={"progress": "a task has a status"},
+        is_short=True,
+    ),
+    Client("pydantic-ai", "pydantic-ai-2.68.0", "with_pydantic_ai.py", ("pydantic-ai-slim",), is_short=True),
+    Client(
+        "OpenAI Agents SDK",
+        "openai-agents-0.24.0",
+        "with_openai_agents.py",
+        ("openai-agents",),
+        cannot={"progress": UNASKED, "question": UNASKABLE},
+    ),
+    Client(
+        "LangChain with LangGraph",
+        "langchain-mcp-adapters-0.3.2",
+        "with_langchain.py",
+        ("langchain-mcp-adapters", "langchain", "langgraph"),
+        cannot={"question http": HANDSHAKE_HTTP},
+    ),
+    Client(
+        "LlamaIndex",
+        "llama-index-tools-mcp-0.6.0",
+        "with_llama_index.py",
+        ("llama-index-tools-mcp", "llama-index-core"),
+        cannot={"progress": UNASKED, "question": UNASKABLE},
+    ),
+    Client("Google ADK", "google-adk-2.13.0", "with_google_adk.py", ("google-adk",)),
+    Client(
+        "smolagents",
+        "smolagents-1.26.0",
+        "with_smolagents.py",
+        ("smolagents", "mcpadapt"),
+        cannot={"progress": UNASKED, "question": UNASKABLE, "cancel": "the client waits for its tools"},
+    ),
+    Client(
+        "Agent Framework",
+        "agent-framework-1.23.0",
+        "with_agent_framework.py",
+        ("agent-framework-core",),
+        cannot={"progress": UNASKED, "question": UNASKABLE},
+    ),
+    Client(
+        "mcpo",
+        "mcpo-0.0.20",
+        "with_mcpo.py",
+        ("mcpo",),
+        cannot={
+            "progress": "an answer of its HTTP API comes in one piece",
+            "question": UNASKABLE,
+            "cancel": SILENT,
+        },
+    ),
+    Client(
+        "MCP SDK for TypeScript, 2025-11-25",
+        "typescript",
+        "client.mjs",
+        ("@modelcontextprotocol/client",),
+        variant="legacy",
+        cannot={"question http": HANDSHAKE_HTTP, "cancel http": HANDSHAKE_HTTP},
+        is_short=True,
+    ),
+    Client(
+        "MCP SDK for TypeScript, 2026-07-28",
+        "typescript",
+        "client.mjs",
+        ("@modelcontextprotocol/client",),
+        variant="auto",
+    ),
+    Client(
+        "MCP Inspector, its command line",
+        "inspector",
+        "client.mjs",
+        ("@modelcontextprotocol/inspector",),
+        cannot={
+            "progress": UNASKED,
+            "question": UNASKABLE,
+            "repeat": "each call is a command of its own",
+            "cancel": "each call is a command of its own",
+        },
+    ),
+)
+
+SHORT_ACTIONS = ("list", "call", "failure", "repeat")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One client that does one thing over one transport."""
+
+    client: Client
+    transport: str
+    action: str
+    x: int
+    """The argument of its calls, which no other trial uses."""
+
+    @property
+    def key(self) -> str:
+        """What tests call it."""
+        return f"{self.client.key}-{self.transport}-{self.action}"
+
+    @property
+    def tool(self) -> str:
+        """What is called."""
+        return TOOL_OF[self.action]
+
+    @property
+    def is_short(self) -> bool:
+        """Whether the short form has it."""
+        return self.client.is_short and self.action in SHORT_ACTIONS
+
+    @property
+    def why_not(self) -> str | None:
+        """Why the client cannot do that; None: it can."""
+        return self.client.why_not(self.action, self.transport)
+
+
+def trials() -> Iterator[Trial]:
+    """Yield everything that is tried. A client that nobody can ask through is asked all the same: it is told where."""
+    x = 0
+    for client in CLIENTS:
+        for transport in TRANSPORTS:
+            for action in ACTIONS:
+                x += 1000
+                trial = Trial(client, transport, action, x)
+                if trial.why_not is None or action == "question":
+                    yield trial
