@@ -1,4 +1,4 @@
-"""One real Airflow, one dagcall in front of it, and every client's program, a few at a time."""
+"""One real Airflow, one dagcall in front of it, and every client's program."""
 
 import asyncio
 import tomllib
@@ -60,12 +60,11 @@ def environ(demo: RunningDemo, tmp_path_factory: pytest.TempPathFactory) -> dict
 
 @pytest.fixture(scope="package")
 def running(request: pytest.FixtureRequest, environ: dict[str, str]) -> Iterator[Trials]:
-    """Run the trials of all selected tests, a few at a time and in their order."""
+    """Run the trials of all selected tests, in their order."""
+    parametrized = [getattr(item, "callspec", None) for item in request.session.items]
+    selected = [spec.params["trial"] for spec in parametrized if spec is not None and "trial" in spec.params]
     with http_server(environ) as server, Trials(server.url, environ, request.config) as trials:
-        for item in request.session.items:
-            callspec = getattr(item, "callspec", None)
-            if callspec is not None and isinstance(trial := callspec.params.get("trial"), Trial):
-                trials.begin(trial)
+        trials.begin([trial for trial in selected if isinstance(trial, Trial)])
         yield trials
 
 

@@ -62,9 +62,10 @@ def render() -> str:
             client["name"],
             ", ".join(f"{name} {version}" for name, version in client["versions"].items()),
             *(cell(client["cannot"][action]) for action in COLUMNS),
+            client["to_know"],
         ]
         for client in found["clients"]
     ]
-    parts = [HEAD, table(["client", "versions", *COLUMNS.values()], rows), "\n\n"]
+    parts = [HEAD, table(["client", "versions", *COLUMNS.values(), "to know"], rows), "\n\n"]
     parts += [f"{number}. {why[0].upper()}{why[1:]}.\n" for number, why in enumerate(notes, 1)]
     return "".join(parts)

@@ -21,6 +21,7 @@ def found_of(client: Client) -> dict[str, Any]:
     return {
         "name": client.name,
         "versions": {package: version_of(client, package) for package in client.packages},
+        "to_know": client.to_know,
         "cannot": {
             action: {transport: client.why_not(action, transport) for transport in TRANSPORTS} for action in ACTIONS
         },

@@ -16,6 +16,9 @@ TOOL_OF = {
 """What is tried: the action, and the dag that is called for it."""
 ACTIONS = tuple(TOOL_OF)
 TRANSPORTS = ("http", "stdio")
+ROWS = 20_000
+"""As many has the result of `large`."""
+SHORT = ("list", "call", "failure", "repeat")
 
 
 @dataclass(frozen=True)
@@ -31,10 +34,13 @@ class Client:
     packages: tuple[str, ...]
     """Those whose versions the table names."""
     variant: str = ""
+    """Which of several ways to use it."""
+    to_know: str = ""
+    """What its user had better know."""
     cannot: Mapping[str, str] = field(default_factory=dict)
     """What it cannot do, and a word why: an action, or an action and a transport."""
-    is_short: bool = False
-    """Whether the short form has it."""
+    short: tuple[str, ...] = ()
+    """The actions that the short form has."""
 
     @property
     def key(self) -> str:
@@ -63,7 +69,7 @@ CLIENTS = (
         "with_mcp_2.py",
         ("mcp",),
         variant="auto",
-        is_short=True,
+        short=SHORT,
     ),
     Client(
         "MCP SDK for Python, 2025-11-25",
@@ -79,24 +85,37 @@ CLIENTS = (
         "with_mcp_1.py",
         ("mcp",),
         cannot={"question http": HANDSHAKE_HTTP, "cancel": SILENT},
-        is_short=True,
+        short=ACTIONS,
     ),
-    Client("FastMCP", "fastmcp-4.2.3", "with_fastmcp.py", ("fastmcp",)),
+    Client(
+        "FastMCP",
+        "fastmcp-4.2.3",
+        "with_fastmcp.py",
+        ("fastmcp",),
+    ),
     Client(
         "FastMCP, calls as tasks",
         "fastmcp-tasks-4.1.4",
         "with_fastmcp.py",
         ("fastmcp-tasks",),
+        to_know="import `fastmcp_tasks` before the client is made",
         variant="tasks",
         cannot={"progress": "a task has a status"},
-        is_short=True,
+        short=SHORT,
     ),
-    Client("pydantic-ai", "pydantic-ai-2.68.0", "with_pydantic_ai.py", ("pydantic-ai-slim",), is_short=True),
+    Client(
+        "pydantic-ai",
+        "pydantic-ai-2.68.0",
+        "with_pydantic_ai.py",
+        ("pydantic-ai-slim",),
+        short=SHORT,
+    ),
     Client(
         "OpenAI Agents SDK",
         "openai-agents-0.24.0",
         "with_openai_agents.py",
         ("openai-agents",),
+        to_know="a call may take 5 s, unless `client_session_timeout_seconds` says more",
         cannot={"progress": UNASKED, "question": UNASKABLE},
     ),
     Client(
@@ -104,6 +123,7 @@ CLIENTS = (
         "langchain-mcp-adapters-0.3.2",
         "with_langchain.py",
         ("langchain-mcp-adapters", "langchain", "langgraph"),
+        to_know="each call has a session, and on stdio a server, of its own",
         cannot={"question http": HANDSHAKE_HTTP},
     ),
     Client(
@@ -111,14 +131,23 @@ CLIENTS = (
         "llama-index-tools-mcp-0.6.0",
         "with_llama_index.py",
         ("llama-index-tools-mcp", "llama-index-core"),
+        to_know="a call may take 30 s, unless `timeout` says more; the model reads the answer as Python prints it",
         cannot={"progress": UNASKED, "question": UNASKABLE},
     ),
-    Client("Google ADK", "google-adk-2.13.0", "with_google_adk.py", ("google-adk",)),
+    Client(
+        "Google ADK",
+        "google-adk-2.13.0",
+        "with_google_adk.py",
+        ("google-adk",),
+        to_know="a call over stdio may take 5 s, unless `timeout` says more",
+        cannot={"question http": HANDSHAKE_HTTP},
+    ),
     Client(
         "smolagents",
         "smolagents-1.26.0",
         "with_smolagents.py",
         ("smolagents", "mcpadapt"),
+        to_know="all arguments of a tool have to be given, the optional ones too; needs `mcp<2`",
         cannot={"progress": UNASKED, "question": UNASKABLE, "cancel": "the client waits for its tools"},
     ),
     Client(
@@ -126,6 +155,7 @@ CLIENTS = (
         "agent-framework-1.23.0",
         "with_agent_framework.py",
         ("agent-framework-core",),
+        to_know="the model reads why a run failed with `include_detailed_errors`; needs `tenacity`",
         cannot={"progress": UNASKED, "question": UNASKABLE},
     ),
     Client(
@@ -133,6 +163,7 @@ CLIENTS = (
         "mcpo-0.0.20",
         "with_mcpo.py",
         ("mcpo",),
+        to_know="a failure is an answer of status 500; needs `mcp<2` and `fastapi<0.120`",
         cannot={
             "progress": "an answer of its HTTP API comes in one piece",
             "question": UNASKABLE,
@@ -144,9 +175,10 @@ CLIENTS = (
         "typescript",
         "client.mjs",
         ("@modelcontextprotocol/client",),
+        to_know="a call may take 60 s, unless `timeout` says more",
         variant="legacy",
         cannot={"question http": HANDSHAKE_HTTP, "cancel http": HANDSHAKE_HTTP},
-        is_short=True,
+        short=SHORT,
     ),
     Client(
         "MCP SDK for TypeScript, 2026-07-28",
@@ -168,8 +200,6 @@ CLIENTS = (
         },
     ),
 )
-
-SHORT_ACTIONS = ("list", "call", "failure", "repeat")
 
 
 @dataclass(frozen=True)
@@ -195,7 +225,7 @@ class Trial:
     @property
     def is_short(self) -> bool:
         """Whether the short form has it."""
-        return self.client.is_short and self.action in SHORT_ACTIONS
+        return self.action in self.client.short
 
     @property
     def why_not(self) -> str | None:

@@ -24,7 +24,7 @@ TRIALS = list(trials())
 async def test_client(trial: Trial, running: Trials, airflow: Record) -> None:
     found = await asyncio.to_thread(running.found, trial)
 
-    await CHECKS[trial.action](trial, found, running, airflow)
+    await CHECKS[trial.action](trial, found, airflow)
 
     running.passed.add(trial.key)
 

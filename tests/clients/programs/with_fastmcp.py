@@ -1,71 +1,60 @@
 """FastMCP's client. The variant `tasks` runs calls as tasks, with the package fastmcp-tasks."""
 
 import asyncio
+from importlib.util import find_spec
 
 from fastmcp import Client
 from fastmcp.client.transports import StdioTransport
-from job import JOB, say
+from job import Seen, each
 
-if JOB.variant == "tasks":  # its import changes the client
+if find_spec("fastmcp_tasks"):  # its import changes the client
     from fastmcp_tasks import call_tool_task
 
-PROGRESS, ASKED = [], []
 
+async def act(seen: Seen):
+    job = seen.job
 
-async def on_progress(number, _total, message):
-    PROGRESS.append([number, message])
+    async def on_question(message, _type, _params, _context):
+        seen.asked.append(message)
+        return job.answer
 
+    async def call(timeout=None):  # noqa: ASYNC109 - the client has one of its own
+        if job.variant == "tasks" and job.tool != "read_dag_result":  # which answers at once
+            task = await call_tool_task(client, job.tool, job.arguments, raise_on_error=False)
+            async with asyncio.timeout(timeout):
+                result = await task.result()
+        else:
+            result = await client.call_tool(
+                job.tool, job.arguments, raise_on_error=False, progress_handler=seen.on_progress, timeout=timeout
+            )
+        seen.texts.append(result.content[0].text)
+        seen.is_error = result.is_error
 
-async def on_question(message, _type, _params, _context):
-    ASKED.append(message)
-    return JOB.answer
-
-
-async def call(client, **more):
-    if JOB.variant == "tasks":
-        task = await call_tool_task(client, JOB.tool, JOB.arguments, raise_on_error=False)
-        async with asyncio.timeout(more.get("timeout")):
-            return await task.result()
-    return await client.call_tool(JOB.tool, JOB.arguments, raise_on_error=False, progress_handler=on_progress, **more)
-
-
-def seen(result, **more):
-    say(text=result.content[0].text, is_error=result.is_error, progress=PROGRESS, asked=ASKED, **more)
-
-
-async def main():
-    if JOB.url:
-        server = JOB.url
+    if job.url:
+        server = job.url
     else:
-        command, *words = JOB.command
-        server = StdioTransport(command=command, args=words, env=JOB.environ)
-    more = {"elicitation_handler": on_question} if JOB.action == "question" else {}
-    async with Client(server, **more) as client:
-        tools = [tool.name for tool in await client.list_tools()]
-        match JOB.action:
+        command, *words = job.command
+        server = StdioTransport(command=command, args=words, env=job.environ)
+    async with Client(server, **({"elicitation_handler": on_question} if job.asks else {})) as client:
+        seen.tools = [tool.name for tool in await client.list_tools()]
+        match job.action:
             case "list":
-                say(tools=tools)
+                pass
             case "repeat":
-                gave_up = []
                 try:
-                    await call(client, timeout=JOB.patience)
+                    await call(job.patience)
                 except Exception as error:  # noqa: BLE001 - each version has its own
-                    gave_up.append(repr(error))
-                seen(await call(client), gave_up=gave_up)
-            case "cancel" if JOB.variant == "tasks":
-                task = await call_tool_task(client, JOB.tool, JOB.arguments)
-                await asyncio.sleep(JOB.patience)
+                    seen.texts.append(repr(error))
+                await call()
+            case "cancel" if job.variant == "tasks":
+                task = await call_tool_task(client, job.tool, job.arguments)
+                await asyncio.sleep(job.patience)
                 await task.cancel()
-                say(cancelled=True)
+                seen.is_cancelled = True
             case "cancel":
-                running = asyncio.create_task(call(client))
-                await asyncio.wait([running], timeout=JOB.patience)
-                running.cancel()
-                await asyncio.wait([running])
-                await asyncio.sleep(JOB.linger)
-                say(cancelled=running.cancelled())
+                await seen.cancel(asyncio.create_task(call()))
             case _:
-                seen(await call(client))
+                await call()
 
 
-asyncio.run(main())
+each(act)

@@ -2,8 +2,9 @@
 
 import asyncio
 from datetime import timedelta
+from typing import Any
 
-from job import JOB, MOST_CALLS, say
+from job import Seen, each
 from langchain.agents import create_agent
 from langchain_core.language_models import BaseChatModel
 from langchain_core.messages import AIMessage, ToolMessage
@@ -13,20 +14,23 @@ from langchain_mcp_adapters.client import MultiServerMCPClient
 from mcp import McpError
 from mcp.types import ElicitResult
 
-PROGRESS, ASKED = [], []
-
 
 class Script(BaseChatModel):
-    """Call the tool, once."""
+    """Calls the tool."""
+
+    seen: Any
 
     def bind_tools(self, _tools, **_more):
         return self
 
     def _generate(self, messages, *_args, **_more):
-        if isinstance(messages[-1], ToolMessage):
+        last, job = messages[-1], self.seen.job
+        if isinstance(last, ToolMessage):
+            self.seen.texts.append(last.content if isinstance(last.content, str) else last.content[0]["text"])
+            self.seen.is_error = last.status == "error"
             message = AIMessage("Done.")
         else:
-            message = AIMessage("", tool_calls=[{"name": JOB.tool, "args": JOB.arguments, "id": "1"}])
+            message = AIMessage("", tool_calls=[{"name": job.tool, "args": job.arguments, "id": "1"}])
         return ChatResult(generations=[ChatGeneration(message=message)])
 
     @property
@@ -34,56 +38,31 @@ class Script(BaseChatModel):
         return "script"
 
 
-async def on_progress(number, _total, message, _context):
-    PROGRESS.append([number, message])
+async def act(seen: Seen):
+    job = seen.job
 
+    async def on_question(_mcp, params, _context):
+        seen.asked.append(params.message)
+        return ElicitResult(action="accept", content=job.answer)
 
-async def on_question(_mcp, params, _context):
-    ASKED.append(params.message)
-    return ElicitResult(action="accept", content=JOB.answer)
-
-
-def text_of(message):
-    content = message.content
-    return content if isinstance(content, str) else content[0]["text"]
-
-
-async def main():
-    if JOB.url:
-        connection = {"transport": "http", "url": JOB.url}
+    if job.url:
+        connection = {"transport": "http", "url": job.url}
     else:
-        command, *words = JOB.command
-        connection = {"transport": "stdio", "command": command, "args": words, "env": JOB.environ}
-    if JOB.action == "repeat":
-        connection["session_kwargs"] = {"read_timeout_seconds": timedelta(seconds=JOB.patience)}
-    callbacks = Callbacks(on_progress=on_progress, on_elicitation=on_question if JOB.action == "question" else None)
-    client = MultiServerMCPClient({"airflow": connection}, callbacks=callbacks)
-    tools = await client.get_tools()
-    if JOB.action == "list":
-        say(tools=[tool.name for tool in tools])
-        return
-    agent = create_agent(Script(), tools)
-    asked = {"messages": [("user", "Go.")]}
-    if JOB.action == "cancel":
-        run = asyncio.create_task(agent.ainvoke(asked))
-        await asyncio.wait([run], timeout=JOB.patience)
-        run.cancel()
-        await asyncio.wait([run])
-        await asyncio.sleep(JOB.linger)
-        say(cancelled=run.cancelled())
-        return
-    gave_up = []
-    while True:
+        command, *words = job.command
+        connection = {"transport": "stdio", "command": command, "args": words, "env": job.environ}
+    if job.gives_up:
+        connection["session_kwargs"] = {"read_timeout_seconds": timedelta(seconds=job.patience)}
+    callbacks = Callbacks(on_progress=seen.on_progress, on_elicitation=on_question if job.asks else None)
+    tools = await MultiServerMCPClient({"airflow": connection}, callbacks=callbacks).get_tools()
+    seen.tools = [tool.name for tool in tools]
+    agent = create_agent(Script(seen=seen), tools)
+    if job.action == "cancel":
+        await seen.cancel(asyncio.create_task(agent.ainvoke({"messages": [("user", "Go.")]})))
+    while job.action != "cancel" and seen.calls:
         try:
-            done = await agent.ainvoke(asked)
-            break
-        except McpError as error:
-            gave_up.append(str(error))
-            if len(gave_up) == MOST_CALLS:
-                raise
-    (answer,) = (message for message in done["messages"] if isinstance(message, ToolMessage))
-    is_error = answer.status == "error"
-    say(text=text_of(answer), is_error=is_error, progress=PROGRESS, asked=ASKED, gave_up=gave_up)
+            await agent.ainvoke({"messages": [("user", "Go.")]})
+        except McpError as error:  # a time-out, which ends the agent
+            seen.texts.append(str(error))
 
 
-asyncio.run(main())
+each(act)

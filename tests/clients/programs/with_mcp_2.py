@@ -2,54 +2,43 @@
 
 import asyncio
 
-from job import JOB, say
+from job import Seen, each
 from mcp import Client, MCPError, StdioServerParameters
 from mcp.client.stdio import stdio_client
 from mcp_types import ElicitResult
 
-PROGRESS, ASKED = [], []
 
+async def act(seen: Seen):
+    job = seen.job
 
-async def on_progress(number, _total, message):
-    PROGRESS.append([number, message])
+    async def on_question(_context, params):
+        seen.asked.append(params.message)
+        return ElicitResult(action="accept", content=job.answer)
 
+    async def call(**more):
+        result = await client.call_tool(job.tool, job.arguments, **more)
+        seen.texts.append(result.content[0].text)
+        seen.is_error = result.is_error
 
-async def on_question(_context, params):
-    ASKED.append(params.message)
-    return ElicitResult(action="accept", content=JOB.answer)
-
-
-def seen(result, **more):
-    say(text=result.content[0].text, is_error=result.is_error, progress=PROGRESS, asked=ASKED, **more)
-
-
-async def main():
-    server = JOB.url
+    server = job.url
     if not server:
-        command, *words = JOB.command
-        server = stdio_client(StdioServerParameters(command=command, args=words, env=JOB.environ))
-    person = on_question if JOB.action == "question" else None
-    async with Client(server, mode=JOB.variant, elicitation_callback=person) as client:
-        tools = [tool.name for tool in (await client.list_tools()).tools]
-        match JOB.action:
+        command, *words = job.command
+        server = stdio_client(StdioServerParameters(command=command, args=words, env=job.environ))
+    async with Client(server, mode=job.variant, elicitation_callback=on_question if job.asks else None) as client:
+        seen.tools = [tool.name for tool in (await client.list_tools()).tools]
+        match job.action:
             case "list":
-                say(tools=tools)
+                pass
             case "repeat":
-                gave_up = []
                 try:
-                    await client.call_tool(JOB.tool, JOB.arguments, read_timeout_seconds=JOB.patience)
+                    await call(read_timeout_seconds=job.patience)
                 except MCPError as error:
-                    gave_up.append(str(error))
-                seen(await client.call_tool(JOB.tool, JOB.arguments), gave_up=gave_up)
+                    seen.texts.append(str(error))
+                await call()
             case "cancel":
-                call = asyncio.create_task(client.call_tool(JOB.tool, JOB.arguments))
-                await asyncio.wait([call], timeout=JOB.patience)
-                call.cancel()
-                await asyncio.wait([call])
-                await asyncio.sleep(JOB.linger)
-                say(cancelled=call.cancelled())
+                await seen.cancel(asyncio.create_task(call()))
             case _:
-                seen(await client.call_tool(JOB.tool, JOB.arguments, progress_callback=on_progress))
+                await call(progress_callback=seen.on_progress)
 
 
-asyncio.run(main())
+each(act)

@@ -8,10 +8,10 @@ import time
 from pathlib import Path
 
 import httpx
-from job import JOB, say
+from job import Seen, each
 
 MCPO = Path(sys.executable).with_name("mcpo")
-START_SECONDS = 60
+START_SECONDS = 120
 
 
 def free_port():
@@ -32,31 +32,31 @@ def paths_of(http):
         time.sleep(0.2)
 
 
-def act(http):
-    tools = [path.removeprefix("/") for path in paths_of(http)]
-    if JOB.action == "list":
-        say(tools=tools)
-        return
-    gave_up = []
-    if JOB.action == "repeat":
+def use(http, seen: Seen):
+    job = seen.job
+    seen.tools = [path.removeprefix("/") for path in paths_of(http)]
+    if job.gives_up:
         try:
-            http.post(f"/{JOB.tool}", json=JOB.arguments, timeout=JOB.patience)
+            http.post(f"/{job.tool}", json=job.arguments, timeout=job.patience)
         except httpx.ReadTimeout as error:
-            gave_up.append(repr(error))
-    answer = http.post(f"/{JOB.tool}", json=JOB.arguments)
-    text = answer.json()["detail"]["message"] if answer.is_error else json.dumps(answer.json())
-    say(text=text, is_error=answer.is_error, gave_up=gave_up)
+            seen.texts.append(repr(error))
+    if job.action != "list":
+        answer = http.post(f"/{job.tool}", json=job.arguments)
+        seen.is_error = answer.is_error
+        body = answer.json()
+        seen.texts.append(body["detail"]["error"] if answer.is_error else json.dumps(body))
 
 
-port = free_port()
-server = ["--server-type", "streamable-http", "--", JOB.url] if JOB.url else ["--", *JOB.command]
-with subprocess.Popen(  # noqa: S603 - our own command
-    [MCPO, "--host", "127.0.0.1", "--port", str(port), *server],
-    env=JOB.environ,
-    stdout=subprocess.DEVNULL,
-) as process:
-    try:
-        with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=120) as http:
-            act(http)
-    finally:
-        process.terminate()
+async def act(seen: Seen):
+    job, port = seen.job, free_port()
+    server = ["--server-type", "streamable-http", "--", job.url] if job.url else ["--", *job.command]
+    words = ["--host", "127.0.0.1", "--port", str(port), *server]
+    with subprocess.Popen([MCPO, *words], env=job.environ, stdout=subprocess.DEVNULL) as process:  # noqa: ASYNC220, S603
+        try:
+            with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=120) as http:
+                use(http, seen)
+        finally:
+            process.terminate()
+
+
+each(act)

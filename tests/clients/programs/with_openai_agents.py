@@ -6,66 +6,54 @@ import json
 
 from agents import Agent, Model, ModelResponse, Runner, Usage, set_tracing_disabled
 from agents.mcp import MCPServerStdio, MCPServerStreamableHttp
-from job import JOB, MOST_CALLS, say
+from job import MOST_CALLS, Seen, each
 from openai.types.responses import ResponseFunctionToolCall, ResponseOutputMessage, ResponseOutputText
-
-TOOLS, TEXTS = [], []
-NUMBERS = itertools.count(1)
-
-
-def text_of(output):
-    return output if isinstance(output, str) else output[0]["text"]
 
 
 class Script(Model):
-    """Call the tool; where a call was given up, call again."""
+    """Calls the tool."""
+
+    def __init__(self, seen: Seen):
+        self.seen = seen
+        self.numbers = itertools.count(1)
 
     async def get_response(self, system_instructions, input, model_settings, tools, *_args, **_more):  # noqa: A002, ARG002
-        TOOLS[:] = [tool.name for tool in tools]
+        self.seen.tools = [tool.name for tool in tools]
         last = input[-1] if isinstance(input, list) else {}
-        is_answered = last.get("type") == "function_call_output"
-        if is_answered:
-            TEXTS.append(text_of(last["output"]))
-        gave_up = is_answered and not TEXTS[-1].startswith("{")
-        if JOB.action != "list" and (not is_answered or (JOB.action == "repeat" and gave_up)):
-            output = ResponseFunctionToolCall(
+        if last.get("type") == "function_call_output":
+            output = last["output"]
+            self.seen.texts.append(output if isinstance(output, str) else output[0]["text"])
+        if self.seen.calls:
+            item = ResponseFunctionToolCall(
                 type="function_call",
-                call_id=f"call-{next(NUMBERS)}",
-                name=JOB.tool,
-                arguments=json.dumps(JOB.arguments),
+                call_id=f"call-{next(self.numbers)}",
+                name=self.seen.job.tool,
+                arguments=json.dumps(self.seen.job.arguments),
             )
         else:
-            content = [ResponseOutputText(type="output_text", text="Done.", annotations=[])]
-            output = ResponseOutputMessage(
-                id="done", type="message", role="assistant", status="completed", content=content
+            text = ResponseOutputText(type="output_text", text="Done.", annotations=[])
+            item = ResponseOutputMessage(
+                id="done", type="message", role="assistant", status="completed", content=[text]
             )
-        return ModelResponse(output=[output], usage=Usage(), response_id=None)
+        return ModelResponse(output=[item], usage=Usage(), response_id=None)
 
     def stream_response(self, *_args, **_more):
         raise NotImplementedError
 
 
-async def main():
+async def act(seen: Seen):
     set_tracing_disabled(disabled=True)
-    more = {"client_session_timeout_seconds": JOB.patience if JOB.action == "repeat" else None}
-    if JOB.url:
-        server = MCPServerStreamableHttp({"url": JOB.url, "timeout": 60}, **more)
+    job = seen.job
+    more = {"client_session_timeout_seconds": job.patience if job.gives_up else None}
+    if job.url:
+        server = MCPServerStreamableHttp({"url": job.url, "timeout": 60}, **more)
     else:
-        command, *words = JOB.command
-        server = MCPServerStdio({"command": command, "args": words, "env": JOB.environ}, **more)
+        command, *words = job.command
+        server = MCPServerStdio({"command": command, "args": words, "env": job.environ}, **more)
     async with server:
-        agent = Agent("agent", model=Script(), mcp_servers=[server])
+        agent = Agent("agent", model=Script(seen), mcp_servers=[server])
         run = asyncio.create_task(Runner.run(agent, "Go.", max_turns=MOST_CALLS + 1))
-        if JOB.action == "cancel":
-            await asyncio.wait([run], timeout=JOB.patience)
-            run.cancel()
-            await asyncio.wait([run])
-            await asyncio.sleep(JOB.linger)
-            say(cancelled=run.cancelled())
-            return
-        await run
-    *gave_up, text = TEXTS or [""]
-    say(tools=TOOLS, text=text, gave_up=gave_up)
+        await (seen.cancel(run) if job.action == "cancel" else run)
 
 
-asyncio.run(main())
+each(act)
