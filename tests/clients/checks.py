@@ -4,13 +4,13 @@ import json
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any
 
-from tests.clients.table import ROWS, TOOL_OF, Trial
+from tests.clients.table import ROWS, TOOLS, Trial
 from tests.clients.trials import Found
 from tests.faults.record import Json, Record
 
 
 async def check_list(_trial: Trial, found: Found, _airflow: Record) -> None:
-    assert {*TOOL_OF.values(), "wait_for_dag_run", "read_dag_result"} <= set(found["tools"])
+    assert {*TOOLS, "wait_for_dag_run", "read_dag_result"} <= set(found["tools"])
 
 
 async def check_call(trial: Trial, found: Found, airflow: Record) -> None:
@@ -23,7 +23,7 @@ async def check_progress(trial: Trial, found: Found, airflow: Record) -> None:
     numbers = [number for number, _ in found["progress"]]
     assert len(numbers) > 1
     assert numbers == sorted(set(numbers))
-    assert any("tasks done" in message for _, message in found["progress"])
+    assert any("running" in message for _, message in found["progress"])
 
 
 async def check_failure(trial: Trial, found: Found, airflow: Record) -> None:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.clients.table import TOOL_OF, Trial
+from tests.clients.table import TOOLS, Trial
 from tests.clients.trials import Trials
 from tests.e2e.commands import clean_environ
 from tests.e2e.running_demo import RunningDemo, running_demo
@@ -37,7 +37,7 @@ async def dags_of(demo: RunningDemo) -> None:
     """Wait until Airflow has all dags."""
 
     async def has_all() -> bool:
-        return all([await record.has_dag(dag) for dag in TOOL_OF.values()])
+        return all([await record.has_dag(dag) for dag in TOOLS])
 
     async with Record(demo.airflow_url, demo.admin_password) as record:
         await until(has_all)
@@ -52,10 +52,12 @@ def environ(demo: RunningDemo, tmp_path_factory: pytest.TempPathFactory) -> dict
         username=airflow["username"],
         password_file=demo.folder / airflow["password_file"],
     )
-    tools = (f'\n[[tools]]\ndag = "{dag}"\n' for dag in dict.fromkeys(TOOL_OF.values()))
-    path = tmp_path_factory.mktemp("settings") / "dagcall.toml"
-    path.write_text("".join((settings, *tools, 'on_cancel = "fail"\n')))  # of the last one
-    return clean_environ(DAGCALL_CONFIG=str(path))
+    tools = [f'\n[[tools]]\ndag = "{dag}"\n' + ('on_cancel = "fail"\n' if dag == "endless" else "") for dag in TOOLS]
+    folder = tmp_path_factory.mktemp("settings")
+    path = folder / "dagcall.toml"
+    path.write_text("".join((settings, *tools)))
+    # As for a user, a server over stdio has at once the tools that the one before it had.
+    return clean_environ(DAGCALL_CONFIG=str(path), DAGCALL_REMEMBER="true", XDG_CACHE_HOME=str(folder))
 
 
 @pytest.fixture(scope="package")

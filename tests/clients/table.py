@@ -15,6 +15,9 @@ TOOL_OF = {
 }
 """What is tried: the action, and the dag that is called for it."""
 ACTIONS = tuple(TOOL_OF)
+SLOWER = "slower"
+"""A dag that takes longer than `slow`."""
+TOOLS = (*dict.fromkeys(TOOL_OF.values()), SLOWER)
 TRANSPORTS = ("http", "stdio")
 ROWS = 20_000
 """As many has the result of `large`."""
@@ -37,6 +40,8 @@ class Client:
     """Which of several ways to use it."""
     to_know: str = ""
     """What its user had better know."""
+    is_timed_throughout: bool = False
+    """Whether its time-out holds for all that it asks: connecting, and the same call made again."""
     cannot: Mapping[str, str] = field(default_factory=dict)
     """What it cannot do, and a word why: an action, or an action and a transport."""
     short: tuple[str, ...] = ()
@@ -58,6 +63,8 @@ class Client:
 
 
 HANDSHAKE_HTTP = "the server keeps no session, so there is no way back to the client"
+UNMATCHED = "the cancellation is a request of its own, which a server without sessions cannot match with the call"
+ENDED = "the client ends its server with the call, before that has ended the run"
 UNASKED = "the client does not ask for it"
 UNASKABLE = "the client says that it cannot be asked"
 SILENT = "the client tells the server nothing"
@@ -77,7 +84,7 @@ CLIENTS = (
         "with_mcp_2.py",
         ("mcp",),
         variant="legacy",
-        cannot={"question http": HANDSHAKE_HTTP, "cancel http": HANDSHAKE_HTTP},
+        cannot={"question http": HANDSHAKE_HTTP, "cancel http": UNMATCHED},
     ),
     Client(
         "MCP SDK 1 for Python",
@@ -108,6 +115,7 @@ CLIENTS = (
         "pydantic-ai-2.68.0",
         "with_pydantic_ai.py",
         ("pydantic-ai-slim",),
+        is_timed_throughout=True,
         short=SHORT,
     ),
     Client(
@@ -115,6 +123,7 @@ CLIENTS = (
         "openai-agents-0.24.0",
         "with_openai_agents.py",
         ("openai-agents",),
+        is_timed_throughout=True,
         to_know="a call may take 5 s, unless `client_session_timeout_seconds` says more",
         cannot={"progress": UNASKED, "question": UNASKABLE},
     ),
@@ -123,22 +132,25 @@ CLIENTS = (
         "langchain-mcp-adapters-0.3.2",
         "with_langchain.py",
         ("langchain-mcp-adapters", "langchain", "langgraph"),
+        is_timed_throughout=True,
         to_know="each call has a session, and on stdio a server, of its own",
-        cannot={"question http": HANDSHAKE_HTTP},
+        cannot={"question http": HANDSHAKE_HTTP, "cancel stdio": ENDED},
     ),
     Client(
         "LlamaIndex",
         "llama-index-tools-mcp-0.6.0",
         "with_llama_index.py",
         ("llama-index-tools-mcp", "llama-index-core"),
+        is_timed_throughout=True,
         to_know="a call may take 30 s, unless `timeout` says more; the model reads the answer as Python prints it",
-        cannot={"progress": UNASKED, "question": UNASKABLE},
+        cannot={"progress": UNASKED, "question": UNASKABLE, "cancel stdio": ENDED},
     ),
     Client(
         "Google ADK",
         "google-adk-2.13.0",
         "with_google_adk.py",
         ("google-adk",),
+        is_timed_throughout=True,
         to_know="a call over stdio may take 5 s, unless `timeout` says more",
         cannot={"question http": HANDSHAKE_HTTP},
     ),
@@ -147,6 +159,7 @@ CLIENTS = (
         "smolagents-1.26.0",
         "with_smolagents.py",
         ("smolagents", "mcpadapt"),
+        is_timed_throughout=True,
         to_know="all arguments of a tool have to be given, the optional ones too; needs `mcp<2`",
         cannot={"progress": UNASKED, "question": UNASKABLE, "cancel": "the client waits for its tools"},
     ),
@@ -155,6 +168,7 @@ CLIENTS = (
         "agent-framework-1.23.0",
         "with_agent_framework.py",
         ("agent-framework-core",),
+        is_timed_throughout=True,
         to_know="the model reads why a run failed with `include_detailed_errors`; needs `tenacity`",
         cannot={"progress": UNASKED, "question": UNASKABLE},
     ),
@@ -177,7 +191,7 @@ CLIENTS = (
         ("@modelcontextprotocol/client",),
         to_know="a call may take 60 s, unless `timeout` says more",
         variant="legacy",
-        cannot={"question http": HANDSHAKE_HTTP, "cancel http": HANDSHAKE_HTTP},
+        cannot={"question http": HANDSHAKE_HTTP, "cancel http": UNMATCHED},
         short=SHORT,
     ),
     Client(
@@ -220,7 +234,12 @@ class Trial:
     @property
     def tool(self) -> str:
         """What is called."""
-        return TOOL_OF[self.action]
+        return SLOWER if self.is_slower else TOOL_OF[self.action]
+
+    @property
+    def is_slower(self) -> bool:
+        """Whether the client is to give up later, for it gives up connecting, too."""
+        return self.action == "repeat" and self.client.is_timed_throughout
 
     @property
     def is_short(self) -> bool:

@@ -20,10 +20,12 @@ from tests.terminal import terminal_of
 HERE = Path(__file__).parent
 PROGRAMS = HERE / "programs"
 PROGRAM_SECONDS = 600.0
-AT_ONCE = 2
+AT_ONCE = 3
 """Programs, each of which does up to four things at a time; most of the time they wait."""
 PATIENCE_SECONDS = 5.0
 """Less than `slow` takes, and more than the second after which the same call is taken for a repeat."""
+SLOWER_PATIENCE_SECONDS = 15.0
+"""Likewise, and enough to start a dagcall over stdio while much else goes on."""
 LINGER_SECONDS = 6.0
 """More than dagcall gives a caller to come back before it ends a run."""
 
@@ -97,7 +99,7 @@ class Trials:
             "command": [*DAGCALL, "serve", "--stdio"],
             "tool": trial.tool,
             "arguments": {"x": trial.x},
-            "patience": PATIENCE_SECONDS,
+            "patience": SLOWER_PATIENCE_SECONDS if trial.is_slower else PATIENCE_SECONDS,
             "linger": LINGER_SECONDS,
             "answer": {"answer": "Approve"},
             "part": {"path": "/total", "offset": ROWS - 2, "limit": 2},

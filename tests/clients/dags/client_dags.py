@@ -11,6 +11,7 @@ from airflow.sdk import Param, dag, get_current_context, task
 DAG = {"max_active_runs": 50, "params": {"x": Param(type="integer")}}
 STEP_SECONDS = 1.5
 SLOW_SECONDS = 9
+SLOWER_SECONDS = 20
 ENDLESS_SECONDS = 90
 ROWS = 20_000
 
@@ -69,6 +70,12 @@ def slow() -> None:
 
 
 @dag(schedule=None, **DAG)
+def slower() -> None:
+    """Add one to x, in even more time."""
+    wait.override(task_id="total")(SLOWER_SECONDS)
+
+
+@dag(schedule=None, **DAG)
 def endless() -> None:
     """Add one to x, unless the run is ended before."""
     wait.override(task_id="total")(ENDLESS_SECONDS)
@@ -95,6 +102,7 @@ quick()
 steps()
 failing()
 slow()
+slower()
 endless()
 asking()
 large()

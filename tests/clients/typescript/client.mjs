@@ -5,6 +5,7 @@
 import { Client, StreamableHTTPClientTransport } from "@modelcontextprotocol/client";
 import { StdioClientTransport } from "@modelcontextprotocol/client/stdio";
 
+const PATIENT = { timeout: 180_000 };
 const wait = (seconds) => new Promise((resolve) => setTimeout(resolve, seconds * 1000));
 
 async function act(job) {
@@ -27,13 +28,13 @@ async function act(job) {
     ? new StreamableHTTPClientTransport(new URL(job.url))
     : new StdioClientTransport({ command, args, env: process.env });
   const call = async (options) => {
-    const result = await client.callTool({ name: job.tool, arguments: job.arguments }, options);
+    const result = await client.callTool({ name: job.tool, arguments: job.arguments }, { ...PATIENT, ...options });
     seen.texts.push(result.content[0].text);
     seen.is_error = Boolean(result.isError);
   };
 
-  await client.connect(transport);
-  seen.tools = (await client.listTools()).tools.map((tool) => tool.name);
+  await client.connect(transport, PATIENT);
+  seen.tools = (await client.listTools({}, PATIENT)).tools.map((tool) => tool.name);
   switch (job.action) {
     case "list":
       break;
@@ -56,7 +57,7 @@ async function act(job) {
   if (job.action === "large") {
     const { dag_run_id } = JSON.parse(seen.texts[0]);
     const end = { tool: job.tool, dag_run_id, ...job.part };
-    seen.part = (await client.callTool({ name: "read_dag_result", arguments: end })).content[0].text;
+    seen.part = (await client.callTool({ name: "read_dag_result", arguments: end }, PATIENT)).content[0].text;
   }
   await client.close();
   return seen;
@@ -64,3 +65,4 @@ async function act(job) {
 
 const jobs = JSON.parse(process.argv[2]);
 console.log(JSON.stringify(await Promise.all(jobs.map((job) => act(job).catch((error) => ({ error: error.stack }))))));
+process.exit(); // a client that failed may still have its server
