@@ -7,7 +7,6 @@ import asyncio
 
 import pytest
 
-from tests.clients import page
 from tests.clients.checks import CHECKS
 from tests.clients.section import findings
 from tests.clients.table import Trial, trials
@@ -34,4 +33,3 @@ def test_what_was_found_is_kept(running: Trials) -> None:
     """The last test of the whole form: it writes docs/clients.md, and a part of docs/proof.md."""
     assert {trial.key for trial in TRIALS} <= running.passed
     record.write("clients", findings(), seconds=running.seconds)
-    page.write()

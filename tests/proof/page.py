@@ -1,4 +1,4 @@
-"""`docs/proof.md` and `docs/benchmarks.md`, written from the findings of the suites."""
+"""The pages in `docs/` that are written from the findings of the suites."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from tests.chaos import section as chaos
+from tests.clients import section as clients
 from tests.conformance import section as conformance
 from tests.fuzz import section as fuzz
 from tests.mutation import section as mutation
@@ -46,6 +47,7 @@ What dagcall was put through, and what came of it. Each suite writes its part of
 """,
     (
         Suite("conformance", "The official conformance suite", "make conformance", conformance.section),
+        Suite("clients", "Clients that others wrote", "make clients", clients.section),
         Suite("chaos", "Faults at random", "make chaos", chaos.section),
         Suite("fuzz", "Inputs that are almost right", "make fuzz", fuzz.section),
         SOAK,
@@ -62,7 +64,10 @@ many calls have gone.
 """,
     (SOAK,),
 )
-PAGES = (PROOF, BENCHMARKS)
+CLIENTS = Page(
+    DOCS / "clients.md", clients.HEAD, (Suite("clients", "What each can do", "make clients", clients.details),)
+)
+PAGES = (PROOF, BENCHMARKS, CLIENTS)
 
 
 def render(page: Page) -> str:
