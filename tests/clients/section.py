@@ -20,6 +20,7 @@ COLUMNS = {
     "large": "large result",
     "cancel": "cancel",
 }
+UNPROVED = "it was not right when it was last tried"
 HEAD = """\
 # Clients
 
@@ -41,13 +42,17 @@ it is scripted.
 """
 
 
-def findings() -> dict[str, Any]:
-    """Return what a whole run shows that has passed."""
-    return {"trials": len(list(trials())), "clients": [found_of(client) for client in CLIENTS]}
+def findings(passed: set[str]) -> dict[str, Any]:
+    """Return what is known of all clients.
+
+    Args:
+        passed: the keys of the trials in which all was right.
+    """
+    return {"clients": [found_of(client) | {"passed": passed_by(client, passed)} for client in CLIENTS]}
 
 
 def found_of(client: Client) -> dict[str, Any]:
-    """Return what a client can do: by action and transport, "" or why it cannot."""
+    """Return what the table says of a client; of what it cannot do, why."""
     return {
         "name": client.name,
         "versions": {package: version_of(client, package) for package in client.packages},
@@ -55,6 +60,24 @@ def found_of(client: Client) -> dict[str, Any]:
         "cannot": {
             action: {transport: client.why_not(action, transport) for transport in TRANSPORTS} for action in ACTIONS
         },
+    }
+
+
+def passed_by(client: Client, passed: set[str]) -> list[str]:
+    """Return those of a client's trials that are among the passed ones: transport and action."""
+    own = [trial for trial in trials() if trial.client == client and trial.key in passed]
+    return [f"{trial.transport} {trial.action}" for trial in own]
+
+
+def still_passed(before: dict[str, Any] | None) -> set[str]:
+    """Return the keys of the trials that an earlier run passed, of clients of which the table says the same today."""
+    known = {client["name"]: client for client in (before or {}).get("clients", [])}
+    return {
+        trial.key
+        for trial in trials()
+        if (client := known.get(trial.client.name)) is not None
+        and found_of(trial.client) | {"passed": client["passed"]} == client
+        and f"{trial.transport} {trial.action}" in client["passed"]
     }
 
 
@@ -72,9 +95,11 @@ def section(found: dict[str, Any]) -> str:
     """Return the part of docs/proof.md."""
     clients = found["clients"]
     versions = sorted({f"{name} {version}" for client in clients for name, version in client["versions"].items()})
+    count = sum(len(client["passed"]) for client in clients)
     return (
-        f"{len(clients)} clients, {found['trials']} trials over HTTP and stdio: each was right by Airflow's own record."
-        f" What each can do: [clients.md](clients.md).\n\n{', '.join(versions)}."
+        f"{len(clients)} clients, over HTTP and stdio: {count} trials were right by Airflow's own record,"
+        f" {len(list(trials())) - count} were not. What each client can do: [clients.md](clients.md).\n\n"
+        f"{', '.join(versions)}."
     )
 
 
@@ -87,8 +112,11 @@ def details(found: dict[str, Any]) -> str:
             notes.append(why)
         return f"no [{notes.index(why) + 1}]"
 
-    def cell(whys: dict[str, str | None]) -> str:
-        words = {transport: "yes" if why is None else note(why) for transport, why in whys.items()}
+    def cell(client: dict[str, Any], action: str) -> str:
+        words = {
+            transport: note(why) if why else "yes" if f"{transport} {action}" in client["passed"] else note(UNPROVED)
+            for transport, why in client["cannot"][action].items()
+        }
         alike = set(words.values())
         return alike.pop() if len(alike) == 1 else ", ".join(f"{one}: {word}" for one, word in words.items())
 
@@ -96,7 +124,7 @@ def details(found: dict[str, Any]) -> str:
         [
             client["name"],
             ", ".join(f"{name} {version}" for name, version in client["versions"].items()),
-            *(cell(client["cannot"][action]) for action in COLUMNS),
+            *(cell(client, action) for action in COLUMNS),
             client["to_know"],
         ]
         for client in found["clients"]

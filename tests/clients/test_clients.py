@@ -8,7 +8,7 @@ import asyncio
 import pytest
 
 from tests.clients.checks import CHECKS
-from tests.clients.section import findings
+from tests.clients.section import findings, still_passed
 from tests.clients.table import Trial, trials
 from tests.clients.trials import Trials
 from tests.faults.record import Record
@@ -30,6 +30,11 @@ async def test_client(trial: Trial, running: Trials, airflow: Record) -> None:
 
 @pytest.mark.long
 def test_what_was_found_is_kept(running: Trials) -> None:
-    """The last test of the whole form: it writes docs/clients.md, and a part of docs/proof.md."""
-    assert {trial.key for trial in TRIALS} <= running.passed
-    record.write("clients", findings(), seconds=running.seconds)
+    """The last test of the whole form: it writes docs/clients.md, and a part of docs/proof.md.
+
+    Of a run of some clients only (`make clients ARGS="-k 'typescript or kept'"`), the rest stays as it was.
+    """
+    before = record.read("clients")
+    passed = (still_passed(before and before["findings"]) - running.begun) | running.passed
+    record.write("clients", findings(passed), seconds=running.seconds)
+    assert running.begun <= running.passed

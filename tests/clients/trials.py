@@ -62,6 +62,11 @@ class Trials:
         """For how long trials have run."""
         return time.monotonic() - self._began
 
+    @property
+    def begun(self) -> set[str]:
+        """The keys of the trials of this run."""
+        return set(self._found)
+
     def begin(self, trials: list[Trial]) -> None:
         """Run trials in their order, while others judge what was found."""
         for _, group in groupby(trials, key=lambda trial: (trial.client.key, trial.transport)):

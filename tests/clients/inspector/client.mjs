@@ -9,12 +9,13 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
 const TOOL_ERROR = 5;
+const ALWAYS = ["--format", "json", "--connect-timeout", "120000"];
 const INSPECTOR = fileURLToPath(new URL("node_modules/.bin/mcp-inspector", import.meta.url));
 const FOLDER = mkdtempSync(join(tmpdir(), "inspector-"));
 const CONFIG = join(FOLDER, "config.json");
 
 function run(...words) {
-  const all = [INSPECTOR, "--cli", "--config", CONFIG, "--server", "airflow", ...words, "--format", "json"];
+  const all = [INSPECTOR, "--cli", "--config", CONFIG, "--server", "airflow", ...words, ...ALWAYS];
   const env = { ...process.env, HOME: FOLDER, MCP_INSPECTOR_SECRET_STORE: "memory" };
   return new Promise((resolve, reject) =>
     execFile(process.execPath, all, { env, maxBuffer: 2 ** 26 }, (error, stdout, stderr) =>

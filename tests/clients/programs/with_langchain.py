@@ -4,6 +4,7 @@ import asyncio
 from datetime import timedelta
 from typing import Any
 
+from anyio import BrokenResourceError
 from job import Seen, each
 from langchain.agents import create_agent
 from langchain_core.language_models import BaseChatModel
@@ -61,8 +62,10 @@ async def act(seen: Seen):
     while job.action != "cancel" and seen.calls:
         try:
             await agent.ainvoke({"messages": [("user", "Go.")]})
-        except McpError as error:  # a time-out, which ends the agent
-            seen.texts.append(str(error))
+        except* McpError as errors:  # a time-out, which ends the agent, and its session in more than one way
+            seen.texts.append(str(errors.exceptions[0]))
+        except* BrokenResourceError:
+            pass
 
 
 each(act)

@@ -64,5 +64,5 @@ async function act(job) {
 }
 
 const jobs = JSON.parse(process.argv[2]);
-console.log(JSON.stringify(await Promise.all(jobs.map((job) => act(job).catch((error) => ({ error: error.stack }))))));
+console.log(JSON.stringify(await Promise.all(jobs.map((job) => act(job).catch((error) => ({ error: `${error.stack} ${error.cause?.stack}` }))))));
 process.exit(); // a client that failed may still have its server
