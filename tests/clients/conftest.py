@@ -52,7 +52,10 @@ def environ(demo: RunningDemo, tmp_path_factory: pytest.TempPathFactory) -> dict
         username=airflow["username"],
         password_file=demo.folder / airflow["password_file"],
     )
-    tools = [f'\n[[tools]]\ndag = "{dag}"\n' + ('on_cancel = "fail"\n' if dag == "endless" else "") for dag in TOOLS]
+    tools = [
+        f'\n[[tools]]\ndag = "{dag}"\nwait_seconds = 200\n' + ('on_cancel = "fail"\n' if dag == "endless" else "")
+        for dag in TOOLS
+    ]
     folder = tmp_path_factory.mktemp("settings")
     path = folder / "dagcall.toml"
     path.write_text("".join((settings, *tools)))
