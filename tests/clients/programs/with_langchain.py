@@ -62,10 +62,8 @@ async def act(seen: Seen):
     while job.action != "cancel" and seen.calls:
         try:
             await agent.ainvoke({"messages": [("user", "Go.")]})
-        except* McpError as errors:  # a time-out, which ends the agent, and its session in more than one way
-            seen.texts.append(str(errors.exceptions[0]))
-        except* BrokenResourceError:
-            pass
+        except* (McpError, BrokenResourceError) as errors:  # a time-out ends the agent, and its session in either way
+            seen.texts.append(str(errors.exceptions))
 
 
 each(act)
