@@ -116,7 +116,7 @@ CLIENTS = (
         "with_pydantic_ai.py",
         ("pydantic-ai-slim",),
         is_timed_throughout=True,
-        short=SHORT,
+        short=("list", "call", "failure"),
     ),
     Client(
         "OpenAI Agents SDK",
