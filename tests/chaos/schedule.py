@@ -4,6 +4,7 @@ Pure. Nothing is drawn later: which fault comes at which second, on which reques
 attempts. What meets what is the machine's affair, so two runs of a schedule are alike, and not the same.
 """
 
+import itertools
 import random
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
@@ -17,6 +18,8 @@ CYCLE_SECONDS = 60.0
 """In each cycle, everything that may be stopped or killed has its turn."""
 LONG_SECONDS = 120.0
 """Parts of Airflow are killed only where there is so much time: on a slow machine each takes a minute to start."""
+KILLED_IN_TURN = ("api-server", "postgres", "scheduler")
+"""By the order that the seed says, one each minute."""
 RECOVERY_SECONDS = 12.0
 """At the end, only the proxies make trouble: nobody is to be judged by how long a start takes."""
 CALLS_PER_SECOND = 0.2
@@ -213,6 +216,7 @@ def _process_faults(chance: random.Random, seconds: float) -> Iterator[Fault]:
     """Stop and kill everything in turn; the shorter a cycle is, the less of it."""
     end = seconds - RECOVERY_SECONDS
     begin = 3.0
+    to_kill = itertools.cycle(chance.sample(KILLED_IN_TURN, len(KILLED_IN_TURN)))
     while begin < end:
         length = min(CYCLE_SECONDS, end - begin)
         for _ in range(3):
@@ -231,8 +235,8 @@ def _process_faults(chance: random.Random, seconds: float) -> Iterator[Fault]:
         for target in ("api-server", "scheduler", "postgres", "triggerer"):
             yield ProcessFault(begin + chance.uniform(0, length), target, "stop", round(chance.uniform(1, 6), 1))
         if seconds >= LONG_SECONDS:
-            killed = chance.choice(["api-server", "api-server", "postgres", "scheduler"])
-            yield ProcessFault(begin + chance.uniform(0, length), killed, "kill", round(chance.uniform(0, 3), 1))
+            at = begin + chance.uniform(0, length)
+            yield ProcessFault(at, next(to_kill), "kill", round(chance.uniform(0, 3), 1))
         begin += CYCLE_SECONDS
 
 

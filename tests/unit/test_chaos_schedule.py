@@ -48,13 +48,14 @@ def test_a_minute_has_faults_of_every_sort(seed: int) -> None:
     assert any(isinstance(fault, ProxyFault | LineFault) for fault in faults)
 
 
-def test_ten_minutes_have_every_fault_of_a_proxy_and_every_deed() -> None:
-    faults = schedule(7, 600).faults
+@seeds
+def test_ten_minutes_have_every_fault_of_a_proxy_every_deed_and_every_kill(seed: int) -> None:
+    faults = schedule(seed, 600).faults
 
     assert len({fault.name for fault in faults if isinstance(fault, ProxyFault)}) == 11
     assert {fault.deed for fault in faults if isinstance(fault, ByHand)} == {"delete", "clear", "success", "failed"}
     killed = {fault.target for fault in faults if isinstance(fault, ProcessFault) and fault.deed == "kill"}
-    assert killed >= {"api-server", "postgres"}
+    assert killed >= {"api-server", "postgres", "scheduler"}
 
 
 @seeds
