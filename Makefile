@@ -60,7 +60,7 @@ chaos: .venv/.ready ## faults at random, for ten minutes or SECONDS, the same ag
 	@SEED=$(SEED) SECONDS=$(SECONDS) $(RUN) pytest tests/chaos -m long -o faulthandler_timeout=0 $(ARGS)
 
 soak: .venv/.ready ## mixed calls for a quarter of an hour, or SECONDS: what dagcall holds is level (writes docs/benchmarks.md)
-	@SEED=$(SEED) SECONDS=$(SECONDS) $(RUN) pytest tests/soak -m long $(ARGS)
+	@SEED=$(SEED) SECONDS=$(SECONDS) $(RUN) pytest tests/soak -m long -o faulthandler_timeout=0 $(ARGS)
 
 bench: .venv/.ready ## what dagcall costs, measured on an Airflow of its own (16 minutes; writes bench/results.json)
 	@$(RUN) python -m bench $(ARGS)

@@ -14,7 +14,6 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from itertools import pairwise
 from typing import Literal
 
 from dagcall.identity import family_of
@@ -216,9 +215,11 @@ class _Judge:
         for _ in deleted:
             yield "a person had deleted a run of the family"
         started_by = {run.attempt for run in runs}
-        for first, repeat in (pair for call in group for pair in pairwise(call.attempts)):
-            if self._came_together(first, repeat) and repeat.number in started_by:
-                yield "a caller who had gone without a word called again within the same second"
+        for call in group:
+            for number, repeat in enumerate(call.attempts):
+                is_together = any(self._came_together(earlier, repeat) for earlier in call.attempts[:number])
+                if is_together and repeat.number in started_by:
+                    yield "a caller who had gone without a word called again within the same second"
         for run in runs:
             ended_at = self._first_end_of(run)
             if ended_at is None:

@@ -157,6 +157,14 @@ def test_a_repeat_in_the_same_second_of_a_call_that_seems_to_wait_is_excused(
     assert found([call(gone, again)], runs, stalls=stalls) == ["DOUBLED"]
 
 
+def test_such_a_repeat_is_excused_whatever_was_tried_in_between() -> None:
+    silent = replace_closed(attempt(1, until=0.1), 6.0)
+    dropped = attempt(2, at=0.2, until=0.3)
+    repeat = attempt(3, success(SECOND), at=0.4)
+
+    assert found([call(silent, dropped, repeat)], [run(at=0.6), run(SECOND, by=3, at=0.8)]) == []
+
+
 def test_a_run_or_task_that_is_denied_though_it_is_there_is_found() -> None:
     denied = error(f"There is no task 'quick.{FIRST}' that you have started.", FIRST)
     calls = [call(attempt(1, denied, at=1.0), attempt(2, success()))]
