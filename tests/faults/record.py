@@ -136,6 +136,11 @@ class Record:
 
         return await until(look)
 
+    async def same(self, run: Json) -> Json:
+        """Return a run as it is now."""
+        found: Json = (await self._http.get(_path(run))).raise_for_status().json()
+        return found
+
     async def count(self, path: str) -> int:
         """Return how many entries a list of Airflow has: `dags/add/dagRuns`, `eventLogs`."""
         answer = await self._http.get(f"/api/v2/{path}", params={"limit": 1})

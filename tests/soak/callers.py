@@ -4,6 +4,7 @@ import asyncio
 import itertools
 import random
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -22,6 +23,8 @@ numbers = itertools.count(1)
 class Count:
     """What was done, and what of it came out wrong."""
 
+    tell: Callable[[str], None]
+    """Gets a line at once for whatever is wrong."""
     done: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
     started: int = 0
@@ -71,6 +74,7 @@ class Caller:
             await action(client, next(numbers))
         except (AssertionError, MCPError, TimeoutError, KeyError) as error:
             self._count.wrong.append(f"{name}: {type(error).__name__}: {error}")
+            self._count.tell(self._count.wrong[-1])
         self._count.done[name] += 1
 
     async def _call(self, client: Client, tool: str, x: int) -> CallToolResult:
@@ -94,9 +98,9 @@ class Caller:
 
     async def _rows(self, client: Client, x: int) -> None:
         content = content_of(await self._call(client, "rows", x))
-        place = {"tool": "rows", "dag_run_id": content["dag_run_id"], "path": "/total/3999"}
+        place = {"tool": "rows", "dag_run_id": content["dag_run_id"], "path": "/total/7999"}
         answer = await client.call_tool("read_dag_result", place)
-        assert content_of(answer)["value"] == {"x": x, "number": 3999}
+        assert content_of(answer)["value"] == {"x": x, "number": 7999}
 
     async def _given_up(self, client: Client, x: int) -> None:
         """Call, give up, call again: one run."""
@@ -113,8 +117,11 @@ class Caller:
         calling = asyncio.create_task(self._call(client, "held", x))
         run = await self._airflow.the_new_run("held", x)
         answer = await client.call_tool("cancel_dag_run", {"tool": "held", "dag_run_id": run["dag_run_id"]})
-        assert content_of(answer)["state"] == "failed"
-        assert (await calling).is_error
+        assert content_of(answer)["state"] == "failed", answer
+        told = await calling
+        # Rarely the scheduler takes a run whose tasks the cancelling has skipped for a success, and so it stays.
+        state = "failed" if told.is_error else content_of(told)["state"]
+        assert state == (await self._airflow.same(run))["state"], told
 
     async def _nothing(self, client: Client, x: int) -> None:
         """What starts no run: a list, arguments that do not fit, a run that is not there."""

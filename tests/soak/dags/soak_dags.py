@@ -5,7 +5,7 @@
 
 from airflow.sdk import Param, dag, get_current_context, task
 
-ROWS = 4000
+ROWS = 8000
 
 
 @dag(schedule=None, max_active_runs=200, params={"x": Param(type="integer")})
