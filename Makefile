@@ -30,7 +30,7 @@ install: .venv/.ready ## make .venv, ready for work
 demo: .venv/.ready ## a real Airflow with example dags, and dagcall in front of it (Ctrl-C stops both)
 	@$(RUN) dagcall demo $(ARGS)
 
-test: check ## every test, real Airflow included (25 minutes on 2 cores)
+test: check ## every test, real Airflow included (more than half an hour on 2 cores)
 	@echo "contract: the same questions to the fake Airflow and to the API of Airflow 3.1.8, 3.2.2 and 3.3.2"
 	@echo "e2e: 'dagcall demo' with a real Airflow 3.3.2, called over HTTP and stdio; packaging: wheel and sdist"
 	@$(RUN) pytest --ignore tests/unit --durations=10 $(ARGS)
