@@ -59,8 +59,8 @@ BENCHMARKS = Page(
     """\
 # Benchmarks
 
-What a call costs is measured by `make bench`; its table stands in the [README](../README.md). Here is what stays when
-many calls have gone.
+What a call costs is measured by `make bench`; its table stands in the [README](../README.md). What dagcall holds after
+many calls is measured by `make soak`, which writes it down here.
 """,
     (SOAK,),
 )

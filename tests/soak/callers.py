@@ -120,8 +120,7 @@ class Caller:
         assert content_of(answer)["state"] == "failed", answer
         told = await calling
         # Rarely the scheduler takes a run whose tasks the cancelling has skipped for a success, and so it stays.
-        state = "failed" if told.is_error else content_of(told)["state"]
-        assert state == (await self._airflow.same(run))["state"], told
+        assert told.is_error or (await self._airflow.same(run))["state"] == "success", told
 
     async def _nothing(self, client: Client, x: int) -> None:
         """What starts no run: a list, arguments that do not fit, a run that is not there."""
