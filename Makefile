@@ -55,7 +55,7 @@ clients: .venv/.ready ## clients that others wrote, each in an environment of it
 	@$(RUN) pytest tests/clients -m "long or not long" -o faulthandler_timeout=1800 $(ARGS)
 
 fuzz: .venv/.ready ## inputs that are almost right, many of them (10 minutes; writes docs/proof.md)
-	@DAGCALL_FUZZ=$(or $(FACTOR),10) $(RUN) pytest tests/fuzz $(ARGS)
+	@FUZZ_FACTOR=$(or $(FACTOR),10) $(RUN) pytest tests/fuzz $(ARGS)
 chaos: .venv/.ready ## faults at random, for ten minutes or SECONDS, the same again with SEED; writes docs/proof.md
 	@SEED=$(SEED) SECONDS=$(SECONDS) $(RUN) pytest tests/chaos -m long -o faulthandler_timeout=0 $(ARGS)
 

@@ -3,7 +3,7 @@
 import os
 from collections import Counter
 
-FACTOR = float(os.environ.get("DAGCALL_FUZZ") or 1)  # noqa: TID251 - says how to test, not how to serve
+FACTOR = float(os.environ.get("FUZZ_FACTOR") or 1)  # noqa: TID251 - says how to test, not how to serve
 counts = Counter[str]()
 """How many inputs of each kind were tried."""
 

@@ -1,6 +1,7 @@
 """What people write: settings, pins, and the block in a dag's `doc_md`. Each is read, or a sentence says why not."""
 
 import json
+import os
 import string
 import tomllib
 from contextlib import suppress
@@ -81,7 +82,8 @@ def changed_toml(content: dict[str, Any], changes: list[Mutation], places: list[
 
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.delenv("DAGCALL_CONFIG", raising=False)
+    for name in [name for name in os.environ if name.startswith("DAGCALL_")]:  # noqa: TID251 - to clean it
+        monkeypatch.delenv(name)
     return tmp_path / "dagcall.toml"
 
 
