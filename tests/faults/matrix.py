@@ -55,12 +55,11 @@ def tests() -> Iterator[tuple[str, FunctionType]]:
 def rows_of(name: str, test: FunctionType) -> Iterator[Row]:
     """Yield what a test says of itself: its own marks first, then those of its cases."""
     marks: list[pytest.Mark] = list(getattr(test, "pytestmark", []))
-    is_overload = any(mark.name == "overload" for mark in marks)
+    where = OF_MAKE_OVERLOAD if any(mark.name == "overload" for mark in marks) else ""
     cases = [case for mark in marks if mark.name == "parametrize" for case in mark.args[1] if hasattr(case, "marks")]
     for mark in [*marks, *(mark for case in cases for mark in case.marks)]:
         if mark.name == "fault":
-            row = Row(**mark.kwargs, test=name)
-            yield Row(row.injected + OF_MAKE_OVERLOAD * is_overload, row.seen, row.checked, row.test)
+            yield Row(mark.kwargs["injected"] + where, mark.kwargs["seen"], mark.kwargs["checked"], name)
 
 
 def link(test: str) -> str:

@@ -29,10 +29,12 @@ def mutations() -> st.SearchStrategy[Mutation]:
     return st.builds(Mutation, st.integers(0, 2**12), st.sampled_from(KINDS), any_json())
 
 
-def mutated(document: Any, mutation: Mutation) -> Any:
-    """Return a copy of a JSON value with one change."""
-    paths = list(_paths(document))
-    return _changed(document, paths[mutation.place % len(paths)], mutation)
+def mutated(document: Any, *changes: Mutation) -> Any:
+    """Return a copy of a JSON value after these changes, one after another."""
+    for change in changes:
+        paths = list(_paths(document))
+        document = _changed(document, paths[change.place % len(paths)], change)
+    return document
 
 
 def _paths(value: Any, path: Path = ()) -> Iterator[Path]:

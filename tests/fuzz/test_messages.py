@@ -63,11 +63,8 @@ def environ() -> Iterator[dict[str, str]]:
 
 def written(message: Mapping[str, Any], changes: list[Mutation]) -> str | None:
     """Write a message after these changes; None where that cannot be written."""
-    changed: Any = message
     try:
-        for change in changes:
-            changed = mutated(changed, change)
-        return json.dumps(changed)
+        return json.dumps(mutated(message, *changes))
     except (ValueError, RecursionError):
         return None
 
