@@ -15,10 +15,12 @@ from dagcall.answers import Answer
 from dagcall.deadlines import Deadlines
 from dagcall.dossiers import Dossiers
 from dagcall.errors import AirflowError, AirflowNotFound, AirflowUnreachable, RunDeleted, RunFailed, RunOutOfSight
+from dagcall.failures import Outlook
 from dagcall.insight import QUEUED_SECONDS, Finding, Insight, View
 from dagcall.ledger import Entry
 from dagcall.model import Run, RunState
 from dagcall.outcomes import Outcomes
+from dagcall.receipts import says_cancelled
 from dagcall.tools import WAIT_TOOL_NAME, Tool
 from dagcall.values import value
 from dagcall.waiter import Ending, Waiter
@@ -100,6 +102,12 @@ class Answering:
                 f"nothing. For people: {self._api.run_url(run.dag_id, run.run_id)}"
             ) from error
 
+    async def _is_cancelled(self, run: Run) -> bool:
+        """Say whether a run is a success to Airflow only because its scheduler had it in hand as it was cancelled."""
+        with suppress(AirflowError):  # then it is told as Airflow has it
+            return says_cancelled(await self._api.fetch_run(run.dag_id, run.run_id))
+        return False
+
     async def _is_deleted(self, run: Run) -> bool:
         try:
             await self._api.fetch_run(run.dag_id, run.run_id)
@@ -143,6 +151,12 @@ class Answering:
         if state is not RunState.FAILED and view.finding is not Finding.LOST:
             results = await self._patiently(
                 listener.deadline, lambda: self._outcomes.results(tool, run, ending.results, is_over=state.is_final)
+            )
+        if results and (results.skipped or not results.are_complete) and await self._is_cancelled(run):
+            raise RunFailed(
+                f"The run {run.run_id} of dag {run.dag_id} was cancelled by its caller. {Outlook.UNKNOWN.value}\n"
+                f"For people: {url}",
+                is_over=True,
             )
         if results is None or not results.are_complete:  # the run went well without them, the call did not
             dossier = partial(

@@ -5,6 +5,8 @@ A caller who leaves stops nothing, unless the operator wants that of the tool; t
 
 import asyncio
 import logging
+from collections.abc import Collection
+from functools import partial
 
 import stamina
 
@@ -21,6 +23,9 @@ logger = logging.getLogger(__name__)
 GRACE_SECONDS = 3.0
 """From a caller's leaving to setting its run to failed: whoever only lost the connection is back by then."""
 CANCEL_ATTEMPTS = 4
+LOOK_SECONDS = 1.0
+"""How long after a run was set to failed it is looked at again: the scheduler takes about a second for a round."""
+LOOKS = 3
 
 
 class Leaving:
@@ -66,18 +71,35 @@ class Leaving:
     ) -> RunState:
         """Set a run to failed, but never one that has ended; return the state that it has then.
 
+        The scheduler may have the run in hand. It finds its tasks skipped then, and makes the run a success (seen on
+        Airflow 3.3.2 under load), so the run is looked at again, and set to failed again.
+
         Args:
             dag_id: the run's dag.
             run_id: the run.
             is_cancelled: whether its caller wants that, which is noted on the run.
             account: in whose name; None: dagcall's own.
         """
+        ask = partial(self._set_failed_from, dag_id, run_id, is_cancelled=is_cancelled, account=account)
+        state, is_set = await ask({RunState.QUEUED, RunState.RUNNING})
+        for _ in range(LOOKS):
+            if not is_set:
+                break
+            await asyncio.sleep(LOOK_SECONDS)
+            state, is_set = await ask(set(RunState) - {RunState.FAILED})
+        return state
+
+    async def _set_failed_from(
+        self, dag_id: str, run_id: str, states: Collection[RunState], *, is_cancelled: bool, account: Account | None
+    ) -> tuple[RunState, bool]:
+        """Set a run to failed if it has one of these states; return its state, and whether it was set."""
         async for attempt in stamina.retry_context(
             on=self._api.rest.may_retry, attempts=CANCEL_ATTEMPTS, wait_initial=0.2, wait_max=2.0, timeout=None
         ):
             with attempt:  # Airflow and its scheduler may lock each other out; then the state is read anew
                 run = await self._api.fetch_run(dag_id, run_id, attempts=1)
-                if not run.state.is_final:
-                    note = with_mark(run.note, CANCELLED) if is_cancelled else None
-                    await self._api.set_run_failed(dag_id, run_id, note=note, account=account)
-        return (await self._api.fetch_run(dag_id, run_id)).state
+                if run.state not in states:
+                    return run.state, False
+                note = with_mark(run.note, CANCELLED) if is_cancelled else None
+                return (await self._api.set_run_failed(dag_id, run_id, note=note, account=account)).state, True
+        raise AssertionError  # pragma: no cover - retry_context ends by returning or raising

@@ -14,7 +14,7 @@ from collections.abc import Callable
 from dagcall.airflow import AirflowApi, RunKey
 from dagcall.errors import AirflowAnswerUnusable, AirflowError, AirflowNotFound, AirflowRefused, AirflowUnreachable
 from dagcall.ledger import REPLAY_SECONDS
-from dagcall.model import Run, RunState
+from dagcall.model import Run
 
 logger = logging.getLogger(__name__)
 
@@ -147,8 +147,8 @@ def says_answered(run: Run) -> bool:
 
 
 def says_cancelled(run: Run) -> bool:
-    """Say whether a run has failed because its caller cancelled it."""
-    return run.state is RunState.FAILED and CANCELLED in run.note
+    """Say whether a run has ended because its caller cancelled it; Airflow may make that a success for a moment."""
+    return run.state.is_final and CANCELLED in run.note
 
 
 def with_mark(note: str, mark: str) -> str | None:

@@ -112,7 +112,11 @@ def _patch_run(airflow: "FakeAirflow", request: httpx.Request, *, dag_id: str, r
     elif "state" in fields and body.state is not None:
         pending = "success" if body.state == "success" and airflow.version < "3.3" else "skipped"
         run.end_by_hand(body.state.value, now, pending=pending)
-    return 200, bodies.run_body(run, airflow.version)
+    answer = bodies.run_body(run, airflow.version)
+    if run.state == "failed" and airflow.runs_in_hand:
+        airflow.runs_in_hand -= 1
+        run.end("success", now)
+    return 200, answer
 
 
 @route("patch_runs", "PATCH", "/api/v2/dags/~/dagRuns")

@@ -109,8 +109,20 @@ ALLOWED = {
         *("receipts", "shared", "tools"),
     },
     "answering": {
-        *("airflow", "answers", "deadlines", "dossiers", "errors", "insight", "ledger", "model", "outcomes", "tools"),
-        *("values", "waiter"),
+        *(
+            "airflow",
+            "answers",
+            "deadlines",
+            "dossiers",
+            "errors",
+            "failures",
+            "insight",
+            "ledger",
+            "model",
+            "outcomes",
+            "tools",
+        ),
+        *("receipts", "values", "waiter"),
     },
     "leaving": {"accounts", "airflow", "errors", "ledger", "model", "receipts", "tools"},
     "runs": {

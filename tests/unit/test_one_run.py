@@ -365,6 +365,26 @@ async def test_a_run_can_be_cancelled_until_it_has_ended(served: Served) -> None
     assert "somebody set the run to failed" in text_of(told)
 
 
+async def test_a_run_that_airflow_makes_a_success_as_it_is_cancelled_is_cancelled_again(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dagcall.leaving.LOOK_SECONDS", 0.5)
+    airflow = an_airflow(checks=None)
+    airflow.runs_in_hand = 1
+
+    async with served(airflow) as dagcall:
+        handle = content(await call(dagcall, wait_seconds=0))["dag_run_id"]
+        arguments = {"tool": "add", "dag_run_id": handle}
+        async with Client(dagcall.mcp.sdk) as waiting, Client(dagcall.mcp.sdk) as cancelling:
+            told, cancelled = await asyncio.gather(
+                waiting.call_tool("wait_for_dag_run", arguments), cancelling.call_tool("cancel_dag_run", arguments)
+            )
+
+    assert content(cancelled)["state"] == airflow.run(handle).state == "failed"
+    assert told.is_error
+    assert f"The run {handle} of dag add was cancelled by its caller." in text_of(told)
+
+
 @pytest.mark.parametrize("trouble", [Fault(error=httpx.ReadError), Fault(status=404, body="404 page not found")])
 @pytest.mark.parametrize(
     ("tool", "told"),
