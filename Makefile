@@ -33,15 +33,16 @@ demo: .venv/.ready ## a real Airflow with example dags, and dagcall in front of 
 test: check ## every test, real Airflow included (more than half an hour on 2 cores)
 	@echo "contract: the same questions to the fake Airflow and to the API of Airflow 3.1.8, 3.2.2 and 3.3.2"
 	@echo "e2e: 'dagcall demo' with a real Airflow 3.3.2, called over HTTP and stdio; packaging: wheel and sdist"
-	@$(RUN) pytest --ignore tests/unit --durations=10 $(ARGS)
+	@$(RUN) pytest --ignore tests/unit --ignore tests/server --ignore tests/project --durations=10 $(ARGS)
 
 check: .venv/.ready ## format, lint, types, unit tests (a minute)
 	@$(UV) lock --check --quiet
 	@$(RUN) ruff format --check --quiet
 	@$(RUN) ruff check --quiet
 	@$(RUN) mypy
+	@told=$$($(RUN) lint-imports --no-logo --no-cache) || { echo "$$told"; exit 1; }
 	@$(RUN) coverage erase
-	@$(RUN) coverage run -m pytest tests/unit -q --numprocesses auto
+	@$(RUN) coverage run -m pytest tests/unit tests/server tests/project -q --numprocesses auto
 	@$(RUN) coverage combine --quiet
 	@$(RUN) coverage report
 

@@ -15,9 +15,9 @@ from typing import Any
 import httpx
 
 from bench.fake_server import doubling_airflow
-from dagcall import serve
 from dagcall.__main__ import main as command
-from dagcall.assembly import assembled
+from dagcall.app import assembled
+from dagcall.cli import serve
 
 HEADERS = httpx.Headers({"content-type": "application/json"})
 

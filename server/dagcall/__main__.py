@@ -1,6 +1,6 @@
 """The command `dagcall`, and `python -m dagcall`."""
 
-from dagcall.garbage import loading
+from dagcall.gc_tuning import loading
 
 
 def main() -> None:

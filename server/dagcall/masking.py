@@ -16,7 +16,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from urllib.parse import quote, quote_plus
 
-from dagcall.model import Json
+from dagcall.plain_json import Json
 
 MASK = "***"
 MIN_SECRET_CHARACTERS = 6

@@ -11,14 +11,14 @@ from mcp import Client, MCPError
 from mcp.client.context import ClientRequestContext
 from mcp_types import CallToolResult, ElicitRequestParams, ElicitResult, RequestParamsMeta, TextContent
 
-from dagcall.identity import run_id_in
-from dagcall.tools import CANCEL_TOOL_NAME, WAIT_TOOL_NAME
+from dagcall.runs.run_ids import run_id_in
+from dagcall.tools.tool import CANCEL_TOOL_NAME, WAIT_TOOL_NAME
 from tests.chaos.history import Attempt, Call, Kind, Told
 from tests.chaos.judge import is_over, meaning_of
 from tests.chaos.replicas import Replica
 from tests.chaos.schedule import Move, PlannedCall
 from tests.faults.raw_call import raw_call
-from tests.task_client import FINAL, task_client
+from tests.support.task_client import FINAL, task_client
 
 SILENT_SECONDS = 6.0
 """How long the connection of somebody stays open who went away without a word."""

@@ -1,6 +1,6 @@
 """What is lost, doubled, wrong or unexplained in a history, each with its story.
 
-Pure. The notions are those of `tests/unit/life/record.py`, which judges the same rules by a clock that jumps. Five
+Pure. The notions are those of `tests/server/life/record.py`, which judges the same rules by a clock that jumps. Five
 things are excused, for they are decided so (`server/DESIGN.md`):
 
 * a call that is made again after its run has ended, and was answered to a caller who had gone without a word
@@ -16,9 +16,9 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Literal
 
-from dagcall.identity import family_of
-from dagcall.ledger import REPLAY_SECONDS, SHARE_AFTER_SECONDS
-from dagcall.receipts import CANCELLED, MARK
+from dagcall.runs.delivery_marks import CANCELLED, MARK
+from dagcall.runs.ledger import REPLAY_SECONDS, SHARE_AFTER_SECONDS
+from dagcall.runs.run_ids import family_of
 from tests.chaos.history import AirflowRun, Attempt, Call, History, Told
 
 SLACK_SECONDS = 1.0

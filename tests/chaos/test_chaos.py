@@ -11,7 +11,7 @@ from tests.chaos.own_airflow import own_airflow
 from tests.chaos.run import Outcome, Tell, chaos
 from tests.chaos.schedule import schedule
 from tests.proof import record
-from tests.terminal import terminal_of
+from tests.support.terminal import terminal_of
 
 GIVEN = os.environ.get("SEED")  # noqa: TID251 - says how to test, not how to serve
 SEED = int(GIVEN or secrets.randbits(32))

@@ -13,7 +13,7 @@ from tests.e2e.commands import clean_environ
 from tests.e2e.running_demo import RunningDemo, running_demo
 from tests.e2e.serving_process import http_server
 from tests.faults.record import Record, until
-from tests.terminal import terminal_of
+from tests.support.terminal import terminal_of
 
 DAGS = Path(__file__).parent / "dags"
 SETTINGS = """

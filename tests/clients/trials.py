@@ -14,8 +14,8 @@ import pytest
 from tests.clients.table import ROWS, Client, Trial
 from tests.e2e.commands import DAGCALL
 from tests.e2e.environments import interpreter_of
-from tests.node import node_project
-from tests.terminal import terminal_of
+from tests.support.node import node_project
+from tests.support.terminal import terminal_of
 
 HERE = Path(__file__).parent
 PROGRAMS = HERE / "programs"

@@ -8,8 +8,8 @@ from tests.conformance.findings import Findings
 from tests.conformance.serving import DAGS, Serving, serving
 from tests.conformance.suite import PROJECT
 from tests.e2e.running_demo import RunningDemo, running_demo
-from tests.node import NodeProject, node_project
-from tests.terminal import terminal_of
+from tests.support.node import NodeProject, node_project
+from tests.support.terminal import terminal_of
 
 
 @pytest.fixture(scope="package")

@@ -10,8 +10,8 @@ from dagcall.demo.installation import AIRFLOW_VERSION
 from tests.conformance.expected import Expected, read
 from tests.conformance.probes import PROBES
 from tests.conformance.suite import PACKAGE, PARTS, PATIENCE, PROJECT, Check
-from tests.node import NODE
 from tests.proof import record
+from tests.support.node import NODE
 
 WORDS = {"SUCCESS": "passed", "FAILURE": "failed as expected", "WARNING": "warned as expected", "SKIPPED": "skipped"}
 

@@ -6,12 +6,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from tests.authorization_server import served
 from tests.conformance.stdio_bridge import stdio_bridge
 from tests.e2e.commands import clean_environ, free_port
 from tests.e2e.running_demo import RunningDemo
 from tests.e2e.serving_process import http_server
-from tests.log_in_server import LogInServer
+from tests.support.authorization_server import served
+from tests.support.log_in_server import LogInServer
 
 DAGS = Path(__file__).parent / "dags"
 SETTINGS = """\

@@ -17,7 +17,7 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from tests.e2e.serving_process import Message, StdioServer, stdio_server
-from tests.on_a_socket import on_a_socket
+from tests.support.on_a_socket import on_a_socket
 
 SESSION = "Mcp-Session-Id"
 QUIET_SECONDS = 600.0

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, NamedTuple
 
-from tests.node import NodeProject
+from tests.support.node import NodeProject
 
 PROJECT = Path(__file__).parent / "conformance_suite"
 PACKAGE = "@modelcontextprotocol/conformance"

@@ -9,8 +9,8 @@ from tests.conformance.expected import differences, read
 from tests.conformance.findings import Findings, counts, in_words
 from tests.conformance.serving import Serving
 from tests.conformance.suite import PARTS, SHORT, Check, Part, run_part
-from tests.node import NodeProject
-from tests.terminal import terminal_of
+from tests.support.node import NodeProject
+from tests.support.terminal import terminal_of
 
 Run = Callable[[Part], list[Check]]
 

@@ -10,7 +10,7 @@ import pytest
 from tests.contract.fake_side import ContractAirflow, fake_side
 from tests.contract.real_airflow import real_airflow
 from tests.fake_airflow import Version
-from tests.terminal import terminal_of
+from tests.support.terminal import terminal_of
 
 AIRFLOWS = [f"{kind}-{version}" for version in get_args(Version) for kind in ("fake", "real")]
 

@@ -10,9 +10,15 @@ from typing import Any
 
 import pytest
 
-from dagcall.accounts import Account
-from dagcall.airflow import AirflowApi, DagQuery
-from dagcall.credentials import Credentials, static_token
+from dagcall.airflow.account import Account
+from dagcall.airflow.client import AirflowApi, DagQuery
+from dagcall.airflow.credentials import Credentials, static_token
+from dagcall.airflow.gate import Gate
+from dagcall.airflow.health import count_running, fetch_durations, fetch_scheduler_silence
+from dagcall.airflow.model import DagSummary, LogEvent, LoggedException, Param, RunState, Task, TaskInstance
+from dagcall.airflow.rest import AirflowRest, log_in
+from dagcall.airflow.versions import RESULTS_THROUGH_WAIT
+from dagcall.airflow.xcoms import fetch_results, fetch_stored_map_indexes, fetch_xcom
 from dagcall.errors import (
     AirflowConflict,
     AirflowNotFound,
@@ -20,12 +26,6 @@ from dagcall.errors import (
     AirflowRejected,
     AirflowUnreachable,
 )
-from dagcall.gate import Gate
-from dagcall.model import DagSummary, LogEvent, LoggedException, Param, RunState, Task, TaskInstance
-from dagcall.releases import RESULTS_THROUGH_WAIT
-from dagcall.rest import AirflowRest, log_in
-from dagcall.surroundings import count_running, fetch_durations, fetch_scheduler_silence
-from dagcall.xcoms import fetch_results, fetch_stored_map_indexes, fetch_xcom
 from tests.contract.fake_side import ContractAirflow
 
 REQUIRED = Param("n", None, {"type": "integer", "minimum": 1}, None)

@@ -8,16 +8,16 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 
-from dagcall.airflow import AirflowApi, DagQuery
-from dagcall.clients import objections
-from dagcall.credentials import Credentials, static_token
+from dagcall.airflow.client import AirflowApi, DagQuery
+from dagcall.airflow.credentials import Credentials, static_token
+from dagcall.airflow.gate import Gate
+from dagcall.airflow.rest import AirflowRest
 from dagcall.errors import AirflowRejected, InvalidArguments, ToolUnpublishable
-from dagcall.gate import Gate
-from dagcall.policy import ToolPolicy
-from dagcall.rest import AirflowRest
-from dagcall.tools import Tool, tool_from_dag, wire_json
-from tests.any_arguments import any_arguments, grown
+from dagcall.tools.client_limits import objections
+from dagcall.tools.policy import ToolPolicy
+from dagcall.tools.tool import Tool, tool_from_dag, wire_json
 from tests.contract.fake_side import ContractAirflow
+from tests.support.any_arguments import any_arguments, grown
 
 
 async def tools_with_params(api: AirflowApi) -> list[Tool]:

@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from dagcall.airflow import AirflowApi
-from dagcall.credentials import Credentials, static_token
-from dagcall.gate import Gate
-from dagcall.logs import own_events, written_events
-from dagcall.model import Frame, LogEvent, LoggedException, TaskInstance
-from dagcall.rest import AirflowRest
+from dagcall.airflow.client import AirflowApi
+from dagcall.airflow.credentials import Credentials, static_token
+from dagcall.airflow.gate import Gate
+from dagcall.airflow.model import Frame, LogEvent, LoggedException, TaskInstance
+from dagcall.airflow.rest import AirflowRest
+from dagcall.results.task_log import own_events, written_events
 from tests.contract.fake_side import ContractAirflow
 
 

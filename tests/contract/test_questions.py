@@ -6,13 +6,13 @@ from typing import Any
 import httpx
 import pytest
 
-from dagcall.airflow import AirflowApi
-from dagcall.credentials import Credentials, static_token
+from dagcall.airflow.client import AirflowApi
+from dagcall.airflow.credentials import Credentials, static_token
+from dagcall.airflow.gate import Gate
+from dagcall.airflow.hitl import Question, Response
+from dagcall.airflow.model import Param
+from dagcall.airflow.rest import AirflowRest
 from dagcall.errors import AirflowConflict, AirflowNotFound, AirflowRefused, AirflowRejected
-from dagcall.gate import Gate
-from dagcall.model import Param
-from dagcall.questions import Question, Response
-from dagcall.rest import AirflowRest
 from tests.contract.fake_side import ContractAirflow
 from tests.fake_airflow import FakeParam, FakeQuestion
 

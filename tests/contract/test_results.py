@@ -12,16 +12,16 @@ from typing import Any
 import httpx
 import pytest
 
-from dagcall.airflow import AirflowApi
-from dagcall.credentials import Credentials, static_token
-from dagcall.gate import Gate
-from dagcall.model import Run
-from dagcall.outcomes import Outcomes
-from dagcall.policy import ToolPolicy
-from dagcall.releases import RESULTS_THROUGH_WAIT
-from dagcall.rest import AirflowRest
-from dagcall.results import Results
-from dagcall.tools import Tool, tool_from_dag
+from dagcall.airflow.client import AirflowApi
+from dagcall.airflow.credentials import Credentials, static_token
+from dagcall.airflow.gate import Gate
+from dagcall.airflow.model import Run
+from dagcall.airflow.rest import AirflowRest
+from dagcall.airflow.versions import RESULTS_THROUGH_WAIT
+from dagcall.results.reader import Outcomes
+from dagcall.results.results import Results
+from dagcall.tools.policy import ToolPolicy
+from dagcall.tools.tool import Tool, tool_from_dag
 from tests.contract.fake_side import ContractAirflow
 
 

@@ -11,19 +11,19 @@ from typing import cast
 
 import pytest
 
-from dagcall.airflow import AirflowApi, DagQuery
-from dagcall.catalog import Catalog
-from dagcall.credentials import Credentials, static_token
+from dagcall.airflow.client import AirflowApi, DagQuery
+from dagcall.airflow.credentials import Credentials, static_token
+from dagcall.airflow.gate import Gate
+from dagcall.airflow.rest import AirflowRest
 from dagcall.errors import AirflowRefused
-from dagcall.gate import Gate
-from dagcall.policy import ToolPolicy
-from dagcall.rest import AirflowRest
+from dagcall.tools.catalog import Catalog
+from dagcall.tools.policy import ToolPolicy
 from tests.contract.conftest import AIRFLOWS
 from tests.contract.fake_side import ContractAirflow, fake_side
 from tests.contract.real_airflow import real_airflow
 from tests.fake_airflow import Version
 from tests.fake_airflow.access import FakeUser
-from tests.terminal import terminal_of
+from tests.support.terminal import terminal_of
 
 SEEN = ("many_000", "one_task")
 MANAGER = f"""

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.running_demo import RunningDemo, running_demo
-from tests.terminal import terminal_of
+from tests.support.terminal import terminal_of
 
 DAGS = Path(__file__).parent / "dags"
 OWN_DAGS = (

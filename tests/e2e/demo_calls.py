@@ -1,6 +1,6 @@
 """What the demo's tools must answer, as plain data: each call, and the exact results or the words of the failure.
 
-The figures are not the dags' own: `tests/unit/test_demo_dags.py` adds up those of `sales_report` and ranks the
+The figures are not the dags' own: `tests/unit/demo/test_dags.py` adds up those of `sales_report` and ranks the
 sentences of `summarize_text` anew, and comments show how the others were worked out by hand.
 """
 

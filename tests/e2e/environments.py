@@ -7,7 +7,7 @@ import pytest
 
 from dagcall.demo.installation import make_environment
 from tests.e2e.commands import clean_environ
-from tests.terminal import terminal_of
+from tests.support.terminal import terminal_of
 
 REQUIREMENTS = Path(__file__).parent / "requirements"
 

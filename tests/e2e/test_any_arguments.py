@@ -7,10 +7,10 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from tests.any_arguments import any_arguments, grown
 from tests.e2e.serving_process import LEGACY, MODERN, environ_for, headers, http_server, request
 from tests.fake_airflow import FakeAirflow, FakeDag, FakeParam, FakeTask
 from tests.fake_airflow.serving import WallClock, served
+from tests.support.any_arguments import any_arguments, grown
 
 PARAMS: dict[str, Any] = {
     "n": FakeParam(1, type="integer"),

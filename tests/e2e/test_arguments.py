@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from mcp import Client
 
-from dagcall.clients import objections
-from dagcall.naming import property_name_from_param, tool_name_from_dag_id
+from dagcall.tools.client_limits import objections
+from dagcall.tools.naming import property_name_from_param, tool_name_from_dag_id
 from tests.e2e.clients import CONNECTIONS, connected, text_of
 from tests.e2e.running_demo import RunningDemo
 

@@ -11,9 +11,7 @@ import jwt
 import pytest
 from jwt.utils import base64url_encode
 
-from dagcall.keys import entry_of, hash_of, new_key
-from tests.authorization_server import AUDIENCE, CLIENT, AuthorizationServer, SigningKey
-from tests.authorization_server import served as served_authority
+from dagcall.auth.keys import entry_of, hash_of, new_key
 from tests.e2e.commands import run_dagcall
 from tests.e2e.serving_process import (
     LEGACY,
@@ -27,6 +25,8 @@ from tests.e2e.serving_process import (
 )
 from tests.fake_airflow import FakeAirflow, FakeDag, FakeTask
 from tests.fake_airflow.serving import WallClock, served
+from tests.support.authorization_server import AUDIENCE, CLIENT, AuthorizationServer, SigningKey
+from tests.support.authorization_server import served as served_authority
 
 revisions = pytest.mark.parametrize("revision", [MODERN, LEGACY])
 METADATA = "https://dagcall.example/.well-known/oauth-protected-resource/mcp"

@@ -13,9 +13,9 @@ import typer
 from mcp import Client
 from typer.core import TyperGroup
 
-from dagcall.cli import app
+from dagcall.cli.commands import app
 from dagcall.demo.stack import DAGS as DEMO_DAGS
-from dagcall.naming import GENERIC_TOOL_NAMES
+from dagcall.tools.naming import GENERIC_TOOL_NAMES
 from tests.e2e.commands import clean_environ, free_port, run_dagcall
 from tests.e2e.demo_calls import FERRY, SUMMARIES
 from tests.e2e.running_demo import RunningDemo

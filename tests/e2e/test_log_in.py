@@ -17,12 +17,12 @@ from mcp.shared._httpx_utils import create_mcp_http_client
 from mcp.shared.auth import OAuthClientInformationFull, OAuthClientMetadata, OAuthToken
 from mcp_types import CallToolResult
 
-from tests.authorization_server import SigningKey
-from tests.authorization_server import served as served_authority
 from tests.e2e.serving_process import HttpServer, environ_for, http_server
 from tests.fake_airflow import FakeAirflow, FakeDag, FakeTask
 from tests.fake_airflow.serving import WallClock, served
-from tests.log_in_server import LogInServer
+from tests.support.authorization_server import SigningKey
+from tests.support.authorization_server import served as served_authority
+from tests.support.log_in_server import LogInServer
 
 Mode = Literal["auto", "legacy"]
 ERAS = pytest.mark.parametrize("mode", ["auto", "legacy"])

@@ -8,12 +8,12 @@ from typing import Any, Literal
 import pytest
 from mcp import Client
 
-from dagcall.assembly import assembled
-from dagcall.config import Settings
+from dagcall.app import assembled
+from dagcall.settings.settings import Settings
 from tests.contract.real_airflow import RealAirflow, real_airflow
 from tests.e2e.conftest import DAGS
 from tests.e2e.test_people import Person, content_of
-from tests.terminal import terminal_of
+from tests.support.terminal import terminal_of
 
 SECONDS = 120
 

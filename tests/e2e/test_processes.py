@@ -13,7 +13,7 @@ from typing import Any
 import httpx
 import pytest
 
-from dagcall.naming import GENERIC_TOOL_NAMES
+from dagcall.tools.naming import GENERIC_TOOL_NAMES
 from tests.e2e.commands import free_port
 from tests.e2e.serving_process import (
     LEGACY,

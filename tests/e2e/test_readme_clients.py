@@ -16,8 +16,8 @@ import pytest
 from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
 
-from dagcall.config import load_settings
 from dagcall.demo.installation import cache_folder, find_uv, install_uv
+from dagcall.settings.settings import load_settings
 from tests.e2e.clients import text_of
 from tests.e2e.commands import clean_environ, run_dagcall
 from tests.e2e.running_demo import RunningDemo

@@ -11,7 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
-from dagcall.keys import entry_of, new_key
+from dagcall.auth.keys import entry_of, new_key
 from tests.e2e.commands import run_dagcall
 from tests.e2e.serving_process import LEGACY, MODERN, HttpServer, Message, environ_for, headers, http_server, request
 from tests.fake_airflow import FakeAirflow, FakeDag, FakeTask

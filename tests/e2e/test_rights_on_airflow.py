@@ -9,8 +9,8 @@ import pytest
 from mcp import Client, MCPError
 from mcp_types import CallToolResult, TextContent
 
-from dagcall.keys import entry_of, new_key
-from dagcall.remote import connected
+from dagcall.auth.keys import entry_of, new_key
+from dagcall.cli.remote import connected
 from tests.e2e.running_demo import RunningDemo
 from tests.e2e.serving_process import HttpServer, http_server
 from tests.e2e.test_people import in_airflow

@@ -19,7 +19,7 @@ from mcp_types import HEADER_MISMATCH, INVALID_PARAMS, MISSING_REQUIRED_CLIENT_C
 
 from tests.e2e.environments import interpreter_of
 from tests.e2e.running_demo import RunningDemo
-from tests.task_client import task_client
+from tests.support.task_client import task_client
 
 HERE = Path(__file__).parent
 FASTMCP = "fastmcp-tasks-4.1.4"

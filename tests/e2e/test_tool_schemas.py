@@ -11,8 +11,8 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from dagcall.demo.stack import DAGS, dag_files
-from dagcall.naming import GENERIC_TOOL_NAMES
-from dagcall.pins import pin_text
+from dagcall.tools.naming import GENERIC_TOOL_NAMES
+from dagcall.tools.pins import pin_text
 from tests.e2e.commands import clean_environ, run_dagcall
 from tests.e2e.running_demo import RunningDemo
 

@@ -9,7 +9,7 @@ from typing import Any
 import httpx
 
 from tests.fake_airflow.server import FakeAirflow
-from tests.on_a_socket import on_a_socket
+from tests.support.on_a_socket import on_a_socket
 
 
 class WallClock:

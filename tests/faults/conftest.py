@@ -12,14 +12,14 @@ import pytest
 from mcp import Client
 from mcp_types import CallToolResult, RequestParamsMeta
 
-from dagcall.gate import DEFAULT_LIMIT
-from dagcall.progress import IN_LINE
+from dagcall.airflow.gate import DEFAULT_LIMIT
+from dagcall.runs.call import IN_LINE
 from tests.e2e.commands import clean_environ
 from tests.e2e.running_demo import RunningDemo, running_demo
 from tests.e2e.serving_process import HttpServer, http_server
 from tests.faults.fault_proxy import FaultProxy, fault_proxy
 from tests.faults.record import Record, until
-from tests.terminal import terminal_of
+from tests.support.terminal import terminal_of
 
 DAGS = Path(__file__).parent / "dags"
 CALL_SECONDS = 180.0

@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from mcp import Client
 
-from dagcall.assembly import assembled
-from dagcall.config import Settings
+from dagcall.app import assembled
+from dagcall.settings.settings import Settings
 from tests.e2e.running_demo import RunningDemo
 from tests.faults.matrix import fault
 from tests.faults.record import Record

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from mcp_types import CallToolResult
 
-from dagcall.rest import READ_SECONDS
+from dagcall.airflow.rest import READ_SECONDS
 from tests.faults.conftest import Serve, call
 from tests.faults.fault_proxy import Fault, FaultProxy, Loss
 from tests.faults.matrix import fault

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from mcp_types import CallToolResult
 
-from dagcall.receipts import MARK
+from dagcall.runs.delivery_marks import MARK
 from tests.e2e.clients import text_of
 from tests.e2e.serving_process import MODERN, HttpServer
 from tests.faults.conftest import Serve, call

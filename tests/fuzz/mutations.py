@@ -6,7 +6,7 @@ from typing import Any, Literal
 
 from hypothesis import strategies as st
 
-from tests.any_arguments import any_json, grown
+from tests.support.any_arguments import any_json, grown
 
 Kind = Literal["drop", "replace", "wrap", "wrap_in_object", "rename", "repeat", "as_text", "empty"]
 KINDS: tuple[Kind, ...] = ("drop", "replace", "wrap", "wrap_in_object", "rename", "repeat", "as_text", "empty")

@@ -9,7 +9,7 @@ Each input is right but for one to three changes: something in it is gone, twice
 place. Airflow's answers are changed on their way to dagcall, under calls that succeed, fail and ask a person. No input
 led to a crash, a hang, an error that nobody had thought of, a second run, or a success that was none.
 
-Arguments are made up from the tools' own schemas in `tests/unit/test_any_arguments.py`, and sent to real Airflows in
+Arguments are made up from the tools' own schemas in `tests/server/test_any_arguments.py`, and sent to real Airflows in
 `tests/contract/test_any_arguments.py`.
 """
 

@@ -15,12 +15,12 @@ from hypothesis import strategies as st
 from mcp import Client, MCPError
 from mcp_types import INTERNAL_ERROR, CallToolResult, TextContent
 
-from dagcall.assembly import assembled
-from dagcall.config import Settings
+from dagcall.app import assembled
+from dagcall.settings.settings import Settings
 from tests.fake_airflow import NOTSET, FakeAirflow, FakeDag, FakeParam, FakeQuestion, FakeTask
 from tests.fuzz.effort import examples, tried
 from tests.fuzz.mutations import Mutation, mutated, mutations
-from tests.unit.virtual_time import LoopClock, VirtualTimeLoop
+from tests.support.virtual_time import LoopClock, VirtualTimeLoop
 
 LONGEST_SECONDS = 300.0
 """In virtual time: no call may take longer."""

@@ -14,12 +14,12 @@ from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
-from dagcall.config import load_settings
+from dagcall.airflow.model import Dag, DagSummary, Param
 from dagcall.errors import ConfigError, ToolUnpublishable
-from dagcall.model import Dag, DagSummary, Param
-from dagcall.pins import pins_from_texts
-from dagcall.policy import ToolPolicy
-from dagcall.tools import tool_from_dag
+from dagcall.settings.settings import load_settings
+from dagcall.tools.pins import pins_from_texts
+from dagcall.tools.policy import ToolPolicy
+from dagcall.tools.tool import tool_from_dag
 from tests.fuzz.effort import examples, tried
 from tests.fuzz.mutations import Mutation, mutated, mutations
 

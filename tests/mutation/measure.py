@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.mutation.equivalents import EQUIVALENTS, reason
-from tests.mutation.modules import GROUPS, MODULES
+from tests.mutation.modules import MODULES
 from tests.mutation.mutants import Mutant, mutated
 
 ROOT = Path(__file__).parents[2]
@@ -55,8 +55,9 @@ def _measure(modules: Sequence[str], scratch: Path, *, only_survivors: bool) -> 
     known: dict[str, dict[str, str]] = {}
     plan: dict[str, list[tuple[str, str]]] = {}
     for module in modules:
-        code, mutants[module] = mutated(module, (PACKAGE / f"{module}.py").read_text(encoding="utf-8"))
-        (package / f"{module}.py").write_text(code, encoding="utf-8")
+        path = f"{module.replace('.', '/')}.py"
+        code, mutants[module] = mutated(module, (PACKAGE / path).read_text(encoding="utf-8"))
+        (package / path).write_text(code, encoding="utf-8")
         before = _kept(module) if only_survivors else {}
         known[module] = {key: outcome for key, outcome in before.items() if outcome != SURVIVED}
         to_run = [mutant for mutant in mutants[module] if mutant.key not in known[module]]
@@ -98,22 +99,17 @@ def mistaken(verdicts: Mapping[str, Sequence[Verdict]]) -> list[str]:
     gone = [
         f"{equivalent.where}: {equivalent.after}"
         for equivalent in EQUIVALENTS
-        if equivalent.where.split(".")[0] in verdicts
+        if any(equivalent.where.startswith(f"{module}.") for module in verdicts)
         and (equivalent.where, equivalent.before, equivalent.after) not in there
     ]
     return killed + gone
-
-
-def group_of(module: str) -> str:
-    """Return the group of a module."""
-    return next(group for group, modules in GROUPS.items() if module in modules)
 
 
 def _run(plan: Mapping[str, Sequence[tuple[str, str]]], scratch: Path) -> dict[str, str]:
     if not any(plan.values()):
         return {}
     (scratch / "plan.json").write_text(json.dumps(plan), encoding="utf-8")
-    files = sorted({f"tests/unit/test_{name}.py" for names in plan for name in names.split()})
+    files = sorted({f"tests/unit/{name}.py" for names in plan for name in names.split()})
     options = (
         "-q",
         "-s",

@@ -22,7 +22,7 @@ class Mutant:
     function: str
     """The function as mutmut calls it, with its module."""
     where: str
-    """The function as people call it: `naming.tool_name`, `ledger.Ledger.begin`."""
+    """The function as people call it: `tools.naming.tool_name`, `runs.ledger.Ledger.begin`."""
     before: str
     """The lines that are changed, each without its indent."""
     after: str
@@ -38,7 +38,7 @@ class Mutant:
 
 def mutated(module: str, source: str) -> tuple[str, list[Mutant]]:
     """Return the module's source with all its mutants, and the mutants."""
-    made = mutate_file_contents(f"dagcall/{module}.py", source)
+    made = mutate_file_contents(f"dagcall/{module.replace('.', '/')}.py", source)
     lines = made.code.splitlines()
 
     def text(function: str) -> str:

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from dagcall.demo.installation import UV_REQUIREMENTS, InstallationError, cache_folder, find_uv, install_uv
-from tests.terminal import terminal_of
+from tests.support.terminal import terminal_of
 
 ROOT = Path(__file__).parents[2]
 COMMAND_SECONDS = 600.0
@@ -109,7 +109,7 @@ def test_the_sdist_holds_what_a_packager_needs(built: Built) -> None:
         "README.md",
         "pyproject.toml",
         "server/dagcall/__init__.py",
-        "tests/unit/test_schemas.py",
+        "tests/unit/tools/test_input_schema.py",
         "tests/e2e/dags/factorial.py",
         "tests/contract/requirements/airflow-3.1.8.txt",
         "tool_schemas/submit_order.json",
@@ -170,8 +170,13 @@ def test_the_installed_command_works(installed: Installed) -> None:
     assert "Usage: " in installed.run("python", "-m", "dagcall", "--help")
 
 
+FOLDERS = ("tests/unit", "tests/server", "tests/project")
+
+
 def test_the_unit_tests_pass_against_the_installed_wheel(installed: Installed) -> None:
     where = installed.run("python", "-c", "import dagcall; print(dagcall.__file__)")
     assert Path(where.strip()).is_relative_to(installed.bin.parent)
-    said = installed.run("pytest", "-q", "-p", "no:cacheprovider", "--numprocesses", "auto", "tests/unit")
+    said = installed.run(
+        "pytest", "-q", "-p", "no:cacheprovider", "--numprocesses", "auto", "tests/unit", "tests/server"
+    )
     assert re.search(r"\d+ passed", said)

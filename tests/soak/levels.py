@@ -10,7 +10,7 @@ from typing import Any
 
 from bench.machine import resident_kib
 
-from dagcall.gate import DEFAULT_LIMIT
+from dagcall.airflow.gate import DEFAULT_LIMIT
 
 GROWTH = 1.10
 """What is remembered of recent calls has bounds that fifteen minutes do not reach."""

@@ -19,7 +19,7 @@ from tests.faults.record import Record, until
 from tests.proof import record
 from tests.soak.callers import Caller, Count
 from tests.soak.levels import Levels, grown, of_process, rows_a_run
-from tests.terminal import terminal_of
+from tests.support.terminal import terminal_of
 
 DAGS = Path(__file__).parent / "dags"
 SECONDS = float(os.environ.get("SECONDS") or 900)  # noqa: TID251 - says how to test, not how to serve

@@ -1,0 +1,93 @@
+"""Airflow's REST API, 3.1 to 3.3: its nouns, one method per question, and everything that can go wrong on the way.
+
+Knows tokens, time-outs, overload, retries and what differs between versions. Refuses to know MCP, tools, and who calls:
+it is given an account and a purpose with each request.
+"""
+
+from dagcall.airflow.account import Account
+from dagcall.airflow.client import AirflowApi, DagQuery, RunKey
+from dagcall.airflow.clock import AirflowClock
+from dagcall.airflow.credentials import (
+    Credentials,
+    FetchToken,
+    is_token,
+    no_token,
+    static_token,
+    subject_of,
+    token_command,
+)
+from dagcall.airflow.gate import DEFAULT_LIMIT, DEFAULT_QUEUE, MAX_ANSWER_BYTES, Gate, Purpose
+from dagcall.airflow.health import count_running, fetch_durations, fetch_hindrances, fetch_scheduler_silence
+from dagcall.airflow.hitl import MAY_WAIT_FOR_PEOPLE, Question, Response
+from dagcall.airflow.http import IssuerHttp
+from dagcall.airflow.import_errors import import_hint
+from dagcall.airflow.model import (
+    FINISHED,
+    Dag,
+    DagSummary,
+    Frame,
+    LogEvent,
+    LoggedException,
+    Param,
+    Run,
+    RunState,
+    Task,
+    TaskInstance,
+    leaf_task_ids,
+)
+from dagcall.airflow.overload import Breaker
+from dagcall.airflow.rest import AirflowRest, airflow_clock, log_in
+from dagcall.airflow.task_dates import left_out_because, reason_for_no_result
+from dagcall.airflow.versions import RESULTS_THROUGH_WAIT
+from dagcall.airflow.xcoms import fetch_results, fetch_stored_map_indexes, fetch_xcom
+
+__all__ = [
+    "DEFAULT_LIMIT",
+    "DEFAULT_QUEUE",
+    "FINISHED",
+    "MAX_ANSWER_BYTES",
+    "MAY_WAIT_FOR_PEOPLE",
+    "RESULTS_THROUGH_WAIT",
+    "Account",
+    "AirflowApi",
+    "AirflowClock",
+    "AirflowRest",
+    "Breaker",
+    "Credentials",
+    "Dag",
+    "DagQuery",
+    "DagSummary",
+    "FetchToken",
+    "Frame",
+    "Gate",
+    "IssuerHttp",
+    "LogEvent",
+    "LoggedException",
+    "Param",
+    "Purpose",
+    "Question",
+    "Response",
+    "Run",
+    "RunKey",
+    "RunState",
+    "Task",
+    "TaskInstance",
+    "airflow_clock",
+    "count_running",
+    "fetch_durations",
+    "fetch_hindrances",
+    "fetch_results",
+    "fetch_scheduler_silence",
+    "fetch_stored_map_indexes",
+    "fetch_xcom",
+    "import_hint",
+    "is_token",
+    "leaf_task_ids",
+    "left_out_because",
+    "log_in",
+    "no_token",
+    "reason_for_no_result",
+    "static_token",
+    "subject_of",
+    "token_command",
+]

@@ -1,0 +1,85 @@
+"""Files of dags that Airflow cannot import, as a hint for an operator whose dag is not there.
+
+Pure. A file that has never been imported has no dags as far as Airflow knows, so which dags it holds is guessed: by its
+name, and by what its traceback quotes. The traceback itself is shown to nobody; its last line is, to the operator.
+"""
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import PurePosixPath
+from typing import Self
+
+from pydantic.dataclasses import dataclass as checked
+
+from dagcall.airflow.model import STRICT
+from dagcall.masking import Masker
+from dagcall.plain_json import Json
+from dagcall.text import in_one_line, shortened
+
+REDACTED = "REDACTED"
+"""How Airflow begins a traceback that it does not show to this account."""
+MAX_REASON_CHARACTERS = 200
+MAX_NAMES = 3
+
+
+@checked(frozen=True, slots=True, config=STRICT)
+class BrokenFile:
+    """A file that Airflow cannot import."""
+
+    name: str
+    """Its path in its bundle of dags."""
+    traceback: str
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Json]) -> Self:
+        """Read one element of `GET /importErrors`."""
+        return cls(data["filename"], data["stack_trace"] or "")
+
+
+@dataclass(frozen=True, slots=True)
+class ImportErrors:
+    """What Airflow says of files that it cannot import."""
+
+    files: Sequence[BrokenFile] = ()
+    total: int = 0
+    """How many there are; `files` may be fewer."""
+    may_be_read: bool = True
+
+
+def import_hint(errors: ImportErrors, dag_id: str | None, masker: Masker) -> str:
+    """Return why a dag may be missing, as the end of a sentence; empty where Airflow shows no reason.
+
+    Args:
+        errors: the files that do not import.
+        dag_id: the dag; None where it is not known which dags are missing.
+        masker: hides secrets.
+    """
+    for file in errors.files if dag_id else ():
+        if _may_hold(file, dag_id or ""):
+            return f". The file {file.name} does not import in Airflow{_reason(file, masker)}"
+    if not errors.may_be_read:
+        return ". Look into Airflow's import errors, too: dagcall's account may not read them"
+    if errors.total:
+        files = "1 file does" if errors.total == 1 else f"{errors.total} files do"
+        names = ", ".join(file.name for file in errors.files[:MAX_NAMES])
+        more = ", …" if errors.total > MAX_NAMES else ""
+        return f". Look into Airflow's import errors, too: {files} not import ({names}{more})"
+    return ""
+
+
+def _may_hold(file: BrokenFile, dag_id: str) -> bool:
+    is_named_alike = _letters(PurePosixPath(file.name).stem) == _letters(dag_id)
+    quotes_it = rf"""(["']){re.escape(dag_id)}\1|def {re.escape(dag_id)}\("""
+    return is_named_alike or re.search(quotes_it, file.traceback) is not None
+
+
+def _letters(name: str) -> str:
+    return re.sub(r"[\W_]", "", name).casefold()
+
+
+def _reason(file: BrokenFile, masker: Masker) -> str:
+    lines = [line for line in file.traceback.splitlines() if line.strip()]
+    if not lines or file.traceback.startswith(REDACTED):
+        return ""
+    return f": {shortened(in_one_line(masker.masked(lines[-1])), MAX_REASON_CHARACTERS)}"

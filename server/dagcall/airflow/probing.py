@@ -1,0 +1,90 @@
+"""Looks whether Airflow is back while the breaker lets no request through, so that calls are taken again soon.
+
+Light on purpose: many processes do it while Airflow is at its weakest. First Airflow's version, which needs neither a
+token nor the database; only once that answers, Airflow's health, which needs the database. One question at a time,
+less often where questions are left without an answer.
+"""
+
+import asyncio
+import json
+import secrets
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+
+from dagcall.airflow.gate import Gate
+from dagcall.airflow.http import Answer
+from dagcall.errors import AirflowAnswerUnusable, AirflowUnreachable
+from dagcall.loops import Loop
+
+PAUSE_SECONDS = 2.0
+LONGEST_PAUSE_SECONDS = 8.0
+"""The pause doubles up to this where Airflow keeps questions without an answer: it may have begun to work on them."""
+JITTER = 0.25
+"""The share by which pauses differ: processes that lost Airflow in the same moment do not ask in the same."""
+PROBE_SECONDS = 5.0
+"""How long a question may be left without an answer."""
+
+Ask = Callable[[str], Awaitable[Answer]]
+
+
+class Prober:
+    """Asks for as long as the breaker is open.
+
+    Args:
+        gate: whose breaker; told when Airflow is back.
+        ask: sends a GET for a path below `/api/v2/`, with no token and not through the gate.
+    """
+
+    def __init__(self, gate: Gate, ask: Ask) -> None:
+        self._gate = gate
+        self._ask = ask
+        self._loop = Loop("the look whether Airflow is back")
+        self._probing: asyncio.Task[None] | None = None
+        self._pause = PAUSE_SECONDS
+
+    def begin(self) -> None:
+        """Ask from now on, until there is an answer."""
+        if self._probing is None or self._probing.done():
+            self._pause = PAUSE_SECONDS
+            self._probing = asyncio.create_task(self._loop.run(self._probe), name="look whether Airflow is back")
+
+    async def aclose(self) -> None:
+        """Ask no more."""
+        if self._probing is not None:
+            self._probing.cancel()
+            await asyncio.gather(self._probing, return_exceptions=True)
+
+    async def _probe(self) -> bool:
+        """Ask once, after a pause; say whether to ask again."""
+        await asyncio.sleep(self._pause * (1 + JITTER * (secrets.randbelow(2001) / 1000 - 1)))
+        if not self._gate.breaker.is_open:
+            return False
+        try:
+            is_back = await self._is_back()
+        except AirflowUnreachable as error:
+            is_back = False
+            self._pause = min(self._pause * 2, LONGEST_PAUSE_SECONDS) if error.is_late else PAUSE_SECONDS
+        except AirflowAnswerUnusable:
+            is_back = False
+        if is_back:
+            self._gate.answered()
+        return not is_back
+
+    async def _is_back(self) -> bool:
+        version = await self._ask("version")
+        if _says_later(version):
+            return False
+        health = await self._ask("monitor/health")
+        return not (_says_later(health) or _lacks_database(health))
+
+
+def _says_later(answer: Answer) -> bool:
+    return answer.status == HTTPStatus.TOO_MANY_REQUESTS or answer.is_server_error
+
+
+def _lacks_database(health: Answer) -> bool:
+    """Say whether Airflow says so. Where something in front of it keeps its health to itself, it does not."""
+    try:
+        return bool(json.loads(health.content)["metadatabase"]["status"] != "healthy")
+    except (LookupError, TypeError, ValueError):
+        return False

@@ -1,0 +1,460 @@
+"""One request to Airflow: credentials, the gate, retries, and what each status means.
+
+Knows status codes and JSON, not what a dag is; how bytes travel is `http`'s business.
+
+401 and 403 "Invalid JWT token" both mean "log in again", once (measured on Airflow 3.1.8, 3.2.2 and 3.3.2).
+"""
+
+import asyncio
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from http import HTTPStatus
+from typing import Any, TypeVar
+
+import stamina
+
+from dagcall.airflow.clock import AirflowClock
+from dagcall.airflow.credentials import Credentials
+from dagcall.airflow.gate import MAX_ANSWER_BYTES, Gate, Purpose
+from dagcall.airflow.http import Answer, Query, Stream, Transport
+from dagcall.airflow.probing import PROBE_SECONDS, Prober
+from dagcall.errors import (
+    AirflowAnswerTooLarge,
+    AirflowAnswerUnusable,
+    AirflowAway,
+    AirflowConflict,
+    AirflowError,
+    AirflowLogInRefused,
+    AirflowNotFound,
+    AirflowRefused,
+    AirflowRejected,
+    AirflowUnreachable,
+)
+
+READ_SECONDS = 15.0
+"""An Airflow at rest answers within 40 ms; one that is starved of database connections takes 30 s to say 500."""
+READ_ATTEMPTS = 3
+LOG_IN_SECONDS = 30.0
+MAX_RETRY_AFTER_SECONDS = 60.0
+API = "/api/v2/"
+
+_T = TypeVar("_T")
+PARSE_ERRORS = (LookupError, TypeError, ValueError, AttributeError)
+_REFUSALS = {
+    HTTPStatus.BAD_REQUEST,
+    HTTPStatus.FORBIDDEN,
+    HTTPStatus.NOT_FOUND,
+    HTTPStatus.CONFLICT,
+    HTTPStatus.UNPROCESSABLE_ENTITY,
+}
+"""What Airflow gives a reason for, in its own words."""
+
+
+class AirflowRest:
+    """Sends requests to `<url>/api/v2/…`.
+
+    Args:
+        url: where Airflow's UI is, e.g. `http://127.0.0.1:8080` or `https://example.com/airflow`.
+        credentials: what to send as a bearer token.
+        gate: what every request passes.
+        max_answer_bytes: how much of an answer is read.
+        clock: told by every answer; None for one of its own.
+        network: `transport` and `verify`, as `Transport` takes them.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        credentials: Credentials,
+        *,
+        gate: Gate,
+        max_answer_bytes: int = MAX_ANSWER_BYTES,
+        clock: AirflowClock | None = None,
+        **network: Any,
+    ) -> None:
+        self.url = url.rstrip("/")
+        self.gate = gate
+        self.clock = clock or airflow_clock()
+        self._reported = _Reported(gate)
+        self.credentials = credentials
+        self._http = Transport(
+            url,
+            read_seconds=READ_SECONDS,
+            max_answer_bytes=max_answer_bytes,
+            max_idle_connections=gate.ceiling,
+            clock=self.clock,
+            **network,
+        )
+        self._probes = Transport(url, read_seconds=PROBE_SECONDS, max_answer_bytes=MAX_ANSWER_BYTES, **network)
+        self._prober = Prober(gate, self._probe)
+        gate.on_open = self._prober.begin
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._prober.aclose()
+        await self._probes.aclose()
+        await self._http.aclose()
+
+    async def _probe(self, path: str) -> Answer:
+        return await self._probes.send("GET", f"{API}{path}", headers={}, is_effect_possible=False)
+
+    async def get(
+        self,
+        path: str,
+        *,
+        purpose: Purpose,
+        read: Callable[[Any], _T],
+        query: Query | None = None,
+        is_anonymous: bool = False,
+        decode: Callable[[str], Any] = json.loads,
+        attempts: int = READ_ATTEMPTS,
+    ) -> _T:
+        """Ask a question that changes nothing, and ask again where there was no answer, or a garbled one.
+
+        Whoever asks within a loop of its own says `attempts=1`: a retry inside a retry multiplies.
+
+        Args:
+            path: below `/api/v2/`.
+            purpose: what for.
+            read: what becomes of the decoded answer.
+            query: what is asked of the path.
+            is_anonymous: whether to send no token.
+            decode: text -> what `read` takes.
+            attempts: how often to ask at most.
+
+        Raises:
+            AirflowError: as the module says; `AirflowUnreachable` and `AirflowAnswerUnusable` only after that many
+                tries.
+        """
+        return await self._retried(
+            attempts, "GET", path, purpose=purpose, read=read, decode=decode, query=query, is_anonymous=is_anonymous
+        )
+
+    async def ask(
+        self,
+        path: str,
+        *,
+        purpose: Purpose,
+        body: Mapping[str, Any],
+        read: Callable[[Any], _T],
+        decode: Callable[[str], Any] = json.loads,
+        attempts: int = READ_ATTEMPTS,
+    ) -> _T:
+        """Ask a question that is too long for a URL: a POST that changes nothing. As `get`."""
+        return await self._retried(
+            attempts, "POST", path, purpose=purpose, read=read, decode=decode, body=body, is_question=True
+        )
+
+    async def change(
+        self,
+        method: str,
+        path: str,
+        *,
+        purpose: Purpose,
+        body: Mapping[str, Any],
+        read: Callable[[Any], _T],
+        who: str = "",
+        credentials: Credentials | None = None,
+        on_send: Callable[[], None] | None = None,
+    ) -> _T:
+        """Send a request that changes something, once: whoever sends it knows what a lost answer means.
+
+        Args:
+            method: POST or PATCH.
+            path: below `/api/v2/`.
+            purpose: what for.
+            body: as JSON.
+            read: what becomes of the decoded answer.
+            who: on whose behalf; each gets its turn.
+            credentials: in place of dagcall's own.
+            on_send: told when the request leaves; before that it has no effect.
+        """
+        self.gate.retries.request()
+        return await self._request(
+            method, path, purpose=purpose, read=read, body=body, who=who, credentials=credentials, on_send=on_send
+        )
+
+    async def _retried(self, attempts: int, method: str, path: str, *, read: Callable[[Any], _T], **request: Any) -> _T:
+        self.gate.retries.request()
+        async for attempt in stamina.retry_context(
+            on=self.may_retry, attempts=attempts, wait_initial=0.1, wait_max=2.0, timeout=None
+        ):
+            with attempt:
+                return await self._request(method, path, read=read, **request)
+        raise AssertionError  # pragma: no cover - retry_context ends by returning or raising
+
+    def may_retry(self, error: Exception) -> bool | float:
+        """Say whether the budget has a retry for this error: yes, no, or yes in so many seconds, as Airflow asked."""
+        may_pass = isinstance(error, (AirflowUnreachable, AirflowAnswerUnusable))
+        if not may_pass or isinstance(error, (AirflowAway, AirflowAnswerTooLarge)) or not self.gate.retries.take():
+            return False
+        seconds = error.retry_after_seconds if isinstance(error, AirflowUnreachable) else None
+        return True if seconds is None else seconds
+
+    async def stream(
+        self, path: str, *, query: Query, silence_seconds: float, parse: Callable[[str], _T]
+    ) -> Stream[_T]:
+        """Ask for an answer that comes line by line. The caller holds a place in the gate (`Purpose.STREAM`).
+
+        Args:
+            path: below `/api/v2/`.
+            query: as everywhere.
+            silence_seconds: how long no line at all is still normal.
+            parse: what becomes of a line.
+        """
+        headers = await _authorization(self.credentials)
+        with self._reported:
+            answer = await self._http.stream(
+                f"{API}{path}",
+                headers=headers,
+                query=query,
+                silence_seconds=silence_seconds,
+                read=lambda line: self._read(parse, line, path),
+            )
+        if isinstance(answer, Answer):
+            _tell(self.gate, answer)
+            raise self._error(answer, path, is_effect_possible=False)
+        self.gate.answered()
+        return answer
+
+    def _read(self, read: Callable[[str], _T], text: str, path: str) -> _T:
+        """Read an answer.
+
+        Raises:
+            AirflowAnswerUnusable: it is not of the form that Airflow sends.
+        """
+        try:
+            return read(text)
+        except (*PARSE_ERRORS, RecursionError) as error:
+            raise AirflowAnswerUnusable(
+                f"{self.url} answered /api/v2/{path} with something that Airflow 3.1 to 3.3 does not send "
+                f"({type(error).__name__}: {str(error)[:100]}); check airflow.url (the address of Airflow's UI, with "
+                "its path if it has one) and what is in front of Airflow"
+            ) from error
+
+    async def _request(
+        self,
+        method: str,
+        path: str,
+        *,
+        purpose: Purpose,
+        read: Callable[[Any], _T],
+        decode: Callable[[str], Any] = json.loads,
+        query: Query | None = None,
+        body: Mapping[str, Any] | None = None,
+        is_anonymous: bool = False,
+        is_question: bool = False,
+        who: str = "",
+        credentials: Credentials | None = None,
+        on_send: Callable[[], None] | None = None,
+    ) -> _T:
+        """Send one request through the gate, logging in again once if Airflow no longer takes the token."""
+        credentials = credentials or self.credentials
+        headers = {} if is_anonymous else await _authorization(credentials)
+        is_effect_possible = method != "GET" and not is_question
+
+        async def send() -> Answer:
+            async with self.gate.place(purpose, who=who):
+                if on_send is not None:
+                    on_send()
+                with self._reported:
+                    answer = await self._http.send(
+                        method,
+                        f"{API}{path}",
+                        headers=headers,
+                        query=query,
+                        body=body,
+                        is_effect_possible=is_effect_possible,
+                    )
+                _tell(self.gate, answer)
+            return answer
+
+        answer = await send()
+        if _says_log_in_again(answer) and credentials.can_renew_after(_token_in(headers)):
+            renewed = await _authorization(credentials)
+            if renewed != headers:
+                headers = renewed
+                answer = await send()
+        if not answer.is_success:
+            raise self._error(answer, path, is_effect_possible=is_effect_possible)
+        return self._read(lambda text: read(decode(text)), answer.text, path)
+
+    def _error(self, answer: Answer, path: str, *, is_effect_possible: bool) -> AirflowError:
+        """Turn a status that is no success into the error that it means.
+
+        A refusal counts only in Airflow's own words: a proxy's "404 page not found" says nothing about a run.
+        """
+        status, reason = answer.status, _reason_in(answer)
+        said = f"{status}: {reason or answer.reason or 'no reason given'}"
+        if status == HTTPStatus.UNAUTHORIZED or _says_log_in_again(answer):
+            return AirflowLogInRefused(
+                f"Airflow at {self.url} refused /api/v2/{path} ({said}); check the credentials in dagcall's settings"
+            )
+        if status == HTTPStatus.TOO_MANY_REQUESTS or answer.is_server_error:
+            return AirflowUnreachable(
+                f"Airflow at {self.url} cannot answer now ({status}); try again in a moment",
+                is_effect_possible=is_effect_possible and status != HTTPStatus.TOO_MANY_REQUESTS,
+                retry_after_seconds=_retry_after(answer),
+            )
+        if reason is not None and (refusal := self._refusal(status, reason, path)):
+            return refusal
+        if status in _REFUSALS:
+            return AirflowAnswerUnusable(
+                f"{self.url} answered /api/v2/{path} with status {status}, but not as Airflow does: something in front "
+                "of Airflow answered, or another server; check airflow.url and what is in front of Airflow"
+            )
+        return AirflowAnswerUnusable(
+            f"{self.url} answered {path} with status {status}, which Airflow never does there; check the URL"
+            + (f" (it points to {answer.headers['location']})" if "location" in answer.headers else "")
+        )
+
+    def _refusal(self, status: int, reason: str, path: str) -> AirflowError | None:
+        """Turn a refusal in Airflow's own words into the error that it means; None where Airflow never refuses so."""
+        match status:
+            case HTTPStatus.FORBIDDEN:
+                return AirflowRefused(
+                    f"Airflow at {self.url} refused /api/v2/{path} ({status}: {reason}); the account that dagcall uses "
+                    "may not do this"
+                )
+            case HTTPStatus.NOT_FOUND:
+                return AirflowNotFound(f"Airflow at {self.url} has no {path} ({reason})")
+            case HTTPStatus.CONFLICT:
+                return AirflowConflict(f"Airflow at {self.url} says that {path} exists already")
+            case HTTPStatus.BAD_REQUEST | HTTPStatus.UNPROCESSABLE_ENTITY:
+                return AirflowRejected(f"Airflow refused {path}: {reason}", reason=reason)
+        return None
+
+
+def airflow_clock(own: Callable[[], datetime] | None = None) -> AirflowClock:
+    """Return a clock that is told by answers; before the first it says what dagcall's own does."""
+    real = lambda: datetime.now(UTC)  # noqa: E731, TID251 - the real one, but for tests
+    return AirflowClock(own=own or real, monotonic=asyncio.get_running_loop().time)
+
+
+async def log_in(url: str, username: str, password: str, *, gate: Gate, **network: Any) -> str:
+    """Get a token from `POST /auth/token`, through the gate like everything else.
+
+    Args:
+        url: where Airflow's UI is.
+        username: whose token.
+        password: theirs.
+        gate: what the request passes.
+        network: `transport` and `verify`, as `Transport` takes them.
+
+    Raises:
+        AirflowLogInRefused: Airflow itself does not let this user in.
+        AirflowUnreachable: no answer, or one that says "later".
+        AirflowAnswerUnusable: this is no Airflow that has a log-in with a password, or not its address.
+    """
+    http = Transport(url, read_seconds=LOG_IN_SECONDS, max_answer_bytes=MAX_ANSWER_BYTES, **network)
+    user = {"username": username, "password": password}
+    try:
+        async with gate.place(Purpose.RESULT):
+            with _Reported(gate):
+                answer = await http.send("POST", "/auth/token", headers={}, body=user, is_effect_possible=False)
+            _tell(gate, answer)
+    finally:
+        await http.aclose()
+    if answer.is_success:
+        try:
+            return str(json.loads(answer.content)["access_token"])
+        except PARSE_ERRORS as error:
+            raise AirflowAnswerUnusable(
+                f"{url} answered POST /auth/token with no token: something in front of Airflow answered (a log-in "
+                "page?), or another server; check airflow.url"
+            ) from error
+    raise _log_in_error(answer, url, username)
+
+
+def _log_in_error(answer: Answer, url: str, username: str) -> AirflowError:
+    """Turn what is no token into the error that it means. Keycloak's auth manager says 403 to a wrong password."""
+    status, reason = answer.status, _reason_in(answer)
+    if status == HTTPStatus.TOO_MANY_REQUESTS or answer.is_server_error:
+        return AirflowUnreachable(
+            f"Airflow at {url} cannot log anybody in now ({status})",
+            is_effect_possible=False,
+            retry_after_seconds=_retry_after(answer),
+        )
+    refused = f"Airflow at {url} did not log in user {username!r}"
+    if reason is not None and status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
+        return AirflowLogInRefused(f"{refused}: wrong user name or password ({status}: {reason})")
+    if reason is not None and status in {HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY}:
+        return AirflowLogInRefused(f"{refused}: its log-in takes no user name and password ({status}: {reason})")
+    if status in {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}:
+        return AirflowAnswerUnusable(
+            f"{refused}: it has no POST /auth/token there ({status}). Where Airflow has a path of its own "
+            "(https://host/airflow), airflow.url holds it, and a proxy in front passes it on; where Airflow has no "
+            "log-in with a password, give dagcall a token (airflow.token_file or airflow.token_command)"
+        )
+    return AirflowAnswerUnusable(
+        f"{refused}: something in front of it answered with status {status}"
+        + (f" (it points to {answer.headers['location']})" if "location" in answer.headers else "")
+        + "; check airflow.url, and how programs log in there"
+    )
+
+
+def _tell(gate: Gate, answer: Answer) -> None:
+    """Tell the gate how Airflow took a request."""
+    if answer.status == HTTPStatus.TOO_MANY_REQUESTS or answer.is_server_error:
+        gate.failed(is_overload=True)
+    else:
+        gate.answered()
+
+
+class _Reported:
+    """Tells the gate where there is no answer."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
+        match error:
+            case AirflowUnreachable():
+                self._gate.failed(is_overload=error.is_late)
+            case AirflowAnswerTooLarge():
+                self._gate.answered()
+
+
+def _retry_after(answer: Answer) -> float | None:
+    """Return the seconds that a Retry-After header names; one with a date is left to our own back-off."""
+    text = answer.headers.get("retry-after", "")
+    return min(float(text), MAX_RETRY_AFTER_SECONDS) if text.isdecimal() else None
+
+
+def _says_log_in_again(answer: Answer) -> bool:
+    return answer.status == HTTPStatus.UNAUTHORIZED or (
+        answer.status == HTTPStatus.FORBIDDEN and "Invalid JWT token" in answer.text
+    )
+
+
+async def _authorization(credentials: Credentials) -> dict[str, str]:
+    token = await credentials.token()
+    return {} if token is None else {"Authorization": f"Bearer {token}"}
+
+
+def _token_in(headers: Mapping[str, str]) -> str | None:
+    return headers.get("Authorization", "").removeprefix("Bearer ") or None
+
+
+def _reason_in(answer: Answer) -> str | None:
+    """Return the first line of Airflow's own reason, of a length that fits a sentence; None where it gives none.
+
+    Airflow's API says `{"detail": …}` in every version, and never only what a 404 is called: that is what any other
+    server says that is made with the same framework.
+    """
+    try:
+        detail = json.loads(answer.content)["detail"]
+        if isinstance(detail, list):  # FastAPI's 422: [{"loc": ["body", "conf"], "msg": "…"}]
+            detail = "; ".join(f"{'.'.join(map(str, item.get('loc', ())))}: {item.get('msg', '')}" for item in detail)
+        elif isinstance(detail, dict):
+            detail = detail.get("reason", "")
+    except (*PARSE_ERRORS, RecursionError):
+        return None
+    if detail is None or (answer.status == HTTPStatus.NOT_FOUND and detail == answer.reason):
+        return None
+    lines = str(detail).strip().splitlines()
+    return lines[0][:300] if lines else "no reason given"

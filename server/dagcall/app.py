@@ -1,0 +1,332 @@
+"""dagcall wired together: the one place that knows every part."""
+
+import hashlib
+import json
+import logging
+import secrets
+from collections.abc import AsyncIterator, Callable, Collection
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from dagcall.airflow import (
+    Account,
+    AirflowApi,
+    AirflowClock,
+    AirflowRest,
+    Credentials,
+    FetchToken,
+    Gate,
+    IssuerHttp,
+    airflow_clock,
+    is_token,
+    log_in,
+    no_token,
+    static_token,
+    subject_of,
+    token_command,
+)
+from dagcall.auth import Accounts, Admission, IntrospectedTokens, IssuerKeys, JwtTokens, Keys, Rules, Tokens
+from dagcall.errors import ConfigError
+from dagcall.masking import Masker
+from dagcall.mcp import Audit, McpServer, opened
+from dagcall.results import Dossiers
+from dagcall.runs import Identity, Quotas, Runs, Waiter
+from dagcall.settings import AccountSettings, AirflowSettings, AuthSettings, Settings, read_secret
+from dagcall.tools import Catalog, Pins, Remembered
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Dagcall:
+    """Everything that one process needs to serve."""
+
+    catalog: Catalog
+    runs: Runs
+    waiter: Waiter
+    mcp: McpServer
+
+    @property
+    def is_ready(self) -> bool:
+        """Whether calls are better made here than at another process.
+
+        Not while Airflow is away for this process: it may not be for another one.
+        """
+        is_working = self.catalog.refresher.is_working and self.waiter.poller.is_working
+        return self.catalog.is_read and is_working and not self.waiter.api.rest.gate.breaker.is_open
+
+
+@asynccontextmanager
+async def assembled(
+    settings: Settings,
+    *,
+    wait_seconds: float,
+    read_pins: Callable[[], Pins] | None = None,
+    remembered: Remembered | None = None,
+    transport: Any = None,
+    wall_clock: Callable[[], datetime] | None = None,
+) -> AsyncIterator[Dagcall]:
+    """Wire dagcall together. Nothing is asked of Airflow yet.
+
+    Args:
+        settings: what the operator set.
+        wait_seconds: how long a call waits where its tool does not say.
+        read_pins: what was reviewed, asked at each refresh; None to publish without pins.
+        remembered: what the last process read of the dags; None to begin with nothing.
+        transport: in place of the network, for tests; as httpx takes it.
+        wall_clock: the time in UTC, for tests.
+    """
+    gate = Gate(settings.airflow.max_in_flight, queue=settings.airflow.max_in_line)
+    own_clock = wall_clock or (lambda: datetime.now(UTC))  # noqa: TID251 - the real one, but for tests
+    clock = airflow_clock(own_clock)
+    credentials = credentials_for(settings.airflow, gate, clock, transport=transport)
+    rest = AirflowRest(
+        settings.airflow.url,
+        credentials,
+        gate=gate,
+        max_answer_bytes=settings.airflow.max_answer_bytes,
+        clock=clock,
+        verify=settings.airflow.tls(),
+        transport=transport,
+    )
+    api = AirflowApi(rest, ui_url=settings.airflow.ui_url)
+    catalog = Catalog(api, settings.policies, read_pins=read_pins, remembered=remembered, callers=settings.auth.callers)
+    waiter = Waiter(api)
+    identity = Identity(identity_secret(settings))
+    masker = Masker(known_secrets(settings))
+    dossiers = Dossiers(api, masker, log_lines=settings.server.log_lines)
+    quotas = Quotas(api, **settings.limits.model_dump())
+    runs = Runs(api, catalog, waiter, identity, dossiers=dossiers, masker=masker, quotas=quotas, wall_clock=clock.now)
+    with opened(settings.audit.file) as write:
+        mcp = McpServer(
+            catalog,
+            runs,
+            audit=Audit(
+                write,
+                arguments=settings.audit.arguments,
+                masker=masker,
+                key=identity.key_for("digests in the audit log"),
+                wall_clock=own_clock,
+            ),
+            accounts=_accounts(settings, gate, clock, transport=transport),
+            wait_seconds=settings.server.wait_seconds or wait_seconds,
+            max_wait_seconds=settings.server.max_wait_seconds,
+            cache_seconds=settings.refresh_seconds,
+            max_result_bytes=settings.server.max_result_bytes,
+            state_key=identity.key_for("request state"),
+            task_key=identity.key_for("tasks without a run"),
+            wall_clock=clock.now,
+        )
+        try:
+            yield Dagcall(catalog, runs, waiter, mcp)
+        finally:
+            await mcp.aclose()
+            await runs.aclose()
+            await waiter.aclose()
+            await rest.aclose()
+
+
+def identity_secret(settings: Settings) -> bytes:
+    """Return what run ids are made with: the secret that was set, else one that follows from the log-in to Airflow.
+
+    Replicas that log in with the same password or token then make the same run ids, and so does a restarted server.
+    A caller knows all else that goes into its run ids, and could try passwords against them: each try is made slow.
+    Where nothing lasting is known (a command prints the token, or everybody may log in), each process has its own, and
+    a retry is recognised only by the process that saw the first call.
+    """
+    server, airflow = settings.server, settings.airflow
+    if server.secret is not None:
+        return server.secret.get_secret_value().encode()
+    if server.secret_file is not None:
+        return read_secret(server.secret_file, "server.secret_file").encode()
+    lasting = _password(airflow) or (airflow.token and airflow.token.get_secret_value())
+    if not lasting:
+        logger.info("without server.secret a call is not recognised as a retry after a restart")
+        return secrets.token_bytes(32)
+    return _slow_hash(lasting, json.dumps(["dagcall", airflow.url, airflow.username]))
+
+
+@lru_cache(maxsize=8)
+def _slow_hash(password: str, salt: str) -> bytes:
+    """Return 32 bytes, after about 50 ms and with 16 MiB."""
+    return hashlib.scrypt(password.encode(), salt=salt.encode(), n=2**14, r=8, p=1, dklen=32)
+
+
+def remembered_file(settings: Settings) -> Path | None:
+    """Return where the dags are kept for the next start.
+
+    Whatever decides which dags there may be has a file of its own: the Airflow, the account, and the allow-list.
+    """
+    if not settings.remember:
+        return None
+    selectors = sorted(policy.selector for policy in settings.policies)
+    what = json.dumps([settings.airflow.url, _account_identity(settings.airflow), selectors])
+    return settings.folder_for_caches / f"dags-{_slow_hash(what, 'dagcall dags').hex()[:32]}.json"
+
+
+def _account_identity(airflow: AirflowSettings) -> list[str | None]:
+    """Return what tells this account from others, and stays the same when its password or token is renewed."""
+    token = airflow.token.get_secret_value() if airflow.token is not None else None
+    if airflow.token_file is not None:
+        token = read_secret(airflow.token_file, "airflow.token_file")
+    if token is not None:
+        return ["token", subject_of(token) or token]
+    return [airflow.username, airflow.token_command]
+
+
+def known_secrets(settings: Settings) -> list[str]:
+    """Return every secret that the settings hold or name a file of, to be hidden in what callers read.
+
+    Raises:
+        ConfigError: a file that should hold a secret does not.
+    """
+    server, airflow = settings.server, settings.airflow
+    files = {
+        "airflow.password_file": airflow.password_file,
+        "airflow.token_file": airflow.token_file,
+        "server.secret_file": server.secret_file,
+        "auth.client_secret_file": settings.auth.client_secret_file,
+    }
+    for number, account in enumerate(settings.accounts):
+        files[f"accounts[{number}].password_file"] = account.password_file
+        files[f"accounts[{number}].token_file"] = account.token_file
+    secret = [] if server.secret is None else [server.secret.get_secret_value()]
+    return [
+        *airflow.secrets(),
+        *settings.auth.secrets(),
+        *secret,
+        *(read_secret(path, name) for name, path in files.items() if path is not None),
+    ]
+
+
+def _password(airflow: AirflowSettings) -> str | None:
+    if airflow.password_file is not None:
+        return read_secret(airflow.password_file, "airflow.password_file")
+    return None if airflow.password is None else airflow.password.get_secret_value()
+
+
+def _accounts(settings: Settings, gate: Gate, clock: AirflowClock, *, transport: Any) -> Accounts:
+    """Return the accounts that act for callers.
+
+    Raises:
+        ConfigError: a file that should hold a secret does not.
+    """
+    none = dict.fromkeys(("username", "password", "password_file", "token", "token_file", "token_command"))
+
+    def account(entry: AccountSettings) -> Account | None:
+        if entry.is_own:
+            return None
+        log_in_as = none | {key: getattr(entry, key) for key in ("username", "password_file", "token_file")}
+        as_this_user = settings.airflow.model_copy(update=log_in_as)
+        return Account(entry.name, credentials_for(as_this_user, gate, clock, transport=transport))
+
+    return Accounts([(entry.callers, account(entry)) for entry in settings.accounts])
+
+
+def credentials_for(airflow: AirflowSettings, gate: Gate, clock: AirflowClock, *, transport: Any = None) -> Credentials:
+    """Return what Airflow is asked with. Files are read anew at each log-in, so that a new secret counts at once.
+
+    Raises:
+        ConfigError: a file that should hold a secret does not.
+    """
+    if airflow.username is not None:
+        return _password_credentials(airflow, airflow.username, gate, clock, transport)
+    if airflow.token_file is not None:
+        path = airflow.token_file
+        _require_token(read_secret(path, "airflow.token_file"), f"airflow.token_file: {path}")
+
+        async def read() -> str:
+            return _read_again(path, "token")
+
+        return Credentials(read, now=clock.timestamp, secret=lambda: _content(path))
+    fetch: FetchToken | None = None
+    if airflow.token is not None:
+        token = airflow.token.get_secret_value()
+        _require_token(token, "airflow.token")
+        fetch = static_token(token)
+    elif airflow.token_command is not None:
+        fetch = token_command(airflow.token_command)
+    return Credentials(fetch, now=clock.timestamp)
+
+
+def _require_token(text: str, setting: str) -> None:
+    if not is_token(text.strip()):
+        raise ConfigError(f"{setting} holds no token: there are blanks or characters in it that no token has")
+
+
+def _password_credentials(
+    airflow: AirflowSettings, username: str, gate: Gate, clock: AirflowClock, transport: Any
+) -> Credentials:
+    verify, path, password = airflow.tls(), airflow.password_file, _password(airflow) or ""
+
+    async def fetch() -> str:
+        secret = password if path is None else _read_again(path, "password")
+        return await log_in(airflow.url, username, secret, gate=gate, verify=verify, transport=transport)
+
+    return Credentials(fetch, now=clock.timestamp, secret=lambda: None if path is None else _content(path))
+
+
+def _read_again(path: Path, what: str) -> str:
+    """Read a secret while dagcall serves. A file that is away is an operator's matter, and so is where it lies."""
+    try:
+        return read_secret(path, f"airflow.{what}_file")
+    except ConfigError as error:
+        logger.warning("there is no %s for Airflow: %s", what, error)
+        raise no_token(f"the file that holds the {what} cannot be read now") from error
+
+
+def _content(path: Path) -> bytes | None:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return None
+
+
+@asynccontextmanager
+async def admitting(
+    auth: AuthSettings, *, url: str, metadata_url: str, open_paths: Collection[str]
+) -> AsyncIterator[Admission]:
+    """Wire together what asks callers over HTTP who they are. Nothing is asked of the issuer yet.
+
+    Args:
+        auth: what the operator set; it is on.
+        url: the address that callers use.
+        metadata_url: where clients read of the issuer.
+        open_paths: what everybody may ask.
+
+    Raises:
+        ConfigError: a file cannot be used.
+    """
+    keys = None if auth.keys_file is None else Keys(auth.keys_file)
+    http = IssuerHttp(verify=auth.tls(), client=_issuers_client(auth))
+    try:
+        yield Admission(
+            keys=keys,
+            tokens=_tokens(auth, http, url),
+            required_scopes=auth.required_scopes,
+            metadata_url=metadata_url if auth.issuer else None,
+            open_paths=open_paths,
+        )
+    finally:
+        await http.aclose()
+
+
+def _tokens(auth: AuthSettings, http: IssuerHttp, url: str) -> Tokens | None:
+    if auth.issuer is None:
+        return None
+    rules = Rules(auth.issuer, auth.audience or url, auth.groups_claim)
+    if auth.introspection_url is not None:
+        return IntrospectedTokens(rules, http, auth.introspection_url)
+    return JwtTokens(rules, IssuerKeys(http, issuer=auth.issuer, url=auth.jwks_url))
+
+
+def _issuers_client(auth: AuthSettings) -> tuple[str, str] | None:
+    if auth.client_id is None:
+        return None
+    if auth.client_secret_file is not None:
+        return auth.client_id, read_secret(auth.client_secret_file, "auth.client_secret_file")
+    return auth.client_id, "".join(auth.secrets())

@@ -1,0 +1,102 @@
+"""Whom HTTP lets in, and what it tells the others.
+
+An ASGI layer around everything, so that what is not named as open asks for a key or a token. Writes the challenges of
+RFC 6750 and RFC 9728: 401 says where tokens come from, 403 which scopes are missing.
+"""
+
+import logging
+from collections.abc import Collection, MutableMapping
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.datastructures import Headers
+from starlette.responses import JSONResponse
+from starlette.types import ASGIApp, Receive, Send
+
+from dagcall.auth.callers import SCOPE_KEY, Caller
+from dagcall.auth.keys import PREFIX, Keys
+from dagcall.auth.tokens import InvalidToken, Tokens
+from dagcall.errors import IssuerAway
+from dagcall.text import shortened
+
+logger = logging.getLogger(__name__)
+
+RETRY_SECONDS = 10
+MAX_REASON = 200
+"""Characters; some reasons repeat what stands in the token, which is up to whoever sent it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """Who is let in."""
+
+    keys: Keys | None
+    tokens: Tokens | None
+    required_scopes: tuple[str, ...] = ()
+    """What everybody has to be allowed, by key or token."""
+    metadata_url: str | None = None
+    """Where clients read which issuer to go to; None where there is none."""
+    open_paths: Collection[str] = ()
+    """What everybody may ask."""
+
+    async def caller(self, credential: str) -> Caller:
+        """Return whose key or token this is.
+
+        Raises:
+            InvalidToken: it is not taken.
+            IssuerAway: nobody can say now.
+        """
+        if self.keys is not None and (self.tokens is None or credential.startswith(PREFIX)):
+            caller = self.keys.caller(credential)
+            if caller is None:
+                raise InvalidToken("there is no such key")
+            return caller
+        if self.tokens is None:
+            raise InvalidToken("no tokens are taken here")
+        return await self.tokens.caller(credential)
+
+    def guard(self, app: ASGIApp) -> ASGIApp:
+        """Return the app for those who are let in: with their `Caller` in the request's scope."""
+
+        async def guarded(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
+            if scope["type"] != "lifespan" and scope["path"] not in self.open_paths:  # a web socket asks, too
+                found = await self._found(Headers(scope=scope).getlist("authorization"))
+                if not isinstance(found, Caller):
+                    await found(scope, receive, send)
+                    return
+                scope[SCOPE_KEY] = found
+            await app(scope, receive, send)
+
+        return guarded
+
+    async def _found(self, headers: list[str]) -> Caller | JSONResponse:
+        """Return who asks, or what whoever asks is told."""
+        scheme, _, credential = (headers[0] if len(headers) == 1 else "").partition(" ")
+        credential = credential.strip()
+        if scheme.lower() != "bearer" or not credential:
+            return self._challenge(401, None, "send a bearer token, or a key, in the header Authorization")
+        try:
+            caller = await self.caller(credential)
+        except InvalidToken as error:
+            logger.info("a token was refused: %s", shortened(str(error), MAX_REASON))
+            return self._challenge(401, "invalid_token", "this token or key is not taken here")
+        except IssuerAway as error:
+            logger.warning("a token could not be checked: %s", error)
+            content = {"error": "temporarily_unavailable", "error_description": "tokens cannot be checked now"}
+            return JSONResponse(content, status_code=503, headers={"Retry-After": str(RETRY_SECONDS)})
+        if missing := [scope for scope in self.required_scopes if scope not in caller.scopes]:
+            return self._challenge(403, "insufficient_scope", f"scope {' '.join(missing)} is missing")
+        return caller
+
+    def _challenge(self, status: int, error: str | None, description: str) -> JSONResponse:
+        parts = {} if error is None else {"error": error, "error_description": description}
+        if self.required_scopes:
+            parts["scope"] = " ".join(self.required_scopes)
+        if self.metadata_url is not None:
+            parts["resource_metadata"] = self.metadata_url
+        challenge = ", ".join(f'{name}="{value}"' for name, value in parts.items())
+        return JSONResponse(
+            {"error": error or "unauthorized", "error_description": description},
+            status_code=status,
+            headers={"WWW-Authenticate": f"Bearer {challenge}".strip()},
+        )

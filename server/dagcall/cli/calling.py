@@ -1,0 +1,109 @@
+"""One call from a terminal: its arguments, its progress, and its run's questions to whoever sits there."""
+
+import json
+import secrets
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+from mcp_types import (
+    CallToolResult,
+    ElicitRequestFormParams,
+    ElicitRequestParams,
+    ElicitResult,
+    RequestParamsMeta,
+    TextContent,
+)
+from mcp_types import Tool as WireTool
+from rich.console import Console
+from rich.text import Text
+
+from dagcall.cli.prompt import fill_in
+from dagcall.cli.words import arguments_from_words
+from dagcall.errors import ConfigError
+from dagcall.settings import Settings
+from dagcall.text import visible
+from dagcall.tools import Pins
+
+ROUNDS = 100
+"""How often one call may ask its user something."""
+
+
+async def call_tool(
+    target: Settings | str,
+    tool: str,
+    arguments_for: Callable[[WireTool | None], dict[str, Any]],
+    wait: float,
+    *,
+    credential: str | None,
+    read_pins: Callable[[], Pins] | None,
+) -> CallToolResult:
+    """Call a tool: of the server at a URL, with a token or key, or of one in this process, over the same client."""
+    from mcp import Client, MCPError  # noqa: PLC0415 - likewise
+
+    from dagcall.app import assembled  # noqa: PLC0415 - likewise
+    from dagcall.cli.remote import connected  # noqa: PLC0415 - likewise
+    from dagcall.runs import META_IDEMPOTENCY_KEY  # noqa: PLC0415 - likewise
+
+    console = Console(stderr=True)
+    with console.status("asking Airflow for its tools") as status:
+
+        async def on_progress(progress: float, total: float | None, message: str | None) -> None:  # noqa: ARG001 - the SDK's names
+            status.update(Text(f"{tool}: {visible(message or '')}"))
+
+        async def on_question(context: Any, params: ElicitRequestParams) -> ElicitResult:  # noqa: ARG001 - likewise
+            if not isinstance(params, ElicitRequestFormParams):
+                return ElicitResult(action="decline")
+            status.stop()
+            try:  # blocking, for nothing else is to happen meanwhile
+                return fill_in(params.message, params.requested_schema, console)
+            finally:
+                status.start()
+
+        person = on_question if sys.stdin.isatty() else None
+        asking: dict[str, Any] = {"elicitation_callback": person, "input_required_max_rounds": ROUNDS}
+
+        async def call_with(client: Client) -> CallToolResult:
+            wires = {wire.name: wire for wire in (await client.list_tools()).tools}
+            arguments = arguments_for(wires.get(tool))
+            try:
+                # A key of its own: whoever types a command twice means it twice.
+                # The token says that progress is wanted: where client and server share a process, the SDK sends none.
+                meta = cast("RequestParamsMeta", {META_IDEMPOTENCY_KEY: secrets.token_urlsafe(), "progressToken": 1})
+                return await client.call_tool(tool, arguments, progress_callback=on_progress, meta=meta)
+            except MCPError as error:  # caught here: outside the client it would come in an ExceptionGroup
+                return CallToolResult(is_error=True, content=[TextContent(type="text", text=error.message)])
+
+        if isinstance(target, str):
+            async with connected(target, credential, **asking) as client:
+                return await call_with(client)
+        async with assembled(target, wait_seconds=wait, read_pins=read_pins) as dagcall:
+            await dagcall.catalog.refresh()
+            async with Client(dagcall.mcp.sdk, **asking) as client:
+                return await call_with(client)
+
+
+def arguments_of(wire: WireTool | None, words: list[str], text: str | None) -> dict[str, Any]:
+    """Return the arguments of a call, from the words of the command and the JSON of `--args`; the words outdo it.
+
+    Raises:
+        ConfigError: they cannot be read.
+    """
+    try:
+        given = json.loads(text or "{}")
+    except ValueError as error:
+        raise ConfigError(f"--args is not JSON: {error}") from error
+    if not isinstance(given, dict):
+        raise ConfigError("--args is not a JSON object")
+    try:
+        return {**given} | arguments_from_words(words, wire.input_schema if wire else {}, read_file=_read_text)
+    except ValueError as error:
+        raise ConfigError(str(error)) from error
+
+
+def _read_text(path: str) -> str:
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}") from error

@@ -1,0 +1,344 @@
+"""The command line: `dagcall serve | tools | call | pin | check | key | demo`.
+
+Wiring, logging and exit codes: 0 it worked; 1 it did not (a tool failed, a pin differs, Airflow is away); 2 the
+settings or the command need mending. Answers go to stdout, everything else to stderr.
+"""
+
+import asyncio
+import logging
+import os
+import sys
+from collections.abc import Callable, Coroutine
+from functools import partial
+from pathlib import Path
+from typing import Annotated, Any, TypeVar
+
+import typer
+from rich.console import Console
+
+from dagcall.auth import entry_of, new_key
+from dagcall.cli.calling import arguments_of, call_tool
+from dagcall.cli.terminal import LogFormatter, complain, indented, readable, say, set_up_logging, show, show_answer
+from dagcall.errors import ConfigError, DagcallError
+from dagcall.gc_tuning import loading
+from dagcall.settings import Settings, find_config, is_configured_by_environment, load_settings, read_secret
+from dagcall.text import visible
+from dagcall.tools import PinFolder, Pins, Snapshot, differences, names_alike, own_tools, pin_text, wire_json
+
+T = TypeVar("T")
+
+PIN_FOLDER = "tool_schemas"
+
+app = typer.Typer(
+    name="dagcall",
+    help="Publish Airflow dags as MCP tools: each allow-listed dag becomes a function that an agent can call.",
+    epilog="New here? `dagcall demo` starts a real Airflow with example dags, and dagcall in front of it.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+ConfigOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--config",
+        "-c",
+        help="The settings file. Else $DAGCALL_CONFIG, else ./dagcall.toml, else the demo's.",
+        show_default=False,
+    ),
+]
+FolderOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--dir", help=f"The folder of pins. Else `pins` in the settings, else ./{PIN_FOLDER}.", show_default=False
+    ),
+]
+
+
+def main() -> None:
+    """Run the command line."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(LogFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    logging.basicConfig(handlers=[handler], level=logging.ERROR)
+    try:
+        app()
+    except ConfigError as error:
+        complain(str(error))
+        raise SystemExit(2) from error
+    except DagcallError as error:
+        complain(str(error))
+        raise SystemExit(1) from error
+    except BrokenPipeError:  # the reader has gone, as in `dagcall tools | head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(1) from None
+
+
+@app.command()
+def serve(
+    *,
+    config: ConfigOption = None,
+    stdio: Annotated[
+        bool, typer.Option("--stdio", help="Serve one client over stdin and stdout, as desktop clients want it.")
+    ] = False,
+    host: Annotated[
+        str | None,
+        typer.Option(help="The address to listen on; beyond this machine only with [auth].", show_default="127.0.0.1"),
+    ] = None,
+    port: Annotated[int | None, typer.Option(help="The port to listen on.", show_default="8000")] = None,
+    pinned: Annotated[
+        bool | None,
+        typer.Option(
+            "--pinned/--unpinned",
+            help="Withhold every tool that differs from its pin, or none.",
+            show_default="--pinned where the settings name a folder of pins",
+        ),
+    ] = None,
+    folder: FolderOption = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
+) -> None:
+    """Serve the tools over HTTP or stdio.
+
+    Streamable HTTP at http://127.0.0.1:8000/mcp, for as many clients as come, with /health and /ready beside it; or,
+    with --stdio, one client that starts this command.
+    """
+    with loading():
+        from dagcall.cli.serve import serve_http, serve_stdio  # noqa: PLC0415 - what serves takes long to import
+
+    settings = _settings(config, host=host, port=port)
+    has_pins = settings.pins is not None or folder is not None
+    read_pins = _reader_of_pins(_pin_folder(settings, folder)) if (has_pins if pinned is None else pinned) else None
+    set_up_logging(verbose=verbose)
+    if not settings.policies:
+        logging.getLogger(__name__).warning(
+            "nothing is published: the allow-list is empty; add [[tools]] to the settings, or set DAGCALL_DAGS"
+        )
+    if stdio:
+        _run(serve_stdio(settings, read_pins=read_pins))
+        return
+
+    def on_ready(url: str) -> None:
+        say(f"dagcall serves {settings.airflow.url} at {url} (Ctrl-C stops it)")
+
+    host, port = settings.server.host, settings.server.port
+    _run(serve_http(settings, host=host, port=port, read_pins=read_pins, on_ready=on_ready))
+
+
+@app.command()
+def tools(
+    *,
+    config: ConfigOption = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the tools as they go over the wire.")] = False,
+) -> None:
+    """Show what is published, to whom, and why the rest is not."""
+    settings = _settings(config)
+    snapshot = _run(_snapshot(settings, read_pins=_configured_pins(settings)))
+    callers = {name: tool.entry.callers or settings.auth.callers for name, tool in snapshot.tools.items()}
+    if as_json:
+        content = {
+            "tools": [wire_json(tool.wire) for tool in snapshot.tools.values()],
+            "callers": callers,
+            "withheld": [{"what": item.what, "reason": item.reason} for item in snapshot.withheld],
+            "problem": snapshot.problem,
+        }
+        print(readable(content))
+    else:
+        show(snapshot, callers)
+    if snapshot.problem:
+        complain(snapshot.problem)
+        raise typer.Exit(1)
+
+
+@app.command()
+def call(
+    tool: Annotated[str, typer.Argument(help="The tool's name, as `dagcall tools` shows it.")],
+    words: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="KEY=VALUE...", help="Arguments; key=@file takes the value from a file.", show_default=False
+        ),
+    ] = None,
+    *,
+    arguments: Annotated[
+        str | None, typer.Option("--args", help="Arguments as one JSON object.", show_default=False)
+    ] = None,
+    config: ConfigOption = None,
+    url: Annotated[
+        str | None,
+        typer.Option(help="Call a server that runs already, e.g. http://127.0.0.1:8000/mcp.", show_default=False),
+    ] = None,
+    token_file: Annotated[
+        Path | None,
+        typer.Option(help="With --url: a file that holds the token or key to show there.", show_default=False),
+    ] = None,
+    wait: Annotated[float, typer.Option(help="Seconds to wait for the run.", min=0.1)] = 3600.0,
+) -> None:
+    """Call a tool the way an agent does, and print its answer as JSON."""
+    target = url or _settings(config)
+    credential = None if token_file is None else read_secret(token_file, "--token-file")
+    read_pins = None if isinstance(target, str) else _configured_pins(target)
+    arguments_for = partial(arguments_of, words=words or [], text=arguments)
+    result = _run(call_tool(target, tool, arguments_for, wait, credential=credential, read_pins=read_pins))
+    text = "\n".join(getattr(block, "text", "") for block in result.content)
+    if result.is_error:
+        complain(text)
+        raise typer.Exit(1)
+    show_answer(text)
+
+
+@app.command()
+def pin(
+    names: Annotated[
+        list[str] | None, typer.Argument(metavar="TOOL...", help="The tools to pin; all without.", show_default=False)
+    ] = None,
+    *,
+    config: ConfigOption = None,
+    folder: FolderOption = None,
+    prune: Annotated[bool, typer.Option("--prune", help="Remove the pins of tools that are not published.")] = False,
+) -> None:
+    """Write what agents see into files to review and keep: one for each tool."""
+    settings = _settings(config)
+    target = _pin_folder(settings, folder)
+    published = _published(_require_answer(_run(_snapshot(settings))))
+    if unknown := sorted(set(names or ()) - published.keys()):
+        raise ConfigError(f"there is no published tool {unknown[0]!r} to pin; `dagcall tools` says why")
+    pin_folder = PinFolder(target)
+    pins = pin_folder.read() if target.exists() else Pins()
+    for name in names or published:
+        is_changed = pins.objection(published[name]) is not None
+        file = pin_folder.write(name, pin_text(published[name]))
+        print(f"{'pinned' if is_changed else 'unchanged'}: {file}")
+    for name in sorted((pins.tools.keys() | pins.broken.keys()) - published.keys()):
+        what = "removed" if prune else "not published any more (--prune removes it)"
+        file = pin_folder.remove(name) if prune else target / f"{name}.json"
+        print(visible(f"{what}: {file}"))
+    for alike in names_alike(published):
+        complain(
+            f"{' and '.join(alike)} differ in case only: where a file system does not tell case apart, their pins are "
+            "one file and all but one of them are withheld; give them other names"
+        )
+
+
+@app.command()
+def check(*, config: ConfigOption = None, folder: FolderOption = None) -> None:
+    """Compare what is published with the pins and print the differences.
+
+    Ends with 0 where there are none, 1 where there are some, and 2 where nothing could be compared.
+    """
+    settings = _settings(config)
+    target = _pin_folder(settings, folder)
+    pins = PinFolder(target).read()
+    snapshot = _require_answer(_run(_snapshot(settings)))
+    found = differences(pins, _published(snapshot), withheld={item.what: item.reason for item in snapshot.withheld})
+    for name, text in found.items():
+        is_one_line = "\n" not in text and not text.endswith(":")
+        print(visible(f"{name}: {text}" if is_one_line else f"{name}:\n{indented(text)}"))
+    if found:
+        tools_differ = (
+            "1 tool differs from its pin" if len(found) == 1 else f"{len(found)} tools differ from their pins"
+        )
+        complain(f"{tools_differ} in {target}; review, then: dagcall pin")
+        raise typer.Exit(1)
+    print(f"all tools are as pinned in {target}")
+
+
+@app.command()
+def key(
+    name: Annotated[str, typer.Argument(help="Who holds it: stands in Airflow's notes and in the audit log.")],
+    *,
+    scopes: Annotated[
+        list[str] | None, typer.Option("--scope", help="What it allows; may be repeated.", show_default=False)
+    ] = None,
+    groups: Annotated[
+        list[str] | None, typer.Option("--group", help="Where its holder belongs; may be repeated.", show_default=False)
+    ] = None,
+) -> None:
+    """Make a key for a caller: print it, once, and what to add to the file of keys.
+
+    The file holds the key's hash alone, so nobody can read the key there; whoever loses one gets a new one.
+    """
+    new = new_key()
+    say(f"The key, which is not kept anywhere; its holder sends it as the header Authorization: Bearer {new}")
+    say("\nTo let its holder in, add this to the file that auth.keys_file names:\n")
+    print(entry_of(new, name, scopes=scopes or (), groups=groups or ()))
+
+
+@app.command()
+def demo(
+    *,
+    port: Annotated[int, typer.Option(help="The port of dagcall.")] = 8000,
+    airflow_port: Annotated[int, typer.Option(help="The port of Airflow.")] = 8080,
+    folder: Annotated[
+        Path | None,
+        typer.Option("--dir", help="Where the demo keeps its files.", show_default="the user's data folder"),
+    ] = None,
+) -> None:
+    """Start a real Airflow with example dags, and dagcall in front of it; Ctrl-C stops both."""
+    from dagcall.demo.command import run_demo  # noqa: PLC0415 - only the demo needs the demo
+
+    raise typer.Exit(run_demo(directory=folder, host_port=port, airflow_port=airflow_port, console=Console()))
+
+
+# Settings
+
+
+def _settings(config: Path | None, **server: Any) -> Settings:
+    path = find_config(config)
+    if path is None and not is_configured_by_environment():
+        from dagcall.demo.command import default_folder  # noqa: PLC0415 - only where nothing else is configured
+
+        path = default_folder(os.environ) / "dagcall.toml"  # noqa: TID251 - where the demo's files are is its business
+        if not path.is_file():
+            load_settings(None)  # where a variable is misspelt, that is the mistake to name
+            raise ConfigError(
+                "dagcall does not know which Airflow to use: write a dagcall.toml here, name one with --config, or set "
+                "DAGCALL_AIRFLOW_URL and DAGCALL_DAGS. To try it out without an Airflow: dagcall demo"
+            )
+        say(f"using the demo's settings, {path}")
+    return load_settings(path, server={key: value for key, value in server.items() if value is not None})
+
+
+def _pin_folder(settings: Settings, given: Path | None) -> Path:
+    return given or settings.pins or Path(PIN_FOLDER)
+
+
+def _configured_pins(settings: Settings) -> Callable[[], Pins] | None:
+    return None if settings.pins is None else _reader_of_pins(settings.pins)
+
+
+def _reader_of_pins(path: Path) -> Callable[[], Pins]:
+    folder = PinFolder(path)
+    folder.read()  # where there is none, that is told before anything is served
+    return folder.read
+
+
+def _published(snapshot: Snapshot) -> dict[str, dict[str, Any]]:
+    """Return everything that agents see, dagcall's own tools included, by name."""
+    wires = [*(tool.wire for tool in snapshot.tools.values()), *own_tools()]
+    return {wire.name: wire_json(wire) for wire in wires}
+
+
+# Doing
+
+
+def _run(work: Coroutine[Any, Any, T]) -> T:
+    try:
+        return asyncio.run(work)
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    except ExceptionGroup as group:  # the SDK's client runs in a task group, which wraps whatever leaves it
+        from dagcall.cli.remote import first_leaf  # noqa: PLC0415 - what calls takes long to import
+
+        raise first_leaf(group) from group
+
+
+async def _snapshot(settings: Settings, *, read_pins: Callable[[], Pins] | None = None) -> Snapshot:
+    from dagcall.app import assembled  # noqa: PLC0415 - what serves takes long to import
+
+    async with assembled(settings, wait_seconds=0, read_pins=read_pins) as dagcall:
+        return await dagcall.catalog.refresh()
+
+
+def _require_answer(snapshot: Snapshot) -> Snapshot:
+    if snapshot.problem:
+        raise ConfigError(snapshot.problem)
+    return snapshot

@@ -1,0 +1,277 @@
+"""dagcall as a running process: stdio or Streamable HTTP, from start to clean stop.
+
+A request to stop (SIGTERM, SIGINT, or stdin closing) loses no call: on HTTP waiting calls go on for `drain_seconds`, on
+stdio, where the client is about to kill us, they do not; then each is answered with the handle of its run, which goes
+on in Airflow.
+"""
+
+import asyncio
+import logging
+import os
+import signal
+import socket
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from typing import IO, Any, cast
+
+import anyio
+import uvicorn
+from mcp.server.auth.routes import build_resource_metadata_url, create_protected_resource_routes
+from mcp.server.auth.settings import AuthSettings as SdkAuthSettings
+from mcp.server.lowlevel import NotificationOptions
+from mcp.server.stdio import stdio_server
+from mcp.server.transport_security import TransportSecuritySettings
+from pydantic import AnyHttpUrl
+from sse_starlette.sse import AppStatus
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+from starlette.types import ASGIApp
+
+from dagcall.app import Dagcall, admitting, assembled, remembered_file
+from dagcall.cli.stdio import AnswersOut, endable_stdin, own_stdout
+from dagcall.errors import ConfigError
+from dagcall.gc_tuning import searched_sparingly
+from dagcall.mcp import StdioDeliveries, with_client_names, with_delivery, with_escaped_line_ends
+from dagcall.settings import AuthSettings, Settings, address_of
+from dagcall.tools import Pins, Remembered
+
+logger = logging.getLogger(__name__)
+
+MCP_PATH = "/mcp"
+STDIO_WAIT_SECONDS = 50.0
+"""Claude Desktop and every client on the TypeScript SDK give up after 60 s."""
+HTTP_WAIT_SECONDS = 240.0
+"""Claude's remote connectors give up after 4 minutes, most frameworks after 5."""
+LAST_ANSWERS_SECONDS = 3.0
+"""From "answer now" to the end of the process: for the answers to reach their callers."""
+
+
+async def serve_stdio(settings: Settings, *, read_pins: Callable[[], Pins] | None) -> None:
+    """Serve one client over stdin and stdout, until it closes stdin or we are asked to stop."""
+    async with (
+        searched_sparingly(),
+        assembled(
+            settings, wait_seconds=STDIO_WAIT_SECONDS, read_pins=read_pins, remembered=_remembered(settings)
+        ) as dagcall,
+    ):
+        server = dagcall.mcp.sdk
+        options = server.create_initialization_options(NotificationOptions(tools_changed=True))
+        refreshing = asyncio.create_task(dagcall.catalog.keep_fresh(settings.refresh_seconds))
+
+        dagcall.mcp.stdio_deliveries = deliveries = StdioDeliveries()
+        dagcall.mcp.sdk.middleware.insert(0, deliveries.watch)  # the first sees how each request ends
+        asked_to_stop = asyncio.Event()
+
+        async def serve(stdin: IO[str], answers_out: AnswersOut) -> None:
+            out = cast("anyio.AsyncFile[str]", answers_out)
+            async with stdio_server(anyio.wrap_file(stdin), out) as (incoming, outgoing):
+                await server.run(incoming, outgoing, options)
+                asked_to_stop.set()  # by the end of stdin
+
+        with own_stdout() as stdout, endable_stdin() as (stdin, end_stdin):
+            answers_out = AnswersOut(stdout, on_written=deliveries.written, on_gone=asked_to_stop.set)
+            serving = asyncio.create_task(serve(stdin, answers_out))
+            _on_stop_signal(asked_to_stop.set)
+            stopping = asyncio.create_task(asked_to_stop.wait())
+            await asyncio.wait({serving, stopping}, return_when=asyncio.FIRST_COMPLETED)
+            await _answer_waiting_calls(dagcall)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(LAST_ANSWERS_SECONDS):
+                    await answers_out.idle.wait()
+            end_stdin()
+            for task in (serving, stopping, refreshing):
+                task.cancel()
+            outcomes = await asyncio.gather(serving, return_exceptions=True)
+            await asyncio.gather(stopping, refreshing, return_exceptions=True)
+    for outcome in outcomes:
+        if isinstance(outcome, Exception):
+            raise outcome
+
+
+def _remembered(settings: Settings) -> Remembered | None:
+    file = remembered_file(settings)
+    return None if file is None else Remembered(file)
+
+
+async def _answer_waiting_calls(dagcall: Dagcall) -> None:
+    """Have every waiting call answered with its handle, and give the answers time to leave."""
+    dagcall.mcp.begin_stop()
+    dagcall.runs.drain()
+    await asyncio.wait({asyncio.ensure_future(dagcall.mcp.idle.wait())}, timeout=LAST_ANSWERS_SECONDS)
+    await asyncio.sleep(0.05)  # the transport writes an answer after the handler has returned it
+
+
+def _on_stop_signal(stop: Callable[[], None]) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        loop.add_signal_handler(number, stop)
+
+
+async def serve_http(
+    settings: Settings,
+    *,
+    host: str,
+    port: int,
+    read_pins: Callable[[], Pins] | None,
+    on_ready: Callable[[str], None],
+) -> None:
+    """Serve Streamable HTTP at `/mcp`, with `/health` and `/ready` beside it, until asked to stop.
+
+    Args:
+        settings: what the operator set.
+        host: the address to listen on.
+        port: the port to listen on; 0 for any free one.
+        read_pins: what was reviewed, asked at each refresh; None to publish without pins.
+        on_ready: told the URL once it answers.
+
+    Raises:
+        ConfigError: the port is in use.
+    """
+    listener = _listen(host, port)
+    port = listener.getsockname()[1]
+    async with (
+        AsyncExitStack() as context,
+        searched_sparingly(),
+        assembled(
+            settings, wait_seconds=HTTP_WAIT_SECONDS, read_pins=read_pins, remembered=_remembered(settings)
+        ) as dagcall,
+    ):
+        stopping = asyncio.Event()
+        reached = settings.server.model_copy(update={"host": host, "port": port})
+        url = reached.url
+        if reached.is_read_on_the_way:
+            logger.warning(
+                "callers reach dagcall at %s, in plain text: whoever is in between can read and use their keys and "
+                "tokens; put a proxy that speaks TLS in front, and set server.public_url to its https address",
+                url,
+            )
+        routes = [*_probes(dagcall, stopping), *metadata_routes(settings.auth, url)]
+        app = http_app(dagcall, host_names=reached.host_names, routes=routes)
+        guarded = await context.enter_async_context(_guarded(settings, app, url, routes))
+        # sse-starlette would cut every stream off at the first signal; the calls on them are to be answered instead.
+        AppStatus.disable_automatic_graceful_drain()  # type: ignore[no-untyped-call]
+        server = _HttpServer(
+            uvicorn.Config(
+                guarded,
+                log_config=None,
+                access_log=False,
+                lifespan="on",
+                timeout_graceful_shutdown=int(settings.server.drain_seconds + 2 * LAST_ANSWERS_SECONDS) + 1,
+            ),
+            stopping,
+        )
+        refreshing = asyncio.create_task(dagcall.catalog.keep_fresh(settings.refresh_seconds))
+        draining = asyncio.create_task(_drain(dagcall, stopping, settings.server.drain_seconds))
+        on_ready(address_of(host, port))
+        try:
+            await server.serve(sockets=[listener])
+        finally:
+            for task in (refreshing, draining):
+                task.cancel()
+            await asyncio.gather(refreshing, draining, return_exceptions=True)
+
+
+def http_app(dagcall: Dagcall, *, host_names: Sequence[str], routes: Sequence[Route]) -> ASGIApp:
+    """Return what answers HTTP requests, those of everybody.
+
+    Args:
+        dagcall: answers them at `/mcp`.
+        host_names: the names by which callers reach us.
+        routes: what there is beside it.
+    """
+    app = dagcall.mcp.sdk.streamable_http_app(
+        streamable_http_path=MCP_PATH,
+        stateless_http=True,
+        transport_security=_hosts_taken(host_names),
+        custom_starlette_routes=list(routes),
+    )
+    return with_delivery(with_escaped_line_ends(with_client_names(app, path=MCP_PATH)))
+
+
+@asynccontextmanager
+async def _guarded(settings: Settings, app: ASGIApp, url: str, routes: Sequence[Route]) -> AsyncIterator[ASGIApp]:
+    """Let in those who prove who they are, where that is asked; `routes` are for everybody."""
+    if not settings.auth.is_on:
+        yield app
+        return
+    metadata_url = str(build_resource_metadata_url(AnyHttpUrl(url)))
+    open_paths = {route.path for route in routes}
+    async with admitting(settings.auth, url=url, metadata_url=metadata_url, open_paths=open_paths) as admission:
+        yield admission.guard(app)
+
+
+def metadata_routes(auth: AuthSettings, url: str) -> list[Route]:
+    """Return what tells clients which authorization server to go to (RFC 9728)."""
+    if auth.issuer is None:
+        return []
+    # Through the SDK's settings, for otherwise pydantic puts a slash behind an address that has no path. It is not the
+    # SDK that checks whom tokens are for: `tokens` does.
+    spelt = SdkAuthSettings.model_validate(
+        {"issuer_url": auth.issuer, "resource_server_url": url, "validate_token_resource": False}
+    )
+    return create_protected_resource_routes(
+        resource_url=spelt.resource_server_url or AnyHttpUrl(url),
+        authorization_servers=[spelt.issuer_url],
+        scopes_supported=list(auth.required_scopes) or None,
+    )
+
+
+class _HttpServer(uvicorn.Server):
+    """uvicorn, telling us when it was asked to stop."""
+
+    def __init__(self, config: uvicorn.Config, stopping: asyncio.Event) -> None:
+        super().__init__(config)
+        self._stopping = stopping
+        self._loop = asyncio.get_running_loop()
+
+    def handle_exit(self, sig: int, frame: Any) -> None:  # noqa: ARG002 - uvicorn's signature
+        """Stop in order, and on a second Ctrl-C at once; unlike uvicorn's own, the process then ends with code 0."""
+        self._loop.call_soon_threadsafe(self._stopping.set)
+        self.force_exit = self.should_exit and sig == signal.SIGINT
+        self.should_exit = True
+
+
+async def _drain(dagcall: Dagcall, stopping: asyncio.Event, drain_seconds: float) -> None:
+    """Once asked to stop, let calls go on for a while, then have the rest answered with their handles."""
+    await stopping.wait()
+    dagcall.mcp.begin_stop()
+    if dagcall.mcp.calls_in_progress:
+        logger.info("stopping: %d calls go on for up to %g s", dagcall.mcp.calls_in_progress, drain_seconds)
+    await asyncio.sleep(drain_seconds)
+    await _answer_waiting_calls(dagcall)
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        listener = socket.create_server((host, port), family=family, backlog=512)
+    except OSError as error:
+        raise ConfigError(
+            f"port {port} of {host} cannot be used: {os.strerror(error.errno or 0)}; choose another with --port"
+        ) from error
+    # asyncio does this only for sockets that it makes itself; without it every answer waits 40 ms for nothing.
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return listener
+
+
+def _hosts_taken(names: Sequence[str]) -> TransportSecuritySettings:
+    """Accept only callers that name us: a web page that resolves its own name to us is turned away."""
+    hosts = [*names, *(f"{name}:*" for name in names)]
+    return TransportSecuritySettings(
+        enable_dns_rebinding_protection=True,
+        allowed_hosts=hosts,
+        allowed_origins=[f"{scheme}://{name}" for scheme in ("http", "https") for name in hosts],
+    )
+
+
+def _probes(dagcall: Dagcall, stopping: asyncio.Event) -> list[Route]:
+    async def health(_: Request) -> JSONResponse:
+        return JSONResponse({"status": "ok"})
+
+    async def ready(_: Request) -> JSONResponse:
+        """Say whether, and not why not: everybody may ask, and the log says the rest."""
+        is_ready = dagcall.is_ready and not stopping.is_set()
+        return JSONResponse({"is_ready": is_ready}, status_code=200 if is_ready else 503)
+
+    return [Route("/health", health), Route("/ready", ready)]

@@ -1,0 +1,258 @@
+"""The audit log: one line of JSON for each request that starts, reads, answers or stops something, refused ones too.
+
+What was asked and what came of it, by whom; never a result. Arguments are there as a keyed digest, or with secrets
+masked, or not at all. A file that is renamed is opened anew, so that the platform's rotation works as it is. Where a
+line cannot be written, it goes into dagcall's own log, and the request goes on: its run may be there already.
+"""
+
+import asyncio
+import hmac
+import json
+import logging
+import os
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from io import TextIOWrapper
+from logging.handlers import WatchedFileHandler
+from pathlib import Path
+from typing import Any, Literal, Self
+
+from mcp import MCPError
+from mcp_types import CallToolResult, InputRequiredResult
+from pydantic_core import to_json
+
+from dagcall.errors import AirflowError, CallerError, ConfigError, RunError
+from dagcall.masking import Masker
+from dagcall.mcp.request import Origin
+from dagcall.runs import run_id_in
+from dagcall.settings import STDERR
+
+logger = logging.getLogger(__name__)
+
+MAX_ARGUMENTS = 20_000
+MAX_TEXT = 300
+ArgumentsAs = Literal["digest", "full", "none"]
+_encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=str).encode
+
+
+@dataclass(slots=True)
+class Line:
+    """One request, while it goes on: a block of code, which tells the line how it goes. It is written at its end."""
+
+    audit: "Audit"
+    origin: Origin
+    method: str
+    arguments: object
+    begun_at: datetime
+    """In UTC."""
+    started: float
+    """The same moment, by the loop's clock."""
+    tool: str | None = None
+    dag: str | None = None
+    run_id: str | None = None
+    outcome: str = "done"
+    error: str | None = None
+    is_written: bool = True
+    """False for a request that came to nothing worth a line: a look at a task that goes on."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
+        if isinstance(error, asyncio.CancelledError):
+            self.outcome = "left"
+        elif error is not None:
+            self.is_written = True
+            if self.error is None:
+                self.failed(error)
+        if self.is_written:
+            self.audit.write(self)
+
+    def failed(self, error: BaseException) -> None:
+        """Take note of why the request is not answered as was asked; an error of the protocol may have a cause."""
+        self.error = str(error) or type(error).__name__
+        reason = error.__cause__ or error if isinstance(error, MCPError) else error
+        kinds = ((CallerError, "refused"), (MCPError, "refused"), (RunError, "failed"), (AirflowError, "airflow"))
+        self.outcome = next((name for kind, name in kinds if isinstance(reason, kind)), "error")
+        self.run_id = self.run_id or run_id_in(self.error)
+
+    def answered(self, outcome: CallToolResult | InputRequiredResult | Mapping[str, Any]) -> None:
+        """Take note of what a call is answered with; a mapping is a task."""
+        if isinstance(outcome, InputRequiredResult):
+            self.outcome = "input_required"
+        elif isinstance(outcome, CallToolResult):
+            content = outcome.structured_content or {}
+            self.outcome = str(content.get("state", "error" if outcome.is_error else "done"))
+            self.run_id = content.get("dag_run_id", self.run_id)
+        else:
+            self.outcome, self.run_id = "task", run_id_in(str(outcome.get("taskId")))
+
+    def looked(self, task: Mapping[str, Any]) -> None:
+        """Take note of what a look at a task is answered with: of many looks, the one that hands over counts."""
+        result = task.get("result") or {}
+        state = (result.get("structuredContent") or {}).get("state")
+        self.outcome = str(state or ("failed" if result.get("isError") else task["status"]))
+        self.is_written = task["status"] in {"completed", "cancelled"}
+
+
+class Audit:
+    """Writes the log.
+
+    Args:
+        write: takes one line; None for no log.
+        arguments: what of a request's arguments is written.
+        masker: hides secrets in arguments and errors.
+        key: digests are made with it, so that nobody can guess what was digested.
+        wall_clock: the time in UTC.
+    """
+
+    def __init__(
+        self,
+        write: Callable[[str], None] | None,
+        *,
+        arguments: ArgumentsAs,
+        masker: Masker,
+        key: bytes,
+        wall_clock: Callable[[], datetime],
+    ) -> None:
+        self._write = write
+        self._arguments = arguments
+        self._masker = masker
+        self._keyed = hmac.new(key, digestmod="sha256")
+        self._wall_clock = wall_clock
+
+    def request(
+        self,
+        origin: Origin,
+        method: str,
+        arguments: object,
+        *,
+        tool: str | None = None,
+        dag: str | None = None,
+        about: str = "",
+    ) -> Line:
+        """Return the line of a request that begins.
+
+        Args:
+            origin: who asks.
+            method: what for.
+            arguments: with what.
+            tool: which tool it is about, known or not.
+            dag: the tool's dag.
+            about: a text that may name the run.
+        """
+        begun_at, started = self._wall_clock(), asyncio.get_running_loop().time()
+        return Line(self, origin, method, arguments, begun_at, started, tool, dag, run_id_in(about))
+
+    def write(self, line: Line) -> None:
+        """Write a line, once its request is over."""
+        if self._write is None:
+            return
+        caller = line.origin.caller
+        told = {
+            "time": line.begun_at.isoformat(timespec="milliseconds"),
+            "method": line.method[:MAX_TEXT],
+            "caller": caller.id,
+            "label": caller.label,
+            "client": line.origin.client,
+            "request": line.origin.request_id,
+            "trace": line.origin.trace_id,
+            "tool": line.tool and line.tool[:MAX_TEXT],
+            "dag": line.dag,
+            **self._shown(line.arguments),
+            "run": line.run_id and line.run_id[:MAX_TEXT],
+            "outcome": line.outcome,
+            "seconds": round(asyncio.get_running_loop().time() - line.started, 3),
+            "error": line.error and self._masker.masked(line.error.partition("\n")[0])[:MAX_TEXT],
+        }
+        self._write(_one_line({name: value for name, value in told.items() if value is not None}))
+
+    def _shown(self, arguments: object) -> dict[str, str]:
+        if self._arguments == "none":
+            return {}
+        try:
+            text = _encode(arguments)
+        except (RecursionError, TypeError, ValueError):  # too deep, or a number of too many digits: refused anyway
+            return {"arguments": "(no JSON)"}
+        if self._arguments == "digest":
+            keyed = self._keyed.copy()
+            keyed.update(text.encode())
+            return {"arguments_digest": f"hmac-sha256:{keyed.hexdigest()}"}
+        masked = self._masker.masked(text)
+        return {"arguments": masked if len(masked) <= MAX_ARGUMENTS else f"{masked[:MAX_ARGUMENTS]}… (cut)"}
+
+
+def _one_line(told: Mapping[str, Any]) -> str:
+    """Return JSON without a control character in it."""
+    try:
+        text = to_json(told, ensure_ascii=True).decode()
+    except ValueError:  # half of a surrogate pair
+        text = json.dumps(told, separators=(",", ":"))
+    return text.replace("\x7f", "\\u007f")
+
+
+@contextmanager
+def opened(file: Path | None) -> Iterator[Callable[[str], None] | None]:
+    """Open the log for as long as the block lasts, and yield what takes its lines; None for no log.
+
+    Raises:
+        ConfigError: the file cannot be written.
+    """
+    if file is None:
+        yield None
+        return
+    handler = _handler(file)
+    record = logging.makeLogRecord({})
+    lines: list[str] = []
+
+    def write_down() -> None:  # not through a logger: whatever is set for logs, these lines are written
+        if lines:
+            record.msg = "\n".join(lines)
+            lines.clear()
+            handler.emit(record)
+
+    def write(line: str) -> None:
+        if not lines:  # those of one turn of the loop together, for that costs less; an answer leaves in a later one
+            asyncio.get_running_loop().call_soon(write_down)
+        lines.append(line)
+
+    try:
+        yield write
+    finally:
+        write_down()
+        handler.close()
+
+
+def _handler(file: Path) -> logging.Handler:
+    if file == STDERR:
+        return logging.StreamHandler(sys.stderr)
+    try:
+        return _File(file, encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"audit.file: {file} cannot be written: {error.strerror}") from error
+
+
+class _File(WatchedFileHandler):
+    """A file that only its owner reads, also the one that follows a renamed one."""
+
+    def _open(self) -> TextIOWrapper:
+        def private(path: str, flags: int) -> int:
+            return os.open(path, flags, 0o600)  # only a file that is not there gets this mode
+
+        return TextIOWrapper(open(self.baseFilename, "ab", opener=private), encoding=self.encoding)
+
+    def format(self, record: logging.LogRecord) -> str:
+        return str(record.msg)  # which is the line
+
+    def emit(self, record: logging.LogRecord) -> None:
+        try:
+            super().emit(record)
+        except OSError:  # it could not be opened anew
+            self.handleError(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
+        for line in str(record.msg).splitlines():
+            logger.error("audit.file: %s cannot be written: %s; %s", self.baseFilename, sys.exc_info()[1], line)

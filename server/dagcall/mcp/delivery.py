@@ -1,0 +1,105 @@
+"""Whether an answer reached its caller.
+
+An outcome that never arrived is handed to whoever asks again; one that did is not. Over HTTP an answer has arrived when
+its last byte was given to the network and the caller had not gone away before; on stdio when it was written.
+"""
+
+from typing import Any
+
+import anyio.lowlevel
+from mcp.server import ServerRequestContext
+from mcp.server.context import CallNext, HandlerResult
+from mcp_types import RequestId
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from dagcall.runs import Entry
+
+SCOPE_KEY = "dagcall.delivery"
+
+
+class Delivery:
+    """Carries the outcomes of one request to its caller.
+
+    While an outcome is on its way, its caller counts as waiting, so that nobody takes the run for one that was left.
+    """
+
+    def __init__(self) -> None:
+        self._entries: list[Entry] = []
+        self._is_gone = False
+
+    def carry(self, entry: Entry) -> None:
+        """Take an outcome along."""
+        entry.waiting += 1
+        self._entries.append(entry)
+
+    def caller_left(self) -> None:
+        """Record that the caller closed the connection."""
+        self._is_gone = True
+
+    def sent(self) -> None:
+        """Record that the last byte is on its way."""
+        if not self._is_gone:
+            for entry in self._entries:
+                entry.deliver()
+
+    def over(self) -> None:
+        """Record that nothing more is sent."""
+        for entry in self._entries:
+            entry.leave()
+        self._entries.clear()
+
+
+def with_delivery(app: ASGIApp) -> ASGIApp:
+    """Give each HTTP request a `Delivery`, in its scope, and tell it what becomes of the answer."""
+
+    async def watched(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await app(scope, receive, send)
+            return
+        delivery = scope[SCOPE_KEY] = Delivery()
+
+        async def watched_receive() -> Message:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                delivery.caller_left()
+            return message
+
+        async def watched_send(message: Message) -> None:
+            await send(message)
+            if message["type"] == "http.response.body" and not message.get("more_body", False):
+                delivery.sent()
+
+        try:
+            await app(scope, watched_receive, watched_send)
+        finally:
+            delivery.over()
+
+    return watched
+
+
+class StdioDeliveries:
+    """Carries outcomes over stdio: one whose message was written has arrived."""
+
+    def __init__(self) -> None:
+        self._of_request: dict[RequestId, Delivery] = {}
+
+    def carry(self, request_id: RequestId, entry: Entry) -> None:
+        """Take an outcome along with the answer to a request."""
+        self._of_request.setdefault(request_id, Delivery()).carry(entry)
+
+    def written(self, request_id: RequestId) -> None:
+        """Record that the answer to a request was written."""
+        if delivery := self._of_request.pop(request_id, None):
+            delivery.sent()
+            delivery.over()
+
+    async def watch(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+        """Let go of the outcomes that a request was to carry, where it is answered with an error, or not at all."""
+        try:
+            result = await call_next(ctx)
+            await anyio.lowlevel.checkpoint_if_cancelled()  # one that is cancelled just now is not answered
+        except BaseException:
+            if ctx.request_id is not None and (delivery := self._of_request.pop(ctx.request_id, None)):
+                delivery.over()
+            raise
+        return result

@@ -1,0 +1,96 @@
+"""What a caller is told while its call goes on."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Self
+
+from mcp.server.session import ServerSession
+
+from dagcall.runs import IN_LINE, View
+from dagcall.text import in_one_line
+
+PROGRESS_SECONDS = 2.0
+SHARE_SECONDS = 30.0
+"""After so many seconds half of the next task counts as done."""
+LEAST_STEP = 1e-3
+PROGRESS_LONGEST_SECONDS = 10.0
+"""A progress message at least this often: proxies and clients cut off what is silent for 30 to 60 s."""
+
+
+class Progress:
+    """Tells a caller how its run is doing, every few seconds and at every change.
+
+    Args:
+        session: where it is told.
+        is_wanted: whether the caller asked for it; nothing is done where not.
+        in_line: how many calls of the caller wait to be started.
+    """
+
+    def __init__(self, session: ServerSession, *, is_wanted: bool, in_line: Callable[[], int]) -> None:
+        self._session = session
+        self._is_wanted = is_wanted
+        self._in_line = in_line
+        self._stage = IN_LINE
+        self._view: View | None = None
+        self._last = 0.0
+        self._changed = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+
+    def entered(self, stage: str) -> None:
+        """Take note of what is going on."""
+        if self._is_wanted and stage != self._stage:
+            self._stage = stage
+            self._changed.set()
+
+    def look_through(self, view: View) -> None:
+        """Tell from now on what is seen through the view into the run."""
+        self._view = view
+        view.on_change = self._changed.set
+
+    async def __aenter__(self) -> Self:
+        if self._is_wanted:
+            self._task = asyncio.create_task(self._report())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _report(self) -> None:
+        loop = asyncio.get_running_loop()
+        started = loop.time()
+        pause = PROGRESS_SECONDS
+        while True:
+            try:
+                async with asyncio.timeout(pause):
+                    await self._changed.wait()
+                self._changed.clear()
+            except TimeoutError:
+                pause = min(pause * 1.5, PROGRESS_LONGEST_SECONDS)
+            seconds = loop.time() - started
+            await self._session.report_progress(self._next(seconds), self._total(), self._message(seconds))
+
+    def _next(self, seconds: float) -> float:
+        """Return the tasks finished, and a share of the next one that grows with time: the number has to increase."""
+        share = seconds / (seconds + SHARE_SECONDS)
+        sight = self._view.sight if self._view else None
+        value = share if sight is None else min(sight.finished + share, float(sight.known))
+        self._last = max(value, self._last + LEAST_STEP)
+        return self._last
+
+    def _total(self) -> float | None:
+        sight = self._view.sight if self._view else None
+        return float(sight.known) if sight and self._last <= sight.known else None
+
+    def _message(self, seconds: float) -> str:
+        what = self._stage
+        if what == IN_LINE and (in_line := self._in_line()) > 1:
+            what += f" ({in_line} calls of yours wait to be started)"
+        usual = ""
+        if self._view is not None:
+            if standing := self._view.standing:
+                what = standing if self._view.sight else f"{what}: {standing}"
+            if self._view.usual_seconds is not None:
+                usual = f", usually about {self._view.usual_seconds:.0f} s"
+        return in_one_line(f"{what}; {seconds:.0f} s since the call{usual}")

@@ -1,0 +1,177 @@
+"""A task of MCP's tasks extension, as it goes over the wire.
+
+Pure. Knows the words of `io.modelcontextprotocol/tasks` (2026-07-28): a task is a handle to a call that goes on. Ours
+is made of the tool's name and the run's id, so that every replica can read it and nothing has to be kept: the run in
+Airflow is the task, and the run id shows whose it is. It lives as long as the run does, which dagcall never deletes.
+
+A call that came to nothing has no run: its task's id holds the error, sealed for its caller.
+"""
+
+import base64
+import hmac
+import json
+import zlib
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal, Self
+
+from mcp_types import CallToolResult, RequestParams
+
+from dagcall.plain_json import Json
+from dagcall.runs import LONGEST_SECONDS, POLL_SHORTEST_SECONDS, interval_seconds
+
+EXTENSION = "io.modelcontextprotocol/tasks"
+REQUIRED_CAPABILITIES: dict[str, Json] = {"requiredCapabilities": {"extensions": {EXTENSION: {}}}}
+"""What an error says about a client that did not declare the extension."""
+
+Status = Literal["working", "input_required", "completed", "cancelled"]
+"""`failed` is missing: it is for calls that end in a protocol error, and ours end in results."""
+
+
+class TaskParams(RequestParams):
+    """The params of `tasks/get` and `tasks/cancel`."""
+
+    task_id: str
+
+
+class UpdateParams(TaskParams):
+    """The params of `tasks/update`."""
+
+    input_responses: dict[str, Any]
+
+
+Provenance = Literal["", "replayed", "reused", "shared"]
+"""How a call came by its run, where it did not start it; the answer says so, through whichever replica it comes."""
+PROVENANCES: tuple[Provenance, ...] = ("replayed", "reused", "shared")
+MAX_SEALED = 3000
+"""Characters of a sealed error: an id travels as an HTTP header, too, and proxies take 4 or 8 kB of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Handle:
+    """What a task's id says."""
+
+    tool: str
+    run_id: str
+    provenance: Provenance = ""
+
+    @property
+    def task_id(self) -> str:
+        """The id. Neither tool names nor run ids hold a full stop."""
+        return ".".join(filter(None, (self.tool, self.run_id, self.provenance)))
+
+    @classmethod
+    def from_task_id(cls, task_id: str) -> Self:
+        """Read an id; any text makes a handle, though perhaps to nothing."""
+        tool, _, rest = task_id.partition(".")
+        for provenance in PROVENANCES:
+            if rest.endswith(f".{provenance}"):
+                return cls(tool, rest.removesuffix(f".{provenance}"), provenance)
+        return cls(tool, rest)
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """A call that came to nothing, as the id of its task says."""
+
+    task_id: str
+    text: str
+    """What its caller is told."""
+    at: datetime
+
+
+class Sealer:
+    """Makes the ids of tasks that are over before they begin.
+
+    Args:
+        key: of 32 bytes, the same for all replicas.
+    """
+
+    def __init__(self, key: bytes) -> None:
+        self._key = key
+
+    def sealed(self, text: str, *, tool: str, caller: str, at: datetime) -> Failure:
+        """Return the task of a call that came to nothing.
+
+        Args:
+            text: what its caller is told; a very long one is cut.
+            tool: what was called.
+            caller: who alone may ask for it.
+            at: when it came.
+        """
+        while len(payload := _packed(text, at)) > MAX_SEALED:
+            text = f"{text[: len(text) * 3 // 4]}…"
+        return Failure(f"{tool}.{_SEALED}.{payload}.{self._seal(tool, payload, caller)}", text, at)
+
+    def opened(self, task_id: str, *, caller: str) -> Failure | None:
+        """Return what an id says; None for one that was not made here, or for another caller."""
+        tool, *parts = task_id.rsplit(".", 3)
+        match parts:
+            case [kind, payload, seal] if kind == _SEALED:
+                if hmac.compare_digest(seal.encode(errors="replace"), self._seal(tool, payload, caller).encode()):
+                    text, at = _unpacked(payload)
+                    return Failure(task_id, text, at)
+        return None
+
+    def _seal(self, *parts: str) -> str:
+        return _base64(hmac.digest(self._key, json.dumps(parts).encode(), "sha256")[:16])
+
+
+_SEALED = "failed"
+"""Stands where other ids have their run id."""
+
+
+def _packed(text: str, at: datetime) -> str:
+    return _base64(zlib.compress(json.dumps([text, at.isoformat()], ensure_ascii=False).encode(errors="replace")))
+
+
+def _unpacked(payload: str) -> tuple[str, datetime]:
+    data = zlib.decompress(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
+    text, at = json.loads(data)
+    return text, datetime.fromisoformat(at)
+
+
+def _base64(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).decode().rstrip("=")
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A task at one moment."""
+
+    task_id: str
+    status: Status
+    message: str
+    """For the person or the model behind the client."""
+    created_at: datetime
+    updated_at: datetime
+    poll_seconds: float = LONGEST_SECONDS
+
+    def as_json(self, **outcome: Json) -> dict[str, Json]:
+        """Return the task as `tasks/get` answers, with what belongs to its status: `result`, or `inputRequests`."""
+        return {
+            "taskId": self.task_id,
+            "status": self.status,
+            "statusMessage": self.message,
+            "createdAt": self.created_at.isoformat(),
+            "lastUpdatedAt": max(self.created_at, self.updated_at).isoformat(),
+            "ttlMs": None,
+            "pollIntervalMs": round(self.poll_seconds * 1000),
+            **outcome,
+        }
+
+
+def poll_seconds(age_seconds: float) -> float:
+    """Return how long a client should wait before it asks again for a task of this age."""
+    return interval_seconds(age_seconds, shortest=POLL_SHORTEST_SECONDS)
+
+
+def status_message(handle: Handle, stage: str, *, standing: str = "", usual_seconds: float | None = None) -> str:
+    """Return what goes on, e.g. `slow_steps: running: 3 of 8 tasks done; running: bake[2]; usually about 9 s`."""
+    usual = "" if usual_seconds is None else f"; usually about {usual_seconds:.0f} s"
+    return ": ".join(filter(None, (handle.tool, stage, standing))) + usual
+
+
+def result_json(result: CallToolResult) -> Json:
+    """Return the result of a call as it stands in a completed task."""
+    return result.model_dump(mode="json", by_alias=True, exclude_none=True)

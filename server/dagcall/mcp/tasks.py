@@ -1,0 +1,490 @@
+"""MCP's tasks extension: a call that answers at once with a handle, and the requests that follow it.
+
+For clients that declare `io.modelcontextprotocol/tasks` (revision 2026-07-28). The run in Airflow is the task, so any
+replica serves any request; what `task_pollers` keeps is only for speed. A task ends in what the plain call would have
+answered, a failed run and a question that nobody can be asked here included.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from mcp import MCPError
+from mcp.server import ServerRequestContext
+from mcp.server.lowlevel import Server
+from mcp.shared.inbound import MCP_NAME_HEADER, decode_header_value
+from mcp_types import (
+    HEADER_MISMATCH,
+    INTERNAL_ERROR,
+    INVALID_PARAMS,
+    MISSING_REQUIRED_CLIENT_CAPABILITY,
+    CallToolResult,
+    ElicitResult,
+)
+from mcp_types.version import MODERN_PROTOCOL_VERSIONS
+from pydantic import ValidationError
+
+from dagcall.airflow import Question
+from dagcall.auth import Accounts, Caller
+from dagcall.errors import AirflowError, DagcallError, RunError, RunOutOfSight, UnknownRun, UnknownTool
+from dagcall.mcp.answers import error_result
+from dagcall.mcp.audit import Audit
+from dagcall.mcp.elicitation import (
+    CLOSED,
+    DECLINED,
+    MAX_TRIES,
+    UNFIT,
+    accepted,
+    answerable,
+    can_ask,
+    input_requests,
+    is_closed,
+    is_declined,
+    not_taken_from,
+)
+from dagcall.mcp.request import Origin, caller_id_of, caller_of
+from dagcall.mcp.task_pollers import Attendance, Attended
+from dagcall.mcp.task_protocol import (
+    EXTENSION,
+    REQUIRED_CAPABILITIES,
+    Failure,
+    Handle,
+    Provenance,
+    Sealer,
+    Snapshot,
+    Status,
+    TaskParams,
+    UpdateParams,
+    result_json,
+    status_message,
+)
+from dagcall.mcp.unanswered import Reason, mark, sentence, times
+from dagcall.plain_json import Json
+from dagcall.runs import (
+    LONGEST_SECONDS,
+    MAX_QUESTIONS,
+    POLL_SHORTEST_SECONDS,
+    SHARED,
+    Answer,
+    Entry,
+    Runs,
+    Started,
+    says_cancelled,
+)
+from dagcall.text import shortened, visible
+from dagcall.tools import Catalog, Tool
+
+logger = logging.getLogger(__name__)
+
+UNDELIVERED_SECONDS = 0.1
+"""How long a new run is waited for before its handle has left the house."""
+PERSON_SECONDS = 3600.0
+"""How long it is remembered what a person has said who was asked; the client does not ask meanwhile."""
+READ_SECONDS = 2.0
+"""How long a request waits for the results of a run that has ended."""
+TRY_MARK = "#"
+NOT_FITTING = "it does not fit the question"
+"""Where another replica has seen the answer."""
+
+P = TypeVar("P", bound=TaskParams)
+Context = ServerRequestContext[Any, Any]
+
+
+class Tasks:
+    """Serves the tasks extension.
+
+    Args:
+        sdk: the server to add it to.
+        catalog: what is published.
+        runs: what makes the calls.
+        accounts: know in whose name a caller's runs are started.
+        audit: told of what changes something.
+        key: seals the ids of tasks that are over before they begin; the same for all replicas.
+        render: returns the result of a call on the wire.
+        carrier: returns what notes that an outcome has reached its caller.
+        wall_clock: the time in UTC, for tests.
+    """
+
+    def __init__(
+        self,
+        sdk: Server[Any],
+        catalog: Catalog,
+        runs: Runs,
+        *,
+        accounts: Accounts,
+        audit: Audit,
+        key: bytes,
+        render: Callable[[Context, Tool, Answer], CallToolResult],
+        carrier: Callable[[Context], Callable[[Entry], None]],
+        wall_clock: Callable[[], datetime] | None = None,
+    ) -> None:
+        self._catalog = catalog
+        self._runs = runs
+        self._accounts = accounts
+        self._audit = audit
+        self._render = render
+        self._carrier = carrier
+        self._now = wall_clock or (lambda: datetime.now(UTC))  # noqa: TID251 - the real one, but for tests
+        self._sealer = Sealer(key)
+        self._attendance = Attendance(runs, self._now)
+        sdk.extensions[EXTENSION] = {}
+        sdk.add_request_handler("tasks/get", TaskParams, self._audited(_guarded(self._get)))
+        sdk.add_request_handler("tasks/update", UpdateParams, self._audited(_guarded(self._update)))
+        sdk.add_request_handler("tasks/cancel", TaskParams, self._audited(_guarded(self._cancel)))
+
+    async def aclose(self) -> None:
+        """Wait for nothing any more."""
+        await self._attendance.aclose()
+
+    async def create(
+        self,
+        ctx: Context,
+        tool: Tool,
+        arguments: Mapping[str, Json],
+        *,
+        budget_seconds: float,
+        key: str | None,
+        note: str,
+    ) -> dict[str, Json]:
+        """Start a call, and return its task, also where the run has ended already.
+
+        A client may take a direct answer for an error (FastMCP's does, where a program asked for a task), and its
+        outcome would be lost. Every task begins as `working`, as the extension has it: the answer that creates a task
+        cannot hold the result, so a client that took it for the end would never ask.
+
+        Args:
+            ctx: the request.
+            tool: what is called.
+            arguments: with what.
+            budget_seconds: how long the start may take.
+            key: the caller's idempotency key.
+            note: written on the run.
+
+        Raises:
+            CallerError: nothing was started.
+            AirflowError: Airflow did not answer as needed; the message says what is known of the run.
+        """
+        caller = caller_of(ctx)
+        started = await self._runs.begin(
+            tool,
+            arguments,
+            caller=caller.id,
+            budget_seconds=budget_seconds,
+            key=key,
+            note=note,
+            account=self._accounts.of(caller),
+        )
+        attended = self._attendance.begin(
+            tool, started.run, started, provenance=_provenance(started), seconds=UNDELIVERED_SECONDS
+        )
+        # An answer that is lost on its way leaves the run to whoever asks again; one that arrives makes a client.
+        arrival = Entry(started.run.run_id, None, on_delivered=lambda: self._attendance.expect(attended))
+        self._carrier(ctx)(arrival)
+        return self._working(attended).as_json() | {"resultType": "task"}
+
+    def failed(self, ctx: Context, tool: str, text: str) -> dict[str, Json]:
+        """Return the task of a call that came to nothing.
+
+        Args:
+            ctx: the request.
+            tool: what was called.
+            text: what its caller is told.
+        """
+        failure = self._sealer.sealed(text, tool=tool, caller=caller_id_of(ctx), at=self._now())
+        return _failed_snapshot(failure, "working").as_json() | {"resultType": "task"}
+
+    # The requests
+
+    async def _get(self, ctx: Context, params: TaskParams) -> dict[str, Json]:
+        if failure := self._sealed(ctx, params):
+            result = error_result(failure.text)
+            return _failed_snapshot(failure, "completed").as_json(result=result_json(result))
+        handle = self._own(ctx, params)
+        attended = self._attendance.of(handle)
+        if attended is None:
+            attended = await self._begin(ctx, handle)
+            if says_cancelled(attended.run):
+                self._attendance.drop(attended)
+                return self._cancelled(attended)
+        self._attendance.expect(attended)
+        if not await attended.has_answer(READ_SECONDS if attended.run.state.is_final else 0):
+            return self._working(attended).as_json()
+        try:
+            answer = attended.answer.result()
+        except RunOutOfSight as error:  # it is still to come: the next request has it waited for anew
+            self._attendance.drop(attended)
+            return replace(self._working(attended), message=str(error), poll_seconds=LONGEST_SECONDS).as_json()
+        except RunError as error:
+            return await self._failed(ctx, attended, error)
+        answer = _with_provenance(answer, handle.provenance)
+        if answer.results is not None:
+            return self._completed(ctx, attended, self._render(ctx, attended.tool, answer), "done")
+        if answer.questions and (questions := await self._runs.open_questions(attended.run)):
+            return await self._asking(ctx, attended, replace(answer, questions=questions))
+        self._attendance.drop(attended)  # answered, or waited for long enough: on with it
+        return self._working(await self._begin(ctx, handle)).as_json()
+
+    async def _update(self, ctx: Context, params: UpdateParams) -> dict[str, Json]:
+        if self._sealed(ctx, params):
+            return {}
+        handle = self._own(ctx, params)
+        attended = self._attendance.of(handle) or await self._begin(ctx, handle)
+        asked = {question.key: question for question in await self._runs.open_questions(attended.run)}
+        given = {_question_key(key): value for key, value in params.input_responses.items()}
+        responses = {key: _elicited(value) for key, value in given.items() if key in asked}
+        contents, _ = accepted(responses)
+        origin = Origin.of(ctx)
+        account = self._accounts.of(origin.caller)
+        delivery = await self._runs.respond(
+            attended.tool,
+            attended.run.run_id,
+            caller=origin.caller.id,
+            contents=contents,
+            who=origin.who,
+            account=account,
+        )
+        attended.problems = delivery.problems
+        left: list[tuple[str, Reason]] = [(question.key, "refused") for question in delivery.refused]
+        left += [(key, "unfit") for key in delivery.problems]
+        left += [(key, "declined") for key, response in responses.items() if is_declined(response)]
+        left += [(key, "closed") for key, response in responses.items() if is_closed(response)]
+        for key, reason in left:
+            question, noted = asked[key], mark(asked[key], reason)
+            if not await self._runs.note(attended.run, sentence(question, reason, origin.who), noted):
+                attended.marks.append(noted)
+        return {}
+
+    async def _cancel(self, ctx: Context, params: TaskParams) -> dict[str, Json]:
+        if self._sealed(ctx, params):
+            return {}
+        handle, caller = self._own(ctx, params), caller_of(ctx)
+        tool = await self._tool(ctx, handle)
+        await self._runs.cancel(tool, handle.run_id, caller=caller.id, account=self._accounts.of(caller))
+        if attended := self._attendance.of(handle):
+            self._attendance.drop(attended)
+        return {}
+
+    def _sealed(self, ctx: Context, params: TaskParams) -> Failure | None:
+        """Return what the id of a task says that was over before it began; None for the task of a run."""
+        return self._sealer.opened(params.task_id, caller=caller_id_of(ctx))
+
+    def _own(self, ctx: Context, params: TaskParams) -> Handle:
+        """Return the handle of a task, which may be another's: what is attended here is known to all requests.
+
+        Raises:
+            UnknownRun: the caller started no such run, or no longer has its tool.
+        """
+        handle, caller = Handle.from_task_id(params.task_id), caller_of(ctx)
+        self._runs.require_own(handle.run_id, caller=caller.id)
+        attended = self._attendance.of(handle)
+        if attended is not None and not self._catalog.may_use(caller, attended.tool):
+            raise UnknownRun(f"there is no tool {handle.tool!r}")
+        return handle
+
+    async def _begin(self, ctx: Context, handle: Handle) -> Attended:
+        """Wait from now on for the run of a task that was created long ago, or by another replica."""
+        tool = await self._tool(ctx, handle)
+        run = await self._runs.look(tool, handle.run_id, caller=caller_id_of(ctx))
+        return self._attendance.begin(tool, run, provenance=handle.provenance)
+
+    async def _tool(self, ctx: Context, handle: Handle) -> Tool:
+        await self._catalog.wait_until_read()
+        return self._catalog.tool(handle.tool, caller_of(ctx))
+
+    def _audited(
+        self, handler: Callable[[Context, P], Awaitable[dict[str, Json]]]
+    ) -> Callable[[Context, P], Awaitable[dict[str, Json]]]:
+        async def audited(ctx: Context, params: P) -> dict[str, Json]:
+            handle = Handle.from_task_id(params.task_id)
+            dag = tool.dag_id if (tool := self._catalog.snapshot.tools.get(handle.tool)) else None
+            asked = params.model_dump(mode="json", exclude={"meta"})
+            with self._audit.request(
+                Origin.of(ctx), ctx.method, asked, tool=handle.tool, dag=dag, about=handle.run_id
+            ) as line:
+                answer = await handler(ctx, params)
+                if ctx.method == "tasks/get":
+                    line.looked(answer)
+                return answer
+
+        return audited
+
+    def _deliver(self, ctx: Context, attended: Attended) -> None:
+        if attended.entry is not None:
+            self._carrier(ctx)(attended.entry)
+
+    # What is told
+
+    def _snapshot(self, attended: Attended, status: Status, message: str) -> Snapshot:
+        return Snapshot(
+            attended.handle.task_id,
+            status,
+            message,
+            created_at=attended.run.run_after,
+            updated_at=attended.updated_at,
+            poll_seconds=attended.poll_seconds,
+        )
+
+    def _working(self, attended: Attended) -> Snapshot:
+        view = attended.view
+        message = status_message(
+            attended.handle,
+            attended.stage,
+            standing=view.standing if view else "",
+            usual_seconds=view.usual_seconds if view else None,
+        )
+        return self._snapshot(attended, "working", message)
+
+    def _completed(self, ctx: Context, attended: Attended, result: CallToolResult, what: str) -> dict[str, Json]:
+        self._deliver(ctx, attended)
+        message = status_message(attended.handle, what)
+        return self._snapshot(attended, "completed", message).as_json(result=result_json(result))
+
+    def _cancelled(self, attended: Attended) -> dict[str, Json]:
+        message = (
+            f"Run {attended.run.run_id} of dag {attended.run.dag_id} was set to failed, for this task was cancelled. "
+            "What its tasks had done by then stays done."
+        )
+        return self._snapshot(attended, "cancelled", message).as_json()
+
+    async def _failed(self, ctx: Context, attended: Attended, error: RunError) -> dict[str, Json]:
+        """Tell a run that failed from one that was cancelled, perhaps through another replica."""
+        try:
+            run = await self._runs.look(attended.tool, attended.run.run_id, caller=caller_id_of(ctx))
+        except (UnknownRun, AirflowError):
+            run = attended.run
+        if says_cancelled(run):
+            return self._cancelled(attended)
+        text = str(error)
+        if attended.provenance == "shared" and SHARED not in text:
+            text = f"{text}\n\n{SHARED}"
+        return self._completed(ctx, attended, error_result(text), "failed")
+
+    async def _asking(self, ctx: Context, attended: Attended, answer: Answer) -> dict[str, Json]:
+        """Ask the person; where that cannot be done here, answer as a plain call does."""
+        self._attendance.expect(attended, PERSON_SECONDS)
+        caller = caller_of(ctx)
+        run = await self._runs.look(attended.tool, attended.run.run_id, caller=caller.id)
+        note = " ".join([run.note, *attended.marks])
+        notice = self._notice(note, answer.questions, caller)
+        ours = await answerable(self._runs, answer.questions, lambda: self._accounts.of(caller))
+        tries = {question.key: times(note, question, "unfit") for question in ours[:MAX_QUESTIONS]}
+        problems = {key: attended.problems.get(key, (NOT_FITTING,)) for key, number in tries.items() if number}
+        requests = input_requests(ours[:MAX_QUESTIONS], problems, revision=ctx.protocol_version)
+        if notice or not requests or not can_ask(ctx.session):
+            result = self._render(ctx, attended.tool, replace(answer, notice=notice))
+            return self._completed(ctx, attended, result, "waiting for a person")
+        asked = {
+            _asked_key(key, tries[key]): request.model_dump(mode="json", by_alias=True, exclude_none=True)
+            for key, request in requests.items()
+        }
+        names = ", ".join(question.name for question in ours if question.key in requests)
+        message = status_message(attended.handle, "waiting for a person to answer", standing=names)
+        snapshot = replace(self._snapshot(attended, "input_required", message), poll_seconds=LONGEST_SECONDS)
+        return snapshot.as_json(inputRequests=asked)
+
+    def _notice(self, note: str, questions: tuple[Question, ...], caller: Caller) -> str:
+        """Return why nobody is asked here any more, as the run's note has it; empty if somebody is."""
+
+        def is_any(reason: Reason, least: int = 1) -> bool:
+            return any(times(note, question, reason) >= least for question in questions)
+
+        if is_any("refused"):
+            return not_taken_from(self._accounts.of(caller))
+        if is_any("declined"):
+            return DECLINED
+        if is_any("closed"):
+            return CLOSED
+        return UNFIT if is_any("unfit", MAX_TRIES) else ""
+
+
+def _provenance(started: Started) -> Provenance:
+    """Return how a call came by its run. It goes into the task's id, so that every replica says the same of it."""
+    if started.is_replayed:
+        return "replayed"
+    if started.is_reused:
+        return "reused"
+    return "shared" if started.is_shared else ""
+
+
+def _with_provenance(answer: Answer, provenance: Provenance) -> Answer:
+    return replace(
+        answer,
+        is_replayed=provenance == "replayed",
+        is_reused=provenance == "reused",
+        is_shared=provenance == "shared",
+    )
+
+
+def _failed_snapshot(failure: Failure, status: Status) -> Snapshot:
+    message = visible(failure.text.partition("\n")[0])
+    return Snapshot(failure.task_id, status, message, failure.at, failure.at, POLL_SHORTEST_SECONDS)
+
+
+def are_declared(ctx: Context) -> bool:
+    """Say whether this request, and not only an earlier one, declares the extension."""
+    capabilities = ctx.session.client_capabilities
+    is_modern = ctx.session.protocol_version in MODERN_PROTOCOL_VERSIONS
+    return is_modern and capabilities is not None and EXTENSION in (capabilities.extensions or {})
+
+
+def require_declared(ctx: Context) -> None:
+    """Refuse a request that is about tasks from a client that does not declare the extension.
+
+    Raises:
+        MCPError: it does not.
+    """
+    if not are_declared(ctx):
+        raise MCPError(
+            code=MISSING_REQUIRED_CLIENT_CAPABILITY,
+            message=f"{ctx.method} needs a client that declares the extension {EXTENSION} on this request",
+            data=REQUIRED_CAPABILITIES,
+        )
+
+
+def _guarded(
+    handler: Callable[[Context, P], Awaitable[dict[str, Json]]],
+) -> Callable[[Context, P], Awaitable[dict[str, Json]]]:
+    """Check what every request about a task needs, and turn what goes wrong into errors of the protocol."""
+
+    async def guarded(ctx: Context, params: P) -> dict[str, Json]:
+        require_declared(ctx)
+        _require_matching_header(ctx, params.task_id)
+        try:
+            return await handler(ctx, params)
+        except (UnknownRun, UnknownTool) as error:
+            message = f"There is no task {shortened(params.task_id)!r} that you have started."
+            raise MCPError(code=INVALID_PARAMS, message=message) from error
+        except DagcallError as error:
+            raise MCPError(code=INTERNAL_ERROR, message=visible(str(error))) from error
+        except Exception as error:
+            logger.exception("%s failed inside dagcall", ctx.method)
+            message = f"dagcall itself failed while it worked on {ctx.method}; its log says how."
+            raise MCPError(code=INTERNAL_ERROR, message=message) from error
+
+    return guarded
+
+
+def _require_matching_header(ctx: Context, task_id: str) -> None:
+    """Refuse a request whose `Mcp-Name` names another task; a missing one is let pass, for no replica needs it."""
+    header = ctx.request.headers.get(MCP_NAME_HEADER) if ctx.request is not None else None
+    if header is not None and decode_header_value(header) != task_id:
+        message = f"{MCP_NAME_HEADER} header does not match the request body's 'taskId' parameter"
+        raise MCPError(code=HEADER_MISMATCH, message=message)
+
+
+def _asked_key(question_key: str, tries: int) -> str:
+    """Return a new key for a question that is asked again: clients answer each key once."""
+    return f"{question_key}{TRY_MARK}{tries + 1}" if tries else question_key
+
+
+def _question_key(key: str) -> str:
+    return key.partition(TRY_MARK)[0]
+
+
+def _elicited(value: Json) -> object:
+    try:
+        return ElicitResult.model_validate(value)
+    except ValidationError:
+        return value

@@ -1,0 +1,217 @@
+"""What a run that succeeded came to: its results.
+
+Knows which tasks make the answer, and what each version of Airflow gets wrong about their XComs.
+
+The same run has the same results in every process and at any time: what is remembered of a dag saves requests and
+decides nothing. So a task that the dag declares as its result counts as one where it returned something. Airflow shows
+such a declaration with what the task has stored, and nowhere else (3.3), and for None it stores nothing.
+"""
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+from dagcall.airflow import (
+    RESULTS_THROUGH_WAIT,
+    AirflowApi,
+    Dag,
+    Run,
+    Task,
+    TaskInstance,
+    fetch_results,
+    fetch_stored_map_indexes,
+    fetch_xcom,
+    leaf_task_ids,
+)
+from dagcall.errors import AirflowUnreachable
+from dagcall.masking import Masker
+from dagcall.plain_json import Json
+from dagcall.results.results import Place, Results, mapped_over_nothing, results_from
+from dagcall.singleflight import Shared
+from dagcall.tools import Tool
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class _Known:
+    """What is known of a dag in its newest version, which is the only one whose tasks Airflow shows."""
+
+    dag: Dag
+    version: int
+    """0 until the dag or a run has told it."""
+    tasks: tuple[Task, ...] | None = None
+
+    def only_task_id(self, run: Run) -> str | None:
+        """Return the task of a dag that has just one: whatever is declared, it is the result."""
+        is_outdated = run.dag_version is not None and run.dag_version < self.version
+        return self.tasks[0].task_id if self.tasks and len(self.tasks) == 1 and not is_outdated else None
+
+
+class Outcomes:
+    """Reads finished runs.
+
+    On Airflow 3.3 one request brings all results, and often none is needed, for they came with the run's end. Only
+    where a value is missing, or is a list that a mapped task may have made, is Airflow asked which instances there
+    were. Below 3.3 each value is a request.
+    """
+
+    def __init__(self, api: AirflowApi, masker: Masker | None = None) -> None:
+        self._api = api
+        self._masker = masker or Masker()
+        self._tasks = Shared(api.fetch_tasks)
+        self._dags: dict[str, _Known] = {}
+
+    def stream_task_ids(self, tool: Tool, run: Run) -> tuple[str, ...]:
+        """Return the tasks whose results to ask for with the end of a run; `()` for those that the author declared.
+
+        Which these are need not be known. What comes may be too little, then `results` asks for the rest.
+        """
+        if tool.policy.results:
+            return tool.policy.results
+        only = self._known(tool, run).only_task_id(run)
+        return (only,) if only else ()
+
+    async def vital_task_ids(self, tool: Tool) -> frozenset[str]:
+        """Return the tasks that have to succeed: those that make the result, and the leaves, which end the run."""
+        return frozenset(await self._leaves(self._known(tool))) | frozenset(tool.policy.results or ())
+
+    async def early_task_ids(self, tool: Tool) -> frozenset[str]:
+        """Return the tasks whose success means that the result is there, though the run goes on.
+
+        Empty where only the end of the run tells: from Airflow 3.3 on the author may have declared them.
+        """
+        if tool.policy.results:
+            return frozenset(tool.policy.results)
+        if await self._api.version() >= RESULTS_THROUGH_WAIT:
+            return frozenset()
+        return frozenset(await self._leaves(self._known(tool)))
+
+    async def results(
+        self, tool: Tool, run: Run, seen: Mapping[str, Json] | None = None, *, is_over: bool = True
+    ) -> Results:
+        """Return the results of a run that succeeded.
+
+        Args:
+            tool: what was called.
+            run: the run, which has succeeded.
+            seen: the stored results of `stream_task_ids`, where they came with the run's end.
+            is_over: whether the run has ended; `/wait` has no results for one that goes on.
+
+        Raises:
+            AirflowUnreachable: somebody has cleared the run while it was read, or Airflow is away.
+        """
+        known = self._known(tool, run)
+        were_tasks_known = known.tasks is not None
+        found = await self._results(tool, known, run, seen, is_over=is_over)
+        if were_tasks_known and (found.absent or found.has_no_tasks):
+            # As long as no run of a dag has made task instances, it changes without getting a new version.
+            known.tasks = None
+            found = await self._results(tool, known, run, seen, is_over=is_over)
+        if found.absent or found.has_no_tasks:
+            logger.warning(
+                "run %s of dag %s is a success to Airflow, and did not run what makes the result of tool %s: %s",
+                run.run_id,
+                run.dag_id,
+                tool.name,
+                ", ".join(found.absent) or "the dag has no tasks",
+            )
+        return replace(found, values=self._masker.without_known(found.values))
+
+    async def _results(
+        self, tool: Tool, known: _Known, run: Run, seen: Mapping[str, Json] | None, *, is_over: bool
+    ) -> Results:
+        if not is_over or await self._api.version() < RESULTS_THROUGH_WAIT:
+            task_ids = tool.policy.results or await self._leaves(known)
+            instances = await self._instances(run, task_ids)
+            stored = await self._one_by_one(run, instances)
+        else:
+            task_ids, raw = await self._at_once(tool, known, run, seen)
+            unclear = tuple(task_id for task_id in task_ids if isinstance(raw.get(task_id, []), list))
+            instances = await self._instances(run, unclear) if unclear else ()
+            stored = await self._placed(run, raw, instances)
+        found = results_from(run, task_ids, stored, instances, await self._empty(known, run, instances))
+        return replace(found, has_no_tasks=not task_ids and not await self._fetch_tasks(known))
+
+    async def _at_once(
+        self, tool: Tool, known: _Known, run: Run, seen: Mapping[str, Json] | None
+    ) -> tuple[tuple[str, ...], Mapping[str, Json]]:
+        """Return which tasks make the answer, and what `/wait` shows of them."""
+        if tool.policy.results:
+            named = tool.policy.results
+            return named, await self._fetch(run, named) if seen is None else seen
+        if not seen:
+            await self._fetch_tasks(known)
+            if only := known.only_task_id(run):  # nothing came if it was not known yet, and asked for
+                return (only,), await self._fetch(run, (only,))
+        declared = await self._fetch(run, None) if seen is None else seen
+        if declared:
+            return tuple(sorted(declared)), declared
+        leaves = await self._leaves(known)
+        return leaves, await self._fetch(run, leaves) if leaves else {}
+
+    async def _fetch(self, run: Run, task_ids: tuple[str, ...] | None) -> dict[str, Json]:
+        return await fetch_results(self._api.rest, run.dag_id, run.run_id, task_ids)
+
+    async def _instances(self, run: Run, task_ids: tuple[str, ...]) -> Sequence[TaskInstance]:
+        if not task_ids:  # Airflow would take that for all tasks
+            return ()
+        return await self._api.fetch_task_instances(run.dag_id, run.run_id, task_ids=task_ids)
+
+    async def _placed(self, run: Run, raw: Mapping[str, Json], instances: Sequence[TaskInstance]) -> dict[Place, Json]:
+        """Say where each value belongs.
+
+        The list of a mapped task lacks the instances that returned nothing, and may hold some that were removed since:
+        only where all are there is it clear whose value is whose.
+        """
+        placed: dict[Place, Json] = {}
+        for task_id, value in raw.items():
+            mapped = [i for i in instances if i.task_id == task_id and i.map_index >= 0]
+            if not mapped:
+                placed[task_id, -1] = value
+                continue
+            indexes = sorted(instance.map_index for instance in mapped)
+            if len(value) != len(indexes) or any(instance.state == "removed" for instance in mapped):
+                indexes = await fetch_stored_map_indexes(self._api.rest, run.dag_id, run.run_id, task_id)
+            if len(value) != len(indexes):
+                raise AirflowUnreachable(
+                    f"the results of run {run.run_id} of {run.dag_id} changed while they were read",
+                    is_effect_possible=False,
+                )
+            placed |= {(task_id, index): item for index, item in zip(indexes, value, strict=True)}
+        return placed
+
+    async def _empty(self, known: _Known, run: Run, instances: Sequence[TaskInstance]) -> frozenset[str]:
+        """Look, where a task was skipped that may be mapped, whether that is for there was nothing to map it over."""
+        skipped = {instance.task_id for instance in instances if instance.state == "skipped" and instance.map_index < 0}
+        if not skipped:
+            return frozenset()
+        tasks = await self._fetch_tasks(known)
+        if not any(task.task_id in skipped and (task.is_mapped or "." in task.task_id) for task in tasks):
+            return frozenset()
+        return mapped_over_nothing(tasks, await self._api.fetch_task_instances(run.dag_id, run.run_id))
+
+    async def _one_by_one(self, run: Run, instances: Sequence[TaskInstance]) -> dict[Place, Json]:
+        places = [(instance.task_id, instance.map_index) for instance in instances if instance.state != "removed"]
+        values = await asyncio.gather(*(fetch_xcom(self._api.rest, run.dag_id, run.run_id, *place) for place in places))
+        return {place: value for place, value in zip(places, values, strict=True) if value is not None}
+
+    # What is known of dags
+
+    def _known(self, tool: Tool, run: Run | None = None) -> _Known:
+        """Return what is known of a dag; nothing, once the dag or a run shows that there is a newer version."""
+        known = self._dags.get(tool.dag_id)
+        shown = max(tool.dag.version or 0, (run.dag_version or 0) if run else 0)
+        if known is None or known.dag != tool.dag or (known.version and shown > known.version):
+            known = self._dags[tool.dag_id] = _Known(tool.dag, shown)
+        known.version = known.version or shown
+        return known
+
+    async def _leaves(self, known: _Known) -> tuple[str, ...]:
+        return leaf_task_ids(await self._fetch_tasks(known))
+
+    async def _fetch_tasks(self, known: _Known) -> tuple[Task, ...]:
+        if known.tasks is None:
+            known.tasks = await self._tasks(known.dag.dag_id)
+        return known.tasks

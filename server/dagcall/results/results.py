@@ -1,0 +1,288 @@
+"""Stored XComs -> the results of a run: plain JSON that every MCP client can read, each value in its place.
+
+Pure, and total: any value that `json.loads` can make comes back as JSON without `NaN`, in valid Unicode, at most
+`MAX_DEPTH` levels deep.
+
+Airflow stores XComs as JSON in which a value that JSON has no word for stands in an envelope
+`{"__classname__": "builtins.tuple", "__version__": 1, "__data__": [1, 2]}` (`airflow.sdk.serde`, in 3.1
+`airflow.serialization.serde`). What is written, and how it reads here:
+
+* tuple, set, frozenset, and named tuples as tuples: an array
+* datetime, pendulum's DateTime: ISO 8601 with an offset. Stored is the moment; what had no time zone, or one without a
+  name, reads as UTC
+* date: ISO text; timedelta: seconds; Decimal and numpy scalars: the number (Airflow keeps as many digits as a float
+  has); UUID and time zones: text
+* pydantic models, dataclasses, attrs classes, Kubernetes objects, classes with a `serialize` method that makes an
+  object: the object of their fields
+* Asset, Iceberg and Delta tables: what names them, in every version the same, without encrypted properties;
+  ObjectStoragePath: the path, without the options, which may hold credentials
+* pandas DataFrame: Parquet in hexadecimal, which becomes a sentence
+* any other class: an array or object as it is, a bare scalar with the name of the class beside it
+
+Of everything else (bytes, enums that are neither text nor number, numpy arrays, pandas Series, paths, exceptions)
+Airflow makes no XCom: the task fails. So it does for `NaN` and infinities, which the workers' API does not carry; where
+they are stored in another way they become null, which `xcomEntries` hands out in their place by itself. The spelling of
+Airflow 2, `{"__type": …, "__var": …}`, is still read.
+"""
+
+import json
+import math
+import re
+from collections import defaultdict
+from collections.abc import Container, Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+from zoneinfo import ZoneInfo
+
+from dagcall.airflow import Run, Task, TaskInstance
+from dagcall.plain_json import Json
+from dagcall.values import value
+
+MAX_DEPTH = 100
+"""Levels of arrays and objects; what lies deeper comes as its JSON text. pydantic stops at 255."""
+FAILED = frozenset({"failed", "upstream_failed"})
+
+_DATETIMES = frozenset({"datetime.datetime", "pendulum.datetime.DateTime"})
+_SPEAKING = frozenset(
+    {"builtins.tuple", "builtins.set", "builtins.frozenset", "datetime.date", "datetime.timedelta", "decimal.Decimal"}
+    | {"pendulum.date.Date", "pendulum.tz.timezone.FixedTimezone", "pendulum.tz.timezone.Timezone", "uuid.UUID"}
+    | {"zoneinfo.ZoneInfo"}
+)
+"""Classes whose data says all, so that nobody misses the name of the class."""
+_NAMING_FIELDS = {
+    "airflow.sdk.definitions.asset.Asset": ("name", "uri", "group", "extra"),
+    "deltalake.table.DeltaTable": ("table_uri", "version"),
+    "pyiceberg.table.Table": ("identifier",),
+}
+_OLD_CLASSES = {
+    "dict": "builtins.dict",
+    "tuple": "builtins.tuple",
+    "set": "builtins.set",
+    "frozenset": "builtins.frozenset",
+    "datetime": "datetime.datetime",
+    "timedelta": "datetime.timedelta",
+}
+_UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+
+Place = tuple[str, int]
+"""task id, map index; -1 for a task that is not mapped"""
+
+
+@value
+class Results:
+    """What a run has to show.
+
+    Names in `skipped` and `failed` are `task`, or `task[2]` for one instance of a mapped task.
+    """
+
+    values: dict[str, Json]
+    """Task id -> plain JSON. A mapped task's is a list in map-index order. Null stands for a task, or in such a list
+    for an instance, that returned nothing; tasks of which the run has no instance are left out."""
+    skipped: tuple[str, ...] = ()
+    """Which of them are null because they were skipped."""
+    failed: tuple[str, ...] = ()
+    """Which of them are null because they failed, or because something before them did."""
+    absent: tuple[str, ...] = ()
+    """Tasks that belong to the answer and of which the run has no instance."""
+    has_no_tasks: bool = False
+    """Whether the dag has no task at all, so that nothing was done."""
+
+    @property
+    def are_complete(self) -> bool:
+        """Whether the run did all that it was called for."""
+        return not (self.failed or self.absent or self.has_no_tasks)
+
+
+def results_from(
+    run: Run,
+    task_ids: Sequence[str],
+    stored: Mapping[Place, Json],
+    instances: Iterable[TaskInstance],
+    empty: Container[str] = (),
+) -> Results:
+    """Put what was stored where it belongs.
+
+    Args:
+        run: whose results.
+        task_ids: the tasks that make the answer.
+        stored: the `return_value` XComs, as stored.
+        instances: the task instances, at least of those tasks that have no value in `stored` or are mapped.
+        empty: tasks of which is known that they were mapped over nothing, as if by `mapped_over_nothing`.
+    """
+    by_task = _by_task(instances)
+    values: dict[str, Json] = {}
+    without: list[TaskInstance] = []
+    for task_id in task_ids:
+        known = by_task[task_id]
+        live = [instance for instance in known if instance.state != "removed"]
+        mapped = [instance for instance in live if instance.map_index >= 0]
+        without += [instance for instance in mapped or live if (task_id, instance.map_index) not in stored]
+        if mapped:
+            values[task_id] = [_value(run, (task_id, instance.map_index), stored) for instance in mapped]
+        elif (task_id, -1) in stored:
+            values[task_id] = _value(run, (task_id, -1), stored)
+        elif task_id in empty or _is_expanded_to_zero(known):
+            values[task_id] = []
+            without = [instance for instance in without if instance.task_id != task_id]
+        elif live:
+            values[task_id] = None
+    return Results(
+        values,
+        absent=tuple(task_id for task_id in task_ids if task_id not in values),
+        skipped=tuple(_name(instance) for instance in without if instance.state == "skipped"),
+        failed=tuple(_name(instance) for instance in without if instance.state in FAILED),
+    )
+
+
+def mapped_over_nothing(tasks: Sequence[Task], instances: Iterable[TaskInstance]) -> frozenset[str]:
+    """Return the tasks that were mapped over nothing, also those of which Airflow only says that they were skipped.
+
+    Nothing becomes of a task that is mapped over the results of such a task, and of all tasks of a group of which one
+    had nothing to do without being mapped by itself.
+
+    Args:
+        tasks: all tasks of the dag.
+        instances: all task instances of a run that succeeded.
+    """
+    by_task = _by_task(instances)
+    empty = {task.task_id for task in tasks if _is_expanded_to_zero(by_task[task.task_id])}
+    groups = {task.task_id.rpartition(".")[0] for task in tasks if task.task_id in empty and not task.is_mapped}
+    skipped = [task for task in tasks if [(i.state, i.map_index) for i in by_task[task.task_id]] == [("skipped", -1)]]
+    for group in groups - {""}:
+        empty |= {task.task_id for task in skipped if task.task_id.startswith(f"{group}.")}
+    upstream: dict[str, set[str]] = defaultdict(set)
+    for task in tasks:
+        for task_id in task.downstream_task_ids:
+            upstream[task_id].add(task.task_id)
+    while found := {
+        task.task_id
+        for task in skipped
+        if task.is_mapped and task.task_id not in empty and upstream[task.task_id] and upstream[task.task_id] <= empty
+    }:
+        empty |= found
+    return frozenset(empty)
+
+
+def _is_expanded_to_zero(instances: Sequence[TaskInstance]) -> bool:
+    """Say whether Airflow found nothing to map a task over, by all its instances in a run that succeeded.
+
+    Airflow calls that skipped, too, but only of this it does not note when. After a run was cleared, all instances of
+    its first life may be removed.
+    """
+    if any(instance.map_index >= 0 for instance in instances):
+        return all(instance.state == "removed" for instance in instances)
+    return any(instance.state == "skipped" and instance.end_date is None for instance in instances)
+
+
+def _by_task(instances: Iterable[TaskInstance]) -> defaultdict[str, list[TaskInstance]]:
+    """Return the instances of each task, in map-index order."""
+    found: defaultdict[str, list[TaskInstance]] = defaultdict(list)
+    for instance in sorted(instances, key=lambda instance: instance.map_index):
+        found[instance.task_id].append(instance)
+    return found
+
+
+def _name(instance: TaskInstance) -> str:
+    return instance.task_id if instance.map_index < 0 else f"{instance.task_id}[{instance.map_index}]"
+
+
+def _value(run: Run, place: Place, stored: Mapping[Place, Json]) -> Json:
+    value = stored.get(place)
+    if isinstance(value, str) and _is_reference(value, run, place[0]):
+        return {
+            "stored_at": _valid_unicode(value),
+            "message": "Airflow's XCom backend has put this value into object storage, and Airflow hands out only "
+            "where it is.",
+        }
+    return plain_json(value)
+
+
+def _is_reference(text: str, run: Run, task_id: str) -> bool:
+    """Say whether a text is what `XComObjectStorageBackend` stores in place of a large value.
+
+    That is `<configured path>/<dag id>/<run id>/<task id>/<uuid>`, with a suffix where it compresses. No other text is
+    taken for one: a task may well return the address of a file that it wrote.
+    """
+    tail = "/".join(map(re.escape, (run.dag_id, run.run_id, task_id)))
+    return re.fullmatch(rf"[a-z][a-z0-9+.-]*://.*/{tail}/{_UUID}(\.\w+)?", text) is not None
+
+
+def plain_json(value: Json, depth: int = 0) -> Json:
+    """Return the value without Airflow's envelopes. `NaN` and infinities become null."""
+    if isinstance(value, str):
+        return _valid_unicode(value)
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if not isinstance(value, list | dict):
+        return value
+    if depth >= MAX_DEPTH:
+        return _valid_unicode(json.dumps(value, ensure_ascii=False))
+    if isinstance(value, list):
+        return [plain_json(item, depth + 1) for item in value]
+    if isinstance(value.get("__classname__"), str) and "__version__" in value:
+        return _from_envelope(value["__classname__"], value.get("__data__"), depth)
+    if value.keys() == {"__type", "__var"} and isinstance(value["__type"], str) and value["__type"] in _OLD_CLASSES:
+        return _from_envelope(_OLD_CLASSES[value["__type"]], value["__var"], depth)
+    return {_valid_unicode(key): plain_json(item, depth + 1) for key, item in value.items()}
+
+
+def _from_envelope(classname: str, data: Json, depth: int) -> Json:
+    special = _special(classname, data)
+    if special is not None:
+        return plain_json(special, depth + 1)
+    plain = plain_json(data, depth + 1)
+    if isinstance(data, list | dict) or classname in _SPEAKING or classname.startswith("numpy."):
+        return plain
+    return {"class": _valid_unicode(classname), "value": plain}
+
+
+def _special(classname: str, data: Json) -> Json:
+    """Return what stands for data that cannot be handed out as it is, or None where that can."""
+    if classname in _DATETIMES:
+        return _iso_datetime(data)
+    if classname.startswith("pandas.") and isinstance(data, str):
+        return (
+            f"a {classname}, stored as {len(data) // 2:,} bytes of Parquet, which is not read here; have the task "
+            "return records instead, such as those of to_dict('records')"
+        )
+    if classname.startswith("numpy.complex"):
+        return f"a {classname}, of which Airflow has stored only the real part, {data}"
+    if not isinstance(data, Mapping):
+        return None
+    if classname == "airflow.sdk.io.path.ObjectStoragePath":
+        return data.get("path")
+    if classname in _NAMING_FIELDS:
+        return {field: data[field] for field in _NAMING_FIELDS[classname] if field in data}
+    return None
+
+
+def _iso_datetime(data: Json) -> str | None:
+    """Return ISO 8601 text, or None where the data is not of a form that Airflow writes.
+
+    That is `{"timestamp": seconds, "tz": null | name | [name or offset, class, version, true]}`, and once was seconds.
+    """
+    stored = data if isinstance(data, Mapping) else {"timestamp": data, "tz": None}
+    try:
+        moment = datetime.fromtimestamp(stored["timestamp"], UTC)
+        return moment.astimezone(_time_zone(plain_json(stored["tz"]))).isoformat()
+    except (KeyError, TypeError, ValueError, OverflowError, OSError):
+        return None
+
+
+def _time_zone(described: Json) -> tzinfo:
+    """Read a zone's name or its offset in seconds; what is unknown here becomes UTC, which names the same moment."""
+    name = described[0] if isinstance(described, list) and described else described
+    try:
+        if isinstance(name, int | float):
+            return timezone(timedelta(seconds=name))
+        return ZoneInfo(name) if isinstance(name, str) else UTC
+    except (ValueError, OSError, OverflowError, KeyError):  # ZoneInfo says "not found" with a KeyError
+        return UTC
+
+
+def _valid_unicode(text: str) -> str:
+    """Replace halves of surrogate pairs, which JSON can spell and UTF-8 cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
+    return text

@@ -1,0 +1,38 @@
+"""What a call came to, other than an error."""
+
+from collections.abc import Mapping
+
+from dagcall.airflow import Question, RunState
+from dagcall.plain_json import Json
+from dagcall.values import value
+
+SHARED = (
+    "You had already made the same call, and it was still waiting for this run: no second run was started. If you want "
+    "a run of its own for each call, use an idempotency key."
+)
+
+
+@value
+class Answer:
+    """What a call came to, other than an error."""
+
+    state: RunState
+    """`success`, or the state in which the run was left."""
+    run_id: str
+    url: str
+    results: Mapping[str, Json] | None = None
+    """Task id -> plain JSON; None while the run goes on."""
+    skipped: tuple[str, ...] = ()
+    """Which of them are null because the dag skipped their task: `task`, or `task[2]`."""
+    questions: tuple[Question, ...] = ()
+    """What the run asks people."""
+    notice: str = ""
+    """Why the questions are still open, where somebody was asked; a sentence."""
+    standing: str = ""
+    """How far a run is that goes on, in words."""
+    is_replayed: bool = False
+    """Whether the run had ended before this call came, which repeats one whose answer was lost."""
+    is_shared: bool = False
+    """Whether an identical call of the same caller waits for the run, too."""
+    is_reused: bool = False
+    """Whether the results are those of an earlier call with the same arguments (`reuse_seconds`)."""

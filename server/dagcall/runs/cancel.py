@@ -1,0 +1,103 @@
+"""Callers who leave, and runs that are stopped.
+
+A caller who leaves stops nothing, unless the operator wants that of the tool; then it has a few seconds to come back.
+"""
+
+import asyncio
+import logging
+from collections.abc import Collection
+from functools import partial
+
+import stamina
+
+from dagcall.airflow import Account, AirflowApi, RunState
+from dagcall.errors import AirflowError
+from dagcall.runs.delivery_marks import CANCELLED, with_mark
+from dagcall.runs.ledger import Entry, Ledger
+from dagcall.tools import Tool
+
+logger = logging.getLogger(__name__)
+
+GRACE_SECONDS = 3.0
+"""From a caller's leaving to setting its run to failed: whoever only lost the connection is back by then."""
+CANCEL_ATTEMPTS = 4
+LOOK_SECONDS = 1.0
+"""How long after a run was set to failed it is looked at again: the scheduler takes about a second for a round."""
+LOOKS = 3
+
+
+class Leaving:
+    """Ends the runs of callers who have gone, and those that somebody wants to end.
+
+    Args:
+        api: Airflow.
+        ledger: knows who waits for which run.
+    """
+
+    def __init__(self, api: AirflowApi, ledger: Ledger) -> None:
+        self._api = api
+        self._ledger = ledger
+        self._endings: set[asyncio.Task[None]] = set()
+
+    async def aclose(self) -> None:
+        """Leave what has not begun to end as it is."""
+        for task in self._endings:
+            task.cancel()
+        await asyncio.gather(*self._endings, return_exceptions=True)
+
+    def left(self, tool: Tool, entry: Entry) -> None:
+        """Do what the operator wants done to the run of a caller who left."""
+        if tool.policy.on_cancel == "fail" and not entry.waiting:
+            task = asyncio.create_task(self._fail_after_grace(tool.dag_id, entry), name=f"end {entry.run_id}")
+            self._endings.add(task)
+            task.add_done_callback(self._endings.discard)
+
+    async def _fail_after_grace(self, dag_id: str, entry: Entry) -> None:
+        await asyncio.sleep(GRACE_SECONDS)
+        entry = self._ledger.entry(entry.run_id) or entry  # a caller who came back may have a new one
+        if entry.waiting or entry.ended_at is not None:
+            return
+        try:
+            state = await self.set_failed(dag_id, entry.run_id)
+        except AirflowError as error:
+            logger.warning("run %s of dag %s was left and could not be set to failed: %s", entry.run_id, dag_id, error)
+        else:
+            logger.info("run %s of dag %s was left by its caller and is now %s", entry.run_id, dag_id, state.value)
+
+    async def set_failed(
+        self, dag_id: str, run_id: str, *, is_cancelled: bool = False, account: Account | None = None
+    ) -> RunState:
+        """Set a run to failed, but never one that has ended; return the state that it has then.
+
+        The scheduler may have the run in hand. It finds its tasks skipped then, and makes the run a success (seen on
+        Airflow 3.3.2 under load), so the run is looked at again, and set to failed again.
+
+        Args:
+            dag_id: the run's dag.
+            run_id: the run.
+            is_cancelled: whether its caller wants that, which is noted on the run.
+            account: in whose name; None: dagcall's own.
+        """
+        ask = partial(self._set_failed_from, dag_id, run_id, is_cancelled=is_cancelled, account=account)
+        state, is_set = await ask({RunState.QUEUED, RunState.RUNNING})
+        for _ in range(LOOKS):
+            if not is_set:
+                break
+            await asyncio.sleep(LOOK_SECONDS)
+            state, is_set = await ask(set(RunState) - {RunState.FAILED})
+        return state
+
+    async def _set_failed_from(
+        self, dag_id: str, run_id: str, states: Collection[RunState], *, is_cancelled: bool, account: Account | None
+    ) -> tuple[RunState, bool]:
+        """Set a run to failed if it has one of these states; return its state, and whether it was set."""
+        async for attempt in stamina.retry_context(
+            on=self._api.rest.may_retry, attempts=CANCEL_ATTEMPTS, wait_initial=0.2, wait_max=2.0, timeout=None
+        ):
+            with attempt:  # Airflow and its scheduler may lock each other out; then the state is read anew
+                run = await self._api.fetch_run(dag_id, run_id, attempts=1)
+                if run.state not in states:
+                    return run.state, False
+                note = with_mark(run.note, CANCELLED) if is_cancelled else None
+                return (await self._api.set_run_failed(dag_id, run_id, note=note, account=account)).state, True
+        raise AssertionError  # pragma: no cover - retry_context ends by returning or raising

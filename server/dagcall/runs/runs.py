@@ -1,0 +1,462 @@
+"""One call from start to end: check, start, wait, read the outcome; and what a caller may do to a run afterwards.
+
+How a call gets its one run is `starting`'s business, how its end is noticed `waiter`'s, what it came to `results`'.
+"""
+
+import asyncio
+from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+from dagcall.airflow import Account, AirflowApi, Purpose, Question, Run, RunState
+from dagcall.errors import (
+    AirflowError,
+    AirflowNotFound,
+    AirflowRefused,
+    RunError,
+    RunFailed,
+    RunOutOfSight,
+    TriggerRefused,
+    UnknownRun,
+    Unreadable,
+)
+from dagcall.masking import Masker
+from dagcall.plain_json import Json
+from dagcall.results import Dossiers, Outcomes, RecentResults
+from dagcall.runs.answer import SHARED, Answer
+from dagcall.runs.answering import Answering, Listener, OnOutcome, OnStage, OnView, in_words
+from dagcall.runs.call import IN_LINE, Call, Started
+from dagcall.runs.cancel import Leaving
+from dagcall.runs.deadlines import Deadlines
+from dagcall.runs.delivery_marks import Receipts, says_answered
+from dagcall.runs.hitl_replies import Delivery, Replies
+from dagcall.runs.ledger import Entry, Ledger
+from dagcall.runs.quotas import Quotas
+from dagcall.runs.run_ids import Identity
+from dagcall.runs.starting import Starter
+from dagcall.runs.task_progress import are_ready
+from dagcall.runs.waiter import Waiter
+from dagcall.tools import WAIT_TOOL_NAME, Catalog, Tool
+
+DRAIN_SECONDS = 1.0
+"""How long requests to Airflow may still take once dagcall is about to stop; the answers have to leave, too."""
+
+
+class Runs:
+    """Makes calls.
+
+    Args:
+        api: Airflow.
+        catalog: told when a definition no longer holds.
+        waiter: watches the runs.
+        identity: makes the run ids.
+        dossiers: tell why a run failed.
+        masker: hides the server's own secrets in results.
+        quotas: how much a caller may start.
+        wall_clock: the time in UTC.
+    """
+
+    def __init__(
+        self,
+        api: AirflowApi,
+        catalog: Catalog,
+        waiter: Waiter,
+        identity: Identity,
+        *,
+        dossiers: Dossiers,
+        masker: Masker,
+        quotas: Quotas | None = None,
+        wall_clock: Callable[[], datetime] | None = None,
+    ) -> None:
+        self._now = asyncio.get_running_loop().time
+        clock = wall_clock or (lambda: datetime.now(UTC))  # noqa: TID251 - the real one, but for tests
+        self._api = api
+        self._identity = identity
+        self._masker = masker
+        self._outcomes = Outcomes(api, masker)
+        self._deadlines = Deadlines()
+        self._answering = Answering(api, waiter, self._outcomes, dossiers, self._deadlines)
+        self._ledger = Ledger()
+        self._leaving = Leaving(api, self._ledger)
+        self._receipts = Receipts(api, now=self._now)
+        self._replies = Replies(api, wall_clock=clock)
+        self._recent = RecentResults()
+        self._quotas = quotas or Quotas(api)
+        self._starter = Starter(
+            api,
+            catalog,
+            identity,
+            self._ledger,
+            self._quotas,
+            deadlines=self._deadlines,
+            on_left=self._leaving.left,
+            now=self._now,
+            wall_clock=clock,
+        )
+
+    def in_line(self, caller: str) -> int:
+        """Return how many calls of a caller wait to be started; those of others are nobody else's business."""
+        return self._api.rest.gate.waiting_for(Purpose.TRIGGER, caller)
+
+    async def call(
+        self,
+        tool: Tool,
+        arguments: Mapping[str, Json],
+        *,
+        caller: str,
+        budget_seconds: float,
+        key: str | None = None,
+        note: str = "",
+        account: Account | None = None,
+        on_stage: OnStage = lambda _: None,
+        on_view: OnView | None = None,
+        on_outcome: OnOutcome = lambda _: None,
+    ) -> Answer:
+        """Run the dag and return its results, or, when the budget is spent, what is known of the run by then.
+
+        Raises:
+            CallerError: nothing was started.
+            RunError: the run did not deliver.
+            AirflowError: Airflow did not answer as needed; the message says what is known of the run.
+        """
+        deadline = self._now() + budget_seconds
+        on_stage(IN_LINE)
+        started = await self.begin(
+            tool, arguments, caller=caller, budget_seconds=budget_seconds, key=key, note=note, account=account
+        )
+        return await self.attend(
+            tool,
+            started.run,
+            started,
+            budget_seconds=deadline - self._now(),
+            on_stage=on_stage,
+            on_view=on_view,
+            on_outcome=on_outcome,
+        )
+
+    async def begin(
+        self,
+        tool: Tool,
+        arguments: Mapping[str, Json],
+        *,
+        caller: str,
+        budget_seconds: float,
+        key: str | None = None,
+        note: str = "",
+        account: Account | None = None,
+    ) -> Started:
+        """Give a call its run and count it among those who wait for it; whoever calls this goes on to `attend` it.
+
+        Raises:
+            CallerError: nothing was started.
+            AirflowError: Airflow did not answer as needed; the message says what is known of the run.
+        """
+        most = self._quotas.max_argument_bytes
+        taken = tool.input.taken(arguments, tool=tool.name, max_bytes=most)
+        conf = taken.conf
+        if tool.policy.identity_param is not None:
+            conf[tool.policy.identity_param] = caller
+        deadline = self._now() + budget_seconds
+        return await self._starter.start(Call(tool, taken.arguments, conf, caller, deadline, key, note, account))
+
+    async def attend(
+        self,
+        tool: Tool,
+        run: Run,
+        started: Started | None,
+        *,
+        budget_seconds: float,
+        stops_for_questions: bool = True,
+        on_stage: OnStage = lambda _: None,
+        on_view: OnView | None = None,
+        on_outcome: OnOutcome = lambda _: None,
+    ) -> Answer:
+        """Wait for a run that `begin` or `look` returned, and answer as `call` does.
+
+        Args:
+            tool: the tool that started it.
+            run: the run.
+            started: as `begin` returned it, with this caller counted already; None to count it now.
+            budget_seconds: how long to wait.
+            stops_for_questions: whether to come back as soon as a person is asked, or to wait until one has answered.
+            on_stage: told what is going on.
+            on_view: given the view into the run.
+            on_outcome: given the entry of a run that has ended.
+        """
+        deadline = self._now() + budget_seconds
+        listener = Listener(deadline, on_stage, on_view, on_outcome, stops_for_questions=stops_for_questions)
+        entry = started.entry if started else self._joined(run.run_id)
+        is_shared = started is not None and started.is_shared
+        try:
+            answer = await self._attend(tool, run, entry, listener)
+        except RunFailed as error:
+            if not is_shared:
+                raise
+            raise RunFailed(f"{error}\n\n{SHARED}", is_over=error.is_over) from error
+        if started is None:
+            return answer
+        return replace(
+            answer, is_replayed=started.is_replayed, is_reused=started.is_reused, is_shared=started.is_shared
+        )
+
+    def require_own(self, run_id: str, *, caller: str) -> None:
+        """Refuse what is about a run of somebody else, without a question to Airflow.
+
+        Raises:
+            UnknownRun: no call of this caller made this run id.
+        """
+        if not self._identity.owns(caller, run_id):
+            raise UnknownRun(f"there is no run {run_id!r} that you started")
+
+    async def look(self, tool: Tool, run_id: str, *, caller: str) -> Run:
+        """Return a run that an earlier call of this caller started, as it is now.
+
+        Raises:
+            UnknownRun: this caller started no such run of this tool.
+            AirflowError: Airflow did not answer as needed.
+        """
+        unknown = UnknownRun(f"there is no run {run_id!r} that you started with tool {tool.name}")
+        if not self._identity.owns(caller, run_id):
+            raise unknown
+        try:
+            return await self._api.fetch_run(tool.dag_id, run_id)
+        except AirflowNotFound as error:
+            raise unknown from error
+
+    async def resume(
+        self,
+        tool: Tool,
+        run_id: str,
+        *,
+        caller: str,
+        budget_seconds: float,
+        **listening: Any,
+    ) -> Answer:
+        """Wait again for a run that an earlier call of this caller started.
+
+        Args:
+            tool: the tool that started it.
+            run_id: the run.
+            caller: whose run it must be.
+            budget_seconds: how long to wait.
+            listening: as `attend` takes it.
+
+        Raises:
+            UnknownRun: this caller started no such run of this tool.
+            RunError, AirflowError: as `call`.
+        """
+        deadline = self._now() + budget_seconds
+        try:
+            async with self._answering.in_time(deadline):
+                run = await self.look(tool, run_id, caller=caller)
+        except AirflowError as error:
+            raise RunOutOfSight(
+                f"How far run {run_id} of dag {tool.dag_id} is cannot be seen now: {error}. {WAIT_TOOL_NAME} with tool "
+                f"{tool.name!r} and this run id looks again; it starts nothing. For people: "
+                f"{self._api.run_url(tool.dag_id, run_id)}"
+            ) from error
+        return await self.attend(tool, run, None, budget_seconds=deadline - self._now(), **listening)
+
+    async def cancel(self, tool: Tool, run_id: str, *, caller: str, account: Account | None = None) -> Answer:
+        """Set a run to failed unless it has ended, and confirm it.
+
+        Raises:
+            UnknownRun: this caller started no such run of this tool.
+            TriggerRefused: Airflow does not let the account do this.
+            RunOutOfSight: whether the run is cancelled is not known.
+            AirflowRefused: Airflow does not let dagcall do this.
+        """
+        try:
+            run = await self.look(tool, run_id, caller=caller)
+            try:
+                state = await self._leaving.set_failed(run.dag_id, run.run_id, is_cancelled=True, account=account)
+            except AirflowRefused as error:
+                if account is None:
+                    raise
+                refusal = account.refusal(error, f"set runs of dag {run.dag_id} to failed")
+                raise TriggerRefused(f"Nothing was changed: dagcall acts for you {refusal}") from error
+        except AirflowRefused:
+            raise
+        except AirflowError as error:
+            raise RunOutOfSight(
+                f"Whether run {run_id} of dag {tool.dag_id} was cancelled is not known: {error}. Cancelling it again "
+                f"finds out; {WAIT_TOOL_NAME} with tool {tool.name!r} and this run id tells what became of it. For "
+                f"people: {self._api.run_url(tool.dag_id, run_id)}"
+            ) from error
+        if state is RunState.FAILED and (entry := self._ledger.entry(run_id)):
+            entry.is_delivered = True  # whoever cancels knows the outcome: the same call made again is a new one
+        return Answer(state, run.run_id, self._api.run_url(run.dag_id, run.run_id))
+
+    # People
+
+    async def respond(
+        self,
+        tool: Tool,
+        run_id: str,
+        *,
+        caller: str,
+        contents: Mapping[str, Mapping[str, Json]],
+        who: str,
+        account: Account | None = None,
+    ) -> Delivery:
+        """Answer what a run asks people.
+
+        Args:
+            tool: the tool that started the run.
+            run_id: the run.
+            caller: whose run it must be.
+            contents: question key -> the filled-in form. A question that is no longer open is passed over.
+            who: through whom the answers came, for Airflow's administrators.
+            account: in whose name they are given; None: dagcall's own.
+
+        Raises:
+            UnknownRun: this caller started no such run of this tool.
+            RunOutOfSight: whether Airflow has the answers is not known.
+        """
+        try:
+            run = await self.look(tool, run_id, caller=caller)
+            return await self._replies.deliver(run, contents, who=who, account=account)
+        except AirflowError as error:
+            raise RunOutOfSight(
+                f"Whether the answer for run {run_id} of dag {tool.dag_id} has reached Airflow is not known: {error}. "
+                f"{WAIT_TOOL_NAME} with tool {tool.name!r} and this run id goes on, and asks again if it has not. "
+                f"For people: {self._api.run_url(tool.dag_id, run_id)}"
+            ) from error
+
+    async def open_questions(self, run: Run) -> tuple[Question, ...]:
+        """Return what a run asks people now."""
+        return self._shown(await self._api.fetch_questions([(run.dag_id, run.run_id)]))
+
+    async def note(self, run: Run, *words: str) -> bool:
+        """Add the first of these texts that there is room for to the note of a run; say whether it is there."""
+        return await self._replies.add_to_note(run, *words)
+
+    async def answerable(self, questions: tuple[Question, ...], account: Account | None) -> tuple[Question, ...]:
+        """Return those questions that Airflow lets an account answer, as far as that is known; None: dagcall's own."""
+        return await self._replies.answerable(questions, account)
+
+    async def is_open(self, tool: Tool, run_id: str, question_key: str) -> bool:
+        """Say whether a run still asks this; yes as long as Airflow does not say otherwise."""
+        try:
+            questions = await self._api.fetch_questions([(tool.dag_id, run_id)])
+        except AirflowError:
+            return True
+        return any(question.key == question_key for question in questions)
+
+    def attended(self, tool: Tool, run_id: str) -> AbstractContextManager[None]:
+        """Count a caller among those who wait for its run, for as long as its person is asked."""
+        return _Counted(self._leaving, tool, self._joined(run_id))
+
+    async def fetch_results(self, tool: Tool, run_id: str, *, caller: str) -> Mapping[str, Json]:
+        """Return the results of a run that an earlier call of this caller started, for reading parts of them.
+
+        Raises:
+            UnknownRun: this caller started no such run of this tool.
+            Unreadable: the run has no results, or none yet.
+            RunOutOfSight: Airflow does not show them now.
+        """
+        try:
+            return await self._results(tool, await self.look(tool, run_id, caller=caller))
+        except AirflowError as error:
+            raise RunOutOfSight(
+                f"The results of run {run_id} of dag {tool.dag_id} cannot be read now: {error}. Reading again in a "
+                f"moment may help. For people: {self._api.run_url(tool.dag_id, run_id)}"
+            ) from error
+
+    async def _results(self, tool: Tool, run: Run) -> Mapping[str, Json]:
+        run_id = run.run_id
+        is_over = run.state.is_final
+        if run.state is RunState.FAILED or not (is_over or await self._is_ready(tool, run)):
+            raise Unreadable(
+                f"Run {run_id} of dag {run.dag_id} {in_words(run.state)}, so there are no results to read. "
+                f"{WAIT_TOOL_NAME} with tool {tool.name!r} and this run id "
+                f"{'tells why it failed' if is_over else 'waits for them'}."
+            )
+        key = (run.dag_id, run_id, run.end_date, tool.policy.results)  # a run that is cleared ends anew
+        if (results := self._recent.get(key)) is None:
+            found = await self._outcomes.results(tool, run, is_over=is_over)
+            if found.absent or found.has_no_tasks:
+                raise Unreadable(
+                    f"Run {run_id} of dag {run.dag_id} left out what makes its result. {WAIT_TOOL_NAME} with tool "
+                    f"{tool.name!r} and this run id tells why."
+                )
+            results = found.values
+            if is_over:
+                self._recent.put(key, results)
+        return results
+
+    async def _is_ready(self, tool: Tool, run: Run) -> bool:
+        """Say whether the results are there of a run that goes on, for a tool that answers as soon as they are."""
+        if tool.policy.return_when != "results_ready":
+            return False
+        task_ids = await self._outcomes.early_task_ids(tool)
+        if not task_ids:
+            return False
+        instances = await self._api.fetch_task_instances(run.dag_id, run.run_id, task_ids=tuple(task_ids))
+        return are_ready(instances, task_ids)
+
+    def drain(self) -> None:
+        """Have everybody answered with what is known of their run by now, those whose run is not started included."""
+        self._deadlines.drain(DRAIN_SECONDS)
+        self._answering.drain()
+
+    async def aclose(self) -> None:
+        """End what was begun for callers who left, and send the last receipts."""
+        await self._leaving.aclose()
+        await self._answering.aclose()
+        await self._receipts.aclose()
+
+    def _joined(self, run_id: str) -> Entry:
+        """Count one more caller among those who wait for a run."""
+        entry = self._ledger.of_run(run_id)
+        self._ledger.exists(entry)
+        entry.join(self._now())
+        return entry
+
+    async def _attend(self, tool: Tool, run: Run, entry: Entry, listener: Listener) -> Answer:
+        """Wait for a run as one of those whom its entry counts, and answer."""
+        try:
+            with _Counted(self._leaving, tool, entry):
+                answer = await self._answering.answer(tool, run, listener)
+        except RunOutOfSight:  # its outcome is still to come, for whoever asks again
+            raise
+        except RunError as error:
+            if not isinstance(error, RunFailed) or error.is_over:
+                self._quotas.ended(run.run_id)
+            self._ended(run, entry, listener.on_outcome)
+            raise
+        if answer.state.is_final:
+            self._quotas.ended(run.run_id)
+        if answer.results is not None:
+            self._ended(run, entry, listener.on_outcome)
+        return replace(answer, questions=self._shown(answer.questions)) if answer.questions else answer
+
+    def _shown(self, questions: tuple[Question, ...]) -> tuple[Question, ...]:
+        """Return questions without dagcall's own secrets."""
+        known = self._masker.without_known
+        return tuple(replace(one, subject=known(one.subject), body=known(one.body)) for one in questions)
+
+    def _ended(self, run: Run, entry: Entry, on_outcome: OnOutcome) -> None:
+        entry.ended_at = self._now()
+        if entry.number is not None and not says_answered(run):
+            entry.on_delivered = lambda: self._receipts.add(run)
+        on_outcome(entry)
+
+
+class _Counted:
+    """Takes a caller who was counted off the count when its wait is over, however that ends."""
+
+    __slots__ = ("_entry", "_leaving", "_tool")
+
+    def __init__(self, leaving: Leaving, tool: Tool, entry: Entry) -> None:
+        self._leaving, self._tool, self._entry = leaving, tool, entry
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
+        self._entry.leave()
+        if isinstance(error, asyncio.CancelledError):
+            self._leaving.left(self._tool, self._entry)

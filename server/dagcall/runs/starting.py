@@ -1,0 +1,529 @@
+"""One call, one run.
+
+    One call starts at most one dag run, and every retry of it gets that run's outcome: after a dropped connection, a
+    client's time-out, a crash or a restart of this server, on any replica.
+
+How: the run id is chosen before the first request, and Airflow takes a run id once per dag. A lost answer is followed
+by a question ("is it there?"), and by the same request again if it is not. A 409 says only that something was in the
+way: the run of that id decides what.
+
+A caller's program may give an idempotency key; then the key alone makes the id. Without one, identical calls of a
+caller form a family of numbered ids, and it is decided whether this call is a retry of an earlier one or a new one:
+
+* this process has a run whose caller left, unfinished or with an outcome that never arrived: the call adopts it
+* an identical call came a second or more earlier and still waits: the call shares its run, for this is how a client
+  repeats a call that it gave up without a word; unless the tool only reads, and so does no harm by running twice
+* every other run of the family that this process knows belongs to a caller who waits, or its outcome was delivered:
+  the next number
+* the number is taken by a run that this process did not start: what became of its caller cannot be known here, so an
+  unfinished run is adopted, and one that ended a short while ago is delivered again unless its note says that its
+  outcome has arrived; else the next number
+
+Until the first run of a family exists, its calls are let through one at a time (`ledger` says why); then all at once.
+Whether a run of a family goes on that this process does not know is asked first, once for all calls of a dag: number 0
+tells of its family only until it is deleted.
+
+"Nothing was started" is said only where that is known. An entry counts the requests that were sent and whose effect is
+not known (`unsettled`): as long as there is one, the run may exist, whatever a later answer says.
+"""
+
+import asyncio
+import logging
+import secrets
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from functools import partial
+from typing import TypeVar
+from weakref import WeakValueDictionary
+
+import stamina
+
+from dagcall.airflow import AirflowApi, Breaker, Run, RunState
+from dagcall.errors import (
+    AirflowAnswerUnusable,
+    AirflowAway,
+    AirflowConflict,
+    AirflowError,
+    AirflowNotFound,
+    AirflowRefused,
+    AirflowRejected,
+    AirflowUnreachable,
+    Busy,
+    IdempotencyConflict,
+    InvalidArguments,
+    OverLimit,
+    TriggerRefused,
+)
+from dagcall.runs.call import Call, Started, unstarted
+from dagcall.runs.deadlines import Deadlines
+from dagcall.runs.delivery_marks import says_answered
+from dagcall.runs.ledger import REPLAY_SECONDS, Entry, Ledger
+from dagcall.runs.quotas import Quotas
+from dagcall.runs.run_ids import Identity, family_of, number_in
+from dagcall.singleflight import Shared
+from dagcall.tools import Catalog, Tool, reason_not_to_run
+
+ATTEMPTS = 4
+PATIENCE_SECONDS = 60.0
+"""How long a call tries to start its run, if it may take so long at all."""
+SHORTEST_START_SECONDS = 2.0
+"""How long a call may take to start its run, however little time its caller has: one that wants to wait for 0 s wants
+the handle of its run."""
+LOOK_AGAIN_SECONDS = 1.0
+LOGICAL_DATE_ATTEMPTS = 10
+FAMILY_ATTEMPTS = 20
+"""How many numbers are tried when other processes keep taking them."""
+CHECK_SECONDS = 2.0
+"""How long "this dag can run now" is believed: parallel calls of a dag share one question."""
+MAX_KEY_LENGTH = 255
+META_IDEMPOTENCY_KEY = "dagcall/idempotency_key"
+"""Where a caller's program puts its key: never among the arguments, for a model makes a new one with every retry."""
+
+T = TypeVar("T")
+logger = logging.getLogger(__name__)
+
+
+@dataclass(eq=False, slots=True)
+class _Start:
+    """A call on its way to its run."""
+
+    call: Call
+    asked_at: float
+    """When the call came, by the loop's clock."""
+    until: float
+    """How long it waits for an Airflow that is away."""
+    entry: Entry | None = None
+    """The run that it is about to get."""
+
+
+class Starter:
+    """Gives each call its run.
+
+    Args:
+        api: Airflow.
+        catalog: told when a definition no longer holds.
+        identity: makes the run ids.
+        ledger: what this process knows.
+        quotas: how much a caller may start.
+        deadlines: end a start that takes too long.
+        on_left: told of a run whose caller left while it was being started.
+        now: the loop's clock, in seconds.
+        wall_clock: the time in UTC, for logical dates and for "a short while ago".
+    """
+
+    def __init__(
+        self,
+        api: AirflowApi,
+        catalog: Catalog,
+        identity: Identity,
+        ledger: Ledger,
+        quotas: Quotas,
+        *,
+        deadlines: Deadlines,
+        on_left: Callable[[Tool, Entry], None],
+        now: Callable[[], float],
+        wall_clock: Callable[[], datetime],
+    ) -> None:
+        self._api = api
+        self._catalog = catalog
+        self._identity = identity
+        self._ledger = ledger
+        self._quotas = quotas
+        self._deadlines = deadlines
+        self._on_left = on_left
+        self._now = now
+        self._wall_clock = wall_clock
+        self._summaries = Shared(api.fetch_summary, seconds=CHECK_SECONDS)
+        self._unfinished = Shared(api.fetch_newest_unfinished, seconds=CHECK_SECONDS)
+        self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
+
+    async def start(self, call: Call) -> Started:
+        """Return the call's run: a new one, or the one that it belongs to. The call is counted in the run's entry.
+
+        Raises:
+            InvalidArguments: a key is demanded or not taken, or is too long.
+            IdempotencyConflict: the key belongs to a run with other arguments.
+            TriggerRefused, Busy: nothing was started.
+            AirflowUnreachable: the message says whether something may have been started.
+        """
+        now = self._now()
+        patience = 0.0 if self._breaker.is_open else PATIENCE_SECONDS
+        start = _Start(call, now, min(now + patience, call.deadline))
+        try:
+            async with self._deadlines.until(max(call.deadline, now + SHORTEST_START_SECONDS)):
+                return await self._started(start)
+        except asyncio.CancelledError:
+            if start.entry is not None and start.entry.may_exist:
+                self._on_left(call.tool, start.entry)
+            raise
+        except TimeoutError as error:
+            why = "this dagcall is about to stop" if self._deadlines.is_draining else "the time for this call is over"
+            over = AirflowUnreachable(f"{why}, and Airflow has not answered", is_effect_possible=False)
+            raise unstarted(call, start.entry, over) from error
+        except (AirflowError, TriggerRefused, Busy) as error:
+            raise unstarted(call, start.entry, error) from error
+
+    async def _started(self, start: _Start) -> Started:
+        call = start.call
+        if call.key is not None:
+            return await self._keyed(start, call.key)
+        if call.tool.policy.repeat == "key_only":
+            problem = (
+                f"this tool needs an idempotency key: {META_IDEMPOTENCY_KEY} in _meta, or an Idempotency-Key header"
+            )
+            raise InvalidArguments(call.tool.name, (problem,))
+        if call.tool.policy.repeat == "new":
+            entry = self._ledger.of_run(self._identity.run_id_of_key(call.caller, call.tool.name, call.nonce))
+            with self._claimed(start, entry):
+                run, _ = await self._trigger(start, entry)
+                return Started(run, entry)
+        return await self._of_family(start, self._identity.family(call.caller, call.tool.name, call.arguments))
+
+    # With a key
+
+    async def _keyed(self, start: _Start, key: str) -> Started:
+        call = start.call
+        if not key or len(key) > MAX_KEY_LENGTH:
+            raise InvalidArguments(call.tool.name, (f"an idempotency key has 1 to {MAX_KEY_LENGTH} characters",))
+        entry = self._ledger.of_run(self._identity.run_id_of_key(call.caller, call.tool.name, key))
+        with self._claimed(start, entry):
+            run, is_ours = await self._trigger(start, entry)
+            if not is_ours and run.conf != call.conf:
+                raise IdempotencyConflict(
+                    f"Nothing was started: this idempotency key belongs to run {run.run_id} of dag {run.dag_id}, which "
+                    "was called with other arguments. Use a new key for a new call."
+                )
+            return Started(run, entry, is_replayed=not is_ours and run.state.is_final)
+
+    # Without a key
+
+    async def _of_family(self, start: _Start, family: str) -> Started:
+        if start.call.tool.policy.reuse_seconds and (reused := await self._reusable(start, family)):
+            return reused
+        for _ in range(FAMILY_ATTEMPTS):
+            async with self._turn(family):
+                if (started := await self._in_turn(start, family)) is not None:
+                    return started
+        raise TriggerRefused(
+            f"other processes keep starting runs of {start.call.tool.name} with these arguments; try again in a moment."
+        )
+
+    @asynccontextmanager
+    async def _turn(self, family: str) -> AsyncIterator[None]:
+        """Let the calls of a family through one at a time until its first run exists, and then all of them."""
+        if not self._ledger.is_begun(family):
+            turn = self._turns.setdefault(family, asyncio.Lock())
+            async with turn:
+                if not self._ledger.is_begun(family):
+                    yield
+                    return
+        yield
+
+    async def _in_turn(self, start: _Start, family: str) -> Started | None:
+        """Return the call's run; None where the run that was tried turned out to be another call's."""
+        call = start.call
+        if not self._ledger.is_known(family):
+            await self._look_for_family(call.tool.dag_id, family)
+        if self._ledger.must_learn(family):
+            await self._learn(call, family)
+        self._ledger.tidy(family, self._now())
+        is_shared = False
+        if (entry := self._ledger.left(family, self._now())) is None and not call.tool.policy.annotations.read_only:
+            entry = self._ledger.shareable(family, start.asked_at)
+            is_shared = entry is not None
+        if entry is not None:
+            with self._claimed(start, entry):
+                run, is_ours = await self._adopt(start, entry)
+                if run is not None and is_ours:
+                    return Started(run, entry)
+                if run is not None and self._may_adopt(call, run):
+                    is_replayed = run.state.is_final and not is_shared
+                    return Started(run, entry, is_replayed=is_replayed, is_shared=is_shared)
+                entry.is_delivered = True  # another replica delivered it, it ended too long ago, or it was deleted
+                self._leave_to_others(start, entry)
+                return None
+        entry = self._ledger.begin(family)
+        with self._claimed(start, entry):
+            run, is_ours = await self._trigger(start, entry)
+            if is_ours:
+                return Started(run, entry)
+            if entry.waiting > 1 and self._may_adopt(call, run):  # a repeat of this call was faster
+                return Started(run, entry, is_shared=True)
+            self._ledger.taken(entry)
+            self._leave_to_others(start, entry)
+            return None
+
+    def _leave_to_others(self, start: _Start, entry: Entry) -> None:
+        entry.leave()
+        start.entry = None
+
+    async def _adopt(self, start: _Start, entry: Entry) -> tuple[Run | None, bool]:
+        """Return the run of an earlier call; start it if that call ended before the run was there.
+
+        None for a run that was deleted while others wait for it: they are told so, and it is nobody's to start again.
+        """
+        run = await self._find(start.call.tool.dag_id, entry.run_id, attempts=ATTEMPTS)
+        if run is not None:
+            return self._seen(start.call, entry, run)
+        if entry.is_started and entry.waiting > 1:
+            return None, False
+        if entry.waiting == 1:  # Airflow says that it is not there, and nobody else is about to start it
+            entry.unsettled = 0
+        return await self._trigger(start, entry)
+
+    def _may_adopt(self, call: Call, run: Run) -> bool:
+        """Say whether a run may be this call's: it goes on, or it ended a short while ago, and nobody had its outcome.
+
+        What this process remembers is not enough: another replica may have delivered the outcome.
+        """
+        return run.conf == call.conf and self._is_recent(run, REPLAY_SECONDS) and not says_answered(run)
+
+    async def _look_for_family(self, dag_id: str, family: str) -> None:
+        """Look whether a run of an unknown family goes on.
+
+        Airflow tells by a 409 that number 0 exists, but old runs are deleted, and then number 0 is the first to go.
+        Where Airflow does not list runs for dagcall's account, this goes without.
+        """
+        try:
+            unfinished = await self._unfinished(dag_id)
+        except AirflowUnreachable:
+            raise
+        except AirflowError as error:
+            logger.warning("the unfinished runs of dag %s cannot be listed: %s", dag_id, error)
+            return
+        for run_id in unfinished:
+            if family_of(run_id)[0] == family:
+                self._ledger.exists(self._ledger.of_run(run_id))
+
+    async def _learn(self, call: Call, family: str) -> None:
+        """Enter the runs of other processes into the ledger, those that may be this call's as left by their callers."""
+        runs = {number_in(run.run_id) or 0: run for run in await self._family(call, family)}
+        for number, run in sorted(runs.items()):
+            ended_at = self._now() if run.state.is_final else None
+            self._ledger.found(family, run.run_id, number, ended_at=ended_at, may_adopt=self._may_adopt(call, run))
+        self._ledger.learned(family, max(runs, default=-1) + 1)
+
+    async def _reusable(self, start: _Start, family: str) -> Started | None:
+        call = start.call
+        for run in await self._family(call, family):
+            is_good = run.state is RunState.SUCCESS and run.conf == call.conf
+            if is_good and self._is_recent(run, call.tool.policy.reuse_seconds):
+                entry = self._ledger.of_run(run.run_id)
+                entry.is_started = True
+                entry.join(start.asked_at)
+                return Started(run, entry, is_reused=True)
+        return None
+
+    async def _family(self, call: Call, family: str) -> list[Run]:
+        runs = await self._api.fetch_family(call.tool.dag_id, family)
+        return [run for run in runs if number_in(run.run_id) is not None]
+
+    def _is_recent(self, run: Run, seconds: float) -> bool:
+        """Say whether a run ended so recently; one that goes on is as recent as can be."""
+        if not run.state.is_final:
+            return True
+        return run.end_date is not None and self._wall_clock() - run.end_date <= timedelta(seconds=seconds)
+
+    @contextmanager
+    def _claimed(self, start: _Start, entry: Entry) -> Iterator[None]:
+        """Count a call among those who wait for the entry's run, and no longer if it comes to nothing.
+
+        Claimed before anything is awaited, so that no two calls adopt the same run, or get the same number.
+        """
+        start.entry = entry
+        entry.join(start.asked_at)
+        try:
+            yield
+        except BaseException:
+            entry.leave()
+            if not (entry.waiting or entry.may_exist):
+                self._ledger.forget(entry)
+            raise
+
+    # Triggering
+
+    async def _trigger(self, start: _Start, entry: Entry) -> tuple[Run, bool]:
+        """Start the run of an entry, or find it there; say whether it is this call's own."""
+        call = start.call
+        try:
+            await self._require_can_run(call.tool, start.until)
+            await self._quotas.admit(call.caller, call.tool, entry.run_id)
+        except (TriggerRefused, OverLimit) as refusal:
+            if isinstance(refusal, OverLimit) and not self._quotas.may_look(call.caller, call.tool):
+                raise
+            run = await self._find(call.tool.dag_id, entry.run_id, attempts=ATTEMPTS)
+            if run:
+                return self._seen(call, entry, run)
+            raise
+        try:
+            run, is_ours = await self._settle(start, entry)
+        except BaseException:
+            self._quotas.attempted(entry.run_id, may_exist=entry.may_exist)
+            raise
+        self._quotas.attempted(entry.run_id, may_exist=is_ours)
+        return run, is_ours
+
+    async def _settle(self, start: _Start, entry: Entry) -> tuple[Run, bool]:
+        """Ask Airflow to start the run of an entry until it is known what came of that.
+
+        Most calls have no use for stamina, and setting it up takes a twentieth of what a call does: it comes in when
+        the first try has failed. Whether a run exists that may have been started is asked as long as there is time.
+        """
+        try:
+            return await self._post(start, entry)
+        except AirflowUnreachable as error:
+            first = error
+        patience_ends_at = start.asked_at + PATIENCE_SECONDS
+
+        def may_retry(error: Exception) -> bool | float:
+            return self._now() < patience_ends_at and _may_settle(error)
+
+        attempts = None if entry.may_exist else ATTEMPTS
+        async for attempt in stamina.retry_context(
+            on=may_retry, attempts=attempts, wait_initial=0.2, wait_max=3.0, timeout=None
+        ):
+            with attempt:
+                if attempt.num == 1:
+                    raise first
+                if entry.may_exist and (run := await self._look(start, entry)):
+                    return self._seen(start.call, entry, run)
+                return await self._post(start, entry)
+        raise AssertionError  # pragma: no cover - retry_context ends by returning or raising
+
+    async def _look(self, start: _Start, entry: Entry) -> Run | None:
+        """Look for a run that may have been started; what does not come from Airflow is no answer."""
+        try:
+            return await self._patiently(start.until, lambda: self._find(start.call.tool.dag_id, entry.run_id))
+        except AirflowAnswerUnusable as error:
+            raise AirflowUnreachable(str(error), is_effect_possible=True) from error
+
+    async def _post(self, start: _Start, entry: Entry) -> tuple[Run, bool]:
+        """Have Airflow start the run of an entry; where there is one of its id, return that one.
+
+        Raises:
+            TriggerRefused: Airflow's own reason.
+            AirflowUnreachable: what came of it is not known, or it was not sent; `entry` knows which.
+        """
+        call, tool = start.call, start.call.tool
+        logical_date = self._wall_clock() if tool.policy.logical_date == "now" else None
+        for _ in range(LOGICAL_DATE_ATTEMPTS):
+            sending = _Sending(entry)
+            try:
+                run = await self._patiently(start.until, partial(self._send, call, entry, logical_date, sending))
+            except AirflowConflict:
+                # The same answer for "this run id exists" and "this logical date exists".
+                if found := await self._look(start, entry):
+                    return self._seen(call, entry, found)
+                sending.had_no_effect()
+                if logical_date is None:
+                    raise
+                logical_date += timedelta(microseconds=1 + secrets.randbelow(1000))
+            except AirflowAnswerUnusable as error:  # whatever stands before Airflow garbled the answer, not the effect
+                raise AirflowUnreachable(str(error), is_effect_possible=True) from error
+            except (AirflowRejected, AirflowRefused, AirflowNotFound) as refusal:
+                sending.had_no_effect()
+                raise self._refusal(call, refusal) from refusal
+            except AirflowUnreachable as error:
+                if not error.is_effect_possible:
+                    sending.had_no_effect()
+                raise
+            else:
+                return self._seen(call, entry, run)
+        raise TriggerRefused(f"dag {tool.dag_id} has a run for every logical date that was tried; try again.")
+
+    async def _send(self, call: Call, entry: Entry, logical_date: datetime | None, sending: "_Sending") -> Run:
+        return await self._api.trigger(
+            call.tool.dag_id,
+            run_id=entry.run_id,
+            conf=call.conf,
+            logical_date=logical_date,
+            note=call.full_note,
+            who=f"{call.caller}/{call.tool.name}",
+            account=call.account,
+            on_send=sending.sent,
+        )
+
+    def _refusal(self, call: Call, error: AirflowError) -> AirflowError | TriggerRefused:
+        """Return what Airflow's refusal to start a run means."""
+        dag_id = call.tool.dag_id
+        if isinstance(error, AirflowRefused):
+            if call.account is None:
+                return error
+            return TriggerRefused(f"dagcall starts your runs {call.account.refusal(error, f'run dag {dag_id}')}")
+        self._catalog.refresh_soon()
+        if isinstance(error, AirflowRejected):
+            return TriggerRefused(f"Airflow refused dag {dag_id}: {error.reason}")
+        return TriggerRefused(f"dag {dag_id} is no longer in Airflow.")
+
+    async def _patiently(self, until: float, ask: Callable[[], Awaitable[T]]) -> T:
+        """Ask; where the breaker lets nothing through, wait for Airflow and ask then: this is no retry.
+
+        A call that came while Airflow was there waits its time out; one that comes while it is away is told at once.
+        """
+        while True:
+            try:
+                return await ask()
+            except AirflowAway:
+                seconds = min(self._breaker.seconds_to_next_try(self._now()), LOOK_AGAIN_SECONDS)
+                seconds += secrets.randbelow(500) / 1000  # not all of those who wait at once
+                if self._now() + seconds > until:
+                    raise
+            await asyncio.sleep(seconds)
+
+    @property
+    def _breaker(self) -> Breaker:
+        return self._api.rest.gate.breaker
+
+    def _seen(self, call: Call, entry: Entry, run: Run) -> tuple[Run, bool]:
+        self._ledger.exists(entry)
+        return run, call.nonce in run.note
+
+    async def _find(self, dag_id: str, run_id: str, *, attempts: int = 1) -> Run | None:
+        try:
+            return await self._api.fetch_run(dag_id, run_id, attempts=attempts)
+        except AirflowNotFound:
+            return None
+
+    # Beforehand
+
+    async def _require_can_run(self, tool: Tool, until: float) -> None:
+        """Refuse a dag that would leave the run queued for ever, or that is no longer there."""
+        try:
+            dag = await self._patiently(until, lambda: self._summaries(tool.dag_id))
+            reason = reason_not_to_run(dag)
+        except AirflowNotFound:
+            reason = "it is no longer there"
+        if reason:
+            self._catalog.refresh_soon()
+            raise TriggerRefused(f"dag {tool.dag_id} cannot run now: {reason}.")
+
+
+class _Sending:
+    """One request to start a run, as far as its effect is known."""
+
+    __slots__ = ("_entry", "_is_unsettled")
+
+    def __init__(self, entry: Entry) -> None:
+        self._entry = entry
+        self._is_unsettled = False
+
+    def sent(self) -> None:
+        """Record that the request leaves now, perhaps for a second time, with a new token."""
+        if not self._is_unsettled:
+            self._is_unsettled = True
+            self._entry.unsettled += 1
+
+    def had_no_effect(self) -> None:
+        """Record that the request has started nothing."""
+        if self._is_unsettled:
+            self._is_unsettled = False
+            self._entry.unsettled -= 1
+
+
+def _may_settle(error: Exception) -> bool | float:
+    """Say whether asking again settles it. Not from the budget for retries: what is unsure must not stay so."""
+    if not isinstance(error, AirflowUnreachable) or isinstance(error, AirflowAway):
+        return False
+    return True if error.retry_after_seconds is None else error.retry_after_seconds

@@ -1,0 +1,353 @@
+"""What goes on inside the runs that are waited for: one shared look for all of them.
+
+A run's own state says nothing until the run has ended. The task instances tell earlier that the result can no longer
+come, that it is there already, that a person is asked, and how far the run is. They are asked for in one request for
+many runs, and never for a run that is over within seconds; what a look costs Airflow sets the time to the next one.
+"""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import dataclass, field
+from enum import Enum, auto
+from itertools import islice
+
+from dagcall.airflow import (
+    MAY_WAIT_FOR_PEOPLE,
+    AirflowApi,
+    Purpose,
+    Question,
+    RunKey,
+    RunState,
+    Task,
+    TaskInstance,
+    count_running,
+    fetch_durations,
+    fetch_hindrances,
+    fetch_scheduler_silence,
+)
+from dagcall.errors import AirflowAway, AirflowError, AirflowLogInRefused, AirflowUnreachable
+from dagcall.loops import Loop
+from dagcall.runs.intervals import interval_seconds
+from dagcall.runs.task_progress import (
+    LOST,
+    Sight,
+    are_ready,
+    first_to_start,
+    is_lost,
+    name_of,
+    not_started,
+    sight_of,
+    usual_seconds,
+)
+
+logger = logging.getLogger(__name__)
+
+FIRST_LOOK_SECONDS = 2.0
+"""Most runs are over by then, and cost nothing more."""
+COST_FACTOR = 20
+"""The pause between two looks, in durations of a look: a twentieth of one of Airflow's workers at most."""
+LONGEST_PAUSE_SECONDS = 30.0
+FULL_LOOKS = 50
+"""Of how many runs all task instances are read in one look; where more are wanted, they take turns."""
+QUICK_LOOKS = 1000
+"""Of how many other runs those task instances are read that call for something; likewise."""
+QUEUED_SECONDS = 5.0
+"""A run that is queued for longer, or of which nothing starts for longer, has a reason that is worth asking for."""
+REASON_SECONDS = 10.0
+"""How long an answer holds to "why is this dag's run queued", and to "why does this task not start"."""
+MOST_ASKED = 3
+"""About how many tasks of a run is asked why they do not start."""
+USUAL_SECONDS = 600.0
+"""How long answers hold to "how long does this dag usually take", and to "which tasks does it have"."""
+
+
+class Finding(Enum):
+    """What makes it pointless to wait until the run ends."""
+
+    LOST = auto()
+    """The result can no longer come."""
+    READY = auto()
+    """The result is there, and was wanted as soon as it is."""
+    QUESTIONS = auto()
+    """The run waits for a person."""
+
+
+@dataclass(eq=False, slots=True)
+class View:
+    """One caller's view into its run."""
+
+    key: RunKey
+    told: asyncio.Future[RunState | None]
+    """What the caller awaits; None tells it to stop waiting and to look at `finding`."""
+    vital_task_ids: Callable[[], Awaitable[frozenset[str]]]
+    """The tasks without which there is no result."""
+    awaited_task_ids: frozenset[str] | None = None
+    """The tasks whose success is all that is waited for; None: the run's end is."""
+    wants_progress: bool = False
+    stops_for_questions: bool = True
+    """Whether a question to a person ends the wait."""
+    on_change: Callable[[], None] = lambda: None
+    since: float = 0.0
+    state: RunState = RunState.QUEUED
+    sight: Sight | None = None
+    queued_because: str = ""
+    stuck_since: float | None = None
+    """Since when nothing of the run was seen to start or to run; None while something does."""
+    stuck_because: str = ""
+    usual_seconds: float | None = None
+    finding: Finding | None = None
+    questions: tuple[Question, ...] = ()
+
+    def find(self, finding: Finding) -> None:
+        """End the wait."""
+        if not self.told.done():
+            self.finding = finding
+        self.close()
+
+    def close(self) -> None:
+        """End the wait though nothing was found."""
+        if not self.told.done():
+            self.told.set_result(None)
+
+    @property
+    def standing(self) -> str:
+        """How far the run is, in words; empty where nothing is known."""
+        if self.state is RunState.QUEUED:
+            return self.queued_because or self.stuck_because
+        if self.sight is None:
+            return ""
+        done = f"{self.sight.finished} of {self.sight.known} tasks done"
+        return "; ".join(filter(None, (done, self.sight.doing, self.stuck_because)))
+
+
+@dataclass(slots=True)
+class _Known:
+    """Something that was asked, and until when it is believed."""
+
+    until: float = float("-inf")
+    reason: str = ""
+    seconds: float | None = None
+    tasks: tuple[Task, ...] = ()
+
+
+@dataclass
+class Insight:
+    """Looks into runs as long as somebody has a view into them.
+
+    Args:
+        api: Airflow.
+        now: the loop's clock, in seconds.
+        sleep: for tests.
+    """
+
+    api: AirflowApi
+    now: Callable[[], float]
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    looker: Loop = field(default_factory=lambda: Loop("the look into the runs that are waited for"))
+    _views: dict[View, None] = field(default_factory=dict)
+    """In the order in which they were last looked into; there may be 10,000."""
+    _full: dict[View, None] = field(default_factory=dict)
+    """Those of them into which a full look is wanted, likewise."""
+    _latest_start: float = float("-inf")
+    _looking: asyncio.Task[None] | None = None
+    _reasons: dict[str, _Known] = field(default_factory=dict)
+    _hindrances: dict[tuple[str, str], _Known] = field(default_factory=dict)
+    """(dag id, task id) -> why the task does not start: mostly the same in all runs of the dag."""
+    _durations: dict[str, _Known] = field(default_factory=dict)
+    _tasks: dict[str, _Known] = field(default_factory=dict)
+    _silence: _Known = field(default_factory=_Known)
+
+    def watch(self, view: View) -> None:
+        """Look into a run, until `unwatch`."""
+        view.since = self._latest_start = self.now()
+        self._views[view] = None
+        if view.wants_progress or view.awaited_task_ids is not None:
+            self._full[view] = None
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look_on(), name="look into runs")
+
+    def unwatch(self, view: View) -> None:
+        """Look into this run no more."""
+        del self._views[view]
+        self._full.pop(view, None)
+
+    async def aclose(self) -> None:
+        """Stop looking."""
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.gather(self._looking, return_exceptions=True)
+
+    async def why_queued(self, dag_id: str) -> str:
+        """Return why a run of this dag does not begin, in words; empty where Airflow shows no reason."""
+        known = self._reasons.setdefault(dag_id, _Known())
+        if known.until < self.now():
+            known.reason = await self._fetch_reason(dag_id)
+            known.until = self.now() + REASON_SECONDS
+        return known.reason
+
+    async def look_once(self, view: View) -> None:
+        """Look into a run when the wait for it is over; not while many others are waited for."""
+        if len(self._views) > FULL_LOOKS:
+            return
+        instances = (await self.api.fetch_insides({view.key})).get(view.key, [])
+        view.sight = sight_of(instances)
+        view.stuck_because = await self._why_stuck(view.key, instances)
+
+    async def _why_stuck(self, key: RunKey, instances: Sequence[TaskInstance]) -> str:
+        """Return why no task of a run starts, in words; empty where one runs, or Airflow has no reason."""
+        dag_id, run_id = key
+        if not not_started(instances):
+            return ""
+        reasons: list[str] = []
+        for instance in first_to_start(instances, await self._tasks_of(dag_id))[:MOST_ASKED]:
+            known = self._hindrances.setdefault((dag_id, instance.task_id), _Known())
+            if known.until < self.now():
+                known.until = self.now() + REASON_SECONDS
+                known.reason = "; ".join(await fetch_hindrances(self.api.rest, dag_id, run_id, instance))
+            if known.reason:
+                reasons.append(f"task {name_of(instance)} cannot start: {known.reason}")
+        return "; ".join(reasons) or await self._why_silent()
+
+    async def _tasks_of(self, dag_id: str) -> tuple[Task, ...]:
+        known = self._tasks.setdefault(dag_id, _Known())
+        if known.until < self.now():
+            known.until = self.now() + USUAL_SECONDS
+            known.tasks = await self.api.fetch_tasks(dag_id, purpose=Purpose.DISCOVERY)
+        return known.tasks
+
+    async def _look_on(self) -> None:
+        cost = 0.0
+
+        async def turn() -> bool:
+            nonlocal cost
+            age = self.now() - self._latest_start
+            pause = max(interval_seconds(age, shortest=FIRST_LOOK_SECONDS), COST_FACTOR * cost)
+            await self.sleep(min(pause, LONGEST_PAUSE_SECONDS))
+            began = self.now()
+            try:
+                before = began - FIRST_LOOK_SECONDS / 2
+                full = _next(self._full, FULL_LOOKS, before=before)
+                await self._look(full, _next(self._views, QUICK_LOOKS, before=before, others_than=set(full)))
+            except AirflowError as error:
+                logger.debug("a look into the runs that are waited for failed: %s", error)
+            finally:
+                cost = self.now() - began
+            return bool(self._views)
+
+        if self._views:
+            await self.looker.run(turn)
+
+    async def _look(self, full: list[View], others: list[View]) -> None:
+        insides = await self._insides(full, None)
+        for view in full:
+            view.sight = sight_of(instances := insides.get(view.key, ()))
+            if any(instance.state is not None for instance in instances):  # the shared poll sees ends only
+                view.state = RunState.RUNNING
+        insides |= await self._insides(others, LOST | MAY_WAIT_FOR_PEOPLE)
+        for view in (*full, *others):
+            await _alone(self._conclude(view, insides.get(view.key, [])))
+        asking = {key for key, instances in insides.items() if _may_ask(instances)}
+        for dag_id in {view.key[0] for view in (*full, *others)}:
+            await _alone(self._ask_people([view for view in (*full, *others) if view.key[0] == dag_id], asking))
+        for view in full:
+            await _alone(self._explain(view, insides.get(view.key, [])))
+            view.on_change()
+
+    async def _insides(self, views: list[View], states: frozenset[str] | None) -> dict[RunKey, list[TaskInstance]]:
+        """Return what goes on inside these runs; where Airflow does not say it of all at once, dag by dag."""
+        keys = {view.key for view in views}
+        if not keys:
+            return {}
+        try:
+            return await self.api.fetch_insides(keys, states)
+        except (AirflowUnreachable, AirflowLogInRefused):
+            raise
+        except AirflowError as error:
+            logger.debug("the runs are looked into dag by dag: %s", error)
+        insides: dict[RunKey, list[TaskInstance]] = {}
+        for dag_id in sorted({dag_id for dag_id, _ in keys}):
+            await _alone(self._add_insides(insides, [key for key in keys if key[0] == dag_id], states))
+        return insides
+
+    async def _add_insides(
+        self, insides: dict[RunKey, list[TaskInstance]], keys: list[RunKey], states: frozenset[str] | None
+    ) -> None:
+        insides.update(await self.api.fetch_insides(keys, states))
+
+    async def _conclude(self, view: View, instances: list[TaskInstance]) -> None:
+        if any(instance.state in LOST for instance in instances) and is_lost(instances, await view.vital_task_ids()):
+            view.find(Finding.LOST)
+        elif view.awaited_task_ids is not None and are_ready(instances, view.awaited_task_ids):
+            view.find(Finding.READY)
+
+    async def _ask_people(self, views: list[View], asking: set[RunKey]) -> None:
+        """Have the people asked whom the runs of one dag ask."""
+        wanted = asking & {view.key for view in views}
+        questions = await self.api.fetch_questions(wanted) if wanted else ()
+        for view in views:
+            view.questions = tuple(q for q in questions if (q.dag_id, q.run_id) == view.key)
+            if view.questions and view.stops_for_questions:
+                view.find(Finding.QUESTIONS)
+
+    async def _explain(self, view: View, instances: list[TaskInstance]) -> None:
+        dag_id, _ = view.key
+        if view.state is RunState.QUEUED and self.now() - view.since >= QUEUED_SECONDS:
+            view.queued_because = await self.why_queued(dag_id)
+        view.stuck_because = await self._why_stuck_for_long(view, instances)
+        known = self._durations.setdefault(dag_id, _Known())
+        if known.until < self.now():
+            known.until = self.now() + USUAL_SECONDS
+            known.seconds = usual_seconds(await fetch_durations(self.api.rest, dag_id))
+        view.usual_seconds = known.seconds
+
+    async def _why_stuck_for_long(self, view: View, instances: list[TaskInstance]) -> str:
+        if not not_started(instances) or (view.state is RunState.QUEUED and view.queued_because):
+            view.stuck_since = None
+            return ""
+        if view.stuck_since is None:
+            view.stuck_since = self.now()
+        return await self._why_stuck(view.key, instances) if self.now() - view.stuck_since >= QUEUED_SECONDS else ""
+
+    async def _why_silent(self) -> str:
+        if self._silence.until < self.now():
+            self._silence = _Known(self.now() + REASON_SECONDS)
+            if (since := await fetch_scheduler_silence(self.api.rest)) is not None:
+                self._silence.reason = f"Airflow's scheduler gives no sign of life (the last one: {since})"
+        return self._silence.reason
+
+    async def _fetch_reason(self, dag_id: str) -> str:
+        dag = await self.api.fetch_summary(dag_id)
+        if dag.is_paused:
+            return f"dag {dag_id} is paused in Airflow, and its runs with it, until somebody unpauses it"
+        if silence := await self._why_silent():
+            return silence
+        running = await count_running(self.api.rest, dag_id)
+        if dag.max_active_runs is not None and running >= dag.max_active_runs:
+            return f"{running} runs of dag {dag_id} go on, and no more than {dag.max_active_runs} may (max_active_runs)"
+        return ""
+
+
+async def _alone(work: Awaitable[None]) -> None:
+    """Do something about one run, or one dag: what Airflow does not say of it keeps nobody from the others."""
+    try:
+        await work
+    except (AirflowAway, AirflowLogInRefused):
+        raise
+    except AirflowError as error:
+        logger.debug("a look into one run failed: %s", error)
+
+
+def _next(
+    views: dict[View, None], most: int, *, before: float, others_than: Collection[View] = frozenset()
+) -> list[View]:
+    """Return those whose turn it is, of those that began before, and put them behind the others."""
+    candidates = (view for view in views if view.since <= before and view not in others_than)
+    chosen = list(islice(candidates, most))
+    for view in chosen:
+        views[view] = views.pop(view)
+    return chosen
+
+
+def _may_ask(instances: list[TaskInstance]) -> bool:
+    return any(instance.state in MAY_WAIT_FOR_PEOPLE for instance in instances)

@@ -1,0 +1,439 @@
+"""Everyone who waits for a run, told when it ends.
+
+One waiter serves all calls of a process. A few runs are watched each by its own stream of states, which is the fastest;
+the others by one shared question ("which runs of these dags have ended since …?"), whose cost to Airflow does not grow
+with the number of runs. Once few of those are left, they have streams, too. A slow sweep checks that each of them is
+still unfinished, so that none is ever forgotten: neither one whose end the question missed nor one that was deleted.
+
+Many may wait for the same run; it is watched once, and as long as somebody waits for it.
+"""
+
+import asyncio
+import logging
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import aclosing
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+from dagcall.airflow import AirflowApi, Purpose, Run, RunKey, RunState
+from dagcall.errors import (
+    AirflowAway,
+    AirflowError,
+    AirflowLogInRefused,
+    AirflowNotFound,
+    AirflowRefused,
+    AirflowUnreachable,
+    RunDeleted,
+)
+from dagcall.loops import Loop
+from dagcall.plain_json import Json
+from dagcall.runs.intervals import POLL_SHORTEST_SECONDS, interval_seconds, next_stream
+from dagcall.values import value
+
+logger = logging.getLogger(__name__)
+
+FIRST_LINE_SECONDS = 3.0
+"""Airflow sends the first state at once; a proxy that holds it back for so long holds back the others too."""
+NO_STREAMS_SECONDS = 300.0
+"""How long streams are left alone after one was held back."""
+OVERLAP = timedelta(seconds=10)
+"""How far the shared question looks back behind the latest end seen: an end is committed later than it is dated."""
+SWEEP_SECONDS = 30.0
+"""How often it is checked that nothing was missed: what the shared question cannot see costs a caller no more."""
+NEVER = datetime.max.replace(tzinfo=UTC)
+
+
+@value
+class Ending:
+    """How far a run had come when the waiting was over."""
+
+    state: RunState
+    results: Mapping[str, Json] | None = None
+    """The stored results of the tasks that were asked for, where they came with the end."""
+
+
+@dataclass(eq=False, slots=True)
+class _Watch:
+    """A run being watched."""
+
+    key: RunKey
+    started: float
+    """When the watch began, by the loop's clock."""
+    born: float
+    """When the run was triggered, by the loop's clock: a run that is waited for again is as old as it is."""
+    run_after: datetime
+    """When the run was triggered, by Airflow's clock."""
+    state: RunState
+    result_task_ids: tuple[str, ...] | None = None
+    """Whose results a stream brings with the end."""
+    results: Mapping[str, Json] | None = None
+    waiting: dict[asyncio.Future[RunState | None], Callable[[RunState], None]] = field(default_factory=dict)
+    """Who waits, and whom to tell each state that is seen on the way."""
+    stream: asyncio.Task[None] | None = None
+    may_stream: bool = True
+    """False once a stream has ended without the run's end: something is in its way."""
+    is_over: bool = False
+    """Whether there is nothing left to find out."""
+
+
+class _Polled:
+    """The runs that the shared question is about, and what it says: kept up to date, for there may be 10,000."""
+
+    def __init__(self) -> None:
+        self.watches: dict[RunKey, _Watch] = {}
+        self.since = NEVER
+        """No end before this, by Airflow's clock, is news for any of them."""
+        self.latest_birth = float("-inf")
+        """When the youngest of these runs was triggered, be it over by now, by the loop's clock."""
+        self._runs_of: Counter[str] = Counter()
+        self._oldest: datetime | None = None
+
+    @property
+    def oldest(self) -> datetime:
+        """When the oldest of these runs was triggered, by Airflow's clock. There is at least one."""
+        if self._oldest is None:
+            self._oldest = min(watch.run_after for watch in self.watches.values())
+        return self._oldest
+
+    @property
+    def dag_ids(self) -> list[str]:
+        """The dags of these runs, sorted."""
+        return sorted(self._runs_of)
+
+    def add(self, watch: _Watch) -> None:
+        """Have the question ask about a run."""
+        self.watches[watch.key] = watch
+        self._runs_of[watch.key[0]] += 1
+        self.since = min(self.since, watch.run_after - OVERLAP)
+        if self._oldest is not None:
+            self._oldest = min(self._oldest, watch.run_after)
+        self.latest_birth = max(self.latest_birth, watch.born)
+
+    def drop(self, watch: _Watch) -> None:
+        """Ask about this run no more, if it is asked about."""
+        if self.watches.pop(watch.key, None) is None:
+            return
+        dag_id, _ = watch.key
+        self._runs_of[dag_id] -= 1
+        if not self._runs_of[dag_id]:
+            del self._runs_of[dag_id]
+        if watch.run_after == self._oldest:
+            self._oldest = None
+
+
+class Waiter:
+    """Watches runs until they end.
+
+    Args:
+        api: Airflow.
+        now: the loop's clock, in seconds; for tests.
+        sleep: likewise.
+    """
+
+    def __init__(
+        self,
+        api: AirflowApi,
+        *,
+        now: Callable[[], float] | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self.api = api
+        self._now = now or asyncio.get_running_loop().time
+        self._sleep = sleep
+        self._watches: dict[RunKey, _Watch] = {}
+        self._polled = _Polled()
+        self.poller = Loop("the shared question about the runs that are waited for")
+        self._polling: asyncio.Task[None] | None = None
+        self._has_found_one = False
+        """Whether the last question found an end."""
+        self._complaint = ""
+        """What was wrong with the last answer; logged once."""
+        self._no_streams_until = float("-inf")
+        self._swept = float("-inf")
+        self._is_released = False
+
+    @property
+    def watched(self) -> int:
+        """How many runs are being watched."""
+        return len(self._watches)
+
+    async def wait_until_ended(
+        self,
+        run: Run,
+        *,
+        seconds: float,
+        on_state: Callable[[RunState], None] = lambda _: None,
+        result_task_ids: tuple[str, ...] | None = None,
+        told: asyncio.Future[RunState | None] | None = None,
+    ) -> Ending:
+        """Return how the run ends, or the state that it has when the time is over or `release` is called.
+
+        Args:
+            run: as Airflow last showed it.
+            seconds: how long to wait at most.
+            on_state: told each state that is seen on the way.
+            result_task_ids: the tasks whose results are welcome with the end; None to ask for none.
+            told: a future of the caller's own; whoever sets it to None ends the wait.
+
+        Raises:
+            RunDeleted: somebody deleted the run.
+            AirflowRefused: Airflow no longer shows the run to dagcall's account, or no longer lets it in.
+        """
+        if run.state.is_final or self._is_released:
+            return Ending(run.state)
+        watch = self._watches.get((run.dag_id, run.run_id)) or self._watch(run, result_task_ids)
+        told = told or asyncio.get_running_loop().create_future()
+        watch.waiting[told] = on_state
+        time_over = asyncio.get_running_loop().call_later(seconds, _let_go, told)
+        try:
+            state = await told
+            return Ending(state or watch.state, watch.results if watch.result_task_ids == result_task_ids else None)
+        finally:
+            time_over.cancel()
+            del watch.waiting[told]
+            if not watch.waiting and not watch.is_over:
+                self._unwatch(watch)
+
+    def release(self) -> None:
+        """Send everybody away with the state that their run has now, and let nobody wait any more."""
+        self._is_released = True
+        for watch in list(self._watches.values()):
+            self._tell(watch, watch.state)
+
+    async def aclose(self) -> None:
+        """Stop watching."""
+        self.release()
+        tasks = [watch.stream for watch in self._watches.values() if watch.stream]
+        if self._polling:
+            tasks.append(self._polling)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _watch(self, run: Run, result_task_ids: tuple[str, ...] | None) -> _Watch:
+        key = (run.dag_id, run.run_id)
+        now = self._now()
+        age = self.api.rest.clock.seconds_since(run.run_after)
+        watch = _Watch(key, now, now - age, run.run_after, run.state, result_task_ids)
+        self._watches[watch.key] = watch
+        if not self._streamed(watch):
+            self._poll_for(watch)
+        return watch
+
+    def _unwatch(self, watch: _Watch) -> None:
+        """Forget a run that has ended, or that nobody waits for any more."""
+        watch.is_over = True
+        self._watches.pop(watch.key, None)
+        self._polled.drop(watch)
+        if watch.stream and not watch.state.is_final:  # else it is about to read its own end
+            watch.stream.cancel()
+
+    # Streams
+
+    def _streamed(self, watch: _Watch) -> bool:
+        """Follow a run by a stream if that makes sense, and if there is a place for one; say whether there was."""
+        is_wanted = watch.may_stream and not self._is_released and self._now() >= self._no_streams_until
+        if not is_wanted or not self.api.rest.gate.try_enter(Purpose.STREAM):
+            return False
+        watch.stream = asyncio.create_task(self._stream(watch), name=f"stream {watch.key[1]}")
+        watch.stream.add_done_callback(lambda _: self._stream_ended(watch))
+        return True
+
+    def _stream_the_last(self) -> None:
+        """Go back to streams where no more runs are polled than may have one."""
+        if len(self._polled.watches) <= self.api.rest.gate.streams:
+            for watch in list(self._polled.watches.values()):
+                if self._streamed(watch):
+                    self._polled.drop(watch)
+
+    async def _stream(self, watch: _Watch) -> None:
+        """Follow one run by streams, each with a longer interval than the last."""
+        try:
+            while not watch.is_over and await self._stream_once(watch):
+                pass
+        except AirflowError as error:
+            logger.debug("the stream of run %s ended: %s", watch.key[1], error)
+        except Exception:
+            logger.exception("the stream of run %s failed; the run is polled instead", watch.key[1])
+
+    def _stream_ended(self, watch: _Watch) -> None:
+        """Give the place back; where the end is still to come, the shared question finds it."""
+        self.api.rest.gate.leave(Purpose.STREAM)
+        watch.stream = None
+        if watch.is_over:
+            self._stream_the_last()
+        else:
+            watch.may_stream = False
+            self._poll_for(watch)
+
+    async def _stream_once(self, watch: _Watch) -> bool:
+        """Follow one stream to its end; say whether another one makes sense."""
+        plan = next_stream(self._now() - watch.born)
+        loop = asyncio.get_running_loop()
+        ends_at = self._now() + plan.lasts_seconds
+        is_first = True
+        states = await self.api.stream_states(
+            *watch.key, interval_seconds=plan.interval_seconds, result_task_ids=watch.result_task_ids
+        )
+        async with aclosing(states):
+            try:
+                async with asyncio.timeout(FIRST_LINE_SECONDS) as silence:
+                    async for state, watch.results in states:
+                        is_first = False
+                        self._saw(watch, state)
+                        if watch.is_over:  # what is still to come is the end of the answer
+                            continue
+                        if self._now() >= ends_at:
+                            return True
+                        silence.reschedule(loop.time() + FIRST_LINE_SECONDS + plan.interval_seconds)
+            except TimeoutError:
+                if is_first:
+                    logger.warning("no state came through the stream of run %s; polling instead", watch.key[1])
+                    self._no_streams_until = self._now() + NO_STREAMS_SECONDS
+                return False
+            if not watch.is_over:  # no final state: deleted, or Airflow is going down; ask
+                await self._ask(watch)
+            return False
+
+    # The shared question
+
+    def _poll_for(self, watch: _Watch) -> None:
+        self._polled.add(watch)
+        if not self._is_released and (self._polling is None or self._polling.done()):
+            self._swept = self._now()
+            self._polling = asyncio.create_task(self._poll(), name="poll")
+
+    async def _poll(self) -> None:
+        """Ask about all runs that have no stream, until there is none left."""
+        self._has_found_one = False
+        await self.poller.run(self._poll_once)
+        self._polled = _Polled()
+
+    async def _poll_once(self) -> bool:
+        """Ask once, after a pause; say whether to ask again.
+
+        Soon again after an end was found, for where one run ends others are about to.
+        """
+        age = 0.0 if self._has_found_one else self._now() - self._polled.latest_birth
+        await self._sleep(interval_seconds(age, shortest=POLL_SHORTEST_SECONDS))
+        if not self._polled.watches:
+            return False
+        complaint = ""
+        try:
+            complaint = await self._ask_about_all()
+        except AirflowLogInRefused as error:
+            logger.warning("%s", error)
+            for watch in list(self._polled.watches.values()):
+                self._fail(watch, self._let_in_no_more())
+        except AirflowUnreachable as error:
+            logger.debug("waiting for Airflow: %s", error)
+        except AirflowError as error:
+            complaint = str(error)
+        if complaint and complaint != self._complaint:
+            logger.warning("%s", complaint)
+        self._complaint = complaint
+        return bool(self._polled.watches)
+
+    async def _ask_about_all(self) -> str:
+        """Ask the shared question, or where Airflow refuses that, about each run; return why it refused, if it did."""
+        try:
+            self._has_found_one = await self._ask_which_ended()
+            await self._sweep()
+            self._stream_the_last()
+        except AirflowLogInRefused:
+            raise
+        except AirflowRefused as error:
+            await self._ask_each(list(self._polled.watches.values()))
+            return str(error)
+        return ""
+
+    def _let_in_no_more(self) -> AirflowLogInRefused:
+        """Return what everybody who waits may read: the error itself may name the run of somebody else."""
+        return AirflowLogInRefused(
+            f"Airflow at {self.api.url} no longer lets dagcall's account in; check the credentials in its settings"
+        )
+
+    async def _ask_which_ended(self) -> bool:
+        """Ask the shared question; say whether one of these runs has ended."""
+        polled = self._polled
+        since, polled.since = polled.since, NEVER  # a watch that is added meanwhile has its own
+        found = False
+        try:
+            runs = await self.api.fetch_finished_runs(polled.dag_ids, since=since, triggered_since=polled.oldest)
+            for run in runs:
+                if watch := polled.watches.get((run.dag_id, run.dag_run_id)):
+                    self._saw(watch, run.state)
+                    found = found or watch.is_over
+            since = max([since, *(run.end_date - OVERLAP for run in runs if run.end_date)])
+        finally:
+            polled.since = min(polled.since, since)
+        return found
+
+    async def _sweep(self) -> None:
+        """Ask about each polled run that is not among the unfinished ones: deleted, or ended unseen.
+
+        One question for all, and one more for each run that is missing from its answer.
+        """
+        if self._now() - self._swept < SWEEP_SECONDS or not self._polled.watches:  # no dags would mean all
+            return
+        self._swept = started = self._now()
+        unfinished = await self.api.fetch_unfinished_run_ids(self._polled.dag_ids)
+        missing = [watch for key, watch in self._polled.watches.items() if key not in unfinished]
+        await self._ask_each([watch for watch in missing if watch.started < started])
+
+    # What is seen
+
+    async def _ask_each(self, watches: list[_Watch]) -> None:
+        for watch in watches:
+            if not watch.is_over:
+                await self._ask(watch)
+
+    async def _ask(self, watch: _Watch) -> None:
+        """Ask about one run. What goes wrong with that is about this run alone, unless nothing else would go better."""
+        try:
+            run = await self.api.fetch_run(*watch.key, attempts=1)
+        except AirflowNotFound:
+            dag_id, run_id = watch.key
+            self._fail(
+                watch,
+                RunDeleted(
+                    f"run {run_id} of dag {dag_id} was deleted in Airflow while it was waited for; what it had done by "
+                    "then may stand. Calling again starts a new run."
+                ),
+            )
+        except (AirflowAway, AirflowLogInRefused):
+            raise
+        except AirflowRefused as error:
+            self._fail(watch, error)
+        except AirflowError as error:
+            logger.debug("run %s could not be asked about, and is again: %s", watch.key[1], error)
+        else:
+            self._saw(watch, run.state)
+
+    def _saw(self, watch: _Watch, state: RunState) -> None:
+        if watch.is_over:
+            return
+        if state != watch.state:
+            watch.state = state
+            for on_state in tuple(watch.waiting.values()):
+                on_state(state)
+        if state.is_final:
+            self._tell(watch, state)
+            self._unwatch(watch)
+
+    def _tell(self, watch: _Watch, state: RunState) -> None:
+        for told in watch.waiting:
+            if not told.done():
+                told.set_result(state)
+
+    def _fail(self, watch: _Watch, error: AirflowError | RunDeleted) -> None:
+        for told in watch.waiting:
+            if not told.done():
+                told.set_exception(error)
+        self._unwatch(watch)
+
+
+def _let_go(told: asyncio.Future[RunState | None]) -> None:
+    if not told.done():
+        told.set_result(None)

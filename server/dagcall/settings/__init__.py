@@ -1,0 +1,29 @@
+"""The settings: `dagcall.toml` and `DAGCALL_*` variables, one model per table, read once and checked whole.
+
+The only reader of the environment. Refuses to know what the settings are for.
+"""
+
+from dagcall.settings.airflow import AirflowSettings
+from dagcall.settings.auth import AuthSettings
+from dagcall.settings.limits import STDERR, AccountSettings
+from dagcall.settings.settings import (
+    Settings,
+    address_of,
+    find_config,
+    is_configured_by_environment,
+    load_settings,
+    read_secret,
+)
+
+__all__ = [
+    "STDERR",
+    "AccountSettings",
+    "AirflowSettings",
+    "AuthSettings",
+    "Settings",
+    "address_of",
+    "find_config",
+    "is_configured_by_environment",
+    "load_settings",
+    "read_secret",
+]

@@ -1,0 +1,115 @@
+"""`[airflow]`: where Airflow is, how to log in, and how much to ask of it."""
+
+import shlex
+import ssl
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Self
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+from dagcall.airflow import DEFAULT_LIMIT, DEFAULT_QUEUE, MAX_ANSWER_BYTES
+from dagcall.errors import ConfigError
+
+
+class AirflowSettings(BaseModel):
+    """`[airflow]`: where Airflow is and how to log in."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    url: str = "http://127.0.0.1:8080"
+    """Where Airflow's UI answers, without /api/v2."""
+    ui_url: str | None = None
+    """What links in answers start with, where people reach Airflow under another address. Else url."""
+    username: Annotated[str | None, Field(min_length=1)] = None
+    """Logs in at /auth/token, with password or password_file."""
+    password: Annotated[SecretStr | None, Field(min_length=1)] = None
+    password_file: Path | None = None
+    """A file that holds the password and nothing else."""
+    token: Annotated[SecretStr | None, Field(min_length=1)] = None
+    """A bearer token, in place of a user name."""
+    token_file: Path | None = None
+    """A file that holds the token; read anew when Airflow refuses the old one."""
+    token_command: str | None = None
+    """A command that prints a token, for example gcloud auth print-access-token; run anew when the token runs out."""
+    ca_file: Path | None = None
+    """Certificates to trust, in place of the system's."""
+    client_cert_file: Path | None = None
+    """A certificate to show to Airflow, or to what stands before it, with its chain."""
+    client_key_file: Path | None = None
+    """The key of that certificate, without a password, where it is not in the same file."""
+    max_in_flight: Annotated[int, Field(ge=1, le=64)] = DEFAULT_LIMIT
+    """Requests to Airflow at the same time. A stock api-server stops answering at 30 to 40."""
+    max_in_line: Annotated[int, Field(ge=0)] = DEFAULT_QUEUE
+    """Calls that may wait to be started; more are told to come back."""
+    max_answer_bytes: Annotated[int, Field(ge=1_048_576, le=2**31)] = MAX_ANSWER_BYTES
+    """How much of one of Airflow's answers is read. An XCom or a log that is larger is not; the caller is told so."""
+
+    @field_validator("url", "ui_url")
+    @classmethod
+    def _require_http_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        if parts.scheme not in {"http", "https"} or not parts.hostname:
+            raise ValueError(f"{value!r} is not an address such as http://127.0.0.1:8080")
+        if parts.username or parts.password:
+            raise ValueError("holds a user name or password; give them as username and password_file")
+        if parts.query or parts.fragment:
+            raise ValueError(f"{value!r} holds more than an address")
+        return value.rstrip("/").removesuffix("/api/v2")
+
+    @field_validator("token_command")
+    @classmethod
+    def _require_command(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        try:
+            words = shlex.split(value)
+        except ValueError as error:  # the command itself is not repeated: it may hold a secret
+            raise ValueError(f"is not a command line: {error}") from error
+        if not words:
+            raise ValueError("names no command")
+        return value
+
+    @model_validator(mode="after")
+    def _require_one_way_to_log_in(self) -> Self:
+        ways = [key for key in ("username", "token", "token_file", "token_command") if getattr(self, key) is not None]
+        if len(ways) > 1:
+            raise ValueError(f"{' and '.join(ways)} contradict each other; give one way to log in")
+        passwords = [key for key in ("password", "password_file") if getattr(self, key) is not None]
+        if len(passwords) > 1:
+            raise ValueError("password and password_file contradict each other; give one of them")
+        if self.username is not None and not passwords:
+            raise ValueError("username needs password_file (or DAGCALL_AIRFLOW_PASSWORD)")
+        if passwords and self.username is None:
+            raise ValueError(f"{passwords[0]} needs username")
+        if self.client_key_file is not None and self.client_cert_file is None:
+            raise ValueError("client_key_file needs client_cert_file")
+        return self
+
+    def secrets(self) -> Iterator[str]:
+        """Yield every secret that the settings hold themselves."""
+        yield from (secret.get_secret_value() for secret in (self.password, self.token) if secret is not None)
+
+    def tls(self) -> ssl.SSLContext | bool:
+        """Return how to verify Airflow's certificate, and which one to show; verification is never off.
+
+        Raises:
+            ConfigError: a file cannot be used.
+        """
+        if self.ca_file is None and self.client_cert_file is None:
+            return True
+        try:
+            context = ssl.create_default_context(cafile=self.ca_file)
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigError(f"airflow.ca_file: {self.ca_file} cannot be used: {error}") from error
+        if self.client_cert_file is not None:
+            try:
+                # An empty password: OpenSSL would ask for one in the terminal.
+                context.load_cert_chain(self.client_cert_file, self.client_key_file, password="")
+            except (OSError, ssl.SSLError) as error:
+                path = self.client_cert_file
+                raise ConfigError(f"airflow.client_cert_file: {path} cannot be used: {error}") from error
+        return context

@@ -1,0 +1,390 @@
+"""The settings: `dagcall.toml` and `DAGCALL_*` variables, read once and checked whole.
+
+The one reader of the environment beside the demo. A variable outdoes the file; an unknown key or variable is an error
+with a suggestion; contradictions are refused, one sentence each. Secrets are masked wherever settings are shown.
+"""
+
+import os
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Annotated, Any, Self, get_args
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, ValidationError, field_validator, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from dagcall.errors import ConfigError
+from dagcall.settings.airflow import AirflowSettings
+from dagcall.settings.auth import ALLOW_ANYONE, AuthSettings, is_every_address, is_loopback
+from dagcall.settings.limits import STDERR, AccountSettings, AuditSettings, LimitSettings
+from dagcall.text import did_you_mean
+from dagcall.tools import ToolPolicy, policy_from_text
+
+PREFIX = "DAGCALL_"
+CONFIG_VARIABLE = "DAGCALL_CONFIG"
+FILE_NAME = "dagcall.toml"
+HOST_PATTERN = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?")
+LARGEST_ANSWER_BYTES = 170_000
+"""Clients break off a message above 1 MiB. An answer is in it twice, and the SDK escapes what is not ASCII, which makes
+six bytes of the two of an é."""
+_TABLES = frozenset({"tools", "accounts"})
+"""Only in the file."""
+_OTHER_VARIABLES = frozenset({CONFIG_VARIABLE})
+
+
+class ServerSettings(BaseModel):
+    """`[server]`: how callers reach dagcall over HTTP."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    host: str = "127.0.0.1"
+    """The address to listen on. Beyond this machine only where callers have to say who they are: see auth."""
+    port: Annotated[int, Field(ge=1, le=65_535)] = 8000
+    public_url: str | None = None
+    """The address that callers use, where a proxy is in front: https://dagcall.example.com/mcp. Tokens are made for it,
+    and requests that name its host are taken."""
+    allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
+    """More names, of this machine or of a proxy, that requests may name as their host: dagcall.internal. A web page
+    that has its own name lead here is turned away."""
+    wait_seconds: Annotated[float, Field(gt=0, le=86_400)] | None = None
+    """How long a call waits before it answers `state: running`. Else 50 on stdio and 240 on HTTP."""
+    max_wait_seconds: Annotated[float, Field(gt=0, le=86_400)] = 3600.0
+    """The longest wait that a caller may ask for."""
+    max_result_bytes: Annotated[int, Field(ge=10_000, le=LARGEST_ANSWER_BYTES)] = 100_000
+    """How large an answer may be, as JSON text; larger results come as a preview, and are read part by part."""
+    log_lines: Annotated[int, Field(ge=0, le=200)] = 15
+    """How many of the last lines of a failed task's log callers read, with what looks like a secret masked; 0 for none.
+    The exception and its message are told in any case."""
+    secret: Annotated[SecretStr | None, Field(min_length=1)] = None
+    """What run ids are made with; the same for all replicas. Else it follows from Airflow's password or token."""
+    secret_file: Path | None = None
+    """A file that holds the secret and nothing else."""
+    drain_seconds: Annotated[float, Field(ge=0, le=3600)] = 20.0
+    """How long calls may go on after a request to stop, before each is answered with its handle."""
+
+    @model_validator(mode="after")
+    def _require_one_secret(self) -> Self:
+        if self.secret is not None and self.secret_file is not None:
+            raise ValueError("secret and secret_file contradict each other; give one of them")
+        return self
+
+    @field_validator("allowed_hosts", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return tuple(value.replace(",", " ").split()) if isinstance(value, str) else value
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _require_names(cls, value: tuple[str, ...]) -> tuple[str, ...]:
+        for host in value:
+            if not HOST_PATTERN.fullmatch(host):
+                raise ValueError(f"{host!r} is not a host name, such as dagcall.internal or dagcall.internal:8000")
+        return value
+
+    @field_validator("public_url")
+    @classmethod
+    def _require_url(cls, value: str | None) -> str | None:
+        if value is None:
+            return None
+        parts = urlsplit(value)
+        is_plain = not (parts.query or parts.fragment or parts.username or parts.password)
+        if parts.scheme not in {"http", "https"} or not parts.hostname or not is_plain:
+            raise ValueError(f"{value!r} is not an address such as https://dagcall.example.com/mcp")
+        return value.rstrip("/")
+
+    @property
+    def url(self) -> str:
+        """The address that callers use."""
+        return self.public_url or address_of(self.host, self.port)
+
+    @property
+    def is_read_on_the_way(self) -> bool:
+        """Whether callers' keys, tokens and results cross a network in plain text, as far as is known here."""
+        parts = urlsplit(self.url)
+        return parts.scheme == "http" and not is_loopback(parts.hostname or "")
+
+    @property
+    def host_names(self) -> tuple[str, ...]:
+        """What requests may name as their host, with any port, written as clients write it: in small letters."""
+        own = [] if is_every_address(self.host) else [f"[{self.host}]" if ":" in self.host else self.host]
+        public = urlsplit(self.public_url or "").hostname
+        if public is not None:
+            own.append(f"[{public}]" if ":" in public else public)
+        names = {"127.0.0.1", "localhost", "[::1]", *own, *self.allowed_hosts}
+        return tuple(sorted(name.lower() for name in names))
+
+
+class Settings(BaseSettings):
+    """Everything that an operator can set."""
+
+    model_config = SettingsConfigDict(
+        env_prefix=PREFIX,
+        env_nested_delimiter="_",
+        env_nested_max_split=1,
+        extra="forbid",
+        frozen=True,
+        env_parse_none_str=None,
+    )
+
+    airflow: AirflowSettings = AirflowSettings()
+    server: ServerSettings = ServerSettings()
+    auth: AuthSettings = AuthSettings()
+    limits: LimitSettings = LimitSettings()
+    audit: AuditSettings = AuditSettings()
+    accounts: tuple[AccountSettings, ...] = ()
+    """Accounts of Airflow that act for callers, `[[accounts]]` in the file. Empty: dagcall's own, for everybody."""
+    tools: tuple[ToolPolicy, ...] = ()
+    """The allow-list, `[[tools]]` in the file. Empty: nothing is published."""
+    dags: Annotated[tuple[str, ...], NoDecode] = ()
+    """More for the allow-list, for those who have no file: DAGCALL_DAGS=summarize_text,ml_*,tag:mcp."""
+    refresh_seconds: Annotated[float, Field(ge=1, le=86_400)] = 30.0
+    """How often the dags are read anew."""
+    remember: bool = True
+    """Keep what was read of the dags in a file, so that a restarted server lists its tools at once."""
+    cache_folder: Path | None = None
+    """The folder of that file; each Airflow, account and allow-list has a file of its own. Else the folder `dagcall` in
+    `$XDG_CACHE_HOME` or `~/.cache`."""
+    pins: Path | None = None
+    """The folder of pinned tool schemas, which `dagcall pin` writes. Where it is set, only tools that equal their file
+    are published, unless dagcall is served with --unpinned; a file that changes counts from the next refresh on."""
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],  # noqa: ARG003 - the signature is pydantic's
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+        file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Let a variable outdo the file, whose content comes in as arguments."""
+        return env_settings, init_settings
+
+    @model_validator(mode="before")
+    @classmethod
+    def _expand_home(cls, data: dict[str, Any]) -> dict[str, Any]:
+        """Let every path begin with `~`, wherever it was set."""
+        return _with_paths(data, lambda path: path.expanduser())
+
+    @field_validator("dags", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return tuple(part.strip() for part in value.split(",") if part.strip()) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _require_no_contradiction(self) -> Self:
+        by_name: dict[str, ToolPolicy] = {}
+        unnamed: set[str] = set()
+        for policy in self.tools:
+            if policy.name is not None:
+                if policy.name in by_name:
+                    raise ValueError(
+                        f"two tools are named {policy.name!r}: dag {by_name[policy.name].dag!r} and dag {policy.dag!r}"
+                    )
+                by_name[policy.name] = policy
+            elif policy.dag is not None:
+                if policy.dag in unnamed:
+                    raise ValueError(f"dag {policy.dag!r} is listed twice; give each entry a name of its own")
+                unnamed.add(policy.dag)
+        return self
+
+    @property
+    def folder_for_caches(self) -> Path:
+        """Where the dags are kept for the next start."""
+        if self.cache_folder is not None:
+            return self.cache_folder
+        caches = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()  # noqa: TID251 - the one place
+        return Path(caches) / "dagcall"
+
+    @property
+    def policies(self) -> tuple[ToolPolicy, ...]:
+        """The whole allow-list: the file's entries, then those of `dags` that it does not have."""
+        extra = (policy_from_text(text) for text in dict.fromkeys(self.dags))
+        listed = {policy.selector for policy in self.tools}
+        return self.tools + tuple(policy for policy in extra if policy.selector not in listed)
+
+
+def address_of(host: str, port: int) -> str:
+    """Return the address at which callers reach us, where nothing is in front."""
+    return f"http://{f'[{host}]' if ':' in host else host}:{port}/mcp"
+
+
+def load_settings(
+    path: Path | None, *, server: Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None
+) -> Settings:
+    """Read the settings.
+
+    Args:
+        path: the file; None for none.
+        server: what the command line says of `[server]`; it outdoes everything.
+        environ: in place of `os.environ`, to look for unknown variables in.
+
+    Raises:
+        ConfigError: one sentence for each mistake.
+    """
+    source = path.name if path else "the environment"
+    _require_known_variables(os.environ if environ is None else environ)  # noqa: TID251 - the one place
+    data = {} if path is None else _file_content(path)
+    try:
+        settings = Settings(**data)
+    except ValidationError as error:
+        raise ConfigError(_sentences(source, error)) from error
+    except ValueError as error:  # pydantic-settings: a variable that is no JSON where JSON is needed
+        raise ConfigError(f"the environment: {error}") from error
+    try:
+        chosen = ServerSettings(**(settings.server.model_dump() | dict(server or {})))
+    except ValidationError as error:
+        raise ConfigError(_sentences("the command line", error)) from error
+    _require_answerable_host(chosen, settings.auth, source)
+    return settings.model_copy(update={"server": chosen})
+
+
+def _require_answerable_host(server: ServerSettings, auth: AuthSettings, source: str) -> None:
+    """Refuse to listen beyond this machine where nobody is asked who they are, or where no request would be taken."""
+    if is_loopback(server.host):
+        return
+    if not auth.is_on and auth.allow_anyone is None:
+        raise ConfigError(
+            f"{source}: server.host: {server.host!r} is not an address of this machine only (127.0.0.1, ::1, "
+            "localhost), and callers are not asked who they are: set auth.keys_file (dagcall key NAME makes a key) or "
+            f'auth.issuer; or, if that is what you want, auth.allow_anyone = "{ALLOW_ANYONE}"'
+        )
+    if is_every_address(server.host) and server.public_url is None and not server.allowed_hosts:
+        raise ConfigError(
+            f"{source}: server.host: {server.host!r} is every address of this machine; say under which one callers "
+            'reach it: server.public_url = "https://dagcall.example.com/mcp", or server.allowed_hosts'
+        )
+    if is_every_address(server.host) and server.public_url is None and auth.issuer is not None:
+        raise ConfigError(
+            f"{source}: auth.issuer needs server.public_url where server.host is every address of this machine "
+            f"({server.host!r}): MCP clients ask for tokens for the address that they know dagcall by"
+        )
+
+
+def find_config(given: Path | None) -> Path | None:
+    """Return the file to read: the one given, `DAGCALL_CONFIG`, or `dagcall.toml` in the current folder.
+
+    Raises:
+        ConfigError: a file was named and is not there.
+    """
+    named = given or (Path(text).expanduser() if (text := os.environ.get(CONFIG_VARIABLE)) else None)  # noqa: TID251 - the one place
+    if named is not None:
+        if not named.is_file():
+            where = "" if given else f" (from {CONFIG_VARIABLE})"
+            raise ConfigError(f"there is no settings file {named}{where}")
+        return named.resolve()
+    here = Path(FILE_NAME)
+    return here.resolve() if here.is_file() else None
+
+
+def is_configured_by_environment() -> bool:
+    """Say whether a variable says where Airflow is or what to publish."""
+    return bool({"DAGCALL_AIRFLOW_URL", "DAGCALL_DAGS"} & os.environ.keys())  # noqa: TID251 - the one place
+
+
+def read_secret(path: Path, setting: str) -> str:
+    """Return the content of a file that holds one secret.
+
+    Raises:
+        ConfigError: it cannot be read, or is empty.
+    """
+    try:
+        secret = path.read_text(encoding="utf-8-sig").strip()  # editors of Windows begin a file with a mark
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not text"
+        raise ConfigError(f"{setting}: {path} cannot be read: {reason}") from error
+    if not secret:
+        raise ConfigError(f"{setting}: {path} is empty")
+    return secret
+
+
+def variable_names() -> dict[str, str]:
+    """Return every `DAGCALL_*` variable and the setting it stands for."""
+    names = {CONFIG_VARIABLE: "the settings file"}
+    for name, field in Settings.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
+            for key in field.annotation.model_fields:
+                names[f"{PREFIX}{name}_{key}".upper()] = f"{name}.{key}"
+        elif name not in _TABLES:
+            names[f"{PREFIX}{name}".upper()] = name
+    return names
+
+
+def _require_known_variables(environ: Mapping[str, str]) -> None:
+    known = variable_names()
+    for name in sorted(environ):
+        if name.startswith(PREFIX) and name not in known:
+            raise ConfigError(f"the environment: {name} is no setting of dagcall{did_you_mean(name, known)}")
+
+
+def _file_content(path: Path) -> dict[str, Any]:
+    try:
+        data = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # editors of Windows begin a file with a mark
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} is not valid TOML: {error}") from error
+    return _with_paths(data, lambda found: found if found == STDERR or str(found)[0] == "~" else path.parent / found)
+
+
+def _with_paths(
+    data: dict[str, Any], change: Callable[[Path], Path], model: type[BaseModel] = Settings
+) -> dict[str, Any]:
+    """Return settings as they were read, with every path among them changed.
+
+    Raises:
+        ValueError: a path begins with the home folder of somebody who has none.
+    """
+    return {name: _with_path(value, change, model.model_fields.get(name)) for name, value in data.items()}
+
+
+def _with_path(value: Any, change: Callable[[Path], Path], field: FieldInfo | None) -> Any:
+    """Return one setting, likewise. What is not as it should be is left for pydantic to say."""
+    kinds = [] if field is None else [field.annotation, *get_args(field.annotation)]
+    table = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+    if table is not None and isinstance(value, dict):
+        return _with_paths(value, change, table)
+    if table is not None and isinstance(value, list):
+        return [_with_paths(each, change, table) if isinstance(each, dict) else each for each in value]
+    if Path in kinds and isinstance(value, (str, Path)):
+        try:
+            return change(Path(value))
+        except RuntimeError as error:  # ~somebody, or no home folder at all
+            raise ValueError(f"{str(value)!r}: {error}") from error
+    return value
+
+
+def _sentences(source: str, error: ValidationError) -> str:
+    return "\n".join(f"{source}: {_sentence(item)}" for item in error.errors(include_url=False))
+
+
+def _sentence(error: Any) -> str:
+    """Turn one of pydantic's findings into a sentence that names the setting."""
+    location = [part for part in error["loc"] if part != "function-after"]
+    where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
+    message = error["msg"].removeprefix("Value error, ")
+    if error["type"] == "extra_forbidden":
+        return f"{where} is no setting of dagcall{did_you_mean(str(location[-1]), _siblings(location))}"
+    if error["type"] in {"string_too_short", "too_short"} and error["ctx"]["min_length"] == 1:
+        message = "is empty"
+    return f"{where}: {message}" if where else str(message)
+
+
+def _siblings(location: list[Any]) -> list[str]:
+    """Return the settings that stand where an unknown one was found."""
+    models: dict[Any, type[BaseModel]] = {
+        "airflow": AirflowSettings,
+        "server": ServerSettings,
+        "auth": AuthSettings,
+        "tools": ToolPolicy,
+        "limits": LimitSettings,
+        "audit": AuditSettings,
+        "accounts": AccountSettings,
+    }
+    model = models.get(location[0], Settings) if len(location) > 1 else Settings
+    if "annotations" in location[:-1]:
+        model = ToolPolicy.model_fields["annotations"].default.__class__
+    return [name for name in model.model_fields if not (model is Settings and name == "dags")]

@@ -1,0 +1,35 @@
+"""A dag and the operator's policy -> an MCP tool: its name, schemas and description; the catalog of all tools.
+
+Most of it is pure. `catalog` reads Airflow and the pins. Refuses to know runs, and who waits for what.
+"""
+
+from dagcall.tools.catalog import Catalog, Snapshot, reason_not_to_run
+from dagcall.tools.dag_cache import Remembered
+from dagcall.tools.input_schema import InputSchema
+from dagcall.tools.keywords import JsonObject
+from dagcall.tools.pin_folder import PinFolder
+from dagcall.tools.pins import Pins, differences, names_alike, pin_text
+from dagcall.tools.policy import ToolPolicy, policy_from_text
+from dagcall.tools.tool import CANCEL_TOOL_NAME, READ_TOOL_NAME, WAIT_TOOL_NAME, Tool, own_tools, wire_json
+
+__all__ = [
+    "CANCEL_TOOL_NAME",
+    "READ_TOOL_NAME",
+    "WAIT_TOOL_NAME",
+    "Catalog",
+    "InputSchema",
+    "JsonObject",
+    "PinFolder",
+    "Pins",
+    "Remembered",
+    "Snapshot",
+    "Tool",
+    "ToolPolicy",
+    "differences",
+    "names_alike",
+    "own_tools",
+    "pin_text",
+    "policy_from_text",
+    "reason_not_to_run",
+    "wire_json",
+]

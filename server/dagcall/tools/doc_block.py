@@ -1,0 +1,105 @@
+"""What a dag's author says of the tool, next to the dag: a fenced block of TOML in `doc_md`.
+
+Pure. The block's info string is `toml dagcall`, and its keys are some of those of a `[[tools]]` entry. Airflow's UI
+shows it as code, and its REST API delivers it as part of the dag in every version:
+
+    ```toml dagcall
+    title = "Sales report"
+    results = ["report"]
+    annotations = { read_only = true }
+    ```
+
+The operator's word wins, key by key. A block with a mistake is left out whole, for half of it could say something that
+its author did not mean; the tool itself is published all the same.
+"""
+
+import re
+import tomllib
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from dagcall.text import did_you_mean
+from dagcall.tools.markdown import Fence, fences
+from dagcall.tools.policy import Annotations, TaskIds, ToolPolicy
+
+WORD = "dagcall"
+"""What marks a block: it is one of the words behind its opening fence."""
+
+
+class AuthorWords(BaseModel):
+    """The block. Each key means what it means to a `ToolPolicy`."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    title: str | None = None
+    results: TaskIds | None = None
+    annotations: Annotations = Annotations()
+    output_schema: dict[str, Any] | None = None
+
+
+NOTHING_SAID = AuthorWords()
+
+
+class WordsUnusable(ValueError):
+    """The block holds a mistake; the message names the line of `doc_md` and what is wrong there."""
+
+
+def author_words(doc_md: str | None) -> AuthorWords:
+    """Read the author's block.
+
+    Raises:
+        WordsUnusable: there is one, and it cannot be used.
+    """
+    blocks = [fence for fence in fences(doc_md or "") if WORD in fence.words]
+    if not blocks:
+        return NOTHING_SAID
+    if len(blocks) > 1:
+        raise WordsUnusable(f"line {blocks[1].first_line - 1}: there is a second such block; put everything into one")
+    (block,) = blocks
+    try:
+        # Empty lines ahead make the parser count the lines of the whole text.
+        return AuthorWords.model_validate(tomllib.loads("\n" * (block.first_line - 1) + block.content))
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        raise WordsUnusable(f"it is not valid TOML: {error}") from error
+    except ValidationError as error:
+        raise WordsUnusable("; ".join(_sentence(item, block) for item in error.errors(include_url=False))) from error
+
+
+def effective_policy(operator: ToolPolicy, author: AuthorWords) -> ToolPolicy:
+    """Return what holds for the tool: the operator's word, and the author's where the operator says nothing."""
+    update = {key: value for key, value in author.model_dump().items() if getattr(operator, key) is None}
+    return operator.model_copy(
+        update={**update, "annotations": _effective_annotations(operator.annotations, author.annotations)}
+    )
+
+
+def _effective_annotations(operator: Annotations, author: Annotations) -> Annotations:
+    outdoing = operator.model_dump(exclude_unset=True)
+    outdone = author.model_dump(exclude_unset=True)
+    # read_only and destructive exclude each other, so the operator's word on one is a word on both.
+    for one, other in (("read_only", "destructive"), ("destructive", "read_only")):
+        if outdoing.get(one):
+            outdone.pop(other, None)
+    return Annotations.model_validate(outdone | outdoing)
+
+
+def _sentence(error: Any, block: Fence) -> str:
+    """Turn one of pydantic's findings into a sentence that names the line."""
+    keys = [part for part in error["loc"] if isinstance(part, str)]
+    line = f"line {_line_of(keys, block)}"
+    if error["type"] == "extra_forbidden":
+        model = Annotations if keys[0] == "annotations" and len(keys) > 1 else AuthorWords
+        return f"{line}: {keys[-1]!r} is not a key of such a block{did_you_mean(keys[-1], model.model_fields)}"
+    return f"{line}: {'.'.join(keys)}: {error['msg'].removeprefix('Value error, ')}"
+
+
+def _line_of(keys: list[str], block: Fence) -> int:
+    """Return where a key is said, or else what it belongs to, or else where the block begins."""
+    lines = block.content.splitlines()
+    for key in reversed(keys):
+        said = re.compile(rf"""[^=#]*(?<![\w-])["']?{re.escape(key)}["']?\s*[\]=.]""")
+        for number, line in enumerate(lines, block.first_line):
+            if said.match(line):
+                return number
+    return block.first_line

@@ -1,0 +1,420 @@
+"""What is known of all calls, and what must hold of them.
+
+The record sees what people see: requests, answers, and what is in Airflow. Each request carries a trace id that dagcall
+writes into the note of the run that it starts, so that it is known of each run whose request made it.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+
+from dagcall.runs.delivery_marks import CANCELLED, MARK, MAX_NOTE
+from dagcall.runs.ledger import REPLAY_SECONDS, SHARE_AFTER_SECONDS
+from dagcall.runs.run_ids import number_in
+from dagcall.runs.starting import SHORTEST_START_SECONDS
+from tests.fake_airflow import FakeRun
+from tests.fake_airflow.wire import Route
+from tests.server.life.callers import Attempt, Caller, Kind
+from tests.server.life.world import POLICIES, REUSE_SECONDS, Process, WatchedAirflow, Wire
+from tests.support.virtual_time import VirtualTimeLoop
+
+MARGIN_SECONDS = 1.5
+"""How long a receipt may take to get into a note."""
+AFTER_TROUBLE_SECONDS = 20.0
+"""Likewise, after Airflow was in trouble."""
+SLACK_SECONDS = 0.5
+READING_SECONDS = 6.0
+"""How long an outcome may be read for when the caller's time is over, while Airflow is in trouble."""
+EDGE_SECONDS = 15.0
+"""How near to its end a time limit is nobody's business."""
+FAMILY_IS_OPEN_SECONDS = REPLAY_SECONDS - EDGE_SECONDS
+
+RECEIPT_ROUTES = frozenset[Route]({"patch_runs", "patch_run", "list_runs", "run", "version", "log_in"})
+START_ROUTES = frozenset[Route]({"list_runs", "trigger", "runs", "run", "dag", "log_in", "version"})
+
+_TRACE = re.compile(r"trace ([0-9a-f]{32})")
+_RUN_ID = re.compile(r"mcp__[a-z2-7]{10}_[a-z2-7]{26}(?:_\d+)?")
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """What has to be noted: the outcome of a run has reached a caller."""
+
+    run: FakeRun
+    process: Process
+    delivered_at: float
+
+
+class Record:
+    """All calls of one example."""
+
+    def __init__(self, loop: VirtualTimeLoop) -> None:
+        self._loop = loop
+        self.airflow = WatchedAirflow(loop, self.run_was_created)
+        self.processes: list[Process] = []
+        self.callers: list[Caller] = []
+        self.attempts: list[Attempt] = []
+        self.edits: list[tuple[FakeRun, str]] = []
+        """What people have written into notes."""
+        self.disturbed = set[FakeRun]()
+        """Runs that people have cleared, set by hand or deleted."""
+        self._late = set[FakeRun]()
+        """Runs that came into being long after one with a higher number: a process that has read the family meanwhile
+        does not look for them."""
+        self.cancelled = set[FakeRun]()
+        self.first_end_of: dict[FakeRun, datetime | None] = {}
+        """Of runs that people have cleared: when they ended for the first time."""
+        self.held_posts_until = float("-inf")
+        self._delivered = set[FakeRun]()
+        self._receipts: list[Receipt] = []
+        self._violations: list[str] = []
+
+    # What happens
+
+    def ask(
+        self,
+        caller: Caller,
+        process: Process,
+        *,
+        kind: Kind | None = None,
+        budget: float = 3600.0,
+        others: tuple[int, ...] = (),
+    ) -> Attempt:
+        """Have a caller ask; a task asks the `others` in turn, too."""
+        attempt = Attempt(
+            number=len(self.attempts) + 1,
+            caller=caller,
+            process=process,
+            kind=kind or caller.kind,
+            budget=budget,
+            asked_at=self._loop.time(),
+            is_process_away=process.is_away or any(self.processes[other].is_away for other in others),
+            known_run_id=caller.run_id if kind == "wait" else None,
+            unheard=frozenset(run for run in self._family(caller) if self._is_unheard(run)),
+            is_moving=(kind or caller.kind) == "task" and bool(others),
+            noted=frozenset(run for run in self.airflow.runs if _is_noted(run)),
+        )
+        self.attempts.append(attempt)
+        caller.attempts.append(attempt)
+        attempt.asking = process.begin(attempt.ask(lambda: [process, *(self.processes[other] for other in others)]))
+        attempt.asking.add_done_callback(lambda _: setattr(attempt, "ended_at", self._loop.time()))
+        return attempt
+
+    def run_was_created(self, run: FakeRun) -> None:
+        """Take note of a new run in Airflow, and look whether there had to be one."""
+        found = _TRACE.search(run.note or "")
+        assert found, f"a run that nobody called for: {run.note}"
+        attempt = self.attempts[int(found[1], 16) - 1]
+        if any(not earlier.is_deleted for earlier in attempt.created):
+            self._violations.append(f"one request started {[r.run_id for r in attempt.created]} and {run.run_id}")
+        attempt.created.append(run)
+        if attempt.nothing_started:
+            self._violations.append(f"run {run.run_id} appeared after this was said: {attempt.nothing_started}")
+        if attempt.caller.is_of_family:
+            is_late = any(
+                _number(other) > _number(run) and self._age(other) > 1 for other in self._family(attempt.caller)
+            )
+            if is_late:
+                self._late.add(run)
+            if not self._has_gaps(attempt.caller, before=run):
+                self._look_for_a_run_to_adopt(attempt, run)
+                if not is_late:  # else it is that of a caller who left before it could be started
+                    self._look_for_a_run_to_share(attempt, run)
+
+    def _look_for_a_run_to_adopt(self, attempt: Attempt, run: FakeRun) -> None:
+        """A new run is made only where no earlier one is left; each of those who ask meanwhile may have one of them."""
+        left = [earlier for earlier in attempt.unheard if self._is_unheard(earlier)]
+        rivals = [
+            other
+            for other in self.attempts
+            if other is not attempt
+            and other.caller.family == attempt.caller.family
+            and other.may_hold_a_run_at(attempt.asked_at)
+        ]
+        if len(left) > len(rivals):
+            self._violations.append(
+                f"attempt {attempt.number} got run {run.run_id}, a second one: {[r.run_id for r in left]} had to be "
+                f"adopted, with {len(rivals)} others who ask"
+            )
+
+    def _look_for_a_run_to_share(self, attempt: Attempt, run: FakeRun) -> None:
+        if _is_read_only(attempt.caller.tool):
+            return
+        for other in self.attempts:
+            if (
+                other.kind == "call"
+                and other.process is attempt.process
+                and other.caller.is_of_family
+                and other.caller.family == attempt.caller.family
+                and not other.asking.done()
+                and attempt.asked_at - other.asked_at >= SHARE_AFTER_SECONDS
+                and any(not created.is_deleted for created in other.created)
+            ):
+                self._violations.append(
+                    f"attempt {attempt.number} got run {run.run_id}, a second one: attempt {other.number} asked the "
+                    f"same earlier, and still waits for {other.created[0].run_id}"
+                )
+
+    # What the callers are told
+
+    def judge_all(self) -> None:
+        """Judge what has ended, and what should have."""
+        for attempt in self.attempts:
+            if not attempt.is_judged:
+                self._judge_time(attempt)
+                if attempt.asking.done():
+                    attempt.is_judged = True
+                    self._judge(attempt)
+
+    def _judge_time(self, attempt: Attempt) -> None:
+        if attempt.kind == "task":
+            return
+        limit = max(attempt.budget, SHORTEST_START_SECONDS) + SLACK_SECONDS
+        if any(self._hits(attempt)) or attempt.process.is_stopping:
+            limit += READING_SECONDS
+        took = (self._loop.time() if attempt.ended_at is None else attempt.ended_at) - attempt.asked_at
+        assert took <= limit, f"attempt {attempt.number} took {took} s, its budget was {attempt.budget} s"
+
+    def _judge(self, attempt: Attempt) -> None:
+        if attempt.asking.cancelled():
+            return  # it left, or its process ended
+        wire = attempt.asking.result()
+        if wire.get("isError"):
+            self._judge_error(attempt, wire["content"][0]["text"])
+            return
+        content = wire["structuredContent"]
+        run = self._run(content["dag_run_id"])
+        caller = attempt.caller
+        caller.run_id = run.run_id
+        is_anew = any(earlier.is_deleted for earlier in self._runs(run.run_id))
+        may_be_anothers = caller.key is not None and (attempt.kind == "wait" or is_anew)
+        is_fitting = run.conf == {"x": caller.x} or may_be_anothers
+        assert is_fitting, f"attempt {attempt.number} with x={caller.x} was told of run {run.run_id} with {run.conf}"
+        self._judge_whose(attempt, run, content)
+        if content["state"] == "running":
+            took = (attempt.ended_at or 0) - attempt.asked_at
+            is_due = took >= attempt.budget - SLACK_SECONDS or attempt.process.is_stopping
+            assert is_due, f"attempt {attempt.number} was told that its run goes on after {took} s of {attempt.budget}"
+            return
+        if run not in self.disturbed:
+            assert run.state == content["state"] == "success", f"{content['state']}, and the run {run.state}"
+            assert content["results"] == {"total": run.conf["x"] + 1}, f"wrong results: {content}"
+        self._judge_age(attempt, run)
+        self._delivered_to(attempt, run)
+
+    def _judge_whose(self, attempt: Attempt, run: FakeRun, content: Wire) -> None:
+        """Two callers who ask the same process have one run only where they are told, or where one had left it."""
+        if attempt.kind == "wait":
+            assert run.run_id == attempt.known_run_id
+            return
+        is_own = run in attempt.created
+        is_shared = content.get("shared", False)
+        assert not (is_own and is_shared), f"attempt {attempt.number} started run {run.run_id}, and is said to share it"
+        if not attempt.caller.is_of_family:
+            assert not is_shared, f"attempt {attempt.number} shares run {run.run_id}, which nobody may"
+            assert is_own or attempt.caller.key is not None, f"attempt {attempt.number} got run {run.run_id} of another"
+            return
+        waiting = [
+            other
+            for other in self.attempts
+            if other is not attempt
+            and (other.process is attempt.process or other.is_moving)
+            and other.asked_at <= attempt.asked_at
+            and other.may_hold_a_run_at(attempt.asked_at)
+        ]
+        if is_shared:
+            assert not _is_read_only(attempt.caller.tool), f"attempt {attempt.number} shares a run that only reads"
+            is_later = any(attempt.asked_at - other.asked_at >= SHARE_AFTER_SECONDS for other in waiting)
+            assert is_later, f"attempt {attempt.number} shares run {run.run_id} with one that came together with it"
+        elif attempt.caller.tool != "reuse" and not self._has_gaps(attempt.caller):
+            owners = [
+                o.number
+                for o in waiting
+                if run in o.created and o.kind == "call" and o.may_hold_a_run_at(attempt.ended_at or 0)
+            ]
+            assert not owners, f"attempt {attempt.number} got run {run.run_id} of {owners}, and was not told so"
+
+    def _judge_age(self, attempt: Attempt, run: FakeRun) -> None:
+        """An outcome whose delivery was noted is none for a new call."""
+        if attempt.kind == "wait" or not attempt.caller.is_of_family:
+            return
+        if attempt.caller.tool == "reuse" and run.end_date is not None:
+            age = attempt.asked_at - self._loop.time() + (self.airflow.clock.now() - run.end_date).total_seconds()
+            if age <= REUSE_SECONDS + SLACK_SECONDS:
+                return
+        assert run not in attempt.noted, f"attempt {attempt.number} got the old outcome of run {run.run_id}"
+
+    def _delivered_to(self, attempt: Attempt, run: FakeRun) -> None:
+        attempt.caller.is_done = True
+        if run in self._delivered:
+            return
+        self._delivered.add(run)
+        if number_in(run.run_id) is not None:
+            self._receipts.append(Receipt(run, attempt.process, attempt.ended_at or 0))
+
+    def is_being_cancelled(self, caller: Caller) -> None:
+        """Take note that a caller cancels the run that it knows of."""
+        self.cancelled.update(self._runs(caller.run_id or ""))
+
+    def was_cancelled(self, caller: Caller, answer: Wire) -> None:
+        """Take note that a caller has cancelled its run: it knows the outcome."""
+        caller.is_done = True
+        content = answer["structuredContent"]
+        if content["state"] == "failed":
+            self._delivered.add(self._run(content["dag_run_id"]))
+
+    # What they are told when it came to nothing
+
+    def _judge_error(self, attempt: Attempt, text: str) -> None:
+        caller = attempt.caller
+        if text.startswith("Nothing was started: this idempotency key belongs to run "):
+            assert any(run.conf != {"x": caller.x} for run in self._runs(_run_id_in(text))), text
+            caller.is_done = True
+        elif "this tool needs an idempotency key" in text:
+            assert (caller.tool, caller.key) == ("key_only", None), text
+            caller.is_done = True
+        elif text.startswith("Nothing was started: "):
+            self._judge_nothing_started(attempt, text)
+        elif text.startswith(("Whether run ", "This call belongs to run ")):
+            caller.run_id = _run_id_in(text)
+            assert self._is_excused(attempt, START_ROUTES), f"attempt {attempt.number}: {text}"
+        elif " was started and " in text:
+            caller.run_id = _run_id_in(text)
+            assert self._is_excused(attempt), f"attempt {attempt.number}: {text}"
+        elif "there is no run " in text:
+            assert attempt.kind == "wait", text
+            assert attempt.known_run_id is not None
+            there = (run for run in self._runs(attempt.known_run_id) if not run.is_deleted)
+            is_there = any(self._age(run) > self._loop.time() - attempt.asked_at for run in there)
+            assert not is_there, f"attempt {attempt.number}: {text}"
+            caller.run_id = None
+        elif " was deleted in Airflow while it was waited for" in text:
+            assert any(run.is_deleted for run in self._runs(_run_id_in(text))), text
+            caller.run_id = None
+        elif not (named := _RUN_ID.search(text)) or not re.search(r"failed|cancelled", text.splitlines()[0]):
+            assert self._is_excused(attempt), f"attempt {attempt.number}: {text}"
+        else:
+            run = self._run(named[0])
+            is_odd = any(one in self.disturbed for one in self._runs(run.run_id))
+            assert run.state == "failed" or is_odd, f"attempt {attempt.number}: {text}"
+            self._judge_kill(attempt, run)
+            self._judge_age(attempt, run)
+            self._delivered_to(attempt, run)
+
+    def _judge_nothing_started(self, attempt: Attempt, text: str) -> None:
+        attempt.nothing_started = text
+        is_away = "Airflow has not answered for " in text  # whatever it was asked
+        is_expected = attempt.process.is_stopping or self._is_excused(attempt, None if is_away else START_ROUTES)
+        assert is_expected, f"attempt {attempt.number}: {text}"
+        own = [run for run in attempt.created if not run.is_deleted]
+        assert not own, f"attempt {attempt.number} had started run {own[0].run_id}: {text}"
+
+    def _judge_kill(self, attempt: Attempt, run: FakeRun) -> None:
+        """No run is set to failed by the process in which somebody waits for it, unless a caller has cancelled it."""
+        if run in self.cancelled:
+            return
+        for at, run_id in attempt.process.line.kills:
+            if run_id == run.run_id and attempt.asked_at + 1.0 <= at <= (attempt.ended_at or 0):
+                is_excused = any(attempt.asked_at <= hit.at <= at for hit in attempt.process.line.hits)
+                assert is_excused, f"run {run_id} was set to failed while attempt {attempt.number} waited for it"
+
+    def _hits(self, attempt: Attempt, routes: frozenset[Route] | None = None) -> Iterator[object]:
+        """Return what went wrong on the process's line while a caller waited for its answer."""
+        until = self._loop.time() if attempt.ended_at is None else attempt.ended_at
+        processes = {attempt.process, *self.processes} if attempt.is_moving else {attempt.process}
+        for hit in (hit for process in processes for hit in process.line.all_hits()):
+            is_meanwhile = hit.since <= until and attempt.asked_at <= hit.at
+            if is_meanwhile and (routes is None or hit.route in routes):
+                yield hit
+
+    def _is_excused(self, attempt: Attempt, routes: frozenset[Route] | None = None) -> bool:
+        if attempt.is_moving and any(process.is_away for process in self.processes):
+            return True
+        is_cut_short = attempt.process.is_stopping
+        return attempt.is_process_away or is_cut_short or any(self._hits(attempt, routes))
+
+    # What is in Airflow
+
+    def look(self) -> None:
+        """See whether Airflow is as it should be."""
+        assert not self._violations, "\n".join(self._violations)
+        for run, text in self.edits:
+            assert text in (run.note or ""), f"{text!r} is no longer in the note of run {run.run_id}: {run.note!r}"
+        self._receipts = [receipt for receipt in self._receipts if self._is_due(receipt)]
+
+    def _is_due(self, receipt: Receipt) -> bool:
+        """Say whether a receipt is still to come; it must not be late."""
+        run, process, now = receipt.run, receipt.process, self._loop.time()
+        note = run.note or ""
+        has_room = len(f"{note} {MARK}") <= MAX_NOTE
+        if _is_noted(run) or run.is_deleted or process.has_crashed or not has_room:
+            return False
+        if now - receipt.delivered_at > FAMILY_IS_OPEN_SECONDS:
+            return False
+        hits = [h.at for h in process.line.hits if h.at >= receipt.delivered_at - 1 and h.route in RECEIPT_ROUTES]
+        due = max(hits) + AFTER_TROUBLE_SECONDS if hits else receipt.delivered_at + MARGIN_SECONDS
+        if process.is_away:
+            return True
+        assert now <= due, f"it is not noted on run {run.run_id} that its outcome has arrived: {note!r}"
+        return True
+
+    # Runs
+
+    def _run(self, run_id: str) -> FakeRun:
+        """Return a run, be it deleted by now."""
+        runs = self._runs(run_id)
+        assert runs, f"there never was a run {run_id}"
+        return next((run for run in runs if not run.is_deleted), runs[-1])
+
+    def _runs(self, run_id: str) -> list[FakeRun]:
+        return [run for attempt in self.attempts for run in attempt.created if run.run_id == run_id]
+
+    def unfinished(self) -> list[FakeRun]:
+        return [run for run in self.airflow.runs if not run.is_final]
+
+    def _family(self, caller: Caller) -> Iterator[FakeRun]:
+        """Return the runs that identical calls of a caller have started, be they deleted by now."""
+        for attempt in self.attempts:
+            if attempt.caller.is_of_family and attempt.caller.family == caller.family:
+                yield from attempt.created
+
+    def _has_gaps(self, caller: Caller, *, before: FakeRun | None = None) -> bool:
+        """Say whether a number of a family is free below one that is taken: a run was deleted, or refused.
+
+        With `before`, whether it was so before that run, which may have filled the last gap.
+
+        A process that read the family before then takes the free number, and does not hear of the others. Number 0 is
+        another matter: there, a process that knows nothing begins.
+        """
+        runs = [run for run in self._family(caller) if run is not before]
+        numbers = {_number(run) for run in runs}
+        return any(run.is_deleted for run in runs) or len(numbers - {0}) < max(numbers, default=0)
+
+    def _age(self, run: FakeRun) -> float:
+        return (self.airflow.clock.now() - run.run_after).total_seconds()
+
+    def _is_unheard(self, run: FakeRun) -> bool:
+        """Say whether somebody may still come for the outcome of a run."""
+        if run.is_deleted or run in self._delivered or run in self._late or _is_noted(run):
+            return False
+        end = self.first_end_of.get(run, run.end_date)
+        return end is None or (self.airflow.clock.now() - end).total_seconds() <= FAMILY_IS_OPEN_SECONDS
+
+
+def _is_read_only(tool: str) -> bool:
+    return "annotations" in POLICIES[tool]
+
+
+def _number(run: FakeRun) -> int:
+    return number_in(run.run_id) or 0
+
+
+def _is_noted(run: FakeRun) -> bool:
+    return MARK in (run.note or "") or CANCELLED in (run.note or "")
+
+
+def _run_id_in(text: str) -> str:
+    found = _RUN_ID.search(text)
+    assert found, f"no run id in: {text}"
+    return found[0]

@@ -1,0 +1,67 @@
+"""Whatever a caller sends: a run that Airflow takes, or words that say what is wrong. Nothing else."""
+
+import asyncio
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, example, given, settings
+
+from dagcall.app import Dagcall
+from dagcall.errors import InvalidArguments
+from tests.fake_airflow import NOTSET, FakeAirflow, FakeDag, FakeParam, FakeTask
+from tests.support.any_arguments import Large, any_arguments, grown
+from tests.support.in_memory import Served
+
+PARAMS = {
+    "whole": FakeParam(NOTSET, type="integer"),
+    "number": FakeParam(1.5, type="number", exclusiveMinimum=-10),
+    "text": FakeParam("x", type="string", maxLength=100_000),
+    "moment": FakeParam(None, type=["string", "null"], format="date-time"),
+    "day": FakeParam("2026-01-01", type="string", format="date"),
+    "choice": FakeParam("one", enum=["one", "two", 3]),
+    "rows": FakeParam([], type="array"),
+    "table": FakeParam({}, type="object"),
+    "match": FakeParam("aa", type="string", pattern="^a+$"),
+    "either": FakeParam(1, anyOf=[{"type": "integer"}, {"type": "array", "items": {"$ref": "#"}}]),
+    "plain": 3,
+    "anything": None,
+    "odd name\u200b": "x",
+}
+
+
+@pytest.fixture
+def airflow() -> FakeAirflow:
+    airflow = FakeAirflow()
+    airflow.add_dag(FakeDag("takes", params=PARAMS, tasks=[FakeTask("back", list)]))
+    return airflow
+
+
+def names_of(dagcall: Dagcall) -> list[str]:
+    return list(dagcall.catalog.tool("takes").input.properties)
+
+
+async def come_to_something(dagcall: Dagcall, arguments: dict[str, Any]) -> None:
+    async with asyncio.timeout(60):
+        with suppress(InvalidArguments):
+            await dagcall.runs.call(dagcall.catalog.tool("takes"), arguments, caller="local", budget_seconds=5)
+
+
+async def test_any_arguments_start_a_run_or_are_refused_in_words(served: Served, airflow: FakeAirflow) -> None:
+    async with served(airflow) as dagcall:
+        loop = asyncio.get_running_loop()
+
+        @settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+        @given(any_arguments(names_of(dagcall)))
+        @example({"whole": Large(digits=5000)})
+        @example({"whole": 1, "rows": Large(levels=3000)})
+        @example({"whole": 1, "table": {"\ud800": "\ud800"}})
+        @example({"whole": 1, "either": Large(levels=98)})
+        def try_it(arguments: dict[str, Any]) -> None:
+            asyncio.run_coroutine_threadsafe(come_to_something(dagcall, grown(arguments)), loop).result(20)
+
+        await asyncio.to_thread(try_it)
+
+    triggers = [request for request in airflow.requests if request.route == "trigger"]
+    assert triggers
+    assert {request.status for request in triggers} == {200}

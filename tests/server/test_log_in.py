@@ -1,0 +1,135 @@
+"""The log-in to Airflow: what its answers mean, and how often it is tried."""
+
+import asyncio
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dagcall.airflow.gate import Gate
+from dagcall.airflow.rest import airflow_clock, log_in
+from dagcall.app import credentials_for
+from dagcall.errors import (
+    AirflowAnswerUnusable,
+    AirflowError,
+    AirflowLogInRefused,
+    AirflowUnreachable,
+    ConfigError,
+)
+from dagcall.settings.airflow import AirflowSettings
+from tests.fake_airflow import FakeAirflow, FakeDag, Fault
+from tests.fake_airflow.access import FakeUser
+from tests.server.test_calls import add, answer, refusal
+from tests.support.in_memory import Served
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "error", "sentence"),
+    [
+        (401, {"detail": "Invalid credentials"}, AirflowLogInRefused, "wrong user name or password (401"),
+        (403, {"detail": "Invalid credentials"}, AirflowLogInRefused, "wrong user name or password (403"),
+        (
+            422,
+            {"detail": [{"loc": ["body"], "msg": "no"}]},
+            AirflowLogInRefused,
+            "takes no user name and password (422",
+        ),
+        (404, {"error": "API route not found"}, AirflowAnswerUnusable, "airflow.url holds it"),
+        (405, {"detail": "Method Not Allowed"}, AirflowAnswerUnusable, "no POST /auth/token there (405)"),
+        (401, "<html>Sign in</html>", AirflowAnswerUnusable, "something in front of it answered with status 401"),
+        (302, "", AirflowAnswerUnusable, "it points to https://sso.example"),
+        (200, "<html>Sign in</html>", AirflowAnswerUnusable, "with no token: something in front of Airflow"),
+        (201, {"token": "t"}, AirflowAnswerUnusable, "with no token: something in front of Airflow"),
+        (429, "slow down", AirflowUnreachable, "cannot log anybody in now (429)"),
+        (502, "<html>Bad gateway</html>", AirflowUnreachable, "cannot log anybody in now (502)"),
+    ],
+)
+async def test_answer_to_a_log_in_says_what_is_wrong(
+    status: int, body: object, error: type[AirflowError], sentence: str
+) -> None:
+    airflow = FakeAirflow()
+    headers = {"location": "https://sso.example"} if status == 302 else {}
+    airflow.add_fault(Fault(route="log_in", status=status, body=body, headers=headers))
+
+    with pytest.raises(error) as caught:
+        await log_in(airflow.url, "admin", "admin", gate=Gate(), transport=airflow.transport)
+
+    assert type(caught.value) is error
+    assert sentence in str(caught.value)
+
+
+async def test_log_in_waits_for_as_long_as_airflow_asks() -> None:
+    airflow = FakeAirflow()
+    airflow.add_fault(Fault(route="log_in", status=429, headers={"retry-after": "7"}))
+    with pytest.raises(AirflowUnreachable) as caught:
+        await log_in(airflow.url, "admin", "admin", gate=Gate(), transport=airflow.transport)
+    assert caught.value.retry_after_seconds == 7
+
+
+async def test_wrong_password_is_tried_once_by_many_requests(served: Served) -> None:
+    airflow = FakeAirflow()
+    airflow.add_dag(add())
+    airflow.access.users["admin"] = FakeUser("admin", "another")
+
+    async with served(airflow) as dagcall:
+        texts = await asyncio.gather(*(refusal(dagcall, "wait_for_dag_run", tool="add", dag_run_id="x") for _ in "12"))
+        found = await asyncio.gather(
+            *(dagcall.runs._api.fetch_run("add", "x") for _ in range(50)),  # noqa: SLF001 - fifty requests at once
+            return_exceptions=True,
+        )
+
+    assert texts
+    assert {type(each) for each in found} == {AirflowLogInRefused}
+    assert len(airflow.requests_to("log_in")) == 1
+
+
+async def test_changed_password_file_is_read_at_once(served: Served, tmp_path: Path) -> None:
+    airflow = FakeAirflow()
+    airflow.add_dag(add())
+    file = tmp_path / "password"
+    file.write_text("admin", encoding="utf-8")
+
+    async with served(airflow, dags=["*"], airflow={"password": None, "password_file": str(file)}) as dagcall:
+        airflow.access.users["admin"] = FakeUser("admin", "another")
+        airflow.access.revoke_tokens()
+        assert "wrong user name or password" in await refusal(dagcall, "add", x=1)
+        assert "wrong user name or password" in await refusal(dagcall, "add", x=1)
+        assert len(airflow.requests_to("log_in")) == 2
+        file.write_text("another", encoding="utf-8")
+        assert (await answer(dagcall, "add", x=1))["results"] == {"total": 3}
+
+
+async def test_one_429_at_the_log_in_is_retried(served: Served) -> None:
+    airflow = FakeAirflow()
+    airflow.add_dag(add())
+
+    async with served(airflow) as dagcall:
+        airflow.access.revoke_tokens()
+        airflow.add_fault(Fault(route="log_in", status=429))
+        problem = (await dagcall.catalog.refresh()).problem
+        await asyncio.sleep(1)
+        content = await answer(dagcall, "add", x=1)
+
+    assert problem is not None
+    assert "cannot log anybody in now (429)" in problem
+    assert content["results"] == {"total": 3}
+
+
+@pytest.mark.parametrize("setting", ["token", "token_file"])
+async def test_text_that_is_no_token_is_told_at_the_start(tmp_path: Path, setting: str) -> None:
+    (tmp_path / "file").write_text("please log in", encoding="utf-8")
+    value: dict[str, Any] = {"token": "please log in", "token_file": str(tmp_path / "file")}
+    settings = AirflowSettings.model_validate({setting: value[setting]})
+    with pytest.raises(ConfigError, match=rf"airflow\.{setting}.* holds no token"):
+        credentials_for(settings, Gate(), airflow_clock())
+
+
+async def test_token_file_with_a_byte_order_mark(served: Served, tmp_path: Path) -> None:
+    airflow = FakeAirflow()
+    airflow.add_dag(FakeDag("plain"))
+    file = tmp_path / "token"
+    file.write_text(airflow.access.token(), encoding="utf-8-sig")
+    login = {"username": None, "password": None, "token_file": str(file)}
+
+    async with served(airflow, dags=["*"], airflow=login) as dagcall:
+        assert list(dagcall.catalog.snapshot.tools) == ["plain"]

@@ -1,0 +1,113 @@
+"""TLS to Airflow: verified always, with the operator's own CA and certificate where there are such; over sockets."""
+
+import ipaddress
+import ssl
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
+
+from dagcall.errors import ConfigError
+from dagcall.settings.airflow import AirflowSettings
+from tests.fake_airflow import FakeAirflow, FakeDag, FakeTask
+from tests.fake_airflow.serving import WallClock
+from tests.fake_airflow.serving import served as on_a_socket
+from tests.support.in_memory import Served
+
+
+class Authority:
+    """Makes certificates, each with its key in one file."""
+
+    def __init__(self, folder: Path, now: datetime, name: str = "ca") -> None:
+        self._folder, self._now = folder, now
+        self._key, self._name = ec.generate_private_key(ec.SECP256R1()), _name(name)
+        self.file = folder / f"{name}.pem"
+        self.file.write_bytes(self._signed(self._name, self._key, is_authority=True).public_bytes(Encoding.PEM))
+
+    def certificate(self, name: str, *, password: bytes | None = None) -> Path:
+        key = ec.generate_private_key(ec.SECP256R1())
+        encryption = NoEncryption() if password is None else BestAvailableEncryption(password)
+        path = self._folder / f"{name}.pem"
+        path.write_bytes(
+            self._signed(_name(name), key, is_authority=False).public_bytes(Encoding.PEM)
+            + key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
+        )
+        return path
+
+    def _signed(self, subject: x509.Name, key: Any, *, is_authority: bool) -> x509.Certificate:
+        address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
+        return (
+            x509.CertificateBuilder()
+            .subject_name(subject)
+            .issuer_name(self._name)
+            .public_key(key.public_key())
+            .serial_number(x509.random_serial_number())
+            .not_valid_before(self._now - timedelta(days=1))
+            .not_valid_after(self._now + timedelta(days=1))
+            .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
+            .add_extension(x509.SubjectAlternativeName([address]), critical=False)
+            .sign(self._key, hashes.SHA256())
+        )
+
+
+def _name(text: str) -> x509.Name:
+    return x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, text)])
+
+
+@pytest.fixture
+def authority(tmp_path: Path) -> Authority:
+    return Authority(tmp_path, WallClock().now())
+
+
+@contextmanager
+def tls_airflow(authority: Authority, **tls: Any) -> Iterator[FakeAirflow]:
+    airflow = FakeAirflow()
+    airflow.add_dag(FakeDag("one", tasks=[FakeTask("it", lambda _: 1)]))
+    with on_a_socket(airflow, ssl_certfile=authority.certificate("server"), **tls) as airflow.url:
+        airflow.transport = None  # type: ignore[assignment]
+        yield airflow
+
+
+async def problem_with(served: Served, airflow: FakeAirflow, **settings: Any) -> str | None:
+    async with served(airflow, dags=["*"], airflow=settings) as dagcall:
+        assert bool(dagcall.catalog.snapshot.tools) == (dagcall.catalog.snapshot.problem is None)
+        return dagcall.catalog.snapshot.problem
+
+
+async def test_a_certificate_that_nobody_vouches_for_is_refused(
+    served: Served, authority: Authority, tmp_path: Path
+) -> None:
+    (tmp_path / "other").mkdir()
+    other = Authority(tmp_path / "other", WallClock().now(), "other")
+    with tls_airflow(authority) as airflow:
+        for settings in ({}, {"ca_file": other.file}):
+            assert "certificate verify failed" in (await problem_with(served, airflow, **settings) or "")
+            assert airflow.requests == []
+        assert await problem_with(served, airflow, ca_file=authority.file) is None
+
+
+async def test_a_certificate_is_shown_to_whoever_wants_one(served: Served, authority: Authority) -> None:
+    wanted = {"ssl_ca_certs": authority.file, "ssl_cert_reqs": ssl.CERT_REQUIRED}
+    with tls_airflow(authority, **wanted) as airflow:
+        assert await problem_with(served, airflow, ca_file=authority.file)
+        assert airflow.requests == []
+        shown = {"ca_file": authority.file, "client_cert_file": authority.certificate("client")}
+        assert await problem_with(served, airflow, **shown) is None
+
+
+def test_a_key_with_a_password_is_refused_and_nobody_is_asked_for_it(authority: Authority) -> None:
+    path = authority.certificate("client", password=b"secret")
+    with pytest.raises(ConfigError, match=r"airflow\.client_cert_file: .*client\.pem cannot be used"):
+        AirflowSettings(client_cert_file=path).tls()
+
+
+def test_a_key_without_a_certificate_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="client_key_file needs client_cert_file"):
+        AirflowSettings(client_key_file=tmp_path / "key.pem")

@@ -1,0 +1,264 @@
+import asyncio
+import base64
+import json
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dagcall.airflow.credentials import Credentials, expiry_of, static_token, token_command
+from dagcall.errors import AirflowAway, AirflowError, AirflowLogInRefused, AirflowUnreachable
+
+
+def jwt(**claims: object) -> str:
+    payload = base64.urlsafe_b64encode(json.dumps(claims).encode()).decode().rstrip("=")
+    return f"header.{payload}.signature"
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+async def test_a_token_is_fetched_once_and_renewed_at_80_per_cent_of_its_life() -> None:
+    clock, fetched = Clock(), 0
+
+    async def fetch() -> str:
+        nonlocal fetched
+        fetched += 1
+        return jwt(exp=clock.now + 100, n=fetched)
+
+    credentials = Credentials(fetch, now=clock)
+
+    first = await credentials.token()
+    clock.now += 79
+    assert await credentials.token() == first
+    clock.now += 1
+    assert await credentials.token() != first
+    assert fetched == 2
+
+
+async def test_many_who_need_a_token_at_once_share_one_log_in() -> None:
+    fetched = 0
+
+    async def fetch() -> str:
+        nonlocal fetched
+        fetched += 1
+        await asyncio.sleep(0)
+        return "t"
+
+    credentials = Credentials(fetch, now=Clock())
+    assert await asyncio.gather(*(credentials.token() for _ in range(10))) == ["t"] * 10
+    assert fetched == 1
+
+
+@pytest.mark.parametrize(
+    ("token", "user_id"),
+    [
+        (jwt(sub="admin"), "admin"),
+        (jwt(sub=7), None),
+        (jwt(), None),
+        ("opaque", None),
+        ("a.W10.b", None),
+        ("a.!.b", None),
+    ],
+)
+async def test_whose_token_it_is(token: str, user_id: str | None) -> None:
+    assert await Credentials(static_token(token), now=Clock()).user_id() == user_id
+    assert await Credentials(None, now=Clock()).user_id() is None
+
+
+async def test_only_a_refused_token_is_forgotten() -> None:
+    credentials = Credentials(static_token("new"), now=Clock())
+    await credentials.token()
+
+    assert credentials.can_renew_after("old")  # somebody else has renewed it meanwhile
+    assert not credentials.can_renew_after(None)
+    assert not Credentials(None, now=Clock()).can_renew_after("any")
+
+
+async def test_an_airflow_for_all_needs_no_token() -> None:
+    assert await Credentials(None, now=Clock()).token() is None
+
+
+@given(st.text())
+def test_a_token_that_is_no_jwt_has_no_expiry(token: str) -> None:
+    assert expiry_of(token) is None
+
+
+def test_the_expiry_of_a_jwt() -> None:
+    assert expiry_of(jwt(exp=12.5)) == 12.5
+    assert expiry_of(jwt(sub="x")) is None
+
+
+def test_a_token_is_in_no_repr() -> None:
+    assert "hush" not in repr(Credentials(static_token("hush"), now=Clock()))
+
+
+async def test_a_command_prints_the_token() -> None:
+    assert await token_command(f"{sys.executable} -c 'print(\" t0ken \")'")() == "t0ken"
+
+
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        ("/no/such/program x", "the token command '/no/such/program' could not be started: No such file or directory"),
+        (
+            f"{sys.executable} -c 'import sys; sys.exit(\"please log in\")'",
+            r"printed no token \(exit code 1\): please log in",
+        ),
+        (f"{sys.executable} -c ''", r"printed no token \(exit code 0\)$"),
+    ],
+)
+async def test_a_command_that_prints_none_is_named_without_its_arguments(command: str, sentence: str) -> None:
+    with pytest.raises(AirflowUnreachable, match=sentence):
+        await token_command(command)()
+
+
+async def test_a_command_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dagcall.airflow.credentials.COMMAND_SECONDS", 0.1)
+
+    with pytest.raises(AirflowUnreachable, match="did not finish within"):
+        await token_command(f"{sys.executable} -c 'import time; time.sleep(60)'")()
+
+
+class Source:
+    """Where tokens come from, and how it goes wrong."""
+
+    def __init__(self) -> None:
+        self.tries = 0
+        self.error: AirflowError | None = None
+        self.secret: object = "wrong"
+
+    async def __call__(self) -> str:
+        self.tries += 1
+        await asyncio.sleep(0.01)
+        if self.error is not None:
+            raise self.error
+        return f"token-{self.tries}"
+
+    def credentials(self) -> Credentials:
+        return Credentials(self, now=Clock(), secret=lambda: self.secret)
+
+
+async def fifty_at_once(credentials: Credentials) -> set[str]:
+    found = await asyncio.gather(*(credentials.token() for _ in range(50)), return_exceptions=True)
+    return {str(one) for one in found}
+
+
+@pytest.mark.virtual_time
+async def test_refused_log_in_is_repeated_rarely_and_told_to_everyone() -> None:
+    source = Source()
+    source.error = AirflowLogInRefused("wrong user name or password")
+    credentials = source.credentials()
+    loop = asyncio.get_running_loop()
+
+    for _ in range(3600):
+        assert await fifty_at_once(credentials) == {"wrong user name or password"}
+        await asyncio.sleep(1)
+
+    assert loop.time() > 3600
+    assert source.tries == 10  # after 30, 60, 120, 240, 480, 600 … seconds
+    source.error = None
+    await asyncio.sleep(601)
+    assert await fifty_at_once(credentials) == {"token-11"}
+
+
+@pytest.mark.virtual_time
+async def test_changed_password_is_tried_at_once() -> None:
+    source = Source()
+    source.error = AirflowLogInRefused("wrong user name or password")
+    credentials = source.credentials()
+    await fifty_at_once(credentials)
+
+    source.error, source.secret = None, "right"
+    assert await fifty_at_once(credentials) == {"token-2"}
+
+
+@pytest.mark.virtual_time
+async def test_failed_log_in_is_repeated_soon_and_not_by_every_request() -> None:
+    source = Source()
+    source.error = AirflowUnreachable("later", is_effect_possible=False)
+    credentials = source.credentials()
+    assert await fifty_at_once(credentials) == {"later"}
+
+    with pytest.raises(AirflowUnreachable, match="later") as caught:
+        await credentials.token()
+    assert caught.value.retry_after_seconds is not None
+    assert source.tries == 1
+
+    source.error = None
+    await asyncio.sleep(caught.value.retry_after_seconds)
+    assert await credentials.token() == "token-2"
+
+
+@pytest.mark.virtual_time
+async def test_failed_log_in_waits_for_as_long_as_airflow_asks() -> None:
+    source = Source()
+    source.error = AirflowUnreachable("later", is_effect_possible=False, retry_after_seconds=20)
+    credentials = source.credentials()
+    for _ in range(19):
+        await fifty_at_once(credentials)
+        await asyncio.sleep(1)
+    assert source.tries == 1
+
+
+async def test_log_in_that_the_breaker_held_back_is_not_remembered() -> None:
+    source = Source()
+    source.error = AirflowAway("away", is_effect_possible=False)
+    credentials = source.credentials()
+    await fifty_at_once(credentials)
+    await fifty_at_once(credentials)
+    assert source.tries == 2
+
+
+async def test_caller_who_leaves_does_not_break_off_the_log_in_of_the_others() -> None:
+    source = Source()
+    credentials = source.credentials()
+    first = asyncio.create_task(credentials.token())
+    others = asyncio.create_task(fifty_at_once(credentials))
+    await asyncio.sleep(0)
+    first.cancel()
+    assert await others == {"token-1"}
+
+
+@pytest.mark.virtual_time
+async def test_account_whose_every_token_is_refused_logs_in_rarely() -> None:
+    source = Source()
+    credentials = source.credentials()
+    for _ in range(600):
+        token = await credentials.token()
+        if credentials.can_renew_after(token):
+            await credentials.token()
+        await asyncio.sleep(0.1)
+    assert source.tries <= 3 * 60 / 30 + 2
+
+    before = source.tries
+    source.secret = "another"
+    assert credentials.can_renew_after(await credentials.token())
+    await credentials.token()
+    assert source.tries == before + 1
+
+
+@pytest.mark.parametrize("token", ["", "two words", "\ufefftoken", "line\nline", "töken"])
+async def test_token_that_cannot_be_sent_is_told_apart(token: str) -> None:
+    with pytest.raises(AirflowUnreachable, match="blanks or characters that no token has"):
+        await Credentials(static_token(token), now=Clock()).token()
+
+
+async def test_token_that_seems_to_have_expired_is_used_until_airflow_refuses_it() -> None:
+    """Where dagcall's clock is far ahead, every token seems to."""
+    source = Source()
+
+    async def fetch() -> str:
+        await source()
+        return jwt(exp=999.0)
+
+    credentials = Credentials(fetch, now=Clock())
+    await credentials.token()
+    await credentials.token()
+    assert source.tries == 1

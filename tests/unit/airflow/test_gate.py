@@ -1,0 +1,209 @@
+import asyncio
+from collections.abc import Iterable
+
+import pytest
+
+from dagcall.airflow.gate import Gate, Purpose
+from dagcall.airflow.overload import FAILURES_TO_OPEN, FIRST_PAUSE_SECONDS
+from dagcall.errors import AirflowAway, Busy
+
+
+async def let_in_order(gate: Gate, purposes: Iterable[Purpose]) -> list[Purpose]:
+    """Queue up for a full gate in this order; return the order in which it lets in, one by one."""
+    order: list[Purpose] = []
+
+    async def enter(purpose: Purpose) -> None:
+        async with gate.place(purpose):
+            order.append(purpose)
+
+    async with gate.place(Purpose.RESULT):
+        tasks = [asyncio.create_task(enter(purpose)) for purpose in purposes]
+        await asyncio.sleep(0)
+    await asyncio.gather(*tasks)
+    return order
+
+
+async def test_results_go_before_triggers_before_discovery() -> None:
+    order = await let_in_order(Gate(1), [Purpose.DISCOVERY, Purpose.TRIGGER, Purpose.RESULT, Purpose.TRIGGER])
+
+    assert order == [Purpose.RESULT, Purpose.TRIGGER, Purpose.TRIGGER, Purpose.DISCOVERY]
+
+
+async def test_no_more_than_the_limit_are_inside() -> None:
+    gate, most = Gate(3), 0
+
+    async def enter() -> None:
+        nonlocal most
+        async with gate.place(Purpose.RESULT):
+            most = max(most, gate.in_flight)
+            await asyncio.sleep(0)
+
+    await asyncio.gather(*(enter() for _ in range(20)))
+
+    assert (most, gate.in_flight) == (3, 0)
+
+
+async def test_discovery_gets_a_quarter_of_the_places() -> None:
+    gate, most = Gate(8), 0
+
+    async def enter() -> None:
+        nonlocal most
+        async with gate.place(Purpose.DISCOVERY):
+            most = max(most, gate.in_flight)
+            await asyncio.sleep(0)
+
+    await asyncio.gather(*(enter() for _ in range(20)))
+
+    assert most == 2
+
+
+async def test_streams_take_half_of_the_places_and_wait_for_none() -> None:
+    gate = Gate(4)
+
+    assert [gate.try_enter(Purpose.STREAM) for _ in range(3)] == [True, True, False]
+
+    gate.leave(Purpose.STREAM)
+    assert gate.try_enter(Purpose.STREAM)
+
+
+async def test_discovery_that_waits_for_its_share_blocks_no_one_else() -> None:
+    gate = Gate(8)
+    for _ in range(2):
+        await gate.enter(Purpose.DISCOVERY, "")
+    waiting = asyncio.create_task(gate.enter(Purpose.DISCOVERY, ""))
+    await asyncio.sleep(0)
+
+    assert gate.waiting(Purpose.DISCOVERY) == 1
+    assert [gate.try_enter(Purpose.STREAM) for _ in range(5)] == [True] * 4 + [False]
+    async with gate.place(Purpose.TRIGGER), gate.place(Purpose.RESULT):
+        assert gate.in_flight == 8
+    gate.leave(Purpose.DISCOVERY)
+    await waiting
+
+
+async def test_first_come_is_first_served_within_one_purpose() -> None:
+    gate = Gate(4)
+    order: list[str] = []
+
+    async def enter(name: str) -> None:
+        async with gate.place(Purpose.DISCOVERY):
+            order.append(name)
+
+    await gate.enter(Purpose.DISCOVERY, "")
+    first = asyncio.create_task(enter("first"))
+    await asyncio.sleep(0)
+    gate.leave(Purpose.DISCOVERY)  # the place is for the first, who has not run yet
+    second = asyncio.create_task(enter("second"))
+    await asyncio.gather(first, second)
+
+    assert order == ["first", "second"]
+
+
+async def test_a_gate_of_one_has_no_place_for_a_stream() -> None:
+    assert not Gate(1).try_enter(Purpose.STREAM)
+
+
+async def test_whoever_leaves_the_line_is_passed_over() -> None:
+    gate = Gate(1)
+
+    async def enter() -> None:
+        async with gate.place(Purpose.RESULT):
+            await asyncio.sleep(0)
+
+    async with gate.place(Purpose.RESULT):
+        first, second, third = (asyncio.create_task(enter()) for _ in range(3))
+        await asyncio.sleep(0)
+        first.cancel()
+    second.cancel()  # let in by the end of the block, and cancelled before it could notice
+    await third
+
+    assert gate.in_flight == 0
+
+
+async def test_each_caller_has_its_turn() -> None:
+    gate = Gate(1)
+    order: list[str] = []
+
+    async def enter(who: str) -> None:
+        async with gate.place(Purpose.TRIGGER, who=who):
+            order.append(who)
+
+    async with gate.place(Purpose.RESULT):
+        tasks = [asyncio.create_task(enter(who)) for who in ("a", "a", "a", "b", "c")]
+        await asyncio.sleep(0)
+        assert gate.waiting(Purpose.TRIGGER) == 5
+    await asyncio.gather(*tasks)
+
+    assert order == ["a", "b", "c", "a", "a"]
+
+
+async def test_trouble_halves_the_gate() -> None:
+    gate = Gate(8)
+
+    gate.failed(is_overload=True)
+    gate.failed(is_overload=False)
+
+    assert (gate.limit, gate.ceiling) == (4, 8)
+
+
+async def enter(gate: Gate) -> None:
+    async with gate.place(Purpose.TRIGGER):
+        pass
+
+
+@pytest.mark.virtual_time
+async def test_streams_that_were_opened_before_trouble_keep_nobody_out() -> None:
+    gate = Gate(8)
+    streams = sum(gate.try_enter(Purpose.STREAM) for _ in range(8))
+    for _ in range(3):
+        gate.failed(is_overload=True)
+        await asyncio.sleep(2)
+
+    async with asyncio.timeout(1), gate.place(Purpose.RESULT):
+        inside = gate.in_flight
+
+    assert (streams, gate.limit, inside) == (4, 1, 5)
+    assert not gate.try_enter(Purpose.STREAM)
+
+
+async def test_a_full_line_is_busy_for_a_minute_at_most() -> None:
+    seconds = 0.0
+    gate = Gate(1, queue=10, now=lambda: seconds)
+    async with gate.place(Purpose.TRIGGER):
+        seconds = 1000.0  # the process stood still
+    async with gate.place(Purpose.RESULT):
+        line = [asyncio.create_task(enter(gate)) for _ in range(10)]
+        await asyncio.sleep(0)
+        with pytest.raises(Busy, match=r"try again in 60 s\.$"):
+            await enter(gate)
+    await asyncio.gather(*line)
+
+
+async def test_a_full_line_is_busy() -> None:
+    gate = Gate(1, queue=0)
+
+    async with gate.place(Purpose.RESULT):
+        with pytest.raises(Busy, match="Nothing was started: too many calls are in line already; try again in"):
+            async with gate.place(Purpose.TRIGGER):
+                pass
+
+
+async def test_while_airflow_is_away_one_request_tries_now_and_then() -> None:
+    now = 0.0
+    gate = Gate(8, now=lambda: now)
+    for _ in range(FAILURES_TO_OPEN):
+        gate.failed(is_overload=False)
+
+    with pytest.raises(AirflowAway, match="Airflow has not answered for 0 s; dagcall looks every few seconds"):
+        async with gate.place(Purpose.TRIGGER):
+            pass
+    assert not gate.try_enter(Purpose.STREAM)
+
+    now = FIRST_PAUSE_SECONDS
+    async with gate.place(Purpose.RESULT):
+        with pytest.raises(AirflowAway):
+            async with gate.place(Purpose.RESULT):
+                pass
+        gate.answered()
+    async with gate.place(Purpose.TRIGGER):
+        assert gate.in_flight == 1

@@ -1,0 +1,96 @@
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dagcall.airflow.overload import (
+    FAILURES_TO_OPEN,
+    FIRST_PAUSE_SECONDS,
+    LONGEST_PAUSE_SECONDS,
+    RETRY_RESERVE,
+    Breaker,
+    Limit,
+    RetryBudget,
+)
+
+
+def test_the_limit_is_halved_at_trouble_once_a_second_and_raised_slowly() -> None:
+    limit = Limit(8)
+
+    limit.trouble(now=0)
+    limit.trouble(now=0.5)
+    assert limit.current == 4
+    limit.trouble(now=1)
+    assert limit.current == 2
+    limit.success(now=10)
+    assert limit.current == 2
+    limit.success(now=11)
+    limit.success(now=12)
+    assert limit.current == 3
+
+
+@given(st.integers(1, 64), st.lists(st.tuples(st.booleans(), st.floats(0, 100)), max_size=50))
+def test_the_limit_stays_between_one_and_its_ceiling(ceiling: int, events: list[tuple[bool, float]]) -> None:
+    limit, now = Limit(ceiling), 0.0
+    for is_trouble, seconds in events:
+        now += seconds
+        if is_trouble:
+            limit.trouble(now)
+        else:
+            limit.success(now)
+        assert 1 <= limit.current <= ceiling
+
+
+def opened(now: float = 0.0) -> Breaker:
+    breaker = Breaker()
+    for _ in range(FAILURES_TO_OPEN):
+        assert breaker.allows(now)
+        breaker.failure(now)
+    return breaker
+
+
+def test_the_breaker_opens_after_failures_in_a_row_only() -> None:
+    breaker = Breaker()
+    for _ in range(FAILURES_TO_OPEN - 1):
+        breaker.failure(0)
+    breaker.success()
+    breaker.failure(0)
+
+    assert not breaker.is_open
+    assert opened().is_open
+
+
+def test_an_open_breaker_lets_one_request_try_after_each_pause() -> None:
+    breaker = opened()
+
+    assert not breaker.allows(FIRST_PAUSE_SECONDS - 0.1)
+    assert breaker.seconds_to_next_try(0.5) == FIRST_PAUSE_SECONDS - 0.5
+    assert breaker.allows(FIRST_PAUSE_SECONDS)
+    assert not breaker.allows(FIRST_PAUSE_SECONDS)
+    assert breaker.seconds_away(FIRST_PAUSE_SECONDS) == FIRST_PAUSE_SECONDS
+
+
+def test_what_was_sent_before_the_breaker_opened_and_fails_later_makes_no_pause_longer() -> None:
+    breaker = opened()
+    breaker.failure(1)
+    assert breaker.seconds_to_next_try(1) == FIRST_PAUSE_SECONDS - 1
+
+
+def test_pauses_double_up_to_a_longest_and_an_answer_ends_them() -> None:
+    breaker, now = opened(), 0.0
+    for _ in range(10):
+        now += breaker.seconds_to_next_try(now)
+        assert breaker.allows(now)
+        breaker.failure(now)
+
+    assert breaker.seconds_to_next_try(now) == LONGEST_PAUSE_SECONDS
+    breaker.success()
+    assert breaker.allows(now)
+    assert breaker.seconds_to_next_try(now) == 0
+
+
+def test_retries_are_a_tenth_of_the_requests_after_a_reserve() -> None:
+    budget = RetryBudget()
+
+    assert [budget.take() for _ in range(int(RETRY_RESERVE) + 1)] == [True] * int(RETRY_RESERVE) + [False]
+    for _ in range(20):
+        budget.request()
+    assert [budget.take() for _ in range(3)] == [True, True, False]  # 20 * 0.1 = 2

@@ -1,0 +1,65 @@
+"""Which account acts for whom, and what a caller reads whose account may not do something."""
+
+import logging
+
+import pytest
+
+from dagcall.airflow.account import Account
+from dagcall.airflow.credentials import Credentials
+from dagcall.auth.accounts import Accounts
+from dagcall.auth.callers import LOCAL, Caller
+from dagcall.errors import AirflowLogInRefused, AirflowRefused, TriggerRefused
+
+CI = Caller("key:ci", "ci", frozenset({"dags.run"}), frozenset())
+ANN = Caller("https://issuer.test#4711", "ann", frozenset(), frozenset({"finance"}))
+
+
+def account(name: str) -> Account:
+    return Account(name, Credentials(None, now=lambda: 0.0))
+
+
+CLERK, ROBOT = account("clerk"), account("robot")
+
+
+def test_the_first_entry_that_means_a_caller_counts() -> None:
+    accounts = Accounts([(("group:finance",), CLERK), (("local",), None), (("key:ci", "group:finance"), ROBOT)])
+
+    assert accounts.of(ANN) is CLERK
+    assert accounts.of(CI) is ROBOT
+    assert accounts.of(LOCAL) is None
+
+
+def test_without_entries_dagcall_s_own_account_acts_for_everybody() -> None:
+    assert Accounts().of(CI) is None
+
+
+def test_where_there_are_entries_nobody_else_has_an_account() -> None:
+    with pytest.raises(TriggerRefused) as refused:
+        Accounts([(("local",), CLERK)]).of(CI)
+
+    assert str(refused.value) == (
+        "Nothing was changed: dagcall has no account of Airflow that acts for you. Whoever runs this dagcall can add "
+        "one ([[accounts]] in its settings)."
+    )
+
+
+@pytest.mark.parametrize(
+    ("error", "told"),
+    [
+        (
+            AirflowRefused("403 for POST"),
+            "it run dag add. Whoever runs Airflow can change that.",
+        ),
+        (
+            AirflowLogInRefused("401 for POST"),
+            "that account in: its password or token is no longer good. Whoever runs this dagcall can mend that.",
+        ),
+    ],
+)
+def test_a_refusal_names_the_account_and_the_log_says_why(
+    error: AirflowRefused, told: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    assert CLERK.refusal(error, "run dag add") == f"with Airflow's account 'clerk', and Airflow does not let {told}"
+    assert [(record.levelno, record.getMessage()) for record in caplog.records] == [
+        (logging.WARNING, f"account clerk could not run dag add: {error}")
+    ]

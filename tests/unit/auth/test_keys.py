@@ -1,0 +1,154 @@
+"""Named keys: the file, and what becomes of it while dagcall runs. tests/e2e/test_callers.py sends them over HTTP."""
+
+import logging
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from dagcall.auth.callers import Caller
+from dagcall.auth.keys import Keys, entry_of, hash_of, new_key, read_keys
+from dagcall.errors import ConfigError
+
+HASH = hash_of("dagcall_x")
+
+
+def written(folder: Path, text: str) -> Path:
+    path = folder / "keys.toml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_a_key_stands_for_a_caller(tmp_path: Path) -> None:
+    ci, idle = new_key(), new_key()
+    entries = [entry_of(ci, "ci", scopes=["dags.run"], groups=['"finance"', "ö"]), entry_of(idle, "idle")]
+    keys = Keys(written(tmp_path, "\n\n".join(entries)))
+
+    assert keys.caller(ci) == Caller("key:ci", "ci", frozenset({"dags.run"}), frozenset({'"finance"', "ö"}))
+    assert keys.caller(idle) == Caller("key:idle", "idle", frozenset(), frozenset())
+    assert keys.caller(ci + "x") is None
+    assert keys.caller(hash_of(ci)) is None
+    assert keys.caller("\udcff") is None
+
+
+def test_an_entry_is_text_for_the_file() -> None:
+    assert entry_of("dagcall_x", "ci", scopes=["dags.run", "a"], groups=["ö"]) == (
+        "[[keys]]\n"
+        'name = "ci"\n'
+        'hash = "sha256:4c0fae617a58d4c8d8834d9cecb3d70ded5dfb164207a0d695f614ec67cd7730"\n'
+        'scopes = ["dags.run", "a"]\n'
+        'groups = ["ö"]'
+    )
+
+
+def test_a_file_may_begin_with_the_mark_that_windows_writes(tmp_path: Path) -> None:
+    assert [key.name for key in read_keys(written(tmp_path, "\ufeff" + entry_of("dagcall_x", "ci")))] == ["ci"]
+
+
+def test_keys_are_random_and_the_file_holds_none() -> None:
+    one, other = new_key(), new_key()
+
+    assert one != other
+    assert re.fullmatch(r"dagcall_[A-Za-z0-9_-]{43}", one)
+    assert one not in entry_of(one, "ci")
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("[[keys]", ": {path} is not valid TOML: Expected "),
+        ("[[keys]]\nname = 'a'", ": {path}: keys.0.hash: Field required"),
+        ("[[keys]]\nhash = 1", "keys.0.name: Field required; keys.0.hash: Input should be a valid string"),
+        (f"[[keys]]\nname = 'a b'\nhash = '{HASH}'", "keys.0.name: String should match"),
+        (f"[[keys]]\nname = 'a'\nhash = '{HASH}'\nscope = 'a'", "keys.0.scope: Extra inputs"),
+        (f"[[key]]\nname = 'a'\nhash = '{HASH}'", "key: Extra inputs"),
+        (f"[[keys]]\nname = 'a'\nhash = '{HASH}'\n" * 2, ": {path}: two keys have the name a"),
+        (
+            f"[[keys]]\nname = 'a'\nhash = '{HASH}'\n[[keys]]\nname = 'b'\nhash = '{HASH}'\n",
+            f": two keys have the hash {HASH}",
+        ),
+    ],
+)
+def test_a_mistake_in_the_file_is_named(tmp_path: Path, text: str, reason: str) -> None:
+    path = written(tmp_path, text)
+
+    with pytest.raises(ConfigError) as refused:
+        read_keys(path)
+
+    assert str(refused.value).startswith("auth.keys_file: ")
+    assert reason.format(path=path) in str(refused.value)
+
+
+def test_a_key_that_stands_where_its_hash_should_be_is_not_repeated(tmp_path: Path) -> None:
+    key = new_key()
+
+    with pytest.raises(ConfigError) as caught:
+        read_keys(written(tmp_path, f"[[keys]]\nname = 'a'\nhash = '{key}'"))
+
+    assert key not in str(caught.value)
+
+
+def test_a_file_that_is_not_there_is_a_mistake(tmp_path: Path) -> None:
+    path = tmp_path / "none.toml"
+
+    with pytest.raises(ConfigError) as refused:
+        Keys(path)
+
+    assert str(refused.value) == f"auth.keys_file: {path} cannot be read: No such file or directory"
+
+
+def test_a_name_that_cannot_be_one_is_refused() -> None:
+    with pytest.raises(ConfigError) as refused:
+        entry_of(new_key(), "a b")
+
+    assert str(refused.value) == "'a b' is no name for a key: up to 64 letters, digits, dots, dashes"
+
+
+def test_a_changed_file_counts_at_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    old, new = new_key(), new_key()
+    path = written(tmp_path, entry_of(old, "old"))
+    caplog.set_level(logging.INFO)
+    keys = Keys(path)
+    assert keys.caller(old)
+    assert caplog.records == []
+
+    written(tmp_path, entry_of(new, "new"))
+
+    with caplog.at_level(logging.INFO):
+        assert keys.caller(old) is None
+        assert keys.caller(new)
+    assert [record.getMessage() for record in caplog.records] == [f"1 keys were read anew from {path}"]
+
+
+def test_a_replaced_file_counts_even_with_the_same_time_and_size(tmp_path: Path) -> None:
+    old, new = new_key(), new_key()
+    path = written(tmp_path, entry_of(old, "one"))
+    keys = Keys(path)
+    replacement = tmp_path / "next.toml"
+    replacement.write_text(entry_of(new, "one"), encoding="utf-8")
+    status = path.stat()
+    os.utime(replacement, ns=(status.st_atime_ns, status.st_mtime_ns))
+    replacement.replace(path)
+
+    assert keys.caller(new)
+
+
+def test_a_file_that_broke_leaves_the_keys_as_they_were(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    key = new_key()
+    path = written(tmp_path, entry_of(key, "ci"))
+    keys = Keys(path)
+
+    written(tmp_path, "[[keys]")
+    with caplog.at_level(logging.ERROR):
+        assert keys.caller(key)
+        assert keys.caller(key)
+    (told,) = (record.getMessage() for record in caplog.records)  # once, not for each call
+    assert told.startswith(f"auth.keys_file: {path} is not valid TOML: ")
+    assert told.endswith("; the keys as they were before go on being taken")
+
+    path.unlink()
+    assert keys.caller(key)
+
+    written(tmp_path, "")
+    assert keys.caller(key) is None

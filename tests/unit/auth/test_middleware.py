@@ -1,0 +1,66 @@
+"""Who is let in, where it takes more than an HTTP request to see: tests/e2e/test_callers.py sends those."""
+
+import logging
+from collections.abc import MutableMapping
+from typing import Any
+
+import jwt
+import pytest
+from starlette.types import Receive, Send
+
+from dagcall.auth.middleware import MAX_REASON, Admission
+from dagcall.auth.tokens import JwtTokens
+from tests.unit.auth.test_tokens import RULES, Issuer
+
+Scope = MutableMapping[str, Any]
+
+
+async def asked(admission: Admission, scope: Scope) -> tuple[list[str], list[Any]]:
+    """Send a request through the guard; return what types of request have reached the app, and what was answered."""
+    reached: list[str] = []
+    answers: list[Any] = []
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG001 - an ASGI application
+        reached.append(scope["type"])
+
+    async def receive() -> Scope:
+        raise AssertionError("nobody waits for a body")
+
+    async def send(message: Scope) -> None:
+        answers.append(message)
+
+    await admission.guard(app)(scope, receive, send)
+    return reached, answers
+
+
+def scope_of(kind: str, path: str = "/mcp", **headers: str) -> Scope:
+    return {"type": kind, "path": path, "headers": [(key.encode(), value.encode()) for key, value in headers.items()]}
+
+
+@pytest.mark.parametrize("kind", ["http", "websocket"])
+async def test_every_kind_of_request_asks_for_a_token(kind: str) -> None:
+    reached, answers = await asked(Admission(None, None), scope_of(kind))
+
+    assert reached == []
+    assert answers[0]["status"] == 401
+
+
+async def test_the_start_of_the_server_and_open_paths_ask_for_nothing() -> None:
+    admission = Admission(None, None, open_paths={"/health"})
+
+    assert await asked(admission, {"type": "lifespan"}) == (["lifespan"], [])
+    assert await asked(admission, scope_of("http", "/health")) == (["http"], [])
+
+
+async def test_a_refused_token_fills_no_log(caplog: pytest.LogCaptureFixture) -> None:
+    issuer = Issuer()
+    token = jwt.encode({}, "x" * 32, "HS256", headers={"crit": ["x" * 9000], "x" * 9000: 1})
+
+    with caplog.at_level(logging.INFO):
+        _, answers = await asked(
+            Admission(None, JwtTokens(RULES, issuer.keys)), scope_of("http", authorization=f"Bearer {token}")
+        )
+
+    assert answers[0]["status"] == 401
+    (record,) = caplog.records
+    assert len(record.getMessage()) < MAX_REASON + 50

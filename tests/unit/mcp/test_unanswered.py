@@ -1,0 +1,40 @@
+"""Questions that came back without an answer, as marks in a run's note."""
+
+from dataclasses import replace
+from datetime import timedelta
+
+import pytest
+
+from dagcall.mcp.unanswered import Reason, mark, sentence, times
+from tests.unit.runs.test_hitl_forms import APPROVAL
+
+ASKED_ANEW = replace(APPROVAL, asked_at=APPROVAL.asked_at + timedelta(seconds=1))
+MAPPED = replace(APPROVAL, map_index=2)
+
+
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [
+        ("declined", "Declined through MCP by key:ada: approve"),
+        ("closed", "Closed through MCP without an answer by key:ada: approve"),
+        ("refused", "Airflow did not take an answer through MCP by key:ada: approve"),
+        ("unfit", "An answer through MCP by key:ada did not fit: approve"),
+    ],
+)
+def test_a_note_says_what_became_of_a_question_and_marks_it(reason: Reason, told: str) -> None:
+    assert sentence(APPROVAL, reason, "key:ada") == f"{told} {mark(APPROVAL, reason)}."
+    assert times(sentence(APPROVAL, reason, "key:ada"), APPROVAL, reason) == 1
+
+
+def test_a_mark_is_the_same_for_every_replica() -> None:
+    assert mark(APPROVAL, "declined") == "(declined 8cfd6d34)"
+
+
+def test_a_mark_is_of_one_question_and_one_reason() -> None:
+    note = f"{mark(APPROVAL, 'closed')} {mark(APPROVAL, 'closed')} {mark(APPROVAL, 'declined')}"
+
+    assert times(note, APPROVAL, "closed") == 2
+    assert times(note, APPROVAL, "declined") == 1
+    assert times(note, APPROVAL, "unfit") == 0
+    assert times(note, ASKED_ANEW, "closed") == 0
+    assert times(note, MAPPED, "closed") == 0

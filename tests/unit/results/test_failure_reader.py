@@ -1,0 +1,146 @@
+"""Failed runs as their callers read them, in front of the fake Airflow."""
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from dagcall.airflow.rest import READ_ATTEMPTS
+from dagcall.app import Dagcall
+from dagcall.errors import RunDeleted, RunFailed
+from tests.fake_airflow import FakeAirflow, FakeDag, FakeTask, Fault, Version
+from tests.fake_airflow.wire import Route
+from tests.server.test_calls import VERSIONS
+from tests.support.in_memory import Served
+
+BUDGET_SECONDS = 5.0
+RUN_ID = "mcp__run"
+
+
+def explode(_: Any) -> None:
+    raise ValueError("no such region; admin-password was refused")
+
+
+@pytest.fixture
+def airflow() -> FakeAirflow:
+    return an_airflow()
+
+
+def an_airflow(version: Version = "3.3.2") -> FakeAirflow:
+    airflow = FakeAirflow(version)
+    log = [f"line {number}" for number in range(20)]
+    tasks = [FakeTask("prepare", downstream=["explode"]), FakeTask("explode", explode, log=log)]
+    airflow.add_dag(FakeDag("d", tasks=tasks))
+    return airflow
+
+
+async def failure(dagcall: Dagcall) -> list[str]:
+    with pytest.raises(RunFailed) as caught:
+        await dagcall.runs.call(dagcall.catalog.tool("d"), {}, caller="someone", budget_seconds=BUDGET_SECONDS)
+    return str(caught.value).splitlines()
+
+
+@pytest.mark.parametrize(
+    ("settings", "shown"),
+    [
+        ({"tools": [{"dag": "d"}]}, 15),
+        ({"tools": [{"dag": "d"}], "server": {"log_lines": 2}}, 2),
+        ({"tools": [{"dag": "d"}], "server": {"log_lines": 0}}, 0),
+        ({"tools": [{"dag": "d", "log_lines": 3}], "server": {"log_lines": 0}}, 3),
+        ({"tools": [{"dag": "d", "log_lines": 0}]}, 0),
+    ],
+)
+async def test_how_much_of_a_log_is_shown_is_the_operators_choice(
+    served: Served, airflow: FakeAirflow, settings: dict[str, Any], shown: int
+) -> None:
+    async with served(airflow, **settings) as dagcall:
+        lines = await failure(dagcall)
+
+    assert [line for line in lines if line.startswith("    ")] == [f"    line {n}" for n in range(20 - shown, 20)]
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize(
+    ("status", "why"),
+    [
+        (403, "dagcall's account in Airflow may not read task logs"),
+        (404, "Airflow has no log of it"),
+        (500, "Airflow could not hand out its log"),
+    ],
+)
+async def test_a_failure_is_told_without_its_log(served: Served, airflow: FakeAirflow, status: int, why: str) -> None:
+    airflow.add_fault(Fault(route="log", status=status, times=None))
+    async with served(airflow) as dagcall:
+        lines = await failure(dagcall)
+
+    assert lines[1:4] == [
+        f"Task explode failed on try 1 of 1: why is not known here, for {why}",
+        "Had succeeded before, and is not undone: prepare.",
+        "Calling again starts a new run.",
+    ]
+
+
+@pytest.mark.virtual_time
+async def test_a_log_is_read_again_while_there_is_time(served: Served, airflow: FakeAirflow) -> None:
+    airflow.add_fault(Fault(route="log", status=503, times=2 * READ_ATTEMPTS))
+    async with served(airflow) as dagcall:
+        lines = await failure(dagcall)
+
+    assert lines[1] == "Task explode failed on try 1 of 1: ValueError: no such region; admin-password was refused"
+
+
+@pytest.mark.virtual_time
+async def test_a_failure_is_told_in_time_though_its_log_does_not_come(served: Served, airflow: FakeAirflow) -> None:
+    hold = airflow.hold("log", times=None)
+    loop = asyncio.get_running_loop()
+    async with served(airflow) as dagcall:
+        began = loop.time()
+        lines = await failure(dagcall)
+        took = loop.time() - began
+        hold.release()
+
+    assert lines[1] == (
+        "Task explode failed on try 1 of 1: why is not known here, for Airflow could not hand out its log"
+    )
+    assert took <= BUDGET_SECONDS
+
+
+@pytest.mark.parametrize("version", VERSIONS)
+@pytest.mark.parametrize("route", ["list_task_instances", "log"])
+async def test_a_failed_run_that_is_deleted_while_it_is_read_is_told_as_deleted(
+    served: Served, version: Version, route: Route
+) -> None:
+    airflow = an_airflow(version)
+    async with served(airflow) as dagcall:
+        text = await deleted_at(airflow, route, dagcall)
+
+    assert text == (
+        f"Run {RUN_ID} of dag d failed, and was deleted in Airflow before dagcall had read what came of it; what it "
+        "had done may stand. Calling again starts a new run."
+    )
+
+
+@pytest.mark.parametrize(("version", "route"), [("3.1.8", "list_task_instances"), ("3.3.2", "wait")])
+async def test_a_run_that_succeeded_and_is_deleted_while_it_is_read_is_told_as_deleted(
+    served: Served, version: Version, route: Route
+) -> None:
+    airflow = FakeAirflow(version)
+    airflow.add_dag(FakeDag("d", tasks=[FakeTask("a", lambda _: 1), FakeTask("b", lambda _: 2)]))
+    async with served(airflow, airflow={"max_in_flight": 1}) as dagcall:  # one place: no streams
+        text = await deleted_at(airflow, route, dagcall)
+
+    assert " succeeded, and was deleted in Airflow before dagcall had read what came of it; " in text
+
+
+async def deleted_at(airflow: FakeAirflow, route: Route, dagcall: Dagcall) -> str:
+    """Call, delete the run when it has ended and Airflow is asked this for the first time; return what is told."""
+    hold = airflow.hold(route)
+    calling = asyncio.create_task(dagcall.runs.call(dagcall.catalog.tool("d"), {}, caller="x", budget_seconds=5))
+    await hold.arrived()
+    (run,) = airflow.runs
+    assert run.is_final
+    airflow.delete(run)
+    hold.release()
+    with pytest.raises(RunDeleted) as caught:
+        await calling
+    return str(caught.value).replace(run.run_id, RUN_ID)

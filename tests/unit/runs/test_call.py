@@ -1,0 +1,64 @@
+"""What a caller is told whose run could not be started, or perhaps was."""
+
+import pytest
+
+from dagcall.errors import AirflowError, AirflowRefused, AirflowUnreachable, Busy, CallerError, TriggerRefused
+from dagcall.runs.call import Call, unstarted
+from dagcall.runs.ledger import Entry
+from dagcall.tools.policy import ToolPolicy
+from dagcall.tools.tool import tool_from_dag
+from tests.unit.tools.test_tool import dag
+
+CALL = Call(tool_from_dag(dag("sales.daily"), ToolPolicy(dag="sales.daily")), {}, {}, "key:ada", deadline=60.0)
+WAIT = (
+    "Calling again with the same arguments finds out and starts no second run; wait_for_dag_run with tool "
+    "'sales_daily_a3fae80589' and this run id only looks."
+)
+
+
+@pytest.mark.parametrize("entry", [None, Entry("mcp__x_0", 0)], ids=["no run yet", "a run that was never asked for"])
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (AirflowUnreachable("Airflow does not answer.", is_effect_possible=True), AirflowUnreachable),
+        (AirflowRefused("Airflow does not answer."), TriggerRefused),
+        (Busy("Nothing was started: Airflow does not answer."), Busy),
+    ],
+    ids=["unreachable", "refused", "the caller's matter"],
+)
+def test_nothing_was_started(entry: Entry | None, error: AirflowError | CallerError, kind: type[Exception]) -> None:
+    told = unstarted(CALL, entry, error)
+
+    assert type(told) is kind
+    assert str(told) == "Nothing was started: Airflow does not answer."
+    assert getattr(told, "is_effect_possible", False) is False
+
+
+def test_a_run_may_have_been_started() -> None:
+    entry = Entry("mcp__x_0", 0, unsettled=1)
+
+    told = unstarted(CALL, entry, Busy("Nothing was started: too many calls wait."))
+
+    assert isinstance(told, AirflowUnreachable)
+    assert told.is_effect_possible is True
+    assert str(told) == f"Whether run mcp__x_0 of dag sales.daily was started is not known: too many calls wait. {WAIT}"
+
+
+def test_what_became_of_a_run_is_not_known() -> None:
+    entry = Entry("mcp__x_0", 0, is_started=True)
+
+    told = unstarted(CALL, entry, AirflowUnreachable("Airflow does not answer.", is_effect_possible=False))
+
+    assert isinstance(told, AirflowUnreachable)
+    assert told.is_effect_possible is True
+    assert str(told) == (
+        "This call belongs to run mcp__x_0 of dag sales.daily, but what became of it is not known: Airflow does not "
+        f"answer. {WAIT}"
+    )
+
+
+def test_a_note_leaves_room_for_what_comes_behind_it() -> None:
+    with_note = Call(CALL.tool, {}, {}, "key:ada", 60.0, note="n" * 2000, nonce="abc")
+
+    assert with_note.full_note == f"{'n' * 800} [abc]"
+    assert Call(CALL.tool, {}, {}, "key:ada", 60.0, nonce="abc").full_note == "[abc]"

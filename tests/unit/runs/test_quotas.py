@@ -1,0 +1,202 @@
+"""How much one caller may start: what is refused, what is not counted, and when a caller may come back."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from mcp import Client
+
+from dagcall.airflow.client import AirflowApi
+from dagcall.app import Dagcall
+from dagcall.runs.quotas import Quotas
+from tests.fake_airflow import NOTSET, FakeAirflow, FakeDag, FakeParam, FakeTask, Fault
+from tests.server.test_calls import add, call, text_of
+from tests.support.in_memory import Served
+
+
+def waits() -> FakeDag:
+    params = {"x": FakeParam(NOTSET, type="integer")}
+    return FakeDag("waits", params=params, tasks=[FakeTask("it", lambda _: 1)], checks=None)
+
+
+async def briefly(dagcall: Dagcall, key: str | None = None, **arguments: Any) -> str:
+    """Call without waiting for the run's end, and return the text of the answer."""
+    async with asyncio.timeout(60), Client(dagcall.mcp.sdk) as client:
+        meta: Any = {"dagcall/wait_seconds": 0} | ({} if key is None else {"dagcall/idempotency_key": key})
+        return text_of(await client.call_tool("waits", arguments, meta=meta))
+
+
+async def test_more_calls_than_allowed_are_told_when_to_come_back(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    airflow = FakeAirflow()
+    airflow.add_dag(add())
+    now = [1_000_000.0]
+    monkeypatch.setattr("dagcall.runs.quotas.monotonic", lambda: now[0])
+
+    async with served(airflow, dags=["*"], limits={"calls_per_minute": 2}) as dagcall:
+        await call(dagcall, "add", x=1)
+        now[0] += 20
+        await call(dagcall, "add", x=2)
+        refused = await call(dagcall, "add", x=3)
+        now[0] += 41
+        late = await call(dagcall, "add", x=3)
+
+    assert refused.is_error
+    assert text_of(refused) == (
+        "Nothing was started: add may be started 2 times a minute, and you have done so; try again in 40 s."
+    )
+    assert not late.is_error
+    assert len(airflow.runs) == 3
+
+
+async def test_the_tool_s_own_limit_counts(served: Served) -> None:
+    airflow = FakeAirflow()
+    airflow.add_dag(add())
+    tools = [{"dag": "add", "calls_per_minute": 1}, {"dag": "add", "name": "plus"}]
+
+    async with served(airflow, tools=tools, limits={"calls_per_minute": 2}) as dagcall:
+        answers = [await call(dagcall, name, x=x) for x, name in enumerate(["add", "add", "plus", "plus", "plus"])]
+
+    assert [answer.is_error for answer in answers] == [False, True, False, False, True]
+    assert "add may be started once a minute" in text_of(answers[1])
+
+
+async def test_a_retry_of_a_run_that_is_there_is_never_refused(served: Served) -> None:
+    """Also where another process started it."""
+    airflow = FakeAirflow()
+    airflow.add_dag(waits())
+    limits = {"calls_per_minute": 1, "max_concurrent": 1}
+
+    async with served(airflow, dags=["*"], limits=limits) as first:
+        await briefly(first, x=1)
+        again = await briefly(first, x=1)
+        other = await briefly(first, x=2)
+    async with served(airflow, dags=["*"], limits=limits) as second:
+        await briefly(second, x=3)
+        taken_up = await briefly(second, x=1)
+
+    assert '"running"' in again
+    assert other.startswith("Nothing was started: ")
+    assert '"running"' in taken_up
+    assert [run.conf["x"] for run in airflow.runs] == [1, 3]
+
+
+async def test_a_retry_with_its_key_costs_nothing(served: Served) -> None:
+    airflow = FakeAirflow()
+    airflow.add_dag(waits())
+
+    async with served(airflow, dags=["*"], limits={"calls_per_minute": 2}) as dagcall:
+        retries = [await briefly(dagcall, "a", x=1) for _ in range(4)]
+        other = await briefly(dagcall, "b", x=2)
+        refused = await briefly(dagcall, "c", x=3)
+
+    assert all('"running"' in text for text in [*retries, other])
+    assert refused.startswith("Nothing was started: ")
+    assert len(airflow.runs) == 2
+
+
+@pytest.mark.parametrize("more", [{}, {"calls_per_minute": 1}])
+async def test_a_retry_with_its_key_makes_no_room(served: Served, more: dict[str, int]) -> None:
+    """Its run goes on, whoever asks for it once more."""
+    airflow = FakeAirflow()
+    airflow.add_dag(waits())
+
+    async with served(airflow, dags=["*"], limits={"max_concurrent": 1, **more}) as dagcall:
+        await briefly(dagcall, "a", x=1)
+        await asyncio.gather(*(briefly(dagcall, "a", x=1) for _ in range(3)))
+        refused = await briefly(dagcall, "b", x=2)
+
+    assert refused.startswith("Nothing was started: you may have 1 unfinished run of waits, and you have (mcp__")
+    assert len(airflow.runs) == 1
+
+
+async def test_callers_who_do_not_come_back_are_forgotten(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    airflow = FakeAirflow()
+    airflow.add_dag(add())
+    now = [1_000_000.0]
+    monkeypatch.setattr("dagcall.runs.quotas.monotonic", lambda: now[0])
+    quotas = Quotas(AirflowApi(None, ui_url="-"), calls_per_minute=1)  # type: ignore[arg-type] # asked nothing here
+
+    async with served(airflow, dags=["*"]) as dagcall:
+        tool = dagcall.catalog.tool("add")
+    for caller in range(5):
+        assert quotas.may_look(f"caller {caller}", tool)
+        await quotas.admit(f"caller {caller}", tool, f"run {caller}")
+        quotas.attempted(f"run {caller}", may_exist=True)
+    assert quotas.callers == 5
+    now[0] += 61
+    await quotas.admit("another", tool, "run")
+    assert quotas.callers == 1
+
+
+async def test_unfinished_runs_are_counted_and_those_that_ended_unseen_are_not(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dagcall.runs.quotas.CHECK_SECONDS", 0.0)
+    airflow = FakeAirflow()
+    airflow.add_dag(waits())
+
+    async with served(airflow, dags=["*"], limits={"max_concurrent": 2}) as dagcall:
+        for x in (1, 2):
+            assert '"running"' in await briefly(dagcall, x=x)
+        refused = await briefly(dagcall, x=3)
+        first, second = airflow.runs
+        airflow.finish(first)
+        allowed = await briefly(dagcall, x=3)
+
+    assert refused == (
+        f"Nothing was started: you may have 2 unfinished runs of waits, and you have ({first.run_id}, "
+        f"{second.run_id}); try again when one has ended, which wait_for_dag_run tells."
+    )
+    assert '"running"' in allowed
+
+
+async def test_a_run_whose_end_was_seen_makes_room_without_a_question(served: Served) -> None:
+    airflow = FakeAirflow()
+    airflow.add_dag(add())
+
+    async with served(airflow, dags=["*"], limits={"max_concurrent": 1}) as dagcall:
+        answers = [await call(dagcall, "add", x=x) for x in range(3)]
+
+    assert not any(answer.is_error for answer in answers)
+
+
+@pytest.mark.parametrize("limits", [{"max_concurrent": 1}, {"calls_per_minute": 1}])
+async def test_what_was_not_started_counts_for_nothing(served: Served, limits: dict[str, int]) -> None:
+    airflow = FakeAirflow()
+    airflow.add_dag(add())
+
+    async with served(airflow, dags=["*"], limits=limits) as dagcall:
+        airflow.add_fault(Fault(route="trigger", status=422, times=1))
+        refused = await call(dagcall, "add", x=1)
+        then = await call(dagcall, "add", x=1)
+
+    assert refused.is_error
+    assert not then.is_error
+
+
+async def test_refusals_cost_airflow_little(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("dagcall.runs.quotas.LOOKS_PER_MINUTE", 3)
+    airflow = FakeAirflow()
+    airflow.add_dag(add())
+
+    async with served(airflow, dags=["*"], limits={"calls_per_minute": 1}) as dagcall:
+        await call(dagcall, "add", x=0)
+        for x in range(1, 20):
+            assert (await call(dagcall, "add", x=x)).is_error
+
+    assert len([asked for asked in airflow.requests_to("run") if airflow.runs[0].run_id not in asked.path]) == 3
+    assert len(airflow.runs) == 1
+
+
+async def test_arguments_that_are_too_large_are_refused(served: Served) -> None:
+    airflow = FakeAirflow()
+    airflow.add_dag(FakeDag("echo", params={"text": ""}))
+
+    async with served(airflow, dags=["*"], limits={"max_argument_bytes": 1000}) as dagcall:
+        refused = await call(dagcall, "echo", text="é" * 500)
+        taken = await call(dagcall, "echo", text="é" * 400)
+
+    assert "the arguments are 1,012 bytes of JSON; at most 1,000 are taken here" in text_of(refused)
+    assert not taken.is_error

@@ -1,0 +1,134 @@
+"""What is left of Markdown, and of characters that nobody sees."""
+
+import json
+import unicodedata
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dagcall.text import cut, escaped, has_hidden, in_one_line, text_length, visible, without_hidden
+from dagcall.tools.markdown import Fence, fences, first_paragraph, plain_text
+
+
+@pytest.mark.parametrize(
+    ("text", "most", "kept"),
+    [
+        ("One two.", 8, "One two."),
+        ("One two. Three four. Five", 24, "One two. Three four. …"),
+        ("One. Two three four five six", 20, "One. Two three…"),
+        ("Word", 3, "W…"),
+        ("\N{GRINNING FACE}" * 4, 6, "\N{GRINNING FACE}" * 2 + "…"),
+        ("   x", 3, "…"),
+        ("a\N{GRINNING FACE}" * 3, 6, "a\N{GRINNING FACE}a…"),
+        ("a\ud800 b c d", 6, "a…"),
+        ("Word", 0, "…"),
+    ],
+)
+def test_a_long_text_ends_at_a_sentence_or_a_word(text: str, most: int, kept: str) -> None:
+    assert cut(text, most) == kept
+
+
+@given(st.text(max_size=60), st.integers(2, 60))
+def test_what_is_left_of_a_text_is_as_short_as_it_has_to_be(text: str, most: int) -> None:
+    assert text_length(cut(text, most)) <= most
+
+
+@pytest.mark.parametrize(
+    ("markdown", "paragraph"),
+    [
+        ("", ""),
+        ("# Only a title", ""),
+        ("- a list\n- of things\n\nThen `code` and [a link](http://x).", "Then code and a link."),
+        ("```\ncode\n```\nText", "Text"),
+        ("one  \ntwo\nthree", "one two three"),
+        pytest.param(
+            "\n    # Title\n\n    The docstring\n    of a function.\n", "The docstring of a function.", id="def"
+        ),
+    ],
+)
+def test_the_first_paragraph_is_plain_text(markdown: str, paragraph: str) -> None:
+    assert first_paragraph(markdown) == paragraph
+
+
+@pytest.mark.parametrize(
+    ("markdown", "text"),
+    [
+        ("", ""),
+        ("Where **to**", "Where to"),
+        (
+            "# Region\n\nOne of\n\n* `north`\n* [south](http://x)\n\n```\nor both\n```\n",
+            "Region One of north south or both",
+        ),
+    ],
+)
+def test_plain_text_keeps_the_words_and_no_marks(markdown: str, text: str) -> None:
+    assert plain_text(markdown) == text
+
+
+def test_fences_know_their_lines() -> None:
+    markdown = (
+        "\n    Text.\n\n    ```toml dagcall\n    a = 1\n    b = 2\n    ```\n\n    > ~~~\n    > quoted\n    > ~~~\n"
+    )
+
+    assert list(fences(markdown)) == [
+        Fence(("toml", "dagcall"), 5, "a = 1\nb = 2\n"),
+        Fence((), 10, "quoted\n"),
+    ]
+
+
+@given(st.text())
+def test_visible_text_is_stable_and_encodable(text: str) -> None:
+    shown = visible(text)
+
+    assert visible(shown) == shown
+    shown.encode()
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("a\u200bb\u202ec\U000e0041d\x1b[31me\x9bf\rg", "abcd[31mefg"),
+        ("a\ufe0fb\U000e0100c\u3164d\u034fe", "abcde"),
+        ("a\u2028b\u2029c\u0085d", "a\nb\ncd"),
+        ("é e\u0301 \u4e2d \U0001f600\n\t", "é e\u0301 \u4e2d \U0001f600\n\t"),
+    ],
+)
+def test_what_nobody_sees_is_dropped(text: str, shown: str) -> None:
+    assert visible(text) == shown
+
+
+def test_where_a_line_is_a_statement_text_stays_on_it() -> None:
+    assert in_one_line("a\n2026-01-01 INFO\u2028b\tc") == "a 2026-01-01 INFO b c"
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+
+
+@given(JSON)
+def test_escaped_json_means_the_same_and_hides_nothing(value: Any) -> None:
+    text = escaped(json.dumps(value, ensure_ascii=False, indent=2))
+    assert json.loads(text) == value
+    assert not {unicodedata.category(c) for c in text if c != "\n"} & {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
+
+
+def test_what_is_hidden_is_dropped_from_json_and_nothing_else() -> None:
+    assert without_hidden({"a\u200b": ["b\u200b", {"c": "d\u200b"}, 1, None, True]}) == {
+        "a": ["b", {"c": "d"}, 1, None, True]
+    }
+
+
+@given(JSON)
+def test_json_without_what_is_hidden_has_nothing_hidden(value: Any) -> None:
+    assert not has_hidden(without_hidden(value))
+
+
+@pytest.mark.parametrize("value", ["\u200b", ["\u200b"], {"\u200b": 1}, {"a": [{"b": "\u200b"}]}])
+def test_hidden_text_is_found_wherever_it_stands(value: Any) -> None:
+    assert has_hidden(value)
+    assert not has_hidden(["C:\\users", "a\r\nb", 1, None, {}])

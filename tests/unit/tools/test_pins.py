@@ -1,0 +1,156 @@
+import json
+import unicodedata
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dagcall.tools.pins import Pins, difference, differences, names_alike, pin_text, pins_from_texts
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+TOOLS = st.dictionaries(st.text(max_size=8), JSON, max_size=4)
+
+
+@given(TOOLS)
+def test_a_pin_reads_back_as_what_was_pinned(tool: dict[str, Any]) -> None:
+    assert json.loads(pin_text(tool)) == tool
+
+
+@given(TOOLS)
+def test_nothing_invisible_stands_in_a_pin(tool: dict[str, Any]) -> None:
+    categories = {unicodedata.category(character) for character in pin_text(tool) if character not in "\n "}
+    assert not categories & {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp", "Zs", "Mn", "Me"}
+
+
+def test_the_canonical_text() -> None:
+    assert pin_text({"name": "é", "description": "a\u200bb\U000e0041"}) == (
+        '{\n  "description": "a\\u200bb\\udb40\\udc41",\n  "name": "é"\n}\n'
+    )
+
+
+@pytest.mark.parametrize("hidden", ["\u2028", "\u2029", "\u00a0", "\u0301", "\u20dd", "\u200b", "\u202e", "\t"])
+def test_what_could_hide_in_a_review_is_escaped(hidden: str) -> None:
+    assert json.dumps(hidden)[1:-1] in pin_text({"a": f"b{hidden}c"})
+
+
+def test_the_order_of_keys_does_not_matter_and_that_of_arrays_does() -> None:
+    before = Pins({"t": {"a": {"x": 1, "y": [1, 2]}}})
+    assert differences(before, {"t": {"a": {"y": [1, 2], "x": 1}}}) == {}
+    assert list(differences(before, {"t": {"a": {"x": 1, "y": [2, 1]}}})) == ["t"]
+
+
+@pytest.mark.parametrize(("before", "after"), [(1, True), (0, False), (1, 1.0), ([0, 1], [False, True])])
+def test_what_only_python_calls_equal_differs(before: Any, after: Any) -> None:
+    pins = pins_from_texts({"t": pin_text({"name": "t", "inputSchema": {"enum": before}})})
+    published = {"name": "t", "inputSchema": {"enum": after}}
+    assert "tool t differs from its pin:\ninputSchema:\n" in (pins.objection(published) or "")
+    assert differences(pins, {"t": published})["t"].startswith("inputSchema:\n")
+
+
+def test_names_that_some_file_systems_do_not_tell_apart() -> None:
+    assert names_alike(["sales", "Sales", "other", "SALES"]) == [["SALES", "Sales", "sales"]]
+    assert names_alike(["a", "b", "B"]) == [["B", "b"]]
+
+
+def test_a_tool_that_is_gone_says_why() -> None:
+    meta = {"_meta": {"dagcall/dag_id": "some.dag"}}
+    assert differences(Pins({"t": meta}), {}, withheld={"some.dag": "it is paused"}) == {
+        "t": "pinned, but not published any more: it is paused"
+    }
+
+
+def test_tools_that_come_and_go_are_told() -> None:
+    pins = Pins({"old": {}, "same": {}, "odd": {"_meta": 1}}, {"bad": "it is not JSON"})
+    assert differences(pins, {"bad": {}, "new": {}, "same": {}}) == {
+        "bad": "its pin is of no use: it is not JSON",
+        "new": "published, but not pinned",
+        "odd": "pinned, but not published any more",
+        "old": "pinned, but not published any more",
+    }
+
+
+def test_a_tool_that_was_renamed_says_what_its_name_was() -> None:
+    meta = {"_meta": {"dagcall/dag_id": "some.dag"}}
+    assert differences(Pins({"old": meta, "both": meta}), {"new": meta, "both": meta}) == {
+        "new": "published, but not pinned; its dag was pinned as old",
+        "old": "pinned, but not published any more; its dag is published as new",
+    }
+
+
+def test_a_tool_that_became_several_says_all_their_names() -> None:
+    meta = {"_meta": {"dagcall/dag_id": "some.dag"}}
+    assert differences(Pins({"old": meta}), {"one": meta, "two": meta})["old"] == (
+        "pinned, but not published any more; its dag is published as one, two"
+    )
+
+
+def test_one_line_before_and_after_a_change_is_shown() -> None:
+    lines = ["one", "two", "three", "four", "five", "six", "seven"]
+    pinned = {"description": "\n".join(lines)}
+    published = {"description": "\n".join(line.replace("four", "4") for line in lines)}
+
+    assert difference(pinned, published).splitlines() == ["description:", "   three", "  -four", "  +4", "   five"]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        (None, "it cannot be read"),
+        ("{", "it is not JSON (Expecting property name enclosed in double quotes: line 1 column 2 (char 1))"),
+        ("[" * 100_000, None),
+        ("[1]", "it does not hold a tool"),
+        ("{}", "it holds the tool None"),
+        ('{"name": "u"}', "it holds the tool 'u'"),
+        (
+            '{"name": "t", "description": "Kind.", "description": "E"}',
+            "it holds the key 'description' twice in one object",
+        ),
+        ('{"name": "t", "a": {"\\u0062": 1, "b": 1}}', "it holds the key 'b' twice in one object"),
+    ],
+)
+def test_a_pin_that_is_of_no_use_costs_its_own_tool_only(text: str | None, reason: str | None) -> None:
+    pins = pins_from_texts({"t": text, "good": '{"name": "good"}'})
+    assert pins.tools == {"good": {"name": "good"}}
+    assert list(pins.broken) == ["t"]
+    assert reason is None or pins.broken["t"] == reason
+    assert pins.objection({"name": "good"}) is None
+    assert (pins.objection({"name": "t"}) or "").startswith("the pin of tool t is of no use: ")
+    assert pins.objection({"name": "x"}) == "tool x is not pinned; review it and run: dagcall pin x"
+    assert (pins.objection({"name": "good", "title": "x"}) or "").startswith("tool good differs from its pin:\ntitle:")
+
+
+def test_the_description_comes_first_and_shows_what_is_hidden() -> None:
+    pinned = {"annotations": {"a": 1}, "description": "Adds.\nKindly.", "title": "Add", "inputSchema": {"--a": 1}}
+    published = {
+        "annotations": {"a": 2},
+        "description": "Adds.\nAnd\u200b sends it off.",
+        "title": "Add",
+        "inputSchema": {},
+        "_x": [1],
+    }
+
+    assert difference(pinned, published).splitlines() == [
+        "description:",
+        "   Adds.",
+        "  -Kindly.",
+        "  +And\\u200b sends it off.",
+        "annotations:",
+        "   {",
+        '  -  "a": 1',
+        '  +  "a": 2',
+        "   }",
+        "inputSchema:",
+        "  -{",
+        '  -  "--a": 1',
+        "  -}",
+        "  +{}",
+        "_x:",
+        "  +[",
+        "  +  1",
+        "  +]",
+    ]

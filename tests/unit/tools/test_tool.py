@@ -1,0 +1,201 @@
+"""What a model reads of a dag, and what clients demand of every tool."""
+
+from typing import Any
+
+import pytest
+
+from dagcall.airflow.model import Dag, DagSummary, Param
+from dagcall.errors import ToolUnpublishable
+from dagcall.tools.policy import ToolPolicy
+from dagcall.tools.tool import LeftOut, own_tools, tool_from_dag, wire_json
+
+HOW = "The call runs the dag and waits for its result."
+
+
+def dag(dag_id: str = "d", *, description: str | None = None, doc_md: str | None = None, params: Any = ()) -> Dag:
+    summary = DagSummary(
+        dag_id, frozenset(), is_paused=False, is_stale=False, has_import_errors=False, allowed_run_types=None
+    )
+    return Dag(summary, f"The {dag_id}", description, doc_md, tuple(params))
+
+
+@pytest.mark.parametrize(
+    ("made_of", "policy", "description"),
+    [
+        pytest.param({"description": "Adds."}, {}, f"Adds.\n\n{HOW}", id="the author's"),
+        pytest.param(
+            {"doc_md": "# Title\n\nLong *text*\nhere.\n\nMore."}, {}, f"Long text here.\n\n{HOW}", id="doc_md"
+        ),
+        pytest.param({"description": "Adds.", "doc_md": "In detail."}, {}, f"Adds.\n\nIn detail.\n\n{HOW}", id="both"),
+        pytest.param({"description": "Adds. Well.", "doc_md": "Adds."}, {}, f"Adds. Well.\n\n{HOW}", id="not twice"),
+        pytest.param({"description": "Adds."}, {"description": "Ours."}, f"Ours.\n\n{HOW}", id="the operator's word"),
+        pytest.param({}, {}, f"Runs the Airflow dag d.\n\n{HOW}", id="nobody's"),
+        pytest.param(
+            {"params": [Param("n", 1, {}, None), Param("m", None, {"type": "string"}, None)]},
+            {},
+            f"Runs the Airflow dag d.\n\n{HOW} Optional: n; leave out what you were not given.",
+            id="optional params",
+        ),
+        pytest.param(
+            {"description": "Do\u200b \U000e0041\u202ethis."}, {}, f"Do this.\n\n{HOW}", id="invisible characters"
+        ),
+    ],
+)
+def test_the_description_is(made_of: dict[str, Any], policy: dict[str, Any], description: str) -> None:
+    assert tool_from_dag(dag(**made_of), ToolPolicy(dag="d", **policy)).wire.description == description
+
+
+def test_a_long_description_ends_at_a_word() -> None:
+    text = tool_from_dag(dag(description="word " * 500), ToolPolicy(dag="d")).wire.description or ""
+
+    assert text.startswith("word word")
+    assert text.removesuffix(f"…\n\n{HOW}").endswith("word")
+    assert len(text) <= 1024
+
+
+def test_a_description_is_at_most_as_long_as_clients_take_it_with_the_line_about_arguments() -> None:
+    params = [Param(f"an_optional_number_{n}", n, {}, "Counts things. " * 100) for n in range(30)]
+    text = "It reads every shop's orders, adds what they cost, and writes it down. " * 20
+
+    for count in (0, 1, 20, 30):
+        wire = tool_from_dag(dag(description=text, params=params[:count]), ToolPolicy(dag="d")).wire
+        said, _, how = (wire.description or "").partition("\n\n")
+
+        assert len(wire.description or "") <= 1024
+        assert said.endswith("writes it down. …")
+        assert how.startswith(HOW)
+        assert how.endswith("leave out what you were not given.") == (count > 0)
+    assert "Optional: 30 of the 30 arguments; leave out" in how
+
+
+def test_the_length_of_a_description_is_counted_as_javascript_counts() -> None:
+    wire = tool_from_dag(dag(description="\N{GRINNING FACE}" * 1000), ToolPolicy(dag="d")).wire
+
+    assert len((wire.description or "").encode("utf-16-le")) // 2 <= 1024
+
+
+def test_a_tool_that_would_cost_a_client_all_of_its_tools_is_not_published() -> None:
+    unchecked = ToolPolicy(dag="d").model_copy(update={"name": "7up"})
+
+    with pytest.raises(ToolUnpublishable, match="it could cost a client all of its tools: Gemini and others refuse"):
+        tool_from_dag(dag(), unchecked)
+
+
+def test_the_whole_tool_on_the_wire() -> None:
+    tool = tool_from_dag(
+        dag("sales.daily", params=[Param("n", 1, {"type": "integer", "title": "N\u200b"}, "How\u202e many")]),
+        ToolPolicy.model_validate({"dag": "sales.daily", "name": "sales", "annotations": {"read_only": True}}),
+    )
+    wire = wire_json(tool.wire)
+
+    assert wire.pop("outputSchema")["required"] == ["state", "dag_run_id", "url"]
+    assert wire == {
+        "name": "sales",
+        "title": "The sales.daily",
+        "description": (f"Runs the Airflow dag sales.daily.\n\n{HOW} Optional: n; leave out what you were not given."),
+        "inputSchema": {
+            "type": "object",
+            "properties": {"n": {"type": "integer", "title": "N", "description": "How many", "default": 1}},
+            "required": [],
+            "additionalProperties": False,
+        },
+        "annotations": {
+            "title": "The sales.daily",
+            "readOnlyHint": True,
+            "destructiveHint": False,
+            "idempotentHint": False,
+            "openWorldHint": True,
+        },
+        "_meta": {"dagcall/dag_id": "sales.daily"},
+    }
+
+
+def test_a_tool_promises_nothing_unless_somebody_says_so() -> None:
+    hints = wire_json(tool_from_dag(dag(), ToolPolicy(dag="d")).wire)["annotations"]
+
+    assert (hints["readOnlyHint"], hints["destructiveHint"], hints["idempotentHint"], hints["openWorldHint"]) == (
+        *(False, True),
+        *(False, True),
+    )
+
+
+def test_values_that_decide_stay_as_they_are_and_nothing_else_hides_anything() -> None:
+    schema = {
+        "enum": ["a\u200b"],
+        "default": "a\u200b",
+        "anyOf": [{"title": "x\u200b", "examples": ["b", "\u200b"]}, True],
+        "$comment": "x\u200b",
+    }
+    wire = tool_from_dag(dag(params=[Param("p", "a\u200b", schema, None)]), ToolPolicy(dag="d")).wire
+
+    assert wire.input_schema["properties"]["p"] == {
+        "type": "string",
+        "enum": ["a\u200b"],
+        "anyOf": [{"title": "x", "type": "string"}, {"type": "string"}],
+        "$comment": "x",
+    }
+
+
+def test_dagcalls_own_tools_name_a_run_and_start_nothing() -> None:
+    cancel, read, wait = (wire_json(tool) for tool in own_tools())
+
+    assert (cancel["name"], cancel["annotations"]["destructiveHint"]) == ("cancel_dag_run", True)
+    assert (read["name"], read["annotations"]["readOnlyHint"]) == ("read_dag_result", True)
+    assert (wait["name"], wait["annotations"]["readOnlyHint"]) == ("wait_for_dag_run", False)
+    assert cancel["inputSchema"] == wait["inputSchema"]
+    assert wait["inputSchema"]["required"] == ["dag_run_id", "tool"]
+
+
+def block(*lines: str) -> str:
+    return "\n".join(["Adds up.", "", "```toml dagcall", *lines, "```"])
+
+
+def test_the_authors_block_is_about_the_tool_and_no_part_of_its_description() -> None:
+    words = block(
+        'title = "Sales"',
+        'results = ["report"]',
+        "annotations = { read_only = true }",
+        "[output_schema]",
+        'required = ["report"]',
+    )
+    tool = tool_from_dag(dag(doc_md=words), ToolPolicy(dag="d"))
+
+    assert tool.left_out == ()
+    assert (tool.wire.title, tool.wire.description) == ("Sales", f"Adds up.\n\n{HOW}")
+    assert tool.wire.annotations is not None
+    assert (tool.wire.annotations.title, tool.wire.annotations.read_only_hint) == ("Sales", True)
+    assert (tool.wire.output_schema or {})["properties"]["results"]["required"] == ["report"]
+    assert tool.policy.results == ("report",)
+    assert tool.entry == ToolPolicy(dag="d")
+    assert tool.output.problem({}) == "results: 'report' is a required property"
+
+
+def test_a_block_with_a_mistake_is_left_out_whole_and_the_tool_is_not() -> None:
+    tool = tool_from_dag(dag(doc_md=block('title = "Sales"', "readonly = true")), ToolPolicy(dag="d"))
+
+    assert tool.wire == tool_from_dag(dag(doc_md="Adds up."), ToolPolicy(dag="d")).wire
+    assert [(item.what, item.reason[:30]) for item in tool.left_out] == [
+        ("the dagcall block in its doc_md", "line 5: 'readonly' is not a ke")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("entry", "what"),
+    [({"output_schema": {"type": "array"}}, "its output_schema"), ({}, "its author's output_schema")],
+)
+def test_an_output_schema_that_cannot_be_published_is_left_out(entry: dict[str, Any], what: str) -> None:
+    words = block('title = "Sales"', "[output_schema]", 'type = "string"')
+    tool = tool_from_dag(dag(doc_md=words), ToolPolicy(dag="d", **entry))
+
+    assert tool.wire.title == "Sales"
+    assert "unexpected_results" not in (tool.wire.output_schema or {})["properties"]
+    (left_out,) = tool.left_out
+    assert left_out.what == what
+    assert "so its type is 'object'" in left_out.reason
+
+
+def test_a_block_that_is_known_to_be_wrong_is_not_read() -> None:
+    tool = tool_from_dag(dag(doc_md=block('results = ["reprot"]')), ToolPolicy(dag="d"), refusal="no such task")
+
+    assert tool.policy.results is None
+    assert tool.left_out == (LeftOut("the dagcall block in its doc_md", "no such task"),)
