@@ -29,14 +29,14 @@ from dagcall.airflow import (
     subject_of,
     token_command,
 )
-from dagcall.auth import Accounts, Admission, IntrospectedTokens, IssuerKeys, JwtTokens, Keys, Rules, Tokens
+from dagcall.auth import Accounts, AuthMiddleware, IntrospectedTokens, IssuerKeys, JwtTokens, Keys, TokenPolicy, Tokens
 from dagcall.errors import ConfigError
 from dagcall.masking import Masker
 from dagcall.mcp import Audit, McpServer, opened
-from dagcall.results import Dossiers
+from dagcall.results import FailureReader
 from dagcall.runs import Identity, Quotas, Runs, Waiter
 from dagcall.settings import AccountSettings, AirflowSettings, AuthSettings, Settings, read_secret
-from dagcall.tools import Catalog, Pins, Remembered
+from dagcall.tools import Catalog, DagCache, Pins
 
 logger = logging.getLogger(__name__)
 
@@ -66,7 +66,7 @@ async def assembled(
     *,
     wait_seconds: float,
     read_pins: Callable[[], Pins] | None = None,
-    remembered: Remembered | None = None,
+    remembered: DagCache | None = None,
     transport: Any = None,
     wall_clock: Callable[[], datetime] | None = None,
 ) -> AsyncIterator[Dagcall]:
@@ -98,7 +98,7 @@ async def assembled(
     waiter = Waiter(api)
     identity = Identity(identity_secret(settings))
     masker = Masker(known_secrets(settings))
-    dossiers = Dossiers(api, masker, log_lines=settings.server.log_lines)
+    dossiers = FailureReader(api, masker, log_lines=settings.server.log_lines)
     quotas = Quotas(api, **settings.limits.model_dump())
     runs = Runs(api, catalog, waiter, identity, dossiers=dossiers, masker=masker, quotas=quotas, wall_clock=clock.now)
     with opened(settings.audit.file) as write:
@@ -289,7 +289,7 @@ def _content(path: Path) -> bytes | None:
 @asynccontextmanager
 async def admitting(
     auth: AuthSettings, *, url: str, metadata_url: str, open_paths: Collection[str]
-) -> AsyncIterator[Admission]:
+) -> AsyncIterator[AuthMiddleware]:
     """Wire together what asks callers over HTTP who they are. Nothing is asked of the issuer yet.
 
     Args:
@@ -304,7 +304,7 @@ async def admitting(
     keys = None if auth.keys_file is None else Keys(auth.keys_file)
     http = IssuerHttp(verify=auth.tls(), client=_issuers_client(auth))
     try:
-        yield Admission(
+        yield AuthMiddleware(
             keys=keys,
             tokens=_tokens(auth, http, url),
             required_scopes=auth.required_scopes,
@@ -318,7 +318,7 @@ async def admitting(
 def _tokens(auth: AuthSettings, http: IssuerHttp, url: str) -> Tokens | None:
     if auth.issuer is None:
         return None
-    rules = Rules(auth.issuer, auth.audience or url, auth.groups_claim)
+    rules = TokenPolicy(auth.issuer, auth.audience or url, auth.groups_claim)
     if auth.introspection_url is not None:
         return IntrospectedTokens(rules, http, auth.introspection_url)
     return JwtTokens(rules, IssuerKeys(http, issuer=auth.issuer, url=auth.jwks_url))

@@ -8,15 +8,15 @@
     │  ├─ Unreadable             -> tool error: the run has no results to read, or none at this path
     │  ├─ IdempotencyConflict    -> tool error: this key was used for other arguments
     │  ├─ Busy                   -> tool error: when to come back
-    │  │  └─ OverLimit              this caller has started as much as it may
+    │  │  └─ RateLimited              this caller has started as much as it may
     │  └─ TriggerRefused         -> tool error: Airflow's own reason (400, 422), or the dag cannot run now
     ├─ RunError                the dag run did not deliver
     │  ├─ RunFailed              -> tool error: the failed task and its exception
     │  ├─ RunDeleted             -> tool error: somebody deleted the run
-    │  └─ RunOutOfSight          -> tool error: the run exists, but Airflow does not show what became of it
+    │  └─ OutcomeUnknown          -> tool error: the run exists, but Airflow does not show what became of it
     ├─ AirflowError            Airflow did not answer as needed
     │  ├─ AirflowUnreachable     -> tool error: calling again may help
-    │  │  └─ AirflowAway           the breaker is open: nothing was even sent
+    │  │  └─ CircuitOpen           the breaker is open: nothing was even sent
     │  ├─ AirflowRefused         -> tool error: the operator must mend permissions (403)
     │  │  └─ AirflowLogInRefused      likewise credentials (401, or a token that is none)
     │  ├─ AirflowNotFound        404, turned into something better by whoever asked
@@ -75,7 +75,7 @@ class Busy(CallerError):
     """Too many calls are in line; nothing was started."""
 
 
-class OverLimit(Busy):
+class RateLimited(Busy):
     """The caller has started as many runs as it may; nothing was started."""
 
 
@@ -103,7 +103,7 @@ class RunDeleted(RunError):
     """The dag run was deleted in Airflow while it was waited for."""
 
 
-class RunOutOfSight(RunError):
+class OutcomeUnknown(RunError):
     """The dag run was started, but Airflow does not show what became of it."""
 
 
@@ -134,7 +134,7 @@ class AirflowUnreachable(AirflowError):
         super().__init__(message)
 
 
-class AirflowAway(AirflowUnreachable):
+class CircuitOpen(AirflowUnreachable):
     """Airflow has not answered for a while, and this request was not sent."""
 
 

@@ -8,7 +8,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
-class Shared(Generic[K, V]):
+class SingleFlight(Generic[K, V]):
     """Asks for those who ask now, and for those who ask within some time after.
 
     An error is for those who asked before it came; whoever asks afterwards asks anew. A caller who leaves breaks off

@@ -18,7 +18,7 @@ from dagcall.airflow.gate import Gate
 from dagcall.airflow.model import Run
 from dagcall.airflow.rest import AirflowRest
 from dagcall.airflow.versions import RESULTS_THROUGH_WAIT
-from dagcall.results.reader import Outcomes
+from dagcall.results.reader import ResultReader
 from dagcall.results.results import Results
 from dagcall.tools.policy import ToolPolicy
 from dagcall.tools.tool import Tool, tool_from_dag
@@ -65,7 +65,7 @@ async def test_named_tasks_in_a_group(airflow: ContractAirflow, api: AirflowApi,
     airflow.set_task("grouped", run_id, "group.inner", "success")
     airflow.set_task("grouped", run_id, "group.other", "skipped")
     expected = Results({"group.first": "u", "group.inner": None, "group.other": None}, skipped=("group.other",))
-    assert await Outcomes(api).results(tool, run) == expected
+    assert await ResultReader(api).results(tool, run) == expected
 
 
 async def test_leaves(airflow: ContractAirflow, api: AirflowApi, run_id: str) -> None:
@@ -75,7 +75,7 @@ async def test_leaves(airflow: ContractAirflow, api: AirflowApi, run_id: str) ->
         airflow.set_task("grouped", run_id, task_id, "success")
         airflow.set_xcom("grouped", run_id, task_id, value)
     expected = Results({"group.inner": [None, None, 2], "group.other": 3})
-    assert await Outcomes(api).results(tool, run) == expected
+    assert await ResultReader(api).results(tool, run) == expected
 
 
 async def test_the_declared_result(airflow: ContractAirflow, api: AirflowApi, run_id: str) -> None:
@@ -85,7 +85,7 @@ async def test_the_declared_result(airflow: ContractAirflow, api: AirflowApi, ru
     airflow.set_xcom("declared_result", run_id, "afterwards", -42)
     is_there = await api.version() >= RESULTS_THROUGH_WAIT
     expected = Results({"answer": 42} if is_there else {"afterwards": -42})
-    assert await Outcomes(api).results(tool, run) == expected
+    assert await ResultReader(api).results(tool, run) == expected
 
 
 async def test_a_stream_for_no_named_task_brings_the_declared_result(
@@ -95,7 +95,7 @@ async def test_a_stream_for_no_named_task_brings_the_declared_result(
     airflow.finish("declared_result", run_id, "success")
     airflow.set_xcom("declared_result", run_id, "answer", 42, is_result=True)
     airflow.set_xcom("declared_result", run_id, "afterwards", -42)
-    asked = Outcomes(api).stream_task_ids(tool, run)
+    asked = ResultReader(api).stream_task_ids(tool, run)
     assert asked == ()
     states = await api.stream_states("declared_result", run_id, interval_seconds=0.1, result_task_ids=asked)
     async with aclosing(states):
@@ -119,7 +119,7 @@ async def test_a_mapped_task(
     airflow.set_task("mapped_leaf", run_id, "double", "success")
     for index, value in stored.items():
         airflow.set_xcom("mapped_leaf", run_id, "double", value, map_index=index)
-    assert await Outcomes(api).results(tool, run) == Results({"double": expected})
+    assert await ResultReader(api).results(tool, run) == Results({"double": expected})
 
 
 async def test_skipped_instances_of_a_mapped_task(airflow: ContractAirflow, api: AirflowApi, run_id: str) -> None:
@@ -128,7 +128,7 @@ async def test_skipped_instances_of_a_mapped_task(airflow: ContractAirflow, api:
     airflow.set_task("mapped_leaf", run_id, "double", "skipped")
     airflow.set_xcom("mapped_leaf", run_id, "double", "b", map_index=1)
     expected = Results({"double": [None, "b", None]}, skipped=("double[0]", "double[2]"))
-    assert await Outcomes(api).results(tool, run) == expected
+    assert await ResultReader(api).results(tool, run) == expected
 
 
 @pytest.mark.parametrize("is_over", [True, False])
@@ -142,7 +142,7 @@ async def test_a_task_mapped_over_nothing(
     airflow.skip_for_nothing_to_map("mapped", run_id, "double")
     airflow.set_task("mapped", run_id, "total", "skipped")
     expected = Results({"double": [], "total": None}, skipped=("total",))
-    assert await Outcomes(api).results(tool, run, is_over=is_over) == expected
+    assert await ResultReader(api).results(tool, run, is_over=is_over) == expected
 
 
 async def test_a_mapped_task_that_was_skipped(airflow: ContractAirflow, api: AirflowApi, run_id: str) -> None:
@@ -150,7 +150,7 @@ async def test_a_mapped_task_that_was_skipped(airflow: ContractAirflow, api: Air
     airflow.finish("mapped", run_id, "success")
     airflow.set_task("mapped", run_id, "numbers", "skipped")
     airflow.set_task("mapped", run_id, "double", "skipped")
-    assert await Outcomes(api).results(tool, run) == Results({"double": None}, skipped=("double",))
+    assert await ResultReader(api).results(tool, run) == Results({"double": None}, skipped=("double",))
 
 
 async def test_a_result_task_that_the_dag_does_not_have(airflow: ContractAirflow, api: AirflowApi, run_id: str) -> None:
@@ -158,4 +158,4 @@ async def test_a_result_task_that_the_dag_does_not_have(airflow: ContractAirflow
     airflow.finish("one_task", run_id, "success")
     airflow.set_xcom("one_task", run_id, "add", 2)
     airflow.set_task("one_task", run_id, "add", "success")
-    assert await Outcomes(api).results(tool, run) == Results({"add": 2}, absent=("nosuch",))
+    assert await ResultReader(api).results(tool, run) == Results({"add": 2}, absent=("nosuch",))

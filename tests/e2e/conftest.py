@@ -10,7 +10,7 @@ from tests.support.terminal import terminal_of
 
 DAGS = Path(__file__).parent / "dags"
 OWN_DAGS = (
-    *("arguments.py", "asking.py", "author_words.py", "early.py", "factorial.py", "failures.py", "large.py"),
+    *("arguments.py", "asking.py", "doc_block.py", "early.py", "factorial.py", "failures.py", "large.py"),
     *("regional_report.py", "shapes.py", "waiting.py"),
 )
 """Those that are there from the start."""

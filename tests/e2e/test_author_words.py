@@ -17,7 +17,7 @@ async def test_the_authors_words_hold_and_a_mismatch_costs_nothing(
 ) -> None:
     """The client checks structured content against the output schema that it has listed, and raises if it differs."""
     async with connected(demo, connection, tmp_path / "errors") as client:
-        (tool,) = [tool for tool in (await client.list_tools()).tools if tool.name == "author_words"]
+        (tool,) = [tool for tool in (await client.list_tools()).tools if tool.name == "doc_block"]
         assert (tool.title, tool.annotations and tool.annotations.read_only_hint) == ("Add up", True)
         assert (tool.description or "").startswith("Add up amounts; as_declared set to false returns text.\n\nThe call")
         assert (tool.output_schema or {})["properties"]["results"] == {
@@ -27,10 +27,10 @@ async def test_the_authors_words_hold_and_a_mismatch_costs_nothing(
             "properties": {"add_up": {"type": "number", "description": "The sum, in EUR."}},
         }
 
-        typed = await client.call_tool("author_words", {"amounts": [1, 2.5]})
+        typed = await client.call_tool("doc_block", {"amounts": [1, 2.5]})
         assert (typed.structured_content or {})["results"] == {"add_up": 3.5}
 
-        other = await client.call_tool("author_words", {"amounts": [1, 2.5], "as_declared": False})
+        other = await client.call_tool("doc_block", {"amounts": [1, 2.5], "as_declared": False})
         assert not other.is_error, text_of(other)
         answer: dict[str, Any] = other.structured_content or {}
         assert answer == json.loads(text_of(other))
@@ -42,7 +42,7 @@ async def test_the_authors_words_hold_and_a_mismatch_costs_nothing(
 def test_the_operator_has_the_last_word_and_reads_of_mistakes(demo: RunningDemo) -> None:
     entries = """
 [[tools]]
-dag = "author_words"
+dag = "doc_block"
 title = "Ours"
 annotations = { destructive = true }
 output_schema = { properties = { add_up = { type = "array", contains = {}, minContains = 2 } } }
@@ -50,7 +50,7 @@ output_schema = { properties = { add_up = { type = "array", contains = {}, minCo
 [[tools]]
 dag = "mistaken_words"
 """
-    config = demo.folder / "author_words.toml"
+    config = demo.folder / "doc_block.toml"
     config.write_text(f"{demo.config.read_text().partition('[[tools]]')[0]}{entries}")
     done = run_dagcall("tools", "--json", "--config", str(config), environ=demo.environ)
     assert done.returncode == 0, done.stderr
@@ -58,14 +58,14 @@ dag = "mistaken_words"
 
     tools = {tool["name"]: tool for tool in found["tools"]}
     assert {name: tool["title"] for name, tool in tools.items()} == {
-        "author_words": "Ours",
+        "doc_block": "Ours",
         "mistaken_words": "mistaken_words",
     }
-    assert tools["author_words"]["annotations"]["readOnlyHint"] is False
-    assert tools["author_words"]["annotations"]["openWorldHint"] is False
+    assert tools["doc_block"]["annotations"]["readOnlyHint"] is False
+    assert tools["doc_block"]["annotations"]["openWorldHint"] is False
     assert found["withheld"] == [
         {
-            "what": "author_words: its output_schema",
+            "what": "doc_block: its output_schema",
             "reason": "the schema uses minContains, which MCP clients do not all read alike. "
             "The tool is published without it",
         },

@@ -5,7 +5,7 @@ import asyncio
 import pytest
 
 from dagcall.errors import AirflowNotFound
-from dagcall.singleflight import Shared
+from dagcall.singleflight import SingleFlight
 from tests.support.virtual_time import in_virtual_time
 
 
@@ -28,7 +28,7 @@ class Oracle:
 @in_virtual_time
 async def test_those_who_ask_in_the_same_moment_share_a_question() -> None:
     oracle = Oracle()
-    shared = Shared(oracle.answer)
+    shared = SingleFlight(oracle.answer)
     answers = await asyncio.gather(shared("a"), shared("b"), shared("a"))
     assert list(answers) == [1, 2, 1]
     assert oracle.asked == ["a", "b"]
@@ -37,7 +37,7 @@ async def test_those_who_ask_in_the_same_moment_share_a_question() -> None:
 @in_virtual_time
 async def test_an_answer_is_good_for_as_long_as_was_said() -> None:
     oracle = Oracle()
-    shared = Shared(oracle.answer, seconds=3)
+    shared = SingleFlight(oracle.answer, seconds=3)
     assert await shared("a") == 1
     await asyncio.sleep(2)
     assert await shared("a") == 1
@@ -48,7 +48,7 @@ async def test_an_answer_is_good_for_as_long_as_was_said() -> None:
 @in_virtual_time
 async def test_a_question_on_its_way_is_shared_however_long_it_takes() -> None:
     oracle = Oracle()
-    shared = Shared(oracle.answer, seconds=0.1)
+    shared = SingleFlight(oracle.answer, seconds=0.1)
     first = asyncio.create_task(shared("a"))
     await asyncio.sleep(0.5)
     assert await shared("a") == await first == 1
@@ -58,7 +58,7 @@ async def test_a_question_on_its_way_is_shared_however_long_it_takes() -> None:
 async def test_an_error_is_for_those_who_asked_before_it_came() -> None:
     oracle = Oracle()
     oracle.is_away = True
-    shared = Shared(oracle.answer, seconds=60)
+    shared = SingleFlight(oracle.answer, seconds=60)
     errors = await asyncio.gather(shared("a"), shared("a"), return_exceptions=True)
     assert [type(error) for error in errors] == [AirflowNotFound, AirflowNotFound]
     oracle.is_away = False
@@ -68,7 +68,7 @@ async def test_an_error_is_for_those_who_asked_before_it_came() -> None:
 @in_virtual_time
 async def test_a_caller_who_leaves_breaks_off_nobodys_question() -> None:
     oracle = Oracle()
-    shared = Shared(oracle.answer)
+    shared = SingleFlight(oracle.answer)
     leaver = asyncio.create_task(shared("a"))
     await asyncio.sleep(0.5)
     other = asyncio.create_task(shared("a"))

@@ -18,8 +18,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any
 
-from dagcall.errors import AirflowAnswerUnusable, AirflowAway, AirflowError, AirflowLogInRefused, AirflowUnreachable
-from dagcall.singleflight import Shared
+from dagcall.errors import AirflowAnswerUnusable, AirflowError, AirflowLogInRefused, AirflowUnreachable, CircuitOpen
+from dagcall.singleflight import SingleFlight
 
 RENEW_AT = 0.8
 """The share of a token's life after which it is renewed."""
@@ -65,7 +65,7 @@ class Credentials:
         self._secret = secret
         self._token: str | None = None
         self._renew_at = float("inf")
-        self._renewed = Shared(self._renew)
+        self._renewed = SingleFlight(self._renew)
         self._source: object = None
         """What the token was made from."""
         self._replaced_at: deque[float] = deque(maxlen=REPLACEMENTS)
@@ -95,7 +95,7 @@ class Credentials:
         secret = self._secret()
         try:
             token = _usable((await fetch()).strip())
-        except AirflowAway:  # the breaker knows when to ask again
+        except CircuitOpen:  # the breaker knows when to ask again
             raise
         except AirflowLogInRefused as error:
             self._refusals += 1

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from enum import IntEnum
 
 from dagcall.airflow.overload import Breaker, Limit, RetryBudget
-from dagcall.errors import AirflowAway, Busy
+from dagcall.errors import Busy, CircuitOpen
 
 DEFAULT_LIMIT = 8
 """Requests in flight. 20 concurrent GETs were fine on a stock Airflow 3.3.2; 40 were not."""
@@ -101,7 +101,7 @@ class Gate:
             who: on whose behalf; each gets its turn.
 
         Raises:
-            AirflowAway: Airflow is away, and this request is not the one that tries whether it is back.
+            CircuitOpen: Airflow is away, and this request is not the one that tries whether it is back.
             Busy: the line is full.
         """
         return _Place(self, purpose, who)
@@ -157,9 +157,9 @@ class Gate:
         if is_overload:
             self._limit.trouble(self._now())
 
-    def _away(self) -> AirflowAway:
+    def _away(self) -> CircuitOpen:
         now = self._now()
-        return AirflowAway(
+        return CircuitOpen(
             f"Airflow has not answered for {self.breaker.seconds_away(now):.0f} s; dagcall looks every few seconds "
             "whether it is back",
             is_effect_possible=False,

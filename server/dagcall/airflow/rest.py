@@ -22,7 +22,6 @@ from dagcall.airflow.probing import PROBE_SECONDS, Prober
 from dagcall.errors import (
     AirflowAnswerTooLarge,
     AirflowAnswerUnusable,
-    AirflowAway,
     AirflowConflict,
     AirflowError,
     AirflowLogInRefused,
@@ -30,6 +29,7 @@ from dagcall.errors import (
     AirflowRefused,
     AirflowRejected,
     AirflowUnreachable,
+    CircuitOpen,
 )
 
 READ_SECONDS = 15.0
@@ -187,7 +187,7 @@ class AirflowRest:
     def may_retry(self, error: Exception) -> bool | float:
         """Say whether the budget has a retry for this error: yes, no, or yes in so many seconds, as Airflow asked."""
         may_pass = isinstance(error, (AirflowUnreachable, AirflowAnswerUnusable))
-        if not may_pass or isinstance(error, (AirflowAway, AirflowAnswerTooLarge)) or not self.gate.retries.take():
+        if not may_pass or isinstance(error, (CircuitOpen, AirflowAnswerTooLarge)) or not self.gate.retries.take():
             return False
         seconds = error.retry_after_seconds if isinstance(error, AirflowUnreachable) else None
         return True if seconds is None else seconds

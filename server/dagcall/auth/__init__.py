@@ -6,23 +6,23 @@
 from dagcall.auth.accounts import Accounts
 from dagcall.auth.callers import LOCAL, SCOPE_KEY, Caller, label
 from dagcall.auth.keys import Keys, entry_of, new_key
-from dagcall.auth.middleware import Admission
+from dagcall.auth.middleware import AuthMiddleware
 from dagcall.auth.rights import EVERYBODY, Selectors, is_meant
-from dagcall.auth.tokens import IntrospectedTokens, IssuerKeys, JwtTokens, Rules, Tokens
+from dagcall.auth.tokens import IntrospectedTokens, IssuerKeys, JwtTokens, TokenPolicy, Tokens
 
 __all__ = [
     "EVERYBODY",
     "LOCAL",
     "SCOPE_KEY",
     "Accounts",
-    "Admission",
+    "AuthMiddleware",
     "Caller",
     "IntrospectedTokens",
     "IssuerKeys",
     "JwtTokens",
     "Keys",
-    "Rules",
     "Selectors",
+    "TokenPolicy",
     "Tokens",
     "entry_of",
     "is_meant",

@@ -27,7 +27,7 @@ MAX_REASON = 200
 
 
 @dataclass(frozen=True, slots=True)
-class Admission:
+class AuthMiddleware:
     """Who is let in."""
 
     keys: Keys | None

@@ -61,7 +61,7 @@ class Tokens(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Rules:
+class TokenPolicy:
     """What every token has to say."""
 
     issuer: str
@@ -93,7 +93,7 @@ class JwtTokens:
         keys: the issuer's.
     """
 
-    def __init__(self, rules: Rules, keys: "IssuerKeys") -> None:
+    def __init__(self, rules: TokenPolicy, keys: "IssuerKeys") -> None:
         self._rules = rules
         self._keys = keys
 
@@ -241,7 +241,7 @@ class IntrospectedTokens:
         wall_clock: seconds since 1970, for tests.
     """
 
-    rules: Rules
+    rules: TokenPolicy
     http: IssuerHttp
     url: str
     wall_clock: Callable[[], float] = time.time
@@ -275,7 +275,7 @@ class IntrospectedTokens:
         return caller
 
 
-def claims_for_us(claims: Mapping[str, Json], rules: Rules, *, now: float) -> Mapping[str, Json]:
+def claims_for_us(claims: Mapping[str, Json], rules: TokenPolicy, *, now: float) -> Mapping[str, Json]:
     """Return what an issuer said of a token, if that is to be taken.
 
     Raises:

@@ -34,7 +34,7 @@ from dagcall.errors import ConfigError
 from dagcall.gc_tuning import searched_sparingly
 from dagcall.mcp import StdioDeliveries, with_client_names, with_delivery, with_escaped_line_ends
 from dagcall.settings import AuthSettings, Settings, address_of
-from dagcall.tools import Pins, Remembered
+from dagcall.tools import DagCache, Pins
 
 logger = logging.getLogger(__name__)
 
@@ -89,9 +89,9 @@ async def serve_stdio(settings: Settings, *, read_pins: Callable[[], Pins] | Non
             raise outcome
 
 
-def _remembered(settings: Settings) -> Remembered | None:
+def _remembered(settings: Settings) -> DagCache | None:
     file = remembered_file(settings)
-    return None if file is None else Remembered(file)
+    return None if file is None else DagCache(file)
 
 
 async def _answer_waiting_calls(dagcall: Dagcall) -> None:

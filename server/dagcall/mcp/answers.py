@@ -10,7 +10,7 @@ from mcp import UriTemplate
 from mcp_types import CallToolResult, ContentBlock, ResourceLink, TextContent
 
 from dagcall.plain_json import Json
-from dagcall.results import PREVIEW_SHARE, Part, exact_numbers, json_size, json_text, preview_of
+from dagcall.results import PREVIEW_SHARE, Page, exact_numbers, json_size, json_text, preview_of
 from dagcall.runs import MAX_QUESTIONS, SHARED, Answer, question_json, waiting_message
 from dagcall.text import visible
 from dagcall.tools import READ_TOOL_NAME, WAIT_TOOL_NAME, Tool
@@ -113,7 +113,7 @@ def _exact(results: Json, text: str | None = None) -> dict[str, Json]:
     return {"exact_numbers": exact} if exact else {}
 
 
-def part_result(part: Part) -> CallToolResult:
+def part_result(part: Page) -> CallToolResult:
     """Return the answer to a call that reads a part of results."""
     return _result(part.as_json())
 

@@ -39,7 +39,7 @@ _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=str).e
 
 
 @dataclass(slots=True)
-class Line:
+class AuditRecord:
     """One request, while it goes on: a block of code, which tells the line how it goes. It is written at its end."""
 
     audit: "Audit"
@@ -133,7 +133,7 @@ class Audit:
         tool: str | None = None,
         dag: str | None = None,
         about: str = "",
-    ) -> Line:
+    ) -> AuditRecord:
         """Return the line of a request that begins.
 
         Args:
@@ -145,9 +145,9 @@ class Audit:
             about: a text that may name the run.
         """
         begun_at, started = self._wall_clock(), asyncio.get_running_loop().time()
-        return Line(self, origin, method, arguments, begun_at, started, tool, dag, run_id_in(about))
+        return AuditRecord(self, origin, method, arguments, begun_at, started, tool, dag, run_id_in(about))
 
-    def write(self, line: Line) -> None:
+    def write(self, line: AuditRecord) -> None:
         """Write a line, once its request is over."""
         if self._write is None:
             return

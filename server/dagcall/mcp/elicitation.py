@@ -132,7 +132,7 @@ def not_taken_from(account: Account | None) -> str:
     return f"Airflow does not take the answer from {whose}."
 
 
-class Conversation:
+class Elicitor:
     """One call's talk with the person behind it.
 
     Args:

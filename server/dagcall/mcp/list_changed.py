@@ -28,7 +28,7 @@ MAX_STREAMS = 1024
 Context = ServerRequestContext[Any, Any]
 
 
-class Announcements:
+class ListChanges:
     """Knows who listens.
 
     Args:

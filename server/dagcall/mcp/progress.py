@@ -6,7 +6,7 @@ from typing import Self
 
 from mcp.server.session import ServerSession
 
-from dagcall.runs import IN_LINE, View
+from dagcall.runs import IN_LINE, RunObserver
 from dagcall.text import in_one_line
 
 PROGRESS_SECONDS = 2.0
@@ -31,7 +31,7 @@ class Progress:
         self._is_wanted = is_wanted
         self._in_line = in_line
         self._stage = IN_LINE
-        self._view: View | None = None
+        self._view: RunObserver | None = None
         self._last = 0.0
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -42,7 +42,7 @@ class Progress:
             self._stage = stage
             self._changed.set()
 
-    def look_through(self, view: View) -> None:
+    def look_through(self, view: RunObserver) -> None:
         """Tell from now on what is seen through the view into the run."""
         self._view = view
         view.on_change = self._changed.set

@@ -30,7 +30,7 @@ from dagcall.auth import Caller
 from dagcall.errors import CallerError, DagcallError, InvalidArguments, UnknownTool, Unreadable
 from dagcall.mcp.answers import JSON_TYPE, RESULTS_URI, part_result
 from dagcall.plain_json import Json
-from dagcall.results import Part, json_text, part
+from dagcall.results import Page, json_text, part
 from dagcall.runs import Runs
 from dagcall.text import did_you_mean, shortened, visible
 from dagcall.tools import READ_TOOL_NAME, Catalog
@@ -119,7 +119,7 @@ class Resources:
             raise MCPError(code=INTERNAL_ERROR, message=message, data={"uri": uri}) from error
         return ReadResourceResult(contents=[TextResourceContents(uri=uri, mime_type=JSON_TYPE, text=json_text(shown))])
 
-    async def _part(self, place: Place, caller: Caller) -> Part:
+    async def _part(self, place: Place, caller: Caller) -> Page:
         tool = self._catalog.tool(place.tool, caller)
         results = await self._runs.fetch_results(tool, place.dag_run_id, caller=caller.id)
         return part(results, place.path, offset=place.offset, limit=place.limit, max_bytes=self._max_bytes)

@@ -42,11 +42,11 @@ from opentelemetry.trace import ProxyTracerProvider, get_tracer_provider
 from dagcall.auth import Accounts, Caller
 from dagcall.errors import Busy, DagcallError, InvalidArguments, UnknownTool
 from dagcall.mcp.answers import call_result, cancel_result, error_result
-from dagcall.mcp.audit import Audit, Line
+from dagcall.mcp.audit import Audit, AuditRecord
 from dagcall.mcp.delivery import SCOPE_KEY as DELIVERY_KEY
 from dagcall.mcp.delivery import Delivery, StdioDeliveries
-from dagcall.mcp.elicitation import STATE_SECONDS, Conversation, can_ask
-from dagcall.mcp.list_changed import Announcements
+from dagcall.mcp.elicitation import STATE_SECONDS, Elicitor, can_ask
+from dagcall.mcp.list_changed import ListChanges
 from dagcall.mcp.mismatches import Mismatches
 from dagcall.mcp.progress import Progress
 from dagcall.mcp.request import Origin, caller_id_of, caller_of
@@ -119,7 +119,7 @@ class McpServer:
         self._max_result_bytes = max_result_bytes
         self._resources = Resources(catalog, runs, max_bytes=max_result_bytes)
         self._own_tools = {tool.name: tool for tool in own_tools()}
-        self._announcements = Announcements(catalog)
+        self._announcements = ListChanges(catalog)
         self.stdio_deliveries: StdioDeliveries | None = None
         """Carry outcomes where this process serves one client over stdio."""
         self.calls_in_progress = 0
@@ -218,7 +218,7 @@ class McpServer:
             return await self._audited_call(ctx, params, origin, line)
 
     async def _audited_call(
-        self, ctx: Context, params: CallToolRequestParams, origin: Origin, line: Line
+        self, ctx: Context, params: CallToolRequestParams, origin: Origin, line: AuditRecord
     ) -> ToolOutcome:
         if self._is_stopping:
             busy = Busy("Nothing was started: this dagcall is about to stop; call again in a moment.")
@@ -270,7 +270,9 @@ class McpServer:
             if not self.calls_in_progress:
                 self.idle.set()
 
-    async def _answer(self, ctx: Context, params: CallToolRequestParams, origin: Origin, line: Line) -> ToolOutcome:
+    async def _answer(
+        self, ctx: Context, params: CallToolRequestParams, origin: Origin, line: AuditRecord
+    ) -> ToolOutcome:
         await self._catalog.wait_until_read()
         name, arguments = params.name, params.arguments or {}
         caller = origin.caller
@@ -315,7 +317,7 @@ class McpServer:
                     on_outcome=self._carrier(ctx),
                 )
 
-            conversation = Conversation(
+            conversation = Elicitor(
                 ctx.session,
                 ctx.request_id,
                 runs=self._runs,

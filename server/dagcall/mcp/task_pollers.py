@@ -13,7 +13,7 @@ from datetime import datetime
 
 from dagcall.airflow import Run
 from dagcall.mcp.task_protocol import Handle, Provenance, poll_seconds
-from dagcall.runs import Answer, Entry, Runs, Started, View
+from dagcall.runs import Answer, Entry, RunObserver, Runs, Started
 from dagcall.tools import Tool
 
 ATTENDED_SECONDS = 86_400.0
@@ -24,7 +24,7 @@ CLOSING_SECONDS = 1.0
 
 
 @dataclass(eq=False, slots=True)
-class Attended:
+class TaskPoller:
     """A run that is waited for in a client's stead."""
 
     tool: Tool
@@ -36,7 +36,7 @@ class Attended:
     provenance: Provenance = ""
     """How the call came by the run."""
     standing: str = ""
-    view: View | None = None
+    view: RunObserver | None = None
     entry: Entry | None = None
     """Of the run, when it has ended; takes note that the outcome has arrived."""
     marks: list[str] = field(default_factory=list)
@@ -67,7 +67,7 @@ class Attended:
         if stage != self.stage:
             self.stage, self.updated_at = stage, self.now()
 
-    def look_through(self, view: View) -> None:
+    def look_through(self, view: RunObserver) -> None:
         """Take note of what is seen through the view into the run."""
         self.view = view
         view.on_change = self._note_change
@@ -89,7 +89,7 @@ class Attended:
             self.standing, self.updated_at = self.view.standing, self.now()
 
 
-class Attendance:
+class TaskPollers:
     """Keeps what is waited for.
 
     Args:
@@ -100,9 +100,9 @@ class Attendance:
     def __init__(self, runs: Runs, now: Callable[[], datetime]) -> None:
         self._runs = runs
         self._now = now
-        self._attended: dict[str, Attended] = {}
+        self._attended: dict[str, TaskPoller] = {}
 
-    def of(self, handle: Handle) -> Attended | None:
+    def of(self, handle: Handle) -> TaskPoller | None:
         """Return what waits for a run; None if nothing does."""
         return self._attended.get(handle.task_id)
 
@@ -114,7 +114,7 @@ class Attendance:
         *,
         provenance: Provenance = "",
         seconds: float | None = None,
-    ) -> Attended:
+    ) -> TaskPoller:
         """Wait for a run, in the place of what waits for it by now.
 
         Args:
@@ -124,7 +124,7 @@ class Attendance:
             provenance: how the call came by the run.
             seconds: how long to wait for the client's next request; None for as long as it was told to take.
         """
-        attended = Attended(tool, run, self._now, self._now(), run.state.value, provenance)
+        attended = TaskPoller(tool, run, self._now, self._now(), run.state.value, provenance)
         attended.answer = asyncio.create_task(
             self._runs.attend(
                 tool,
@@ -145,7 +145,7 @@ class Attendance:
         self.expect(attended, seconds)
         return attended
 
-    def expect(self, attended: Attended, seconds: float | None = None) -> None:
+    def expect(self, attended: TaskPoller, seconds: float | None = None) -> None:
         """Expect the client to ask again within this time; None for as long as it was told to take."""
         if self.of(attended.handle) is not attended:
             return
@@ -154,7 +154,7 @@ class Attendance:
         due = attended.poll_seconds + SLACK_SECONDS if seconds is None else seconds
         attended.lapse = asyncio.get_running_loop().call_later(due, self.drop, attended)
 
-    def drop(self, attended: Attended) -> None:
+    def drop(self, attended: TaskPoller) -> None:
         """Wait for this run no longer."""
         attended.release()
         if attended.lapse is not None:

@@ -28,7 +28,7 @@ from pydantic import ValidationError
 
 from dagcall.airflow import Question
 from dagcall.auth import Accounts, Caller
-from dagcall.errors import AirflowError, DagcallError, RunError, RunOutOfSight, UnknownRun, UnknownTool
+from dagcall.errors import AirflowError, DagcallError, OutcomeUnknown, RunError, UnknownRun, UnknownTool
 from dagcall.mcp.answers import error_result
 from dagcall.mcp.audit import Audit
 from dagcall.mcp.elicitation import (
@@ -45,7 +45,7 @@ from dagcall.mcp.elicitation import (
     not_taken_from,
 )
 from dagcall.mcp.request import Origin, caller_id_of, caller_of
-from dagcall.mcp.task_pollers import Attendance, Attended
+from dagcall.mcp.task_pollers import TaskPoller, TaskPollers
 from dagcall.mcp.task_protocol import (
     EXTENSION,
     REQUIRED_CAPABILITIES,
@@ -128,7 +128,7 @@ class Tasks:
         self._carrier = carrier
         self._now = wall_clock or (lambda: datetime.now(UTC))  # noqa: TID251 - the real one, but for tests
         self._sealer = Sealer(key)
-        self._attendance = Attendance(runs, self._now)
+        self._attendance = TaskPollers(runs, self._now)
         sdk.extensions[EXTENSION] = {}
         sdk.add_request_handler("tasks/get", TaskParams, self._audited(_guarded(self._get)))
         sdk.add_request_handler("tasks/update", UpdateParams, self._audited(_guarded(self._update)))
@@ -213,7 +213,7 @@ class Tasks:
             return self._working(attended).as_json()
         try:
             answer = attended.answer.result()
-        except RunOutOfSight as error:  # it is still to come: the next request has it waited for anew
+        except OutcomeUnknown as error:  # it is still to come: the next request has it waited for anew
             self._attendance.drop(attended)
             return replace(self._working(attended), message=str(error), poll_seconds=LONGEST_SECONDS).as_json()
         except RunError as error:
@@ -283,7 +283,7 @@ class Tasks:
             raise UnknownRun(f"there is no tool {handle.tool!r}")
         return handle
 
-    async def _begin(self, ctx: Context, handle: Handle) -> Attended:
+    async def _begin(self, ctx: Context, handle: Handle) -> TaskPoller:
         """Wait from now on for the run of a task that was created long ago, or by another replica."""
         tool = await self._tool(ctx, handle)
         run = await self._runs.look(tool, handle.run_id, caller=caller_id_of(ctx))
@@ -310,13 +310,13 @@ class Tasks:
 
         return audited
 
-    def _deliver(self, ctx: Context, attended: Attended) -> None:
+    def _deliver(self, ctx: Context, attended: TaskPoller) -> None:
         if attended.entry is not None:
             self._carrier(ctx)(attended.entry)
 
     # What is told
 
-    def _snapshot(self, attended: Attended, status: Status, message: str) -> Snapshot:
+    def _snapshot(self, attended: TaskPoller, status: Status, message: str) -> Snapshot:
         return Snapshot(
             attended.handle.task_id,
             status,
@@ -326,7 +326,7 @@ class Tasks:
             poll_seconds=attended.poll_seconds,
         )
 
-    def _working(self, attended: Attended) -> Snapshot:
+    def _working(self, attended: TaskPoller) -> Snapshot:
         view = attended.view
         message = status_message(
             attended.handle,
@@ -336,19 +336,19 @@ class Tasks:
         )
         return self._snapshot(attended, "working", message)
 
-    def _completed(self, ctx: Context, attended: Attended, result: CallToolResult, what: str) -> dict[str, Json]:
+    def _completed(self, ctx: Context, attended: TaskPoller, result: CallToolResult, what: str) -> dict[str, Json]:
         self._deliver(ctx, attended)
         message = status_message(attended.handle, what)
         return self._snapshot(attended, "completed", message).as_json(result=result_json(result))
 
-    def _cancelled(self, attended: Attended) -> dict[str, Json]:
+    def _cancelled(self, attended: TaskPoller) -> dict[str, Json]:
         message = (
             f"Run {attended.run.run_id} of dag {attended.run.dag_id} was set to failed, for this task was cancelled. "
             "What its tasks had done by then stays done."
         )
         return self._snapshot(attended, "cancelled", message).as_json()
 
-    async def _failed(self, ctx: Context, attended: Attended, error: RunError) -> dict[str, Json]:
+    async def _failed(self, ctx: Context, attended: TaskPoller, error: RunError) -> dict[str, Json]:
         """Tell a run that failed from one that was cancelled, perhaps through another replica."""
         try:
             run = await self._runs.look(attended.tool, attended.run.run_id, caller=caller_id_of(ctx))
@@ -361,7 +361,7 @@ class Tasks:
             text = f"{text}\n\n{SHARED}"
         return self._completed(ctx, attended, error_result(text), "failed")
 
-    async def _asking(self, ctx: Context, attended: Attended, answer: Answer) -> dict[str, Json]:
+    async def _asking(self, ctx: Context, attended: TaskPoller, answer: Answer) -> dict[str, Json]:
         """Ask the person; where that cannot be done here, answer as a plain call does."""
         self._attendance.expect(attended, PERSON_SECONDS)
         caller = caller_of(ctx)

@@ -3,19 +3,19 @@
 Refuses to know calls: whether anybody waits, and for how long.
 """
 
-from dagcall.results.failure_reader import Dossiers
-from dagcall.results.failure_report import Outlook
-from dagcall.results.preview import PREVIEW_SHARE, Part, exact_numbers, json_size, json_text, part, preview_of
-from dagcall.results.reader import Outcomes
-from dagcall.results.results_cache import RecentResults
+from dagcall.results.failure_reader import FailureReader
+from dagcall.results.failure_report import RetryAdvice
+from dagcall.results.preview import PREVIEW_SHARE, Page, exact_numbers, json_size, json_text, part, preview_of
+from dagcall.results.reader import ResultReader
+from dagcall.results.results_cache import ResultsCache
 
 __all__ = [
     "PREVIEW_SHARE",
-    "Dossiers",
-    "Outcomes",
-    "Outlook",
-    "Part",
-    "RecentResults",
+    "FailureReader",
+    "Page",
+    "ResultReader",
+    "ResultsCache",
+    "RetryAdvice",
     "exact_numbers",
     "json_size",
     "json_text",

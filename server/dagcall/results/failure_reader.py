@@ -18,7 +18,7 @@ PAUSE_SECONDS = 0.5
 """How long before the second try; each further pause is twice as long."""
 
 
-class Dossiers:
+class FailureReader:
     """Reads runs that failed.
 
     Args:

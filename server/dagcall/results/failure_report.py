@@ -50,7 +50,7 @@ NOT_TRIED_AGAIN = frozenset({"AirflowFailException", "AirflowSensorTimeout"})
 _LIBRARY = re.compile(r"/(?:site|dist)-packages/|/lib/python3|^<|^$")
 
 
-class Outlook(Enum):
+class RetryAdvice(Enum):
     """What calling again with the same arguments would come to."""
 
     UNKNOWN = "Calling again starts a new run."
@@ -77,7 +77,7 @@ class Reason:
     """Why a task instance failed, as far as its log tells."""
 
     text: str
-    outlook: Outlook = Outlook.UNKNOWN
+    outlook: RetryAdvice = RetryAdvice.UNKNOWN
     where: str = ""
     began_with: str = ""
     """The exception that the one in `text` follows from."""
@@ -192,7 +192,7 @@ def _groups(instances: Sequence[TaskInstance], logs: Logs, run: Run, masker: Mas
 
 def _reason(instance: TaskInstance, log: TaskLog, run: Run, masker: Masker) -> Reason:
     if _was_stopped(instance, log, run):
-        return Reason("its state was set to failed from outside while it ran", Outlook.STOPPED)
+        return Reason("its state was set to failed from outside while it ran", RetryAdvice.STOPPED)
     if missing := log.missing or ("" if written_events(log.events) else "its log is empty"):
         return Reason(f"why is not known here, for {missing}")
     events = [event for event in log.events if event.logger in {None, "task"}]  # what another logged, it caught
@@ -201,7 +201,7 @@ def _reason(instance: TaskInstance, log: TaskLog, run: Run, masker: Masker) -> R
             if tells_why(event):
                 return _event_reason(event, events, masker)
     lost = "it was set to failed by hand, or lost together with its machine"
-    return Reason(f"its log names no exception; {lost}", Outlook.PASSING)
+    return Reason(f"its log names no exception; {lost}", RetryAdvice.PASSING)
 
 
 def _has_ended_the_task(event: LogEvent) -> bool:
@@ -227,11 +227,11 @@ def _event_reason(event: LogEvent, events: Sequence[LogEvent], masker: Masker) -
         return _exception_reason(event.exceptions, masker)
     if event.signal is not None:
         hint = ", most likely because memory ran out" if event.signal == "SIGKILL" else ""
-        return Reason(f"{event.signal} ended its process{hint}", Outlook.PASSING)
+        return Reason(f"{event.signal} ended its process{hint}", RetryAdvice.PASSING)
     if isinstance(event.exit_code, str):
         return Reason(f"it called sys.exit: {masker.masked(plain(event.exit_code)).strip()}")
     if event.exit_code == 0:
-        return Reason("it called sys.exit(0), which Airflow counts as a failure", Outlook.LASTING)
+        return Reason("it called sys.exit(0), which Airflow counts as a failure", RetryAdvice.LASTING)
     reason = f"its process ended with exit code {event.exit_code}"
     errors = [other.event for other in events if other.level == "error" and other is not event]
     return Reason(f"{masker.masked(plain(errors[-1])).strip()}; {reason}" if errors else reason)
@@ -254,9 +254,9 @@ def _exception_reason(exceptions: Sequence[LoggedException], masker: Masker) -> 
     deciding = others if is_group else [raised]
     is_lasting = any(exception.kind in LASTING for exception in deciding)
     is_passing = any(PASSING.search(exception.kind) for exception in exceptions)
-    outlook = Outlook.LASTING if is_lasting else Outlook.UNKNOWN
+    outlook = RetryAdvice.LASTING if is_lasting else RetryAdvice.UNKNOWN
     if is_passing and not (is_group and is_lasting):
-        outlook = Outlook.PASSING
+        outlook = RetryAdvice.PASSING
     said = _said(raised, masker)
     if raised.kind == "AirflowTaskTimeout":
         said = "it took longer than its execution_timeout allows (AirflowTaskTimeout)"
@@ -283,14 +283,14 @@ def _where(frames: Sequence[Frame]) -> str:
     return ""
 
 
-def _outlook(groups: Sequence[Group]) -> Outlook:
+def _outlook(groups: Sequence[Group]) -> RetryAdvice:
     """Return what all reasons together promise: one that lasts is enough."""
     outlooks = {group.reason.outlook for group in groups if group.reason is not None}
-    order = (Outlook.STOPPED, Outlook.LASTING, Outlook.UNKNOWN, Outlook.PASSING)
-    return next((outlook for outlook in order if outlook in outlooks), Outlook.UNKNOWN)
+    order = (RetryAdvice.STOPPED, RetryAdvice.LASTING, RetryAdvice.UNKNOWN, RetryAdvice.PASSING)
+    return next((outlook for outlook in order if outlook in outlooks), RetryAdvice.UNKNOWN)
 
 
-def _without_failed_task(instances: Sequence[TaskInstance]) -> tuple[str, Outlook]:
+def _without_failed_task(instances: Sequence[TaskInstance]) -> tuple[str, RetryAdvice]:
     """Explain a run that failed though none of its tasks did.
 
     When a run takes longer than its dag allows, Airflow sets what has not finished to skipped and, unlike everywhere
@@ -299,17 +299,17 @@ def _without_failed_task(instances: Sequence[TaskInstance]) -> tuple[str, Outloo
     if any(instance.state == "skipped" and instance.end_date is None for instance in instances):
         return (
             "It took longer than its dag allows (dagrun_timeout), so Airflow ended it and skipped what was not done.",
-            Outlook.PASSING,
+            RetryAdvice.PASSING,
         )
     return (
         "None of its tasks failed: somebody set the run to failed, or nothing in it could run any more.",
-        Outlook.STOPPED,
+        RetryAdvice.STOPPED,
     )
 
 
-def _outlook_without(left_out: Mapping[str, Omission]) -> Outlook:
+def _outlook_without(left_out: Mapping[str, Omission]) -> RetryAdvice:
     is_for_dates = any(omission.is_for_dates for omission in left_out.values())
-    return Outlook.MISDATED if is_for_dates else Outlook.LASTING
+    return RetryAdvice.MISDATED if is_for_dates else RetryAdvice.LASTING
 
 
 # In words

@@ -45,7 +45,7 @@ class Excerpt:
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class Page:
     """A piece of a list (counted in items), of a string (in characters) or of an object (in keys)."""
 
     value: Json
@@ -138,7 +138,7 @@ def preview_of(value: Json, *, path: str = "", max_bytes: int) -> Excerpt:
     return Excerpt(shown, tuple(omitted))
 
 
-def part(results: Json, path: str, *, offset: int = 0, limit: int | None = None, max_bytes: int) -> Part:
+def part(results: Json, path: str, *, offset: int = 0, limit: int | None = None, max_bytes: int) -> Page:
     """Return as much of what is at a path as is asked for and fits.
 
     Args:
@@ -155,7 +155,7 @@ def part(results: Json, path: str, *, offset: int = 0, limit: int | None = None,
     if not isinstance(value, str | list | dict):
         if offset:
             raise Unreadable(f"offset: what is at {_place(path)} comes whole; leave offset out.")
-        return Part(value)
+        return Page(value)
     total = len(value)
     if offset > total:
         raise Unreadable(f"offset: {offset:,} is beyond the end; {_place(path)} has {total:,} {_UNITS[type(value)]}.")
@@ -168,8 +168,8 @@ def part(results: Json, path: str, *, offset: int = 0, limit: int | None = None,
     return _part(found, offset, total, reached, omitted)
 
 
-def _part(value: Json, offset: int, total: int, reached: int, omitted: tuple[dict[str, str], ...] = ()) -> Part:
-    return Part(value, offset, total, reached if reached < total else None, omitted)
+def _part(value: Json, offset: int, total: int, reached: int, omitted: tuple[dict[str, str], ...] = ()) -> Page:
+    return Page(value, offset, total, reached if reached < total else None, omitted)
 
 
 def _fitting_characters(text: str, max_bytes: int) -> int:

@@ -28,7 +28,7 @@ from dagcall.errors import AirflowUnreachable
 from dagcall.masking import Masker
 from dagcall.plain_json import Json
 from dagcall.results.results import Place, Results, mapped_over_nothing, results_from
-from dagcall.singleflight import Shared
+from dagcall.singleflight import SingleFlight
 from dagcall.tools import Tool
 
 logger = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ class _Known:
         return self.tasks[0].task_id if self.tasks and len(self.tasks) == 1 and not is_outdated else None
 
 
-class Outcomes:
+class ResultReader:
     """Reads finished runs.
 
     On Airflow 3.3 one request brings all results, and often none is needed, for they came with the run's end. Only
@@ -60,7 +60,7 @@ class Outcomes:
     def __init__(self, api: AirflowApi, masker: Masker | None = None) -> None:
         self._api = api
         self._masker = masker or Masker()
-        self._tasks = Shared(api.fetch_tasks)
+        self._tasks = SingleFlight(api.fetch_tasks)
         self._dags: dict[str, _Known] = {}
 
     def stream_task_ids(self, tool: Tool, run: Run) -> tuple[str, ...]:

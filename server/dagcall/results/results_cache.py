@@ -13,7 +13,7 @@ MAX_BYTES = 16_000_000
 """Of JSON, for all results together; as Python's objects they take about five times as much."""
 
 
-class RecentResults:
+class ResultsCache:
     """Keeps the results that were asked for last, as many as there is room for."""
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:

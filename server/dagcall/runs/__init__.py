@@ -13,7 +13,7 @@ from dagcall.runs.quotas import Quotas
 from dagcall.runs.run_ids import Identity, run_id_in
 from dagcall.runs.runs import Runs
 from dagcall.runs.starting import META_IDEMPOTENCY_KEY
-from dagcall.runs.task_watcher import View
+from dagcall.runs.task_watcher import RunObserver
 from dagcall.runs.waiter import Waiter
 
 __all__ = [
@@ -27,9 +27,9 @@ __all__ = [
     "Entry",
     "Identity",
     "Quotas",
+    "RunObserver",
     "Runs",
     "Started",
-    "View",
     "Waiter",
     "form_of",
     "interval_seconds",

@@ -11,13 +11,13 @@ from functools import partial
 from typing import TypeVar
 
 from dagcall.airflow import AirflowApi, Run, RunState
-from dagcall.errors import AirflowError, AirflowNotFound, AirflowUnreachable, RunDeleted, RunFailed, RunOutOfSight
-from dagcall.results import Dossiers, Outcomes, Outlook
+from dagcall.errors import AirflowError, AirflowNotFound, AirflowUnreachable, OutcomeUnknown, RunDeleted, RunFailed
+from dagcall.results import FailureReader, ResultReader, RetryAdvice
 from dagcall.runs.answer import Answer
 from dagcall.runs.deadlines import Deadlines
 from dagcall.runs.delivery_marks import says_cancelled
 from dagcall.runs.ledger import Entry
-from dagcall.runs.task_watcher import QUEUED_SECONDS, Finding, Insight, View
+from dagcall.runs.task_watcher import QUEUED_SECONDS, Finding, RunObserver, TaskWatcher
 from dagcall.runs.waiter import Ending, Waiter
 from dagcall.tools import WAIT_TOOL_NAME, Tool
 from dagcall.values import value
@@ -33,7 +33,7 @@ WITHOUT_LOGS_SECONDS = 1.0
 T = TypeVar("T")
 OnStage = Callable[[str], None]
 """Told what is going on with a call, in a word or two."""
-OnView = Callable[[View], None]
+OnObserver = Callable[[RunObserver], None]
 """Given the view into the run, by a caller who wants to know how far it is."""
 OnOutcome = Callable[[Entry], None]
 """Given the entry of a run whose outcome is about to go to its caller, to note there whether it arrived."""
@@ -46,7 +46,7 @@ class Listener:
     deadline: float
     """When it has to have an answer, by the loop's clock."""
     on_stage: OnStage
-    on_view: OnView | None
+    on_view: OnObserver | None
     on_outcome: OnOutcome
     stops_for_questions: bool = True
 
@@ -55,7 +55,7 @@ class Answering:
     """Waits for runs and reads what they came to."""
 
     def __init__(
-        self, api: AirflowApi, waiter: Waiter, outcomes: Outcomes, dossiers: Dossiers, deadlines: Deadlines
+        self, api: AirflowApi, waiter: Waiter, outcomes: ResultReader, dossiers: FailureReader, deadlines: Deadlines
     ) -> None:
         self._now = asyncio.get_running_loop().time
         self._api = api
@@ -63,7 +63,7 @@ class Answering:
         self._outcomes = outcomes
         self._dossiers = dossiers
         self._deadlines = deadlines
-        self._insight = Insight(api, self._now)
+        self._insight = TaskWatcher(api, self._now)
 
     def drain(self) -> None:
         """Have everybody who waits answered with what is known of their run by now."""
@@ -77,7 +77,7 @@ class Answering:
         """Wait for a run, and return what comes of it, or what is known of it when the wait is over.
 
         Raises:
-            RunError: the run did not deliver; `RunOutOfSight` where it may still do.
+            RunError: the run did not deliver; `OutcomeUnknown` where it may still do.
         """
         state = run.state
         try:
@@ -93,7 +93,7 @@ class Answering:
                     f"Run {run.run_id} of dag {run.dag_id} {in_words(state)}, and was deleted in Airflow before "
                     "dagcall had read what came of it; what it had done may stand. Calling again starts a new run."
                 ) from error
-            raise RunOutOfSight(
+            raise OutcomeUnknown(
                 f"Run {run.run_id} of dag {run.dag_id} was started and {in_words(state)}, but {error}. "
                 f"{WAIT_TOOL_NAME} with tool {tool.name!r} and this run id returns what comes of it; it starts "
                 f"nothing. For people: {self._api.run_url(run.dag_id, run.run_id)}"
@@ -134,7 +134,15 @@ class Answering:
             ) from error
 
     async def _told(
-        self, tool: Tool, run: Run, state: RunState, listener: Listener, *, view: View, ending: Ending, until: float
+        self,
+        tool: Tool,
+        run: Run,
+        state: RunState,
+        listener: Listener,
+        *,
+        view: RunObserver,
+        ending: Ending,
+        until: float,
     ) -> Answer:
         """Return what a caller is told when the wait is over."""
         url = self._api.run_url(run.dag_id, run.run_id)
@@ -151,7 +159,7 @@ class Answering:
             )
         if results and (results.skipped or not results.are_complete) and await self._is_cancelled(run):
             raise RunFailed(
-                f"The run {run.run_id} of dag {run.dag_id} was cancelled by its caller. {Outlook.UNKNOWN.value}\n"
+                f"The run {run.run_id} of dag {run.dag_id} was cancelled by its caller. {RetryAdvice.UNKNOWN.value}\n"
                 f"For people: {url}",
                 is_over=True,
             )
@@ -169,10 +177,10 @@ class Answering:
             raise RunFailed(told, is_over=state.is_final)
         return Answer(state, run.run_id, url, results.values, skipped=results.skipped)
 
-    async def _view(self, tool: Tool, run: Run, listener: Listener) -> View:
+    async def _view(self, tool: Tool, run: Run, listener: Listener) -> RunObserver:
         """Return a caller's view into its run; nothing looks through it yet."""
         is_for_results = tool.policy.return_when == "results_ready" and not run.state.is_final
-        view = View(
+        view = RunObserver(
             (run.dag_id, run.run_id),
             asyncio.get_running_loop().create_future(),
             vital_task_ids=lambda: self._outcomes.vital_task_ids(tool),
@@ -185,7 +193,7 @@ class Answering:
             listener.on_view(view)
         return view
 
-    async def _wait(self, tool: Tool, run: Run, view: View, listener: Listener) -> Ending:
+    async def _wait(self, tool: Tool, run: Run, view: RunObserver, listener: Listener) -> Ending:
         """Return the end, or the last state seen when there is no more to wait for.
 
         That is when the budget is spent, when dagcall is about to stop, and when the view shows something.
@@ -209,7 +217,7 @@ class Answering:
         finally:
             self._insight.unwatch(view)
 
-    async def _looked_at(self, run: Run, view: View, state: RunState) -> tuple[RunState, str]:
+    async def _looked_at(self, run: Run, view: RunObserver, state: RunState) -> tuple[RunState, str]:
         """Return the state of a run when the wait is over, and how far it is, or why it does not move.
 
         A run that is watched by the shared poll is seen again only at its end.

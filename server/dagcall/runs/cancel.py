@@ -26,7 +26,7 @@ LOOK_SECONDS = 1.0
 LOOKS = 3
 
 
-class Leaving:
+class Cancelling:
     """Ends the runs of callers who have gone, and those that somebody wants to end.
 
     Args:

@@ -31,7 +31,7 @@ LAST_SECONDS = 2.0
 """How long the last receipts may take when the process ends."""
 
 
-class Receipts:
+class DeliveryMarks:
     """Collects receipts and sends them.
 
     Args:

@@ -47,7 +47,7 @@ class Delivery:
     """Questions that the account may not answer."""
 
 
-class Replies:
+class HitlReplies:
     """Sends replies.
 
     Args:

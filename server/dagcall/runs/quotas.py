@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from time import monotonic
 
 from dagcall.airflow import AirflowApi
-from dagcall.errors import OverLimit
+from dagcall.errors import RateLimited
 from dagcall.plain_json import MAX_BYTES
 from dagcall.tools import WAIT_TOOL_NAME, Tool
 
@@ -95,7 +95,7 @@ class Quotas:
         """Count a run that is about to be started, unless it is counted already; `attempted` has to follow.
 
         Raises:
-            OverLimit: the caller has to wait.
+            RateLimited: the caller has to wait.
         """
         who = caller, tool.name
         per_minute = tool.entry.calls_per_minute or self._calls_per_minute
@@ -164,7 +164,7 @@ class Quotas:
         if len(times) < limit:
             return
         seconds = math.ceil(times[-limit] + WINDOW_SECONDS - now)
-        raise OverLimit(
+        raise RateLimited(
             f"Nothing was started: {who[1]} may be started {'once' if limit == 1 else f'{limit} times'} a minute, and "
             f"you have done so; try again in {max(seconds, 1)} s."
         )
@@ -174,7 +174,7 @@ class Quotas:
             await self._forget_ended(who, tool.dag_id)
         if len(runs := self._count(who).unfinished()) >= limit:
             started = ", ".join(run_id for run_id, run in runs.items() if run.may_exist) or "being started"
-            raise OverLimit(
+            raise RateLimited(
                 f"Nothing was started: you may have {limit} unfinished {'run' if limit == 1 else 'runs'} of "
                 f"{tool.name}, and you have ({started}); try again when one has ended, which {WAIT_TOOL_NAME} tells."
             )

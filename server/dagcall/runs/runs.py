@@ -15,23 +15,23 @@ from dagcall.errors import (
     AirflowError,
     AirflowNotFound,
     AirflowRefused,
+    OutcomeUnknown,
     RunError,
     RunFailed,
-    RunOutOfSight,
     TriggerRefused,
     UnknownRun,
     Unreadable,
 )
 from dagcall.masking import Masker
 from dagcall.plain_json import Json
-from dagcall.results import Dossiers, Outcomes, RecentResults
+from dagcall.results import FailureReader, ResultReader, ResultsCache
 from dagcall.runs.answer import SHARED, Answer
-from dagcall.runs.answering import Answering, Listener, OnOutcome, OnStage, OnView, in_words
+from dagcall.runs.answering import Answering, Listener, OnObserver, OnOutcome, OnStage, in_words
 from dagcall.runs.call import IN_LINE, Call, Started
-from dagcall.runs.cancel import Leaving
+from dagcall.runs.cancel import Cancelling
 from dagcall.runs.deadlines import Deadlines
-from dagcall.runs.delivery_marks import Receipts, says_answered
-from dagcall.runs.hitl_replies import Delivery, Replies
+from dagcall.runs.delivery_marks import DeliveryMarks, says_answered
+from dagcall.runs.hitl_replies import Delivery, HitlReplies
 from dagcall.runs.ledger import Entry, Ledger
 from dagcall.runs.quotas import Quotas
 from dagcall.runs.run_ids import Identity
@@ -65,7 +65,7 @@ class Runs:
         waiter: Waiter,
         identity: Identity,
         *,
-        dossiers: Dossiers,
+        dossiers: FailureReader,
         masker: Masker,
         quotas: Quotas | None = None,
         wall_clock: Callable[[], datetime] | None = None,
@@ -75,14 +75,14 @@ class Runs:
         self._api = api
         self._identity = identity
         self._masker = masker
-        self._outcomes = Outcomes(api, masker)
+        self._outcomes = ResultReader(api, masker)
         self._deadlines = Deadlines()
         self._answering = Answering(api, waiter, self._outcomes, dossiers, self._deadlines)
         self._ledger = Ledger()
-        self._leaving = Leaving(api, self._ledger)
-        self._receipts = Receipts(api, now=self._now)
-        self._replies = Replies(api, wall_clock=clock)
-        self._recent = RecentResults()
+        self._leaving = Cancelling(api, self._ledger)
+        self._receipts = DeliveryMarks(api, now=self._now)
+        self._replies = HitlReplies(api, wall_clock=clock)
+        self._recent = ResultsCache()
         self._quotas = quotas or Quotas(api)
         self._starter = Starter(
             api,
@@ -111,7 +111,7 @@ class Runs:
         note: str = "",
         account: Account | None = None,
         on_stage: OnStage = lambda _: None,
-        on_view: OnView | None = None,
+        on_view: OnObserver | None = None,
         on_outcome: OnOutcome = lambda _: None,
     ) -> Answer:
         """Run the dag and return its results, or, when the budget is spent, what is known of the run by then.
@@ -170,7 +170,7 @@ class Runs:
         budget_seconds: float,
         stops_for_questions: bool = True,
         on_stage: OnStage = lambda _: None,
-        on_view: OnView | None = None,
+        on_view: OnObserver | None = None,
         on_outcome: OnOutcome = lambda _: None,
     ) -> Answer:
         """Wait for a run that `begin` or `look` returned, and answer as `call` does.
@@ -252,7 +252,7 @@ class Runs:
             async with self._answering.in_time(deadline):
                 run = await self.look(tool, run_id, caller=caller)
         except AirflowError as error:
-            raise RunOutOfSight(
+            raise OutcomeUnknown(
                 f"How far run {run_id} of dag {tool.dag_id} is cannot be seen now: {error}. {WAIT_TOOL_NAME} with tool "
                 f"{tool.name!r} and this run id looks again; it starts nothing. For people: "
                 f"{self._api.run_url(tool.dag_id, run_id)}"
@@ -265,7 +265,7 @@ class Runs:
         Raises:
             UnknownRun: this caller started no such run of this tool.
             TriggerRefused: Airflow does not let the account do this.
-            RunOutOfSight: whether the run is cancelled is not known.
+            OutcomeUnknown: whether the run is cancelled is not known.
             AirflowRefused: Airflow does not let dagcall do this.
         """
         try:
@@ -280,7 +280,7 @@ class Runs:
         except AirflowRefused:
             raise
         except AirflowError as error:
-            raise RunOutOfSight(
+            raise OutcomeUnknown(
                 f"Whether run {run_id} of dag {tool.dag_id} was cancelled is not known: {error}. Cancelling it again "
                 f"finds out; {WAIT_TOOL_NAME} with tool {tool.name!r} and this run id tells what became of it. For "
                 f"people: {self._api.run_url(tool.dag_id, run_id)}"
@@ -313,13 +313,13 @@ class Runs:
 
         Raises:
             UnknownRun: this caller started no such run of this tool.
-            RunOutOfSight: whether Airflow has the answers is not known.
+            OutcomeUnknown: whether Airflow has the answers is not known.
         """
         try:
             run = await self.look(tool, run_id, caller=caller)
             return await self._replies.deliver(run, contents, who=who, account=account)
         except AirflowError as error:
-            raise RunOutOfSight(
+            raise OutcomeUnknown(
                 f"Whether the answer for run {run_id} of dag {tool.dag_id} has reached Airflow is not known: {error}. "
                 f"{WAIT_TOOL_NAME} with tool {tool.name!r} and this run id goes on, and asks again if it has not. "
                 f"For people: {self._api.run_url(tool.dag_id, run_id)}"
@@ -355,12 +355,12 @@ class Runs:
         Raises:
             UnknownRun: this caller started no such run of this tool.
             Unreadable: the run has no results, or none yet.
-            RunOutOfSight: Airflow does not show them now.
+            OutcomeUnknown: Airflow does not show them now.
         """
         try:
             return await self._results(tool, await self.look(tool, run_id, caller=caller))
         except AirflowError as error:
-            raise RunOutOfSight(
+            raise OutcomeUnknown(
                 f"The results of run {run_id} of dag {tool.dag_id} cannot be read now: {error}. Reading again in a "
                 f"moment may help. For people: {self._api.run_url(tool.dag_id, run_id)}"
             ) from error
@@ -420,7 +420,7 @@ class Runs:
         try:
             with _Counted(self._leaving, tool, entry):
                 answer = await self._answering.answer(tool, run, listener)
-        except RunOutOfSight:  # its outcome is still to come, for whoever asks again
+        except OutcomeUnknown:  # its outcome is still to come, for whoever asks again
             raise
         except RunError as error:
             if not isinstance(error, RunFailed) or error.is_over:
@@ -450,7 +450,7 @@ class _Counted:
 
     __slots__ = ("_entry", "_leaving", "_tool")
 
-    def __init__(self, leaving: Leaving, tool: Tool, entry: Entry) -> None:
+    def __init__(self, leaving: Cancelling, tool: Tool, entry: Entry) -> None:
         self._leaving, self._tool, self._entry = leaving, tool, entry
 
     def __enter__(self) -> None:

@@ -43,7 +43,6 @@ import stamina
 from dagcall.airflow import AirflowApi, Breaker, Run, RunState
 from dagcall.errors import (
     AirflowAnswerUnusable,
-    AirflowAway,
     AirflowConflict,
     AirflowError,
     AirflowNotFound,
@@ -51,9 +50,10 @@ from dagcall.errors import (
     AirflowRejected,
     AirflowUnreachable,
     Busy,
+    CircuitOpen,
     IdempotencyConflict,
     InvalidArguments,
-    OverLimit,
+    RateLimited,
     TriggerRefused,
 )
 from dagcall.runs.call import Call, Started, unstarted
@@ -62,7 +62,7 @@ from dagcall.runs.delivery_marks import says_answered
 from dagcall.runs.ledger import REPLAY_SECONDS, Entry, Ledger
 from dagcall.runs.quotas import Quotas
 from dagcall.runs.run_ids import Identity, family_of, number_in
-from dagcall.singleflight import Shared
+from dagcall.singleflight import SingleFlight
 from dagcall.tools import Catalog, Tool, reason_not_to_run
 
 ATTEMPTS = 4
@@ -135,8 +135,8 @@ class Starter:
         self._on_left = on_left
         self._now = now
         self._wall_clock = wall_clock
-        self._summaries = Shared(api.fetch_summary, seconds=CHECK_SECONDS)
-        self._unfinished = Shared(api.fetch_newest_unfinished, seconds=CHECK_SECONDS)
+        self._summaries = SingleFlight(api.fetch_summary, seconds=CHECK_SECONDS)
+        self._unfinished = SingleFlight(api.fetch_newest_unfinished, seconds=CHECK_SECONDS)
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def start(self, call: Call) -> Started:
@@ -350,8 +350,8 @@ class Starter:
         try:
             await self._require_can_run(call.tool, start.until)
             await self._quotas.admit(call.caller, call.tool, entry.run_id)
-        except (TriggerRefused, OverLimit) as refusal:
-            if isinstance(refusal, OverLimit) and not self._quotas.may_look(call.caller, call.tool):
+        except (TriggerRefused, RateLimited) as refusal:
+            if isinstance(refusal, RateLimited) and not self._quotas.may_look(call.caller, call.tool):
                 raise
             run = await self._find(call.tool.dag_id, entry.run_id, attempts=ATTEMPTS)
             if run:
@@ -465,7 +465,7 @@ class Starter:
         while True:
             try:
                 return await ask()
-            except AirflowAway:
+            except CircuitOpen:
                 seconds = min(self._breaker.seconds_to_next_try(self._now()), LOOK_AGAIN_SECONDS)
                 seconds += secrets.randbelow(500) / 1000  # not all of those who wait at once
                 if self._now() + seconds > until:
@@ -524,6 +524,6 @@ class _Sending:
 
 def _may_settle(error: Exception) -> bool | float:
     """Say whether asking again settles it. Not from the budget for retries: what is unsure must not stay so."""
-    if not isinstance(error, AirflowUnreachable) or isinstance(error, AirflowAway):
+    if not isinstance(error, AirflowUnreachable) or isinstance(error, CircuitOpen):
         return False
     return True if error.retry_after_seconds is None else error.retry_after_seconds

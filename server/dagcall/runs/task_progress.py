@@ -18,7 +18,7 @@ FEWEST_PAST_RUNS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class TaskProgress:
     """How far a run was when it was looked at."""
 
     finished: int
@@ -29,9 +29,9 @@ class Sight:
     """What goes on, e.g. `running: fit[2], report`; empty between two tasks."""
 
 
-def sight_of(instances: Sequence[TaskInstance]) -> Sight:
+def task_progress(instances: Sequence[TaskInstance]) -> TaskProgress:
     """Return how far a run is."""
-    return Sight(sum(instance.state in FINISHED for instance in instances), len(instances), _doing(instances))
+    return TaskProgress(sum(instance.state in FINISHED for instance in instances), len(instances), _doing(instances))
 
 
 def name_of(instance: TaskInstance) -> str:

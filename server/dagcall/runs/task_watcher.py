@@ -26,18 +26,18 @@ from dagcall.airflow import (
     fetch_hindrances,
     fetch_scheduler_silence,
 )
-from dagcall.errors import AirflowAway, AirflowError, AirflowLogInRefused, AirflowUnreachable
+from dagcall.errors import AirflowError, AirflowLogInRefused, AirflowUnreachable, CircuitOpen
 from dagcall.loops import Loop
 from dagcall.runs.intervals import interval_seconds
 from dagcall.runs.task_progress import (
     LOST,
-    Sight,
+    TaskProgress,
     are_ready,
     first_to_start,
     is_lost,
     name_of,
     not_started,
-    sight_of,
+    task_progress,
     usual_seconds,
 )
 
@@ -74,7 +74,7 @@ class Finding(Enum):
 
 
 @dataclass(eq=False, slots=True)
-class View:
+class RunObserver:
     """One caller's view into its run."""
 
     key: RunKey
@@ -90,7 +90,7 @@ class View:
     on_change: Callable[[], None] = lambda: None
     since: float = 0.0
     state: RunState = RunState.QUEUED
-    sight: Sight | None = None
+    sight: TaskProgress | None = None
     queued_because: str = ""
     stuck_since: float | None = None
     """Since when nothing of the run was seen to start or to run; None while something does."""
@@ -132,7 +132,7 @@ class _Known:
 
 
 @dataclass
-class Insight:
+class TaskWatcher:
     """Looks into runs as long as somebody has a view into them.
 
     Args:
@@ -145,9 +145,9 @@ class Insight:
     now: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     looker: Loop = field(default_factory=lambda: Loop("the look into the runs that are waited for"))
-    _views: dict[View, None] = field(default_factory=dict)
+    _views: dict[RunObserver, None] = field(default_factory=dict)
     """In the order in which they were last looked into; there may be 10,000."""
-    _full: dict[View, None] = field(default_factory=dict)
+    _full: dict[RunObserver, None] = field(default_factory=dict)
     """Those of them into which a full look is wanted, likewise."""
     _latest_start: float = float("-inf")
     _looking: asyncio.Task[None] | None = None
@@ -158,7 +158,7 @@ class Insight:
     _tasks: dict[str, _Known] = field(default_factory=dict)
     _silence: _Known = field(default_factory=_Known)
 
-    def watch(self, view: View) -> None:
+    def watch(self, view: RunObserver) -> None:
         """Look into a run, until `unwatch`."""
         view.since = self._latest_start = self.now()
         self._views[view] = None
@@ -167,7 +167,7 @@ class Insight:
         if self._looking is None or self._looking.done():
             self._looking = asyncio.create_task(self._look_on(), name="look into runs")
 
-    def unwatch(self, view: View) -> None:
+    def unwatch(self, view: RunObserver) -> None:
         """Look into this run no more."""
         del self._views[view]
         self._full.pop(view, None)
@@ -186,12 +186,12 @@ class Insight:
             known.until = self.now() + REASON_SECONDS
         return known.reason
 
-    async def look_once(self, view: View) -> None:
+    async def look_once(self, view: RunObserver) -> None:
         """Look into a run when the wait for it is over; not while many others are waited for."""
         if len(self._views) > FULL_LOOKS:
             return
         instances = (await self.api.fetch_insides({view.key})).get(view.key, [])
-        view.sight = sight_of(instances)
+        view.sight = task_progress(instances)
         view.stuck_because = await self._why_stuck(view.key, instances)
 
     async def _why_stuck(self, key: RunKey, instances: Sequence[TaskInstance]) -> str:
@@ -238,10 +238,10 @@ class Insight:
         if self._views:
             await self.looker.run(turn)
 
-    async def _look(self, full: list[View], others: list[View]) -> None:
+    async def _look(self, full: list[RunObserver], others: list[RunObserver]) -> None:
         insides = await self._insides(full, None)
         for view in full:
-            view.sight = sight_of(instances := insides.get(view.key, ()))
+            view.sight = task_progress(instances := insides.get(view.key, ()))
             if any(instance.state is not None for instance in instances):  # the shared poll sees ends only
                 view.state = RunState.RUNNING
         insides |= await self._insides(others, LOST | MAY_WAIT_FOR_PEOPLE)
@@ -254,7 +254,9 @@ class Insight:
             await _alone(self._explain(view, insides.get(view.key, [])))
             view.on_change()
 
-    async def _insides(self, views: list[View], states: frozenset[str] | None) -> dict[RunKey, list[TaskInstance]]:
+    async def _insides(
+        self, views: list[RunObserver], states: frozenset[str] | None
+    ) -> dict[RunKey, list[TaskInstance]]:
         """Return what goes on inside these runs; where Airflow does not say it of all at once, dag by dag."""
         keys = {view.key for view in views}
         if not keys:
@@ -275,13 +277,13 @@ class Insight:
     ) -> None:
         insides.update(await self.api.fetch_insides(keys, states))
 
-    async def _conclude(self, view: View, instances: list[TaskInstance]) -> None:
+    async def _conclude(self, view: RunObserver, instances: list[TaskInstance]) -> None:
         if any(instance.state in LOST for instance in instances) and is_lost(instances, await view.vital_task_ids()):
             view.find(Finding.LOST)
         elif view.awaited_task_ids is not None and are_ready(instances, view.awaited_task_ids):
             view.find(Finding.READY)
 
-    async def _ask_people(self, views: list[View], asking: set[RunKey]) -> None:
+    async def _ask_people(self, views: list[RunObserver], asking: set[RunKey]) -> None:
         """Have the people asked whom the runs of one dag ask."""
         wanted = asking & {view.key for view in views}
         questions = await self.api.fetch_questions(wanted) if wanted else ()
@@ -290,7 +292,7 @@ class Insight:
             if view.questions and view.stops_for_questions:
                 view.find(Finding.QUESTIONS)
 
-    async def _explain(self, view: View, instances: list[TaskInstance]) -> None:
+    async def _explain(self, view: RunObserver, instances: list[TaskInstance]) -> None:
         dag_id, _ = view.key
         if view.state is RunState.QUEUED and self.now() - view.since >= QUEUED_SECONDS:
             view.queued_because = await self.why_queued(dag_id)
@@ -301,7 +303,7 @@ class Insight:
             known.seconds = usual_seconds(await fetch_durations(self.api.rest, dag_id))
         view.usual_seconds = known.seconds
 
-    async def _why_stuck_for_long(self, view: View, instances: list[TaskInstance]) -> str:
+    async def _why_stuck_for_long(self, view: RunObserver, instances: list[TaskInstance]) -> str:
         if not not_started(instances) or (view.state is RunState.QUEUED and view.queued_because):
             view.stuck_since = None
             return ""
@@ -332,15 +334,15 @@ async def _alone(work: Awaitable[None]) -> None:
     """Do something about one run, or one dag: what Airflow does not say of it keeps nobody from the others."""
     try:
         await work
-    except (AirflowAway, AirflowLogInRefused):
+    except (CircuitOpen, AirflowLogInRefused):
         raise
     except AirflowError as error:
         logger.debug("a look into one run failed: %s", error)
 
 
 def _next(
-    views: dict[View, None], most: int, *, before: float, others_than: Collection[View] = frozenset()
-) -> list[View]:
+    views: dict[RunObserver, None], most: int, *, before: float, others_than: Collection[RunObserver] = frozenset()
+) -> list[RunObserver]:
     """Return those whose turn it is, of those that began before, and put them behind the others."""
     candidates = (view for view in views if view.since <= before and view not in others_than)
     chosen = list(islice(candidates, most))

@@ -18,12 +18,12 @@ from datetime import UTC, datetime, timedelta
 
 from dagcall.airflow import AirflowApi, Purpose, Run, RunKey, RunState
 from dagcall.errors import (
-    AirflowAway,
     AirflowError,
     AirflowLogInRefused,
     AirflowNotFound,
     AirflowRefused,
     AirflowUnreachable,
+    CircuitOpen,
     RunDeleted,
 )
 from dagcall.loops import Loop
@@ -402,7 +402,7 @@ class Waiter:
                     "then may stand. Calling again starts a new run."
                 ),
             )
-        except (AirflowAway, AirflowLogInRefused):
+        except (CircuitOpen, AirflowLogInRefused):
             raise
         except AirflowRefused as error:
             self._fail(watch, error)

@@ -4,7 +4,7 @@ Most of it is pure. `catalog` reads Airflow and the pins. Refuses to know runs, 
 """
 
 from dagcall.tools.catalog import Catalog, Snapshot, reason_not_to_run
-from dagcall.tools.dag_cache import Remembered
+from dagcall.tools.dag_cache import DagCache
 from dagcall.tools.input_schema import InputSchema
 from dagcall.tools.keywords import JsonObject
 from dagcall.tools.pin_folder import PinFolder
@@ -17,11 +17,11 @@ __all__ = [
     "READ_TOOL_NAME",
     "WAIT_TOOL_NAME",
     "Catalog",
+    "DagCache",
     "InputSchema",
     "JsonObject",
     "PinFolder",
     "Pins",
-    "Remembered",
     "Snapshot",
     "Tool",
     "ToolPolicy",

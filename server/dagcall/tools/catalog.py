@@ -18,20 +18,20 @@ from dagcall.airflow import AirflowApi, Dag, DagQuery, DagSummary, Purpose, Task
 from dagcall.auth import EVERYBODY, LOCAL, Caller, is_meant
 from dagcall.errors import (
     AirflowAnswerUnusable,
-    AirflowAway,
     AirflowError,
     AirflowLogInRefused,
     AirflowNotFound,
     AirflowRefused,
     AirflowRejected,
     AirflowUnreachable,
+    CircuitOpen,
     ToolUnpublishable,
     UnknownTool,
 )
 from dagcall.loops import Loop
 from dagcall.masking import Masker
 from dagcall.text import did_you_mean
-from dagcall.tools.dag_cache import Remembered
+from dagcall.tools.dag_cache import DagCache
 from dagcall.tools.pins import Pins
 from dagcall.tools.policy import ToolPolicy
 from dagcall.tools.tool import Tool, own_tools, tool_from_dag, wire_json
@@ -101,7 +101,7 @@ class Catalog:
         policies: tuple[ToolPolicy, ...],
         *,
         read_pins: Callable[[], Pins] | None = None,
-        remembered: Remembered | None = None,
+        remembered: DagCache | None = None,
         callers: tuple[str, ...] = (EVERYBODY,),
         on_change: Callable[[Collection[Tool]], Awaitable[None]] | None = None,
     ) -> None:
@@ -293,7 +293,7 @@ class Catalog:
             return False
         try:
             ignores = await self._api.fetch_ignores_conf()
-        except (AirflowAway, AirflowLogInRefused):
+        except (CircuitOpen, AirflowLogInRefused):
             raise
         except (AirflowRefused, AirflowRejected, AirflowNotFound, AirflowAnswerUnusable):
             ignores = False  # most do not show it
@@ -337,7 +337,7 @@ class Catalog:
             try:
                 dags = await self._selected_by(policy)
                 reason = None if dags else SELECTS_NOTHING
-            except (AirflowAway, AirflowLogInRefused):  # which no other entry would fare better with
+            except (CircuitOpen, AirflowLogInRefused):  # which no other entry would fare better with
                 raise
             except AirflowNotFound:
                 reason = NO_SUCH_DAG

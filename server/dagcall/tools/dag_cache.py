@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 DAGS = TypeAdapter(tuple[Dag, ...])
 
 
-class Remembered:
+class DagCache:
     """One file of dags.
 
     Args:

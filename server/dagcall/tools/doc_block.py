@@ -27,7 +27,7 @@ WORD = "dagcall"
 """What marks a block: it is one of the words behind its opening fence."""
 
 
-class AuthorWords(BaseModel):
+class DocBlock(BaseModel):
     """The block. Each key means what it means to a `ToolPolicy`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -38,14 +38,14 @@ class AuthorWords(BaseModel):
     output_schema: dict[str, Any] | None = None
 
 
-NOTHING_SAID = AuthorWords()
+NOTHING_SAID = DocBlock()
 
 
 class WordsUnusable(ValueError):
     """The block holds a mistake; the message names the line of `doc_md` and what is wrong there."""
 
 
-def author_words(doc_md: str | None) -> AuthorWords:
+def doc_block(doc_md: str | None) -> DocBlock:
     """Read the author's block.
 
     Raises:
@@ -59,14 +59,14 @@ def author_words(doc_md: str | None) -> AuthorWords:
     (block,) = blocks
     try:
         # Empty lines ahead make the parser count the lines of the whole text.
-        return AuthorWords.model_validate(tomllib.loads("\n" * (block.first_line - 1) + block.content))
+        return DocBlock.model_validate(tomllib.loads("\n" * (block.first_line - 1) + block.content))
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise WordsUnusable(f"it is not valid TOML: {error}") from error
     except ValidationError as error:
         raise WordsUnusable("; ".join(_sentence(item, block) for item in error.errors(include_url=False))) from error
 
 
-def effective_policy(operator: ToolPolicy, author: AuthorWords) -> ToolPolicy:
+def effective_policy(operator: ToolPolicy, author: DocBlock) -> ToolPolicy:
     """Return what holds for the tool: the operator's word, and the author's where the operator says nothing."""
     update = {key: value for key, value in author.model_dump().items() if getattr(operator, key) is None}
     return operator.model_copy(
@@ -89,7 +89,7 @@ def _sentence(error: Any, block: Fence) -> str:
     keys = [part for part in error["loc"] if isinstance(part, str)]
     line = f"line {_line_of(keys, block)}"
     if error["type"] == "extra_forbidden":
-        model = Annotations if keys[0] == "annotations" and len(keys) > 1 else AuthorWords
+        model = Annotations if keys[0] == "annotations" and len(keys) > 1 else DocBlock
         return f"{line}: {keys[-1]!r} is not a key of such a block{did_you_mean(keys[-1], model.model_fields)}"
     return f"{line}: {'.'.join(keys)}: {error['msg'].removeprefix('Value error, ')}"
 

@@ -16,7 +16,7 @@ from dagcall.errors import ToolUnpublishable
 from dagcall.plain_json import Json
 from dagcall.text import cut, visible
 from dagcall.tools.client_limits import MAX_TEXT, objections
-from dagcall.tools.doc_block import NOTHING_SAID, WordsUnusable, author_words, effective_policy
+from dagcall.tools.doc_block import NOTHING_SAID, WordsUnusable, doc_block, effective_policy
 from dagcall.tools.input_schema import InputSchema
 from dagcall.tools.markdown import first_paragraph
 from dagcall.tools.naming import tool_name_from_dag_id
@@ -79,7 +79,7 @@ def tool_from_dag(dag: Dag, entry: ToolPolicy, *, refusal: str | None = None) ->
     """
     left_out: list[LeftOut] = []
     try:
-        words = NOTHING_SAID if refusal else author_words(dag.doc_md)
+        words = NOTHING_SAID if refusal else doc_block(dag.doc_md)
     except WordsUnusable as error:
         words, refusal = NOTHING_SAID, str(error)
     if refusal:

@@ -28,7 +28,7 @@ def note(total: float | str) -> str:
         "as_declared": True,
     },
 )
-def author_words() -> None:
+def doc_block() -> None:
     """Add up amounts; `as_declared` set to false returns text.
 
     ```toml dagcall
@@ -62,5 +62,5 @@ def mistaken_words() -> None:
     add_up()
 
 
-author_words()
+doc_block()
 mistaken_words()

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dagcall.airflow.credentials import Credentials, expiry_of, static_token, token_command
-from dagcall.errors import AirflowAway, AirflowError, AirflowLogInRefused, AirflowUnreachable
+from dagcall.errors import AirflowError, AirflowLogInRefused, AirflowUnreachable, CircuitOpen
 
 
 def jwt(**claims: object) -> str:
@@ -209,7 +209,7 @@ async def test_failed_log_in_waits_for_as_long_as_airflow_asks() -> None:
 
 async def test_log_in_that_the_breaker_held_back_is_not_remembered() -> None:
     source = Source()
-    source.error = AirflowAway("away", is_effect_possible=False)
+    source.error = CircuitOpen("away", is_effect_possible=False)
     credentials = source.credentials()
     await fifty_at_once(credentials)
     await fifty_at_once(credentials)

@@ -5,7 +5,7 @@ import pytest
 
 from dagcall.airflow.gate import Gate, Purpose
 from dagcall.airflow.overload import FAILURES_TO_OPEN, FIRST_PAUSE_SECONDS
-from dagcall.errors import AirflowAway, Busy
+from dagcall.errors import Busy, CircuitOpen
 
 
 async def let_in_order(gate: Gate, purposes: Iterable[Purpose]) -> list[Purpose]:
@@ -194,14 +194,14 @@ async def test_while_airflow_is_away_one_request_tries_now_and_then() -> None:
     for _ in range(FAILURES_TO_OPEN):
         gate.failed(is_overload=False)
 
-    with pytest.raises(AirflowAway, match="Airflow has not answered for 0 s; dagcall looks every few seconds"):
+    with pytest.raises(CircuitOpen, match="Airflow has not answered for 0 s; dagcall looks every few seconds"):
         async with gate.place(Purpose.TRIGGER):
             pass
     assert not gate.try_enter(Purpose.STREAM)
 
     now = FIRST_PAUSE_SECONDS
     async with gate.place(Purpose.RESULT):
-        with pytest.raises(AirflowAway):
+        with pytest.raises(CircuitOpen):
             async with gate.place(Purpose.RESULT):
                 pass
         gate.answered()

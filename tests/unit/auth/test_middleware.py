@@ -8,14 +8,14 @@ import jwt
 import pytest
 from starlette.types import Receive, Send
 
-from dagcall.auth.middleware import MAX_REASON, Admission
+from dagcall.auth.middleware import MAX_REASON, AuthMiddleware
 from dagcall.auth.tokens import JwtTokens
 from tests.unit.auth.test_tokens import RULES, Issuer
 
 Scope = MutableMapping[str, Any]
 
 
-async def asked(admission: Admission, scope: Scope) -> tuple[list[str], list[Any]]:
+async def asked(admission: AuthMiddleware, scope: Scope) -> tuple[list[str], list[Any]]:
     """Send a request through the guard; return what types of request have reached the app, and what was answered."""
     reached: list[str] = []
     answers: list[Any] = []
@@ -39,14 +39,14 @@ def scope_of(kind: str, path: str = "/mcp", **headers: str) -> Scope:
 
 @pytest.mark.parametrize("kind", ["http", "websocket"])
 async def test_every_kind_of_request_asks_for_a_token(kind: str) -> None:
-    reached, answers = await asked(Admission(None, None), scope_of(kind))
+    reached, answers = await asked(AuthMiddleware(None, None), scope_of(kind))
 
     assert reached == []
     assert answers[0]["status"] == 401
 
 
 async def test_the_start_of_the_server_and_open_paths_ask_for_nothing() -> None:
-    admission = Admission(None, None, open_paths={"/health"})
+    admission = AuthMiddleware(None, None, open_paths={"/health"})
 
     assert await asked(admission, {"type": "lifespan"}) == (["lifespan"], [])
     assert await asked(admission, scope_of("http", "/health")) == (["http"], [])
@@ -58,7 +58,7 @@ async def test_a_refused_token_fills_no_log(caplog: pytest.LogCaptureFixture) ->
 
     with caplog.at_level(logging.INFO):
         _, answers = await asked(
-            Admission(None, JwtTokens(RULES, issuer.keys)), scope_of("http", authorization=f"Bearer {token}")
+            AuthMiddleware(None, JwtTokens(RULES, issuer.keys)), scope_of("http", authorization=f"Bearer {token}")
         )
 
     assert answers[0]["status"] == 401

@@ -26,13 +26,13 @@ from dagcall.auth.tokens import (
     InvalidToken,
     IssuerKeys,
     JwtTokens,
-    Rules,
+    TokenPolicy,
     claims_for_us,
 )
 from dagcall.errors import IssuerAway
 from tests.support.authorization_server import AUDIENCE, CLIENT, AuthorizationServer, SigningKey
 
-RULES = Rules("http://127.0.0.1:1", AUDIENCE, "groups")
+RULES = TokenPolicy("http://127.0.0.1:1", AUDIENCE, "groups")
 NOW = 1_000_000.0
 
 

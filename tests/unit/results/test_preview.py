@@ -12,7 +12,7 @@ from dagcall.results.preview import (
     LONGEST_NAME,
     MAX_PATH,
     Excerpt,
-    Part,
+    Page,
     exact_numbers,
     json_size,
     json_text,
@@ -170,24 +170,24 @@ RESULTS = {"rows": ROWS, "text": "é\n" * 20_000, "n": 7, "a/b~c": {"k": [None]}
 @pytest.mark.parametrize(
     ("path", "options", "expected"),
     [
-        pytest.param("/n", {}, Part(7), id="a number"),
-        pytest.param("/a~1b~0c/k/0", {}, Part(None), id="null, below escaped names"),
-        pytest.param("/a~1b~0c", {}, Part({"k": [None]}, 0, 1), id="an object"),
-        pytest.param("/none", {}, Part([], 0, 0), id="an empty list"),
-        pytest.param("/rows", {"limit": 2}, Part(ROWS[:2], 0, 1000, 2), id="the first items"),
-        pytest.param("/rows", {"offset": 998, "limit": 5}, Part(ROWS[998:], 998, 1000), id="the last items"),
-        pytest.param("/rows", {"offset": 1000}, Part([], 1000, 1000), id="the end"),
-        pytest.param("/text", {"offset": 3, "limit": 2}, Part("\né", 3, 40_000, 5), id="characters"),
-        pytest.param("", {"offset": 2, "limit": 1}, Part({"n": 7}, 2, 6, 3), id="keys"),
+        pytest.param("/n", {}, Page(7), id="a number"),
+        pytest.param("/a~1b~0c/k/0", {}, Page(None), id="null, below escaped names"),
+        pytest.param("/a~1b~0c", {}, Page({"k": [None]}, 0, 1), id="an object"),
+        pytest.param("/none", {}, Page([], 0, 0), id="an empty list"),
+        pytest.param("/rows", {"limit": 2}, Page(ROWS[:2], 0, 1000, 2), id="the first items"),
+        pytest.param("/rows", {"offset": 998, "limit": 5}, Page(ROWS[998:], 998, 1000), id="the last items"),
+        pytest.param("/rows", {"offset": 1000}, Page([], 1000, 1000), id="the end"),
+        pytest.param("/text", {"offset": 3, "limit": 2}, Page("\né", 3, 40_000, 5), id="characters"),
+        pytest.param("", {"offset": 2, "limit": 1}, Page({"n": 7}, 2, 6, 3), id="keys"),
         pytest.param(
             "",
             {"limit": 1},
-            Part({"rows": ROWS[:10]}, 0, 6, 1, ({"path": "/rows", "what": "items 10 to 999 of 1,000"},)),
+            Page({"rows": ROWS[:10]}, 0, 6, 1, ({"path": "/rows", "what": "items 10 to 999 of 1,000"},)),
             id="a piece that does not fit by itself",
         ),
     ],
 )
-def test_a_part_is(path: str, options: dict[str, int], expected: Part) -> None:
+def test_a_part_is(path: str, options: dict[str, int], expected: Page) -> None:
     assert part(RESULTS, path, **options, max_bytes=LIMIT) == expected
 
 
@@ -206,7 +206,7 @@ def test_a_piece_that_does_not_fit_is_named_by_its_place_in_the_whole() -> None:
     value = [1, 2, "x" * 20_000, 4]
 
     assert part(value, "/2", offset=0, max_bytes=LIMIT).total == 20_000
-    assert part(value, "", offset=2, max_bytes=LIMIT) == Part(
+    assert part(value, "", offset=2, max_bytes=LIMIT) == Page(
         ["x" * 1000], 2, 4, 3, ({"path": "/2", "what": "characters 1,000 to 19,999 of 20,000"},)
     )
 
@@ -250,7 +250,7 @@ def test_parts_leave_room_for_them_and_use_the_room_that_there_is(value: Any) ->
 def test_an_entry_with_an_endless_name_is_passed_over_and_named() -> None:
     value = {"a": 1, LONG: 2, "b": 3}
 
-    assert part(value, "", max_bytes=LIMIT) == Part(
+    assert part(value, "", max_bytes=LIMIT) == Page(
         {"a": 1, "b": 3}, 0, 3, None, ({"path": "", "what": "key 1, whose name alone is 201 characters"},)
     )
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from dagcall.airflow.model import Task, TaskInstance
-from dagcall.runs.task_progress import are_ready, first_to_start, is_lost, not_started, sight_of, usual_seconds
+from dagcall.runs.task_progress import are_ready, first_to_start, is_lost, not_started, task_progress, usual_seconds
 
 NOON = datetime(2026, 11, 22, 12, 0, 5, tzinfo=UTC)
 
@@ -37,12 +37,12 @@ def at(state: str | None, task_id: str = "fit", map_index: int = -1, ready_at: d
     ],
 )
 def test_what_goes_on_in_words(instances: list[TaskInstance], doing: str) -> None:
-    assert sight_of(instances).doing == doing
+    assert task_progress(instances).doing == doing
 
 
 def test_what_is_finished_and_known() -> None:
     states = ["success", "failed", "skipped", "upstream_failed", "removed", "running", None]
-    sight = sight_of([at(state) for state in states])
+    sight = task_progress([at(state) for state in states])
     assert (sight.finished, sight.known) == (5, 7)
 
 

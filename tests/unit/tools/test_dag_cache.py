@@ -20,7 +20,7 @@ from dagcall.airflow.rest import AirflowRest
 from dagcall.app import remembered_file
 from dagcall.settings.settings import Settings
 from dagcall.tools.catalog import Catalog
-from dagcall.tools.dag_cache import Remembered
+from dagcall.tools.dag_cache import DagCache
 from dagcall.tools.pins import Pins
 from dagcall.tools.policy import ToolPolicy
 from dagcall.tools.tool import Tool, tool_from_dag
@@ -56,7 +56,7 @@ async def started(airflow: FakeAirflow, file: Path, *policies: ToolPolicy, pins:
     """Begin to publish, as a server that starts does."""
     rest = AirflowRest(airflow.url, Credentials(None, now=lambda: 0.0), gate=Gate(), transport=airflow.transport)
     read_pins = None if pins is None else lambda: Pins(pins)
-    catalog = Catalog(AirflowApi(rest), policies or (ALL,), read_pins=read_pins, remembered=Remembered(file))
+    catalog = Catalog(AirflowApi(rest), policies or (ALL,), read_pins=read_pins, remembered=DagCache(file))
     refreshing = asyncio.create_task(catalog.keep_fresh(60))
     try:
         yield catalog
@@ -148,7 +148,7 @@ async def test_file_that_cannot_be_restored_keeps_no_refresh_from_coming(
     def fail(_: object) -> Any:
         raise ZeroDivisionError
 
-    monkeypatch.setattr(Remembered, "load", fail)
+    monkeypatch.setattr(DagCache, "load", fail)
     monkeypatch.setattr("dagcall.loops.FIRST_PAUSE_SECONDS", 0.01)
     async with started(airflow_with("good"), file) as catalog:
         await until(lambda: bool(catalog.snapshot.tools))

@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from dagcall.tools.doc_block import NOTHING_SAID, AuthorWords, WordsUnusable, author_words, effective_policy
+from dagcall.tools.doc_block import NOTHING_SAID, DocBlock, WordsUnusable, doc_block, effective_policy
 from dagcall.tools.policy import Annotations, ToolPolicy
 
 
@@ -14,7 +14,7 @@ def doc_md(*lines: str, info: str = "toml dagcall") -> str:
 
 
 def test_every_key_of_the_block_is_read() -> None:
-    words = author_words(
+    words = doc_block(
         doc_md(
             'title = "Sales report"',
             'results = ["report"]',
@@ -24,7 +24,7 @@ def test_every_key_of_the_block_is_read() -> None:
         )
     )
 
-    assert words == AuthorWords(
+    assert words == DocBlock(
         title="Sales report",
         results=("report",),
         annotations=Annotations(read_only=True),
@@ -42,18 +42,18 @@ def test_every_key_of_the_block_is_read() -> None:
     ],
 )
 def test_where_the_author_says_nothing(text: str | None) -> None:
-    assert author_words(text) == NOTHING_SAID
+    assert doc_block(text) == NOTHING_SAID
 
 
 @pytest.mark.parametrize("info", ["toml dagcall", "dagcall"])
 def test_either_way_to_mark_a_block(info: str) -> None:
-    assert author_words(doc_md('title = "x"', info=info)).title == "x"
+    assert doc_block(doc_md('title = "x"', info=info)).title == "x"
 
 
 def test_a_block_in_the_docstring_of_a_dag_function() -> None:
     text = 'Adds up.\n\n    ```toml dagcall\n    title = "x"\n    ```\n    '
 
-    assert author_words(text).title == "x"
+    assert doc_block(text).title == "x"
 
 
 @pytest.mark.parametrize(
@@ -115,13 +115,13 @@ def test_a_block_in_the_docstring_of_a_dag_function() -> None:
 )
 def test_a_mistake_is_told_with_its_line(lines: list[str], sentence: str) -> None:
     with pytest.raises(WordsUnusable) as refusal:
-        author_words(doc_md(*lines))
+        doc_block(doc_md(*lines))
 
     assert str(refusal.value).startswith(sentence)
 
 
 def test_the_operators_word_wins_key_by_key() -> None:
-    author = AuthorWords(title="Theirs", results=("t",), output_schema={"required": ["t"]})
+    author = DocBlock(title="Theirs", results=("t",), output_schema={"required": ["t"]})
     operator = ToolPolicy(dag="d", title="Ours", wait_seconds=5)
 
     assert effective_policy(operator, author) == ToolPolicy(
@@ -145,7 +145,7 @@ def test_the_operators_word_wins_hint_by_hint(
     operator: dict[str, Any], author: dict[str, Any], effective: dict[str, Any]
 ) -> None:
     policy = effective_policy(
-        ToolPolicy(dag="d", annotations=Annotations(**operator)), AuthorWords(annotations=Annotations(**author))
+        ToolPolicy(dag="d", annotations=Annotations(**operator)), DocBlock(annotations=Annotations(**author))
     )
 
     assert policy.annotations == Annotations(**effective)
