@@ -9,6 +9,7 @@ from hypothesis import HealthCheck, example, given, settings
 
 from dagcall.app import Dagcall
 from dagcall.errors import InvalidArguments
+from dagcall.runs import Call, Listener
 from tests.fake_airflow import NOTSET, FakeAirflow, FakeDag, FakeParam, FakeTask
 from tests.support.any_arguments import Large, any_arguments, grown
 from tests.support.in_memory import Served
@@ -44,7 +45,8 @@ def names_of(dagcall: Dagcall) -> list[str]:
 async def come_to_something(dagcall: Dagcall, arguments: dict[str, Any]) -> None:
     async with asyncio.timeout(60):
         with suppress(InvalidArguments):
-            await dagcall.runs.call(dagcall.catalog.tool("takes"), arguments, caller="local", budget_seconds=5)
+            listener = Listener(asyncio.get_running_loop().time() + 5)
+            await dagcall.runs.call(Call(dagcall.catalog.tool("takes"), arguments, "local", listener))
 
 
 async def test_any_arguments_start_a_run_or_are_refused_in_words(served: Served, airflow: FakeAirflow) -> None:

@@ -357,7 +357,7 @@ class LifeOfCalls(RuleBasedStateMachine):
             assert caller.is_done, "a repeat was not answered"
         for process in self.record.processes:
             assert process.dagcall.waiter.watched == 0
-            assert process.dagcall.mcp.calls_in_progress == 0
+            assert process.dagcall.mcp.intake.in_progress == 0
             assert process.dagcall.waiter.api.rest.gate.in_flight == 0
         self.all_is_well()
 

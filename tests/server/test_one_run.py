@@ -12,6 +12,7 @@ from mcp_types import CallToolResult, RequestParamsMeta
 
 from dagcall.app import Dagcall
 from dagcall.errors import UnknownRun
+from dagcall.runs import Listener
 from tests.fake_airflow import NOTSET, FakeAirflow, FakeDag, FakeParam, FakeTask, Fault
 from tests.fake_airflow.questions import Version
 from tests.fake_airflow.serving import WallClock
@@ -129,7 +130,7 @@ async def left(dagcall: Dagcall, airflow: FakeAirflow) -> None:
     await until(lambda: len(airflow.runs) > runs and dagcall.waiter.watched > 0)
     calling.cancel()
     await asyncio.gather(calling, return_exceptions=True)
-    await until(lambda: dagcall.mcp.calls_in_progress == 0)
+    await until(lambda: dagcall.mcp.intake.in_progress == 0)
 
 
 async def test_a_repeat_takes_up_the_run_that_its_caller_left(served: Served) -> None:
@@ -138,7 +139,7 @@ async def test_a_repeat_takes_up_the_run_that_its_caller_left(served: Served) ->
     async with served(airflow) as dagcall:
         await left(dagcall, airflow)
         again = asyncio.create_task(call(dagcall))
-        await until(lambda: dagcall.mcp.calls_in_progress == 1)
+        await until(lambda: dagcall.mcp.intake.in_progress == 1)
         airflow.finish(airflow.runs[0])
         assert content(await again)["results"] == {"total": 2}
 
@@ -179,7 +180,7 @@ async def test_another_process_takes_up_what_goes_on(served: Served) -> None:
 
     async with served(airflow) as one, served(airflow) as other:
         calls = [asyncio.create_task(call(dagcall)) for dagcall in (one, other)]
-        await until(lambda: one.mcp.calls_in_progress + other.mcp.calls_in_progress == 2)
+        await until(lambda: one.mcp.intake.in_progress + other.mcp.intake.in_progress == 2)
         await until(lambda: other.waiter.watched == 1 and one.waiter.watched == 1)
         airflow.finish(airflow.runs[0])
         results = [content(result) for result in await asyncio.gather(*calls)]
@@ -343,7 +344,7 @@ async def test_another_callers_handle_is_unknown(served: Served) -> None:
         handle = content(await call(dagcall))["dag_run_id"]
         tool = dagcall.catalog.tool("add")
         with pytest.raises(UnknownRun, match="there is no run"):
-            await dagcall.runs.resume(tool, handle, caller="somebody else", budget_seconds=1)
+            await dagcall.runs.resume(tool, handle, Listener(0.0), caller="somebody else")
         with pytest.raises(UnknownRun, match="there is no run"):
             await dagcall.runs.cancel(tool, handle, caller="somebody else")
 
@@ -444,7 +445,7 @@ async def test_a_run_that_somebody_took_up_within_the_grace_goes_on(
     async with served(airflow, tools=[{"dag": "add", "on_cancel": "fail"}]) as dagcall:
         await left(dagcall, airflow)
         again = asyncio.create_task(call(dagcall))
-        await until(lambda: dagcall.mcp.calls_in_progress == 1)
+        await until(lambda: dagcall.mcp.intake.in_progress == 1)
         await asyncio.sleep(0.3)
         airflow.finish(airflow.runs[0])
         assert content(await again)["results"] == {"total": 2}

@@ -31,7 +31,7 @@ async def abandon(*callings: asyncio.Task[Any]) -> None:
 
 
 async def settled(dagcall: Dagcall) -> None:
-    await until(lambda: dagcall.mcp.calls_in_progress == 0)
+    await until(lambda: dagcall.mcp.intake.in_progress == 0)
 
 
 # The first run of a family
@@ -45,7 +45,7 @@ async def test_an_identical_call_is_not_sent_before_the_first_run_is_known_to_ex
         first = asyncio.create_task(call(one))
         await hold.arrived()
         second = asyncio.create_task(call(one))
-        await until(lambda: one.mcp.calls_in_progress == 2)
+        await until(lambda: one.mcp.intake.in_progress == 2)
         await asyncio.sleep(0.01)
         sent_meanwhile = len(airflow.requests_to("trigger"))
         await abandon(first)
@@ -295,7 +295,7 @@ async def test_calls_that_are_still_starting_are_answered_when_dagcall_stops(
         starting = asyncio.create_task(call(dagcall))
         await hold.arrived()
         waiting_its_turn = asyncio.create_task(call(dagcall))
-        await until(lambda: dagcall.mcp.calls_in_progress == 2)
+        await until(lambda: dagcall.mcp.intake.in_progress == 2)
         dagcall.mcp.begin_stop()
         dagcall.runs.drain()
         told = [text_of(result) for result in await asyncio.gather(starting, waiting_its_turn)]
@@ -509,7 +509,7 @@ async def test_an_identical_call_that_comes_later_shares_the_run_of_the_first(se
         await until(lambda: dagcall.waiter.watched == 1)
         await asyncio.sleep(SHARE_AFTER_SECONDS)
         second = asyncio.create_task(call(dagcall, wait_seconds=60))
-        await until(lambda: dagcall.mcp.calls_in_progress == 2)
+        await until(lambda: dagcall.mcp.intake.in_progress == 2)
         await asyncio.sleep(0.1)
         airflow.finish(airflow.runs[0])
         one, two = content(await first), content(await second)
@@ -536,7 +536,7 @@ async def test_an_outcome_that_another_replica_delivered_is_not_shared(served: S
         await asyncio.sleep(SHARE_AFTER_SECONDS)
         assert (airflow.runs[0].note or "").endswith("(answered)")
         new = asyncio.create_task(call(one))
-        await until(lambda: one.mcp.calls_in_progress == 2)
+        await until(lambda: one.mcp.intake.in_progress == 2)
         hold.release()
         await asyncio.sleep(0.1)
         airflow.finish(airflow.runs[-1])
@@ -555,7 +555,7 @@ async def test_a_shared_run_that_fails_says_that_it_is_shared(served: Served) ->
         await until(lambda: dagcall.waiter.watched == 1)
         await asyncio.sleep(SHARE_AFTER_SECONDS)
         second = asyncio.create_task(call(dagcall, wait_seconds=60))
-        await until(lambda: dagcall.mcp.calls_in_progress == 2)
+        await until(lambda: dagcall.mcp.intake.in_progress == 2)
         await asyncio.sleep(0.1)
         airflow.finish(airflow.runs[0], "failed")
         one, two = text_of(await first), text_of(await second)
@@ -591,7 +591,7 @@ async def test_two_clients_that_gave_up_get_both_runs(served: Served) -> None:
         await until(lambda: dagcall.waiter.watched == 2)
         await asyncio.sleep(SHARE_AFTER_SECONDS)
         again = [asyncio.create_task(call(dagcall, wait_seconds=60)) for _ in range(2)]
-        await until(lambda: dagcall.mcp.calls_in_progress == 4)
+        await until(lambda: dagcall.mcp.intake.in_progress == 4)
         await asyncio.sleep(0.1)
         for run in airflow.runs:
             airflow.finish(run)

@@ -59,7 +59,7 @@ async def serve_stdio(settings: Settings, *, read_pins: Callable[[], Pins] | Non
         options = server.create_initialization_options(NotificationOptions(tools_changed=True))
         refreshing = asyncio.create_task(dagcall.catalog.keep_fresh(settings.refresh_seconds))
 
-        dagcall.mcp.stdio_deliveries = deliveries = StdioDeliveries()
+        dagcall.mcp.carriers.stdio = deliveries = StdioDeliveries()
         dagcall.mcp.sdk.middleware.insert(0, deliveries.watch)  # the first sees how each request ends
         asked_to_stop = asyncio.Event()
 
@@ -98,7 +98,7 @@ async def _answer_waiting_calls(dagcall: Dagcall) -> None:
     """Have every waiting call answered with its handle, and give the answers time to leave."""
     dagcall.mcp.begin_stop()
     dagcall.runs.drain()
-    await asyncio.wait({asyncio.ensure_future(dagcall.mcp.idle.wait())}, timeout=LAST_ANSWERS_SECONDS)
+    await asyncio.wait({asyncio.ensure_future(dagcall.mcp.intake.idle.wait())}, timeout=LAST_ANSWERS_SECONDS)
     await asyncio.sleep(0.05)  # the transport writes an answer after the handler has returned it
 
 
@@ -236,8 +236,8 @@ async def _drain(dagcall: Dagcall, stopping: asyncio.Event, drain_seconds: float
     """Once asked to stop, let calls go on for a while, then have the rest answered with their handles."""
     await stopping.wait()
     dagcall.mcp.begin_stop()
-    if dagcall.mcp.calls_in_progress:
-        logger.info("stopping: %d calls go on for up to %g s", dagcall.mcp.calls_in_progress, drain_seconds)
+    if dagcall.mcp.intake.in_progress:
+        logger.info("stopping: %d calls go on for up to %g s", dagcall.mcp.intake.in_progress, drain_seconds)
     await asyncio.sleep(drain_seconds)
     await _answer_waiting_calls(dagcall)
 

@@ -4,6 +4,8 @@ An outcome that never arrived is handed to whoever asks again; one that did is n
 its last byte was given to the network and the caller had not gone away before; on stdio when it was written.
 """
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import anyio.lowlevel
@@ -103,3 +105,23 @@ class StdioDeliveries:
                 delivery.over()
             raise
         return result
+
+
+class Carriers:
+    """Know what takes an outcome to its caller."""
+
+    def __init__(self) -> None:
+        self.stdio: StdioDeliveries | None = None
+        """Where this process serves one client over stdio."""
+
+    def of(self, ctx: ServerRequestContext[Any, Any]) -> Callable[[Entry], None]:
+        """Return what takes an outcome along with the answer to a request.
+
+        Within one process, what is answered has arrived.
+        """
+        delivery = ctx.request.scope.get(SCOPE_KEY) if ctx.request is not None else None
+        if isinstance(delivery, Delivery):
+            return delivery.carry
+        if self.stdio is not None and ctx.request_id is not None:
+            return partial(self.stdio.carry, ctx.request_id)
+        return Entry.deliver

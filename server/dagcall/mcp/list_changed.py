@@ -5,10 +5,8 @@ request and its answer is more than some clients take.
 """
 
 from collections.abc import Collection
-from typing import Any
 
 from mcp import MCPError
-from mcp.server import ServerRequestContext
 from mcp.server.session import ServerSession
 from mcp.server.subscriptions import InMemorySubscriptionBus, ListenHandler, ToolsListChanged
 from mcp_types import (
@@ -20,12 +18,10 @@ from mcp_types import (
 )
 
 from dagcall.auth import Caller
-from dagcall.mcp.request import caller_of
+from dagcall.mcp.request import Context, caller_of
 from dagcall.tools import Catalog, Snapshot, Tool
 
 MAX_STREAMS = 1024
-
-Context = ServerRequestContext[Any, Any]
 
 
 class ListChanges:

@@ -13,7 +13,7 @@ from datetime import datetime
 
 from dagcall.airflow import Run
 from dagcall.mcp.task_protocol import Handle, Provenance, poll_seconds
-from dagcall.runs import Answer, Entry, RunObserver, Runs, Started
+from dagcall.runs import Answer, Entry, Listener, RunObserver, Runs, Started
 from dagcall.tools import Tool
 
 ATTENDED_SECONDS = 86_400.0
@@ -56,6 +56,12 @@ class TaskPoller:
     def poll_seconds(self) -> float:
         """How long the client should wait before it asks again."""
         return poll_seconds((self.now() - self.run.run_after).total_seconds())
+
+    @property
+    def listener(self) -> Listener:
+        """Who waits for the run."""
+        deadline = asyncio.get_running_loop().time() + ATTENDED_SECONDS
+        return Listener(deadline, self.enter, self.look_through, self.end)
 
     async def has_answer(self, seconds: float) -> bool:
         """Say whether there is an answer, or an error, waiting for it for so long."""
@@ -126,15 +132,7 @@ class TaskPollers:
         """
         attended = TaskPoller(tool, run, self._now, self._now(), run.state.value, provenance)
         attended.answer = asyncio.create_task(
-            self._runs.attend(
-                tool,
-                run,
-                started,
-                budget_seconds=ATTENDED_SECONDS,
-                on_stage=attended.enter,
-                on_view=attended.look_through,
-                on_outcome=attended.end,
-            ),
+            self._runs.attend(tool, run, attended.listener, started),
             name=f"attend {run.run_id}",
         )
         # Where nobody asks any more, an error is nobody's business.

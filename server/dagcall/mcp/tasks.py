@@ -6,13 +6,12 @@ answered, a failed run and a question that nobody can be asked here included.
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from mcp import MCPError
-from mcp.server import ServerRequestContext
 from mcp.server.lowlevel import Server
 from mcp.shared.inbound import MCP_NAME_HEADER, decode_header_value
 from mcp_types import (
@@ -31,6 +30,7 @@ from dagcall.auth import Accounts, Caller
 from dagcall.errors import AirflowError, DagcallError, OutcomeUnknown, RunError, UnknownRun, UnknownTool
 from dagcall.mcp.answers import error_result
 from dagcall.mcp.audit import Audit
+from dagcall.mcp.delivery import Carriers
 from dagcall.mcp.elicitation import (
     CLOSED,
     DECLINED,
@@ -44,7 +44,8 @@ from dagcall.mcp.elicitation import (
     is_declined,
     not_taken_from,
 )
-from dagcall.mcp.request import Origin, caller_id_of, caller_of
+from dagcall.mcp.renderer import Renderer
+from dagcall.mcp.request import Context, Origin, caller_id_of, caller_of
 from dagcall.mcp.task_pollers import TaskPoller, TaskPollers
 from dagcall.mcp.task_protocol import (
     EXTENSION,
@@ -68,6 +69,7 @@ from dagcall.runs import (
     POLL_SHORTEST_SECONDS,
     SHARED,
     Answer,
+    Call,
     Entry,
     Runs,
     Started,
@@ -89,7 +91,6 @@ NOT_FITTING = "it does not fit the question"
 """Where another replica has seen the answer."""
 
 P = TypeVar("P", bound=TaskParams)
-Context = ServerRequestContext[Any, Any]
 
 
 class Tasks:
@@ -102,8 +103,8 @@ class Tasks:
         accounts: know in whose name a caller's runs are started.
         audit: told of what changes something.
         key: seals the ids of tasks that are over before they begin; the same for all replicas.
-        render: returns the result of a call on the wire.
-        carrier: returns what notes that an outcome has reached its caller.
+        renderer: puts answers on the wire.
+        carriers: take outcomes to their callers.
         wall_clock: the time in UTC, for tests.
     """
 
@@ -116,16 +117,16 @@ class Tasks:
         accounts: Accounts,
         audit: Audit,
         key: bytes,
-        render: Callable[[Context, Tool, Answer], CallToolResult],
-        carrier: Callable[[Context], Callable[[Entry], None]],
+        renderer: Renderer,
+        carriers: Carriers,
         wall_clock: Callable[[], datetime] | None = None,
     ) -> None:
         self._catalog = catalog
         self._runs = runs
         self._accounts = accounts
         self._audit = audit
-        self._render = render
-        self._carrier = carrier
+        self._renderer = renderer
+        self._carriers = carriers
         self._now = wall_clock or (lambda: datetime.now(UTC))  # noqa: TID251 - the real one, but for tests
         self._sealer = Sealer(key)
         self._attendance = TaskPollers(runs, self._now)
@@ -138,16 +139,7 @@ class Tasks:
         """Wait for nothing any more."""
         await self._attendance.aclose()
 
-    async def create(
-        self,
-        ctx: Context,
-        tool: Tool,
-        arguments: Mapping[str, Json],
-        *,
-        budget_seconds: float,
-        key: str | None,
-        note: str,
-    ) -> dict[str, Json]:
+    async def create(self, ctx: Context, call: Call) -> dict[str, Json]:
         """Start a call, and return its task, also where the run has ended already.
 
         A client may take a direct answer for an error (FastMCP's does, where a program asked for a task), and its
@@ -156,32 +148,19 @@ class Tasks:
 
         Args:
             ctx: the request.
-            tool: what is called.
-            arguments: with what.
-            budget_seconds: how long the start may take.
-            key: the caller's idempotency key.
-            note: written on the run.
+            call: what is called; its deadline is that of the start.
 
         Raises:
             CallerError: nothing was started.
             AirflowError: Airflow did not answer as needed; the message says what is known of the run.
         """
-        caller = caller_of(ctx)
-        started = await self._runs.begin(
-            tool,
-            arguments,
-            caller=caller.id,
-            budget_seconds=budget_seconds,
-            key=key,
-            note=note,
-            account=self._accounts.of(caller),
-        )
+        started = await self._runs.begin(call)
         attended = self._attendance.begin(
-            tool, started.run, started, provenance=_provenance(started), seconds=UNDELIVERED_SECONDS
+            call.tool, started.run, started, provenance=_provenance(started), seconds=UNDELIVERED_SECONDS
         )
         # An answer that is lost on its way leaves the run to whoever asks again; one that arrives makes a client.
         arrival = Entry(started.run.run_id, None, on_delivered=lambda: self._attendance.expect(attended))
-        self._carrier(ctx)(arrival)
+        self._carriers.of(ctx)(arrival)
         return self._working(attended).as_json() | {"resultType": "task"}
 
     def failed(self, ctx: Context, tool: str, text: str) -> dict[str, Json]:
@@ -220,7 +199,7 @@ class Tasks:
             return await self._failed(ctx, attended, error)
         answer = _with_provenance(answer, handle.provenance)
         if answer.results is not None:
-            return self._completed(ctx, attended, self._render(ctx, attended.tool, answer), "done")
+            return self._completed(ctx, attended, self._renderer.result(ctx, attended.tool, answer), "done")
         if answer.questions and (questions := await self._runs.open_questions(attended.run)):
             return await self._asking(ctx, attended, replace(answer, questions=questions))
         self._attendance.drop(attended)  # answered, or waited for long enough: on with it
@@ -312,7 +291,7 @@ class Tasks:
 
     def _deliver(self, ctx: Context, attended: TaskPoller) -> None:
         if attended.entry is not None:
-            self._carrier(ctx)(attended.entry)
+            self._carriers.of(ctx)(attended.entry)
 
     # What is told
 
@@ -373,7 +352,7 @@ class Tasks:
         problems = {key: attended.problems.get(key, (NOT_FITTING,)) for key, number in tries.items() if number}
         requests = input_requests(ours[:MAX_QUESTIONS], problems, revision=ctx.protocol_version)
         if notice or not requests or not can_ask(ctx.session):
-            result = self._render(ctx, attended.tool, replace(answer, notice=notice))
+            result = self._renderer.result(ctx, attended.tool, replace(answer, notice=notice))
             return self._completed(ctx, attended, result, "waiting for a person")
         asked = {
             _asked_key(key, tries[key]): request.model_dump(mode="json", by_alias=True, exclude_none=True)

@@ -4,7 +4,7 @@
 """
 
 from dagcall.runs.answer import SHARED, Answer
-from dagcall.runs.call import IN_LINE, Started
+from dagcall.runs.call import IN_LINE, Call, Listener, Started
 from dagcall.runs.delivery_marks import says_cancelled
 from dagcall.runs.hitl_forms import MAX_QUESTIONS, form_of, message_of, question_json, waiting_message
 from dagcall.runs.intervals import LONGEST_SECONDS, POLL_SHORTEST_SECONDS, interval_seconds
@@ -24,8 +24,10 @@ __all__ = [
     "POLL_SHORTEST_SECONDS",
     "SHARED",
     "Answer",
+    "Call",
     "Entry",
     "Identity",
+    "Listener",
     "Quotas",
     "RunObserver",
     "Runs",

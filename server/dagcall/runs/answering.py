@@ -14,13 +14,12 @@ from dagcall.airflow import AirflowApi, Run, RunState
 from dagcall.errors import AirflowError, AirflowNotFound, AirflowUnreachable, OutcomeUnknown, RunDeleted, RunFailed
 from dagcall.results import FailureReader, ResultReader, RetryAdvice
 from dagcall.runs.answer import Answer
+from dagcall.runs.call import Listener
 from dagcall.runs.deadlines import Deadlines
 from dagcall.runs.delivery_marks import says_cancelled
-from dagcall.runs.ledger import Entry
 from dagcall.runs.task_watcher import QUEUED_SECONDS, Finding, RunObserver, TaskWatcher
 from dagcall.runs.waiter import Ending, Waiter
 from dagcall.tools import WAIT_TOOL_NAME, Tool
-from dagcall.values import value
 
 PATIENCE_SECONDS = (0.5, 5.0)
 """The first and the longest pause between tries to read an outcome while Airflow is away."""
@@ -31,24 +30,6 @@ WITHOUT_LOGS_SECONDS = 1.0
 """How long before that time is over a failure is told without the logs that have not come."""
 
 T = TypeVar("T")
-OnStage = Callable[[str], None]
-"""Told what is going on with a call, in a word or two."""
-OnObserver = Callable[[RunObserver], None]
-"""Given the view into the run, by a caller who wants to know how far it is."""
-OnOutcome = Callable[[Entry], None]
-"""Given the entry of a run whose outcome is about to go to its caller, to note there whether it arrived."""
-
-
-@value
-class Listener:
-    """A caller, as far as waiting for its run goes."""
-
-    deadline: float
-    """When it has to have an answer, by the loop's clock."""
-    on_stage: OnStage
-    on_view: OnObserver | None
-    on_outcome: OnOutcome
-    stops_for_questions: bool = True
 
 
 class Answering:
@@ -185,12 +166,12 @@ class Answering:
             asyncio.get_running_loop().create_future(),
             vital_task_ids=lambda: self._outcomes.vital_task_ids(tool),
             awaited_task_ids=await self._outcomes.early_task_ids(tool) or None if is_for_results else None,
-            wants_progress=listener.on_view is not None,
+            wants_progress=listener.on_observer is not None,
             stops_for_questions=listener.stops_for_questions,
             state=run.state,
         )
-        if listener.on_view is not None:
-            listener.on_view(view)
+        if listener.on_observer is not None:
+            listener.on_observer(view)
         return view
 
     async def _wait(self, tool: Tool, run: Run, view: RunObserver, listener: Listener) -> Ending:

@@ -1,7 +1,7 @@
 """One call of a tool, and the run that it gets."""
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import field
 from itertools import count
 
@@ -9,6 +9,7 @@ from dagcall.airflow import Account, Run
 from dagcall.errors import AirflowError, AirflowUnreachable, CallerError, TriggerRefused
 from dagcall.plain_json import Json
 from dagcall.runs.ledger import Entry
+from dagcall.runs.task_watcher import RunObserver
 from dagcall.tools import WAIT_TOOL_NAME, Tool
 from dagcall.values import value
 
@@ -22,17 +23,30 @@ _calls = count()
 
 
 @value
+class Listener:
+    """Somebody who waits for a run, and what they want to be told meanwhile."""
+
+    deadline: float
+    """When they have to have an answer, by the loop's clock."""
+    on_stage: Callable[[str], None] = lambda _: None
+    """Told what is going on, in a word or two."""
+    on_observer: Callable[[RunObserver], None] | None = None
+    """Given what observes the run, by those who want to know how far it is."""
+    on_outcome: Callable[[Entry], None] = lambda _: None
+    """Given the entry of a run whose outcome is about to go to its caller, to note there whether it arrived."""
+    stops_for_questions: bool = True
+    """Whether to come back as soon as a person is asked, or to wait until one has answered."""
+
+
+@value
 class Call:
-    """One call of a tool."""
+    """One call of a tool, as it came in."""
 
     tool: Tool
     arguments: Mapping[str, Json]
-    """As they count, however they were written: they tell which calls are the same."""
-    conf: Mapping[str, Json]
     caller: str
     """Who calls; a run's owner."""
-    deadline: float
-    """When the caller has to have an answer, by the loop's clock."""
+    listener: Listener
     key: str | None = None
     """The caller's idempotency key."""
     note: str = ""

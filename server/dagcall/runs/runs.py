@@ -8,7 +8,6 @@ from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from datetime import UTC, datetime
-from typing import Any
 
 from dagcall.airflow import Account, AirflowApi, Purpose, Question, Run, RunState
 from dagcall.errors import (
@@ -26,8 +25,8 @@ from dagcall.masking import Masker
 from dagcall.plain_json import Json
 from dagcall.results import FailureReader, ResultReader, ResultsCache
 from dagcall.runs.answer import SHARED, Answer
-from dagcall.runs.answering import Answering, Listener, OnObserver, OnOutcome, OnStage, in_words
-from dagcall.runs.call import IN_LINE, Call, Started
+from dagcall.runs.answering import Answering, in_words
+from dagcall.runs.call import IN_LINE, Call, Listener, Started
 from dagcall.runs.cancel import Cancelling
 from dagcall.runs.deadlines import Deadlines
 from dagcall.runs.delivery_marks import DeliveryMarks, says_answered
@@ -100,93 +99,36 @@ class Runs:
         """Return how many calls of a caller wait to be started; those of others are nobody else's business."""
         return self._api.rest.gate.waiting_for(Purpose.TRIGGER, caller)
 
-    async def call(
-        self,
-        tool: Tool,
-        arguments: Mapping[str, Json],
-        *,
-        caller: str,
-        budget_seconds: float,
-        key: str | None = None,
-        note: str = "",
-        account: Account | None = None,
-        on_stage: OnStage = lambda _: None,
-        on_view: OnObserver | None = None,
-        on_outcome: OnOutcome = lambda _: None,
-    ) -> Answer:
-        """Run the dag and return its results, or, when the budget is spent, what is known of the run by then.
+    async def call(self, call: Call) -> Answer:
+        """Run the dag and return its results, or, when the time is over, what is known of the run by then.
 
         Raises:
             CallerError: nothing was started.
             RunError: the run did not deliver.
             AirflowError: Airflow did not answer as needed; the message says what is known of the run.
         """
-        deadline = self._now() + budget_seconds
-        on_stage(IN_LINE)
-        started = await self.begin(
-            tool, arguments, caller=caller, budget_seconds=budget_seconds, key=key, note=note, account=account
-        )
-        return await self.attend(
-            tool,
-            started.run,
-            started,
-            budget_seconds=deadline - self._now(),
-            on_stage=on_stage,
-            on_view=on_view,
-            on_outcome=on_outcome,
-        )
+        call.listener.on_stage(IN_LINE)
+        started = await self.begin(call)
+        return await self.attend(call.tool, started.run, call.listener, started)
 
-    async def begin(
-        self,
-        tool: Tool,
-        arguments: Mapping[str, Json],
-        *,
-        caller: str,
-        budget_seconds: float,
-        key: str | None = None,
-        note: str = "",
-        account: Account | None = None,
-    ) -> Started:
+    async def begin(self, call: Call) -> Started:
         """Give a call its run and count it among those who wait for it; whoever calls this goes on to `attend` it.
 
         Raises:
             CallerError: nothing was started.
             AirflowError: Airflow did not answer as needed; the message says what is known of the run.
         """
-        most = self._quotas.max_argument_bytes
-        taken = tool.input.taken(arguments, tool=tool.name, max_bytes=most)
-        conf = taken.conf
-        if tool.policy.identity_param is not None:
-            conf[tool.policy.identity_param] = caller
-        deadline = self._now() + budget_seconds
-        return await self._starter.start(Call(tool, taken.arguments, conf, caller, deadline, key, note, account))
+        return await self._starter.start(call)
 
-    async def attend(
-        self,
-        tool: Tool,
-        run: Run,
-        started: Started | None,
-        *,
-        budget_seconds: float,
-        stops_for_questions: bool = True,
-        on_stage: OnStage = lambda _: None,
-        on_view: OnObserver | None = None,
-        on_outcome: OnOutcome = lambda _: None,
-    ) -> Answer:
+    async def attend(self, tool: Tool, run: Run, listener: Listener, started: Started | None = None) -> Answer:
         """Wait for a run that `begin` or `look` returned, and answer as `call` does.
 
         Args:
             tool: the tool that started it.
             run: the run.
+            listener: who waits.
             started: as `begin` returned it, with this caller counted already; None to count it now.
-            budget_seconds: how long to wait.
-            stops_for_questions: whether to come back as soon as a person is asked, or to wait until one has answered.
-            on_stage: told what is going on.
-            on_view: given the view into the run.
-            on_outcome: given the entry of a run that has ended.
         """
-        deadline = self._now() + budget_seconds
-        listener = Listener(deadline, on_stage, on_view, on_outcome, stops_for_questions=stops_for_questions)
         entry = started.entry if started else self._joined(run.run_id)
         is_shared = started is not None and started.is_shared
         try:
@@ -225,31 +167,21 @@ class Runs:
         except AirflowNotFound as error:
             raise unknown from error
 
-    async def resume(
-        self,
-        tool: Tool,
-        run_id: str,
-        *,
-        caller: str,
-        budget_seconds: float,
-        **listening: Any,
-    ) -> Answer:
+    async def resume(self, tool: Tool, run_id: str, listener: Listener, *, caller: str) -> Answer:
         """Wait again for a run that an earlier call of this caller started.
 
         Args:
             tool: the tool that started it.
             run_id: the run.
+            listener: who waits.
             caller: whose run it must be.
-            budget_seconds: how long to wait.
-            listening: as `attend` takes it.
 
         Raises:
             UnknownRun: this caller started no such run of this tool.
             RunError, AirflowError: as `call`.
         """
-        deadline = self._now() + budget_seconds
         try:
-            async with self._answering.in_time(deadline):
+            async with self._answering.in_time(listener.deadline):
                 run = await self.look(tool, run_id, caller=caller)
         except AirflowError as error:
             raise OutcomeUnknown(
@@ -257,7 +189,7 @@ class Runs:
                 f"{tool.name!r} and this run id looks again; it starts nothing. For people: "
                 f"{self._api.run_url(tool.dag_id, run_id)}"
             ) from error
-        return await self.attend(tool, run, None, budget_seconds=deadline - self._now(), **listening)
+        return await self.attend(tool, run, listener)
 
     async def cancel(self, tool: Tool, run_id: str, *, caller: str, account: Account | None = None) -> Answer:
         """Set a run to failed unless it has ended, and confirm it.
@@ -438,7 +370,7 @@ class Runs:
         known = self._masker.without_known
         return tuple(replace(one, subject=known(one.subject), body=known(one.body)) for one in questions)
 
-    def _ended(self, run: Run, entry: Entry, on_outcome: OnOutcome) -> None:
+    def _ended(self, run: Run, entry: Entry, on_outcome: Callable[[Entry], None]) -> None:
         entry.ended_at = self._now()
         if entry.number is not None and not says_answered(run):
             entry.on_delivered = lambda: self._receipts.add(run)

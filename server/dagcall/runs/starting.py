@@ -30,7 +30,7 @@ not known (`unsettled`): as long as there is one, the run may exist, whatever a 
 import asyncio
 import logging
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -56,6 +56,7 @@ from dagcall.errors import (
     RateLimited,
     TriggerRefused,
 )
+from dagcall.plain_json import Json
 from dagcall.runs.call import Call, Started, unstarted
 from dagcall.runs.deadlines import Deadlines
 from dagcall.runs.delivery_marks import says_answered
@@ -90,6 +91,9 @@ class _Start:
     """A call on its way to its run."""
 
     call: Call
+    arguments: Mapping[str, Json]
+    """As they count, however they were written: they tell which calls are the same."""
+    conf: Mapping[str, Json]
     asked_at: float
     """When the call came, by the loop's clock."""
     until: float
@@ -143,16 +147,20 @@ class Starter:
         """Return the call's run: a new one, or the one that it belongs to. The call is counted in the run's entry.
 
         Raises:
-            InvalidArguments: a key is demanded or not taken, or is too long.
+            InvalidArguments: the arguments do not fit; a key is demanded, or is too long.
             IdempotencyConflict: the key belongs to a run with other arguments.
             TriggerRefused, Busy: nothing was started.
             AirflowUnreachable: the message says whether something may have been started.
         """
-        now = self._now()
+        now, tool, deadline = self._now(), call.tool, call.listener.deadline
+        taken = tool.input.taken(call.arguments, tool=tool.name, max_bytes=self._quotas.max_argument_bytes)
+        conf = taken.conf
+        if tool.policy.identity_param is not None:
+            conf[tool.policy.identity_param] = call.caller
         patience = 0.0 if self._breaker.is_open else PATIENCE_SECONDS
-        start = _Start(call, now, min(now + patience, call.deadline))
+        start = _Start(call, taken.arguments, conf, now, min(now + patience, deadline))
         try:
-            async with self._deadlines.until(max(call.deadline, now + SHORTEST_START_SECONDS)):
+            async with self._deadlines.until(max(deadline, now + SHORTEST_START_SECONDS)):
                 return await self._started(start)
         except asyncio.CancelledError:
             if start.entry is not None and start.entry.may_exist:
@@ -179,7 +187,7 @@ class Starter:
             with self._claimed(start, entry):
                 run, _ = await self._trigger(start, entry)
                 return Started(run, entry)
-        return await self._of_family(start, self._identity.family(call.caller, call.tool.name, call.arguments))
+        return await self._of_family(start, self._identity.family(call.caller, call.tool.name, start.arguments))
 
     # With a key
 
@@ -190,7 +198,7 @@ class Starter:
         entry = self._ledger.of_run(self._identity.run_id_of_key(call.caller, call.tool.name, key))
         with self._claimed(start, entry):
             run, is_ours = await self._trigger(start, entry)
-            if not is_ours and run.conf != call.conf:
+            if not is_ours and run.conf != start.conf:
                 raise IdempotencyConflict(
                     f"Nothing was started: this idempotency key belongs to run {run.run_id} of dag {run.dag_id}, which "
                     "was called with other arguments. Use a new key for a new call."
@@ -227,7 +235,7 @@ class Starter:
         if not self._ledger.is_known(family):
             await self._look_for_family(call.tool.dag_id, family)
         if self._ledger.must_learn(family):
-            await self._learn(call, family)
+            await self._learn(start, family)
         self._ledger.tidy(family, self._now())
         is_shared = False
         if (entry := self._ledger.left(family, self._now())) is None and not call.tool.policy.annotations.read_only:
@@ -238,7 +246,7 @@ class Starter:
                 run, is_ours = await self._adopt(start, entry)
                 if run is not None and is_ours:
                     return Started(run, entry)
-                if run is not None and self._may_adopt(call, run):
+                if run is not None and self._may_adopt(start, run):
                     is_replayed = run.state.is_final and not is_shared
                     return Started(run, entry, is_replayed=is_replayed, is_shared=is_shared)
                 entry.is_delivered = True  # another replica delivered it, it ended too long ago, or it was deleted
@@ -249,7 +257,7 @@ class Starter:
             run, is_ours = await self._trigger(start, entry)
             if is_ours:
                 return Started(run, entry)
-            if entry.waiting > 1 and self._may_adopt(call, run):  # a repeat of this call was faster
+            if entry.waiting > 1 and self._may_adopt(start, run):  # a repeat of this call was faster
                 return Started(run, entry, is_shared=True)
             self._ledger.taken(entry)
             self._leave_to_others(start, entry)
@@ -273,12 +281,12 @@ class Starter:
             entry.unsettled = 0
         return await self._trigger(start, entry)
 
-    def _may_adopt(self, call: Call, run: Run) -> bool:
+    def _may_adopt(self, start: _Start, run: Run) -> bool:
         """Say whether a run may be this call's: it goes on, or it ended a short while ago, and nobody had its outcome.
 
         What this process remembers is not enough: another replica may have delivered the outcome.
         """
-        return run.conf == call.conf and self._is_recent(run, REPLAY_SECONDS) and not says_answered(run)
+        return run.conf == start.conf and self._is_recent(run, REPLAY_SECONDS) and not says_answered(run)
 
     async def _look_for_family(self, dag_id: str, family: str) -> None:
         """Look whether a run of an unknown family goes on.
@@ -297,18 +305,18 @@ class Starter:
             if family_of(run_id)[0] == family:
                 self._ledger.exists(self._ledger.of_run(run_id))
 
-    async def _learn(self, call: Call, family: str) -> None:
+    async def _learn(self, start: _Start, family: str) -> None:
         """Enter the runs of other processes into the ledger, those that may be this call's as left by their callers."""
-        runs = {number_in(run.run_id) or 0: run for run in await self._family(call, family)}
+        runs = {number_in(run.run_id) or 0: run for run in await self._family(start.call.tool.dag_id, family)}
         for number, run in sorted(runs.items()):
             ended_at = self._now() if run.state.is_final else None
-            self._ledger.found(family, run.run_id, number, ended_at=ended_at, may_adopt=self._may_adopt(call, run))
+            self._ledger.found(family, run.run_id, number, ended_at=ended_at, may_adopt=self._may_adopt(start, run))
         self._ledger.learned(family, max(runs, default=-1) + 1)
 
     async def _reusable(self, start: _Start, family: str) -> Started | None:
         call = start.call
-        for run in await self._family(call, family):
-            is_good = run.state is RunState.SUCCESS and run.conf == call.conf
+        for run in await self._family(start.call.tool.dag_id, family):
+            is_good = run.state is RunState.SUCCESS and run.conf == start.conf
             if is_good and self._is_recent(run, call.tool.policy.reuse_seconds):
                 entry = self._ledger.of_run(run.run_id)
                 entry.is_started = True
@@ -316,8 +324,8 @@ class Starter:
                 return Started(run, entry, is_reused=True)
         return None
 
-    async def _family(self, call: Call, family: str) -> list[Run]:
-        runs = await self._api.fetch_family(call.tool.dag_id, family)
+    async def _family(self, dag_id: str, family: str) -> list[Run]:
+        runs = await self._api.fetch_family(dag_id, family)
         return [run for run in runs if number_in(run.run_id) is not None]
 
     def _is_recent(self, run: Run, seconds: float) -> bool:
@@ -411,7 +419,7 @@ class Starter:
         for _ in range(LOGICAL_DATE_ATTEMPTS):
             sending = _Sending(entry)
             try:
-                run = await self._patiently(start.until, partial(self._send, call, entry, logical_date, sending))
+                run = await self._patiently(start.until, partial(self._send, start, entry, logical_date, sending))
             except AirflowConflict:
                 # The same answer for "this run id exists" and "this logical date exists".
                 if found := await self._look(start, entry):
@@ -433,11 +441,12 @@ class Starter:
                 return self._seen(call, entry, run)
         raise TriggerRefused(f"dag {tool.dag_id} has a run for every logical date that was tried; try again.")
 
-    async def _send(self, call: Call, entry: Entry, logical_date: datetime | None, sending: "_Sending") -> Run:
+    async def _send(self, start: _Start, entry: Entry, logical_date: datetime | None, sending: "_Sending") -> Run:
+        call = start.call
         return await self._api.trigger(
             call.tool.dag_id,
             run_id=entry.run_id,
-            conf=call.conf,
+            conf=start.conf,
             logical_date=logical_date,
             note=call.full_note,
             who=f"{call.caller}/{call.tool.name}",

@@ -8,6 +8,7 @@ import pytest
 from dagcall.airflow.rest import READ_ATTEMPTS
 from dagcall.app import Dagcall
 from dagcall.errors import RunDeleted, RunFailed
+from dagcall.runs import Answer, Call, Listener
 from tests.fake_airflow import FakeAirflow, FakeDag, FakeTask, Fault, Version
 from tests.fake_airflow.wire import Route
 from tests.server.test_calls import VERSIONS
@@ -34,9 +35,14 @@ def an_airflow(version: Version = "3.3.2") -> FakeAirflow:
     return airflow
 
 
+async def call(dagcall: Dagcall) -> Answer:
+    listener = Listener(asyncio.get_running_loop().time() + BUDGET_SECONDS)
+    return await dagcall.runs.call(Call(dagcall.catalog.tool("d"), {}, "someone", listener))
+
+
 async def failure(dagcall: Dagcall) -> list[str]:
     with pytest.raises(RunFailed) as caught:
-        await dagcall.runs.call(dagcall.catalog.tool("d"), {}, caller="someone", budget_seconds=BUDGET_SECONDS)
+        await call(dagcall)
     return str(caught.value).splitlines()
 
 
@@ -135,7 +141,7 @@ async def test_a_run_that_succeeded_and_is_deleted_while_it_is_read_is_told_as_d
 async def deleted_at(airflow: FakeAirflow, route: Route, dagcall: Dagcall) -> str:
     """Call, delete the run when it has ended and Airflow is asked this for the first time; return what is told."""
     hold = airflow.hold(route)
-    calling = asyncio.create_task(dagcall.runs.call(dagcall.catalog.tool("d"), {}, caller="x", budget_seconds=5))
+    calling = asyncio.create_task(call(dagcall))
     await hold.arrived()
     (run,) = airflow.runs
     assert run.is_final

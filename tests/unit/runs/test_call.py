@@ -3,13 +3,13 @@
 import pytest
 
 from dagcall.errors import AirflowError, AirflowRefused, AirflowUnreachable, Busy, CallerError, TriggerRefused
-from dagcall.runs.call import Call, unstarted
+from dagcall.runs.call import Call, Listener, unstarted
 from dagcall.runs.ledger import Entry
 from dagcall.tools.policy import ToolPolicy
 from dagcall.tools.tool import tool_from_dag
 from tests.unit.tools.test_tool import dag
 
-CALL = Call(tool_from_dag(dag("sales.daily"), ToolPolicy(dag="sales.daily")), {}, {}, "key:ada", deadline=60.0)
+CALL = Call(tool_from_dag(dag("sales.daily"), ToolPolicy(dag="sales.daily")), {}, "key:ada", Listener(60.0))
 WAIT = (
     "Calling again with the same arguments finds out and starts no second run; wait_for_dag_run with tool "
     "'sales_daily_a3fae80589' and this run id only looks."
@@ -58,7 +58,7 @@ def test_what_became_of_a_run_is_not_known() -> None:
 
 
 def test_a_note_leaves_room_for_what_comes_behind_it() -> None:
-    with_note = Call(CALL.tool, {}, {}, "key:ada", 60.0, note="n" * 2000, nonce="abc")
+    with_note = Call(CALL.tool, {}, "key:ada", Listener(60.0), note="n" * 2000, nonce="abc")
 
     assert with_note.full_note == f"{'n' * 800} [abc]"
-    assert Call(CALL.tool, {}, {}, "key:ada", 60.0, nonce="abc").full_note == "[abc]"
+    assert Call(CALL.tool, {}, "key:ada", Listener(60.0), nonce="abc").full_note == "[abc]"

@@ -1,0 +1,313 @@
+"""`tools/call`: a handler for each of dagcall's own tools, one for a dag's tool, one for a call that becomes a task."""
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+
+from mcp import MCPError
+from mcp_types import INVALID_PARAMS, CallToolRequestParams, CallToolResult, InputRequiredResult
+
+from dagcall.auth import Accounts, Caller
+from dagcall.errors import Busy, DagcallError, InvalidArguments, UnknownTool
+from dagcall.mcp.answers import cancel_result, error_result
+from dagcall.mcp.audit import Audit, AuditRecord
+from dagcall.mcp.delivery import Carriers
+from dagcall.mcp.elicitation import Elicitor, can_ask
+from dagcall.mcp.intake import Intake
+from dagcall.mcp.progress import Progress
+from dagcall.mcp.renderer import Renderer
+from dagcall.mcp.request import Context, Origin
+from dagcall.mcp.resources import Resources
+from dagcall.mcp.tasks import Tasks, are_declared
+from dagcall.plain_json import Json
+from dagcall.runs import META_IDEMPOTENCY_KEY, Answer, Call, Listener, Runs
+from dagcall.text import visible
+from dagcall.tools import CANCEL_TOOL_NAME, READ_TOOL_NAME, WAIT_TOOL_NAME, Catalog, Tool, own_tools
+
+logger = logging.getLogger(__name__)
+
+META_WAIT_SECONDS = "dagcall/wait_seconds"
+
+ToolOutcome = CallToolResult | InputRequiredResult | dict[str, Json]
+"""What a call is answered with; a dict is a task."""
+
+
+@dataclass(frozen=True, slots=True)
+class ToolCall:
+    """One `tools/call`."""
+
+    ctx: Context
+    params: CallToolRequestParams
+    origin: Origin
+    record: AuditRecord
+
+    @property
+    def name(self) -> str:
+        """The tool that is called."""
+        return self.params.name
+
+    @property
+    def arguments(self) -> Mapping[str, Json]:
+        """With what."""
+        return self.params.arguments or {}
+
+    @property
+    def caller(self) -> Caller:
+        """By whom."""
+        return self.origin.caller
+
+    @property
+    def idempotency_key(self) -> str | None:
+        """The key that the caller's program gave: in `_meta`, or as an HTTP header.
+
+        Raises:
+            InvalidArguments: it is not text.
+        """
+        key = (self.ctx.meta or {}).get(META_IDEMPOTENCY_KEY)
+        if key is None and self.ctx.request is not None:
+            key = self.ctx.request.headers.get("idempotency-key")
+        if key is not None and not isinstance(key, str):
+            raise InvalidArguments(self.name, (f"{META_IDEMPOTENCY_KEY} in _meta is not text",))
+        return key
+
+
+class ToolCalls:
+    """Answers calls.
+
+    Args:
+        catalog: what is published.
+        runs: what makes the calls.
+        intake: says whether calls are taken, and counts them.
+        tasks: take calls whose clients ask for their outcome later.
+        resources: read results part by part.
+        accounts: know in whose name a caller's runs are started.
+        audit: told of every call.
+        renderer: puts answers on the wire.
+        carriers: take outcomes to their callers.
+        wait_seconds: how long a call waits where its tool does not say.
+        max_wait_seconds: the longest that a caller may ask for.
+    """
+
+    def __init__(
+        self,
+        catalog: Catalog,
+        runs: Runs,
+        *,
+        intake: Intake,
+        tasks: Tasks,
+        resources: Resources,
+        accounts: Accounts,
+        audit: Audit,
+        renderer: Renderer,
+        carriers: Carriers,
+        wait_seconds: float,
+        max_wait_seconds: float,
+    ) -> None:
+        self._catalog = catalog
+        self._runs = runs
+        self._intake = intake
+        self._tasks = tasks
+        self._resources = resources
+        self._accounts = accounts
+        self._audit = audit
+        self._renderer = renderer
+        self._carriers = carriers
+        self._wait_seconds = wait_seconds
+        self._max_wait_seconds = max_wait_seconds
+        self._own_tools = {tool.name: tool for tool in own_tools()}
+        self._handlers: Mapping[str, Callable[[ToolCall], Awaitable[ToolOutcome]]] = {
+            CANCEL_TOOL_NAME: self._cancel_dag_run,
+            READ_TOOL_NAME: self._read_dag_result,
+            WAIT_TOOL_NAME: self._wait_for_dag_run,
+        }
+
+    async def answer(self, ctx: Context, params: CallToolRequestParams) -> ToolOutcome:
+        """Answer a call, and write its line of the audit log.
+
+        Raises:
+            MCPError: the caller has no such tool.
+        """
+        arguments = params.arguments or {}
+        name, about = params.name, ""
+        if name in self._own_tools:
+            name, about = _text(arguments, "tool", params.name), _text(arguments, "dag_run_id", "")
+        dag = tool.dag_id if (tool := self._catalog.snapshot.tools.get(name)) else None
+        origin = Origin.of(ctx)
+        with self._audit.request(
+            origin, f"tools/call {params.name}", arguments, tool=name, dag=dag, about=about
+        ) as record:
+            outcome = await self._guarded(ToolCall(ctx, params, origin, record))
+            if record.error is None:
+                record.answered(outcome)
+            return outcome
+
+    async def _guarded(self, call: ToolCall) -> ToolOutcome:
+        """Answer a call; what goes wrong becomes an answer, too."""
+        try:
+            with self._intake.request():
+                return await self._handled(call)
+        except UnknownTool as error:
+            call.record.failed(error)
+            raise MCPError(code=INVALID_PARAMS, message=visible(str(error))) from error
+        except DagcallError as error:
+            call.record.failed(error)
+            text = str(error)
+        except Exception as error:
+            call.record.failed(error)
+            logger.exception("a call of %s failed inside dagcall", call.name)
+            text = (
+                f"dagcall itself failed while it worked on this call of {call.name}; its log says how. "
+                "Whether a run was started can be seen in Airflow."
+            )
+        return self._tasks.failed(call.ctx, call.name, text) if self._is_task(call) else error_result(text)
+
+    async def _handled(self, call: ToolCall) -> ToolOutcome:
+        if self._intake.is_closed:
+            raise Busy("Nothing was started: this dagcall is about to stop; call again in a moment.")
+        await self._catalog.wait_until_read()
+        if handler := self._handlers.get(call.name):
+            self._catalog.require_own(call.name)
+            return await handler(call)
+        if self._is_task(call):
+            return await self._create_task(call)
+        return await self._run_dag(call)
+
+    def _is_task(self, call: ToolCall) -> bool:
+        """Say whether a call is answered with a task.
+
+        Its client knows tasks, does not say how long it waits, and the call is not about a run that is there already.
+        """
+        is_about_a_run = call.name in self._own_tools or call.params.request_state is not None
+        return are_declared(call.ctx) and not is_about_a_run and META_WAIT_SECONDS not in (call.ctx.meta or {})
+
+    # Handlers
+
+    async def _cancel_dag_run(self, call: ToolCall) -> ToolOutcome:
+        tool, run_id = self._named_run(call)
+        account = self._accounts.of(call.caller)
+        return cancel_result(await self._runs.cancel(tool, run_id, caller=call.caller.id, account=account))
+
+    async def _read_dag_result(self, call: ToolCall) -> ToolOutcome:
+        return await self._resources.call(call.arguments, caller=call.caller)
+
+    async def _wait_for_dag_run(self, call: ToolCall) -> ToolOutcome:
+        tool, run_id = self._named_run(call)
+
+        async def wait(listener: Listener) -> Answer:
+            patient = replace(listener, stops_for_questions=can_ask(call.ctx.session))
+            return await self._runs.resume(tool, run_id, patient, caller=call.caller.id)
+
+        return await self._concluded(call, tool, wait)
+
+    async def _run_dag(self, call: ToolCall) -> ToolOutcome:
+        tool = self._catalog.tool(call.name, call.caller)
+
+        async def run(listener: Listener) -> Answer:
+            return await self._runs.call(self._dag_call(call, tool, listener))
+
+        return await self._concluded(call, tool, run)
+
+    async def _create_task(self, call: ToolCall) -> ToolOutcome:
+        tool = self._catalog.tool(call.name, call.caller)
+        listener = Listener(_now() + self._seconds(call, tool))
+        return await self._tasks.create(call.ctx, self._dag_call(call, tool, listener))
+
+    # What handlers share
+
+    def _dag_call(self, call: ToolCall, tool: Tool, listener: Listener) -> Call:
+        return Call(
+            tool,
+            call.arguments,
+            call.caller.id,
+            listener,
+            key=call.idempotency_key,
+            note=call.origin.note(call.name),
+            account=self._accounts.of(call.caller),
+        )
+
+    async def _concluded(
+        self, call: ToolCall, tool: Tool, begin: Callable[[Listener], Awaitable[Answer]]
+    ) -> CallToolResult | InputRequiredResult:
+        """Begin to wait for a run, tell the client how it is doing, ask its person, and render what comes of it.
+
+        Args:
+            call: the call.
+            tool: the tool of the run.
+            begin: waits for the first time; a call that brings answers of a person waits for the run that asked.
+        """
+        ctx, caller = call.ctx, call.caller
+        wants_progress = (ctx.meta or {}).get("progress_token") is not None
+        async with Progress(
+            ctx.session, is_wanted=wants_progress, in_line=partial(self._runs.in_line, caller.id)
+        ) as progress:
+            listener = Listener(
+                _now() + self._seconds(call, tool),
+                on_stage=progress.entered,
+                on_observer=progress.look_through if wants_progress else None,
+                on_outcome=self._carriers.of(ctx),
+            )
+            elicitor = Elicitor(
+                ctx.session,
+                ctx.request_id,
+                runs=self._runs,
+                tool=tool,
+                caller=caller.id,
+                account=partial(self._accounts.of, caller),
+                who=call.origin.who,
+                seconds_left=lambda: listener.deadline - _now(),
+                on_stage=progress.entered,
+            )
+
+            async def resume(run_id: str) -> Answer:
+                return await self._runs.resume(tool, run_id, listener, caller=caller.id)
+
+            asked_about = await elicitor.take_up(call.params)
+            answer = await (begin(listener) if asked_about is None else resume(asked_about))
+            call.record.run_id = answer.run_id
+            outcome = await elicitor.conclude(answer, resume)
+        if isinstance(outcome, InputRequiredResult):
+            return outcome
+        return self._renderer.result(ctx, tool, outcome)
+
+    def _seconds(self, call: ToolCall, tool: Tool) -> float:
+        """Return how long a call waits: as the caller asks, within bounds, else as the tool or transport says.
+
+        Raises:
+            InvalidArguments: the caller does not ask for a number of seconds.
+        """
+        asked = (call.ctx.meta or {}).get(META_WAIT_SECONDS)
+        if asked is None:
+            return tool.policy.wait_seconds or self._wait_seconds
+        if isinstance(asked, bool) or not isinstance(asked, int | float) or not asked >= 0:
+            raise InvalidArguments(tool.name, (f"{META_WAIT_SECONDS} in _meta is not a number of seconds",))
+        return min(float(asked), self._max_wait_seconds)
+
+    def _named_run(self, call: ToolCall) -> tuple[Tool, str]:
+        """Return the tool and the run that a call of one of dagcall's own tools names.
+
+        Raises:
+            InvalidArguments: it does not name them.
+        """
+        arguments = call.arguments
+        known = self._own_tools[call.name].input_schema["properties"]
+        problems = [f"{name}: there is no such argument" for name in arguments if name not in known]
+        problems += [
+            f"{name}: required, and text" for name in sorted(known) if not isinstance(arguments.get(name), str)
+        ]
+        if problems:
+            raise InvalidArguments(call.name, tuple(problems))
+        try:
+            return self._catalog.tool(arguments["tool"], call.caller), arguments["dag_run_id"]
+        except UnknownTool as error:
+            raise InvalidArguments(call.name, (f"tool: {error}",)) from error
+
+
+def _text(arguments: Mapping[str, Json], name: str, otherwise: str) -> str:
+    value = arguments.get(name)
+    return value if isinstance(value, str) else otherwise
+
+
+def _now() -> float:
+    return asyncio.get_running_loop().time()
