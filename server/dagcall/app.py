@@ -98,9 +98,18 @@ async def assembled(
     waiter = Waiter(api)
     identity = Identity(identity_secret(settings))
     masker = Masker(known_secrets(settings))
-    dossiers = FailureReader(api, masker, log_lines=settings.server.log_lines)
+    failure_reader = FailureReader(api, masker, log_lines=settings.server.log_lines)
     quotas = Quotas(api, **settings.limits.model_dump())
-    runs = Runs(api, catalog, waiter, identity, dossiers=dossiers, masker=masker, quotas=quotas, wall_clock=clock.now)
+    runs = Runs(
+        api,
+        catalog,
+        waiter,
+        identity,
+        failure_reader=failure_reader,
+        masker=masker,
+        quotas=quotas,
+        wall_clock=clock.now,
+    )
     with opened(settings.audit.file) as write:
         mcp = McpServer(
             catalog,

@@ -67,7 +67,7 @@ def _unfinished(tool: Tool, answer: Answer) -> dict[str, Json]:
         message = waiting_message(answer.questions, how_to_go_on=how_to_go_on, notice=answer.notice)
         questions = [question_json(question) for question in answer.questions[:MAX_QUESTIONS]]
         return _content(answer, "awaiting_input", questions=questions, message=message)
-    goes_on = visible(": ".join(filter(None, (answer.state.value, answer.standing))))
+    goes_on = visible(": ".join(filter(None, (answer.state.value, answer.progress_text))))
     message = (
         f"The run goes on ({goes_on}). Call {WAIT_TOOL_NAME} with tool {tool.name!r} and this dag_run_id for its "
         "result."

@@ -263,7 +263,7 @@ class ToolCalls:
             async def resume(run_id: str) -> Answer:
                 return await self._runs.resume(tool, run_id, listener, caller=caller.id)
 
-            asked_about = await elicitor.take_up(call.params)
+            asked_about = await elicitor.adopt(call.params)
             answer = await (begin(listener) if asked_about is None else resume(asked_about))
             call.record.run_id = answer.run_id
             outcome = await elicitor.conclude(answer, resume)

@@ -173,7 +173,7 @@ class Elicitor:
         self._notice = ""
         """Why nobody is asked any more; a sentence."""
 
-    async def take_up(self, params: CallToolRequestParams) -> str | None:
+    async def adopt(self, params: CallToolRequestParams) -> str | None:
         """Deliver what comes with a call that was made again; return its run's id, None for a first call.
 
         Raises:

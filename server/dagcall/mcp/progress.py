@@ -31,7 +31,7 @@ class Progress:
         self._is_wanted = is_wanted
         self._in_line = in_line
         self._stage = IN_LINE
-        self._view: RunObserver | None = None
+        self._observer: RunObserver | None = None
         self._last = 0.0
         self._changed = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -42,10 +42,10 @@ class Progress:
             self._stage = stage
             self._changed.set()
 
-    def look_through(self, view: RunObserver) -> None:
-        """Tell from now on what is seen through the view into the run."""
-        self._view = view
-        view.on_change = self._changed.set
+    def look_through(self, observer: RunObserver) -> None:
+        """Tell from now on what is observed of the run."""
+        self._observer = observer
+        observer.on_change = self._changed.set
 
     async def __aenter__(self) -> Self:
         if self._is_wanted:
@@ -74,13 +74,13 @@ class Progress:
     def _next(self, seconds: float) -> float:
         """Return the tasks finished, and a share of the next one that grows with time: the number has to increase."""
         share = seconds / (seconds + SHARE_SECONDS)
-        sight = self._view.sight if self._view else None
+        sight = self._observer.sight if self._observer else None
         value = share if sight is None else min(sight.finished + share, float(sight.known))
         self._last = max(value, self._last + LEAST_STEP)
         return self._last
 
     def _total(self) -> float | None:
-        sight = self._view.sight if self._view else None
+        sight = self._observer.sight if self._observer else None
         return float(sight.known) if sight and self._last <= sight.known else None
 
     def _message(self, seconds: float) -> str:
@@ -88,9 +88,9 @@ class Progress:
         if what == IN_LINE and (in_line := self._in_line()) > 1:
             what += f" ({in_line} calls of yours wait to be started)"
         usual = ""
-        if self._view is not None:
-            if standing := self._view.standing:
-                what = standing if self._view.sight else f"{what}: {standing}"
-            if self._view.usual_seconds is not None:
-                usual = f", usually about {self._view.usual_seconds:.0f} s"
+        if self._observer is not None:
+            if progress_text := self._observer.progress_text:
+                what = progress_text if self._observer.sight else f"{what}: {progress_text}"
+            if self._observer.usual_seconds is not None:
+                usual = f", usually about {self._observer.usual_seconds:.0f} s"
         return in_one_line(f"{what}; {seconds:.0f} s since the call{usual}")

@@ -97,7 +97,7 @@ class McpServer:
         self.carriers = Carriers()
         self._resources = Resources(catalog, runs, max_bytes=max_result_bytes)
         self._own_tools = {tool.name: tool for tool in own_tools()}
-        self._announcements = ListChanges(catalog)
+        self._list_changes = ListChanges(catalog)
         self.sdk: Server[Any] = _Sdk(
             "dagcall",
             version=version("dagcall"),
@@ -113,7 +113,7 @@ class McpServer:
         )
         if isinstance(get_tracer_provider(), ProxyTracerProvider):  # nobody collects spans
             self.sdk.middleware.clear()  # the SDK's own, which makes a span for each message
-        remember = self._announcements.remember_session
+        remember = self._list_changes.remember_session
         self.sdk.add_notification_handler("notifications/initialized", NotificationParams, remember)
         security = RequestStateSecurity(keys=[state_key], ttl=STATE_SECONDS, bind_principal=caller_id_of)
         self.sdk.middleware.append(RequestStateBoundary(security, default_audience=self.sdk.name))
@@ -143,12 +143,12 @@ class McpServer:
             max_wait_seconds=max_wait_seconds,
         )
         self.sdk.add_request_handler("tools/call", CallToolRequestParams, calls.answer)
-        catalog.on_change = self._announcements.announce
+        catalog.on_change = self._list_changes.announce
 
     def begin_stop(self) -> None:
         """Take no new calls, and end the streams on which changes are announced; those who wait go on waiting."""
         self.intake.is_closed = True
-        self._announcements.close()
+        self._list_changes.close()
 
     async def aclose(self) -> None:
         """Wait for no task any more."""
@@ -164,7 +164,7 @@ class McpServer:
     async def _list_tools(self, ctx: Context, params: PaginatedRequestParams | None) -> ListToolsResult:
         _require_first_page(params)
         await self._catalog.wait_until_read()
-        self._announcements.remember_list()
+        self._list_changes.remember_list()
         return ListToolsResult(tools=self._wire_tools(caller_of(ctx)))
 
     async def _list_resources(self, _ctx: Context, params: PaginatedRequestParams | None) -> ListResourcesResult:
@@ -187,7 +187,7 @@ class McpServer:
     async def _listen(self, ctx: Context, params: SubscriptionsListenRequestParams) -> SubscriptionsListenResult:
         if "taskIds" in (ctx.params or {}).get("notifications", {}):
             require_declared(ctx)  # which is all that is asked of us: clients are not told of tasks, they ask
-        return await self._announcements.listen(ctx, params)
+        return await self._list_changes.listen(ctx, params)
 
     # Reading
 

@@ -35,8 +35,8 @@ class TaskPoller:
     stage: str
     provenance: Provenance = ""
     """How the call came by the run."""
-    standing: str = ""
-    view: RunObserver | None = None
+    progress_text: str = ""
+    observer: RunObserver | None = None
     entry: Entry | None = None
     """Of the run, when it has ended; takes note that the outcome has arrived."""
     marks: list[str] = field(default_factory=list)
@@ -73,10 +73,10 @@ class TaskPoller:
         if stage != self.stage:
             self.stage, self.updated_at = stage, self.now()
 
-    def look_through(self, view: RunObserver) -> None:
-        """Take note of what is seen through the view into the run."""
-        self.view = view
-        view.on_change = self._note_change
+    def look_through(self, observer: RunObserver) -> None:
+        """Take note of what is observed of the run."""
+        self.observer = observer
+        observer.on_change = self._note_change
         if self.is_released:
             self.release()
 
@@ -87,12 +87,12 @@ class TaskPoller:
     def release(self) -> None:
         """Wait no longer; unlike a call that breaks off, that leaves the run alone in any case."""
         self.is_released = True
-        if self.view is not None:
-            self.view.close()
+        if self.observer is not None:
+            self.observer.close()
 
     def _note_change(self) -> None:
-        if self.view is not None and self.view.standing != self.standing:
-            self.standing, self.updated_at = self.view.standing, self.now()
+        if self.observer is not None and self.observer.progress_text != self.progress_text:
+            self.progress_text, self.updated_at = self.observer.progress_text, self.now()
 
 
 class TaskPollers:
@@ -106,11 +106,11 @@ class TaskPollers:
     def __init__(self, runs: Runs, now: Callable[[], datetime]) -> None:
         self._runs = runs
         self._now = now
-        self._attended: dict[str, TaskPoller] = {}
+        self._kept: dict[str, TaskPoller] = {}
 
     def of(self, handle: Handle) -> TaskPoller | None:
         """Return what waits for a run; None if nothing does."""
-        return self._attended.get(handle.task_id)
+        return self._kept.get(handle.task_id)
 
     def begin(
         self,
@@ -130,44 +130,44 @@ class TaskPollers:
             provenance: how the call came by the run.
             seconds: how long to wait for the client's next request; None for as long as it was told to take.
         """
-        attended = TaskPoller(tool, run, self._now, self._now(), run.state.value, provenance)
-        attended.answer = asyncio.create_task(
-            self._runs.attend(tool, run, attended.listener, started),
+        poller = TaskPoller(tool, run, self._now, self._now(), run.state.value, provenance)
+        poller.answer = asyncio.create_task(
+            self._runs.attend(tool, run, poller.listener, started),
             name=f"attend {run.run_id}",
         )
         # Where nobody asks any more, an error is nobody's business.
-        attended.answer.add_done_callback(lambda answer: answer.cancelled() or answer.exception())
-        if before := self.of(attended.handle):
+        poller.answer.add_done_callback(lambda answer: answer.cancelled() or answer.exception())
+        if before := self.of(poller.handle):
             self.drop(before)
-        self._attended[attended.handle.task_id] = attended
-        self.expect(attended, seconds)
-        return attended
+        self._kept[poller.handle.task_id] = poller
+        self.expect(poller, seconds)
+        return poller
 
-    def expect(self, attended: TaskPoller, seconds: float | None = None) -> None:
+    def expect(self, poller: TaskPoller, seconds: float | None = None) -> None:
         """Expect the client to ask again within this time; None for as long as it was told to take."""
-        if self.of(attended.handle) is not attended:
+        if self.of(poller.handle) is not poller:
             return
-        if attended.lapse is not None:
-            attended.lapse.cancel()
-        due = attended.poll_seconds + SLACK_SECONDS if seconds is None else seconds
-        attended.lapse = asyncio.get_running_loop().call_later(due, self.drop, attended)
+        if poller.lapse is not None:
+            poller.lapse.cancel()
+        due = poller.poll_seconds + SLACK_SECONDS if seconds is None else seconds
+        poller.lapse = asyncio.get_running_loop().call_later(due, self.drop, poller)
 
-    def drop(self, attended: TaskPoller) -> None:
+    def drop(self, poller: TaskPoller) -> None:
         """Wait for this run no longer."""
-        attended.release()
-        if attended.lapse is not None:
-            attended.lapse.cancel()
-        if self.of(attended.handle) is attended:
-            del self._attended[attended.handle.task_id]
+        poller.release()
+        if poller.lapse is not None:
+            poller.lapse.cancel()
+        if self.of(poller.handle) is poller:
+            del self._kept[poller.handle.task_id]
 
     async def aclose(self) -> None:
         """Wait for nothing any more."""
-        attended = list(self._attended.values())
-        for each in attended:
+        poller = list(self._kept.values())
+        for each in poller:
             self.drop(each)
-        if not attended:
+        if not poller:
             return
-        _, pending = await asyncio.wait([each.answer for each in attended], timeout=CLOSING_SECONDS)
+        _, pending = await asyncio.wait([each.answer for each in poller], timeout=CLOSING_SECONDS)
         for answer in pending:
             answer.cancel()
         await asyncio.gather(*pending, return_exceptions=True)

@@ -166,10 +166,10 @@ def poll_seconds(age_seconds: float) -> float:
     return interval_seconds(age_seconds, shortest=POLL_SHORTEST_SECONDS)
 
 
-def status_message(handle: Handle, stage: str, *, standing: str = "", usual_seconds: float | None = None) -> str:
+def status_message(handle: Handle, stage: str, *, progress_text: str = "", usual_seconds: float | None = None) -> str:
     """Return what goes on, e.g. `slow_steps: running: 3 of 8 tasks done; running: bake[2]; usually about 9 s`."""
     usual = "" if usual_seconds is None else f"; usually about {usual_seconds:.0f} s"
-    return ": ".join(filter(None, (handle.tool, stage, standing))) + usual
+    return ": ".join(filter(None, (handle.tool, stage, progress_text))) + usual
 
 
 def result_json(result: CallToolResult) -> Json:

@@ -129,7 +129,7 @@ class Tasks:
         self._carriers = carriers
         self._now = wall_clock or (lambda: datetime.now(UTC))  # noqa: TID251 - the real one, but for tests
         self._sealer = Sealer(key)
-        self._attendance = TaskPollers(runs, self._now)
+        self._pollers = TaskPollers(runs, self._now)
         sdk.extensions[EXTENSION] = {}
         sdk.add_request_handler("tasks/get", TaskParams, self._audited(_guarded(self._get)))
         sdk.add_request_handler("tasks/update", UpdateParams, self._audited(_guarded(self._update)))
@@ -137,7 +137,7 @@ class Tasks:
 
     async def aclose(self) -> None:
         """Wait for nothing any more."""
-        await self._attendance.aclose()
+        await self._pollers.aclose()
 
     async def create(self, ctx: Context, call: Call) -> dict[str, Json]:
         """Start a call, and return its task, also where the run has ended already.
@@ -155,13 +155,13 @@ class Tasks:
             AirflowError: Airflow did not answer as needed; the message says what is known of the run.
         """
         started = await self._runs.begin(call)
-        attended = self._attendance.begin(
+        poller = self._pollers.begin(
             call.tool, started.run, started, provenance=_provenance(started), seconds=UNDELIVERED_SECONDS
         )
         # An answer that is lost on its way leaves the run to whoever asks again; one that arrives makes a client.
-        arrival = Entry(started.run.run_id, None, on_delivered=lambda: self._attendance.expect(attended))
+        arrival = Entry(started.run.run_id, None, on_delivered=lambda: self._pollers.expect(poller))
         self._carriers.of(ctx)(arrival)
-        return self._working(attended).as_json() | {"resultType": "task"}
+        return self._working(poller).as_json() | {"resultType": "task"}
 
     def failed(self, ctx: Context, tool: str, text: str) -> dict[str, Json]:
         """Return the task of a call that came to nothing.
@@ -181,58 +181,58 @@ class Tasks:
             result = error_result(failure.text)
             return _failed_snapshot(failure, "completed").as_json(result=result_json(result))
         handle = self._own(ctx, params)
-        attended = self._attendance.of(handle)
-        if attended is None:
-            attended = await self._begin(ctx, handle)
-            if says_cancelled(attended.run):
-                self._attendance.drop(attended)
-                return self._cancelled(attended)
-        self._attendance.expect(attended)
-        if not await attended.has_answer(READ_SECONDS if attended.run.state.is_final else 0):
-            return self._working(attended).as_json()
+        poller = self._pollers.of(handle)
+        if poller is None:
+            poller = await self._begin(ctx, handle)
+            if says_cancelled(poller.run):
+                self._pollers.drop(poller)
+                return self._cancelled(poller)
+        self._pollers.expect(poller)
+        if not await poller.has_answer(READ_SECONDS if poller.run.state.is_final else 0):
+            return self._working(poller).as_json()
         try:
-            answer = attended.answer.result()
+            answer = poller.answer.result()
         except OutcomeUnknown as error:  # it is still to come: the next request has it waited for anew
-            self._attendance.drop(attended)
-            return replace(self._working(attended), message=str(error), poll_seconds=LONGEST_SECONDS).as_json()
+            self._pollers.drop(poller)
+            return replace(self._working(poller), message=str(error), poll_seconds=LONGEST_SECONDS).as_json()
         except RunError as error:
-            return await self._failed(ctx, attended, error)
+            return await self._failed(ctx, poller, error)
         answer = _with_provenance(answer, handle.provenance)
         if answer.results is not None:
-            return self._completed(ctx, attended, self._renderer.result(ctx, attended.tool, answer), "done")
-        if answer.questions and (questions := await self._runs.open_questions(attended.run)):
-            return await self._asking(ctx, attended, replace(answer, questions=questions))
-        self._attendance.drop(attended)  # answered, or waited for long enough: on with it
+            return self._completed(ctx, poller, self._renderer.result(ctx, poller.tool, answer), "done")
+        if answer.questions and (questions := await self._runs.open_questions(poller.run)):
+            return await self._asking(ctx, poller, replace(answer, questions=questions))
+        self._pollers.drop(poller)  # answered, or waited for long enough: on with it
         return self._working(await self._begin(ctx, handle)).as_json()
 
     async def _update(self, ctx: Context, params: UpdateParams) -> dict[str, Json]:
         if self._sealed(ctx, params):
             return {}
         handle = self._own(ctx, params)
-        attended = self._attendance.of(handle) or await self._begin(ctx, handle)
-        asked = {question.key: question for question in await self._runs.open_questions(attended.run)}
+        poller = self._pollers.of(handle) or await self._begin(ctx, handle)
+        asked = {question.key: question for question in await self._runs.open_questions(poller.run)}
         given = {_question_key(key): value for key, value in params.input_responses.items()}
         responses = {key: _elicited(value) for key, value in given.items() if key in asked}
         contents, _ = accepted(responses)
         origin = Origin.of(ctx)
         account = self._accounts.of(origin.caller)
         delivery = await self._runs.respond(
-            attended.tool,
-            attended.run.run_id,
+            poller.tool,
+            poller.run.run_id,
             caller=origin.caller.id,
             contents=contents,
             who=origin.who,
             account=account,
         )
-        attended.problems = delivery.problems
+        poller.problems = delivery.problems
         left: list[tuple[str, Reason]] = [(question.key, "refused") for question in delivery.refused]
         left += [(key, "unfit") for key in delivery.problems]
         left += [(key, "declined") for key, response in responses.items() if is_declined(response)]
         left += [(key, "closed") for key, response in responses.items() if is_closed(response)]
         for key, reason in left:
             question, noted = asked[key], mark(asked[key], reason)
-            if not await self._runs.note(attended.run, sentence(question, reason, origin.who), noted):
-                attended.marks.append(noted)
+            if not await self._runs.note(poller.run, sentence(question, reason, origin.who), noted):
+                poller.marks.append(noted)
         return {}
 
     async def _cancel(self, ctx: Context, params: TaskParams) -> dict[str, Json]:
@@ -241,8 +241,8 @@ class Tasks:
         handle, caller = self._own(ctx, params), caller_of(ctx)
         tool = await self._tool(ctx, handle)
         await self._runs.cancel(tool, handle.run_id, caller=caller.id, account=self._accounts.of(caller))
-        if attended := self._attendance.of(handle):
-            self._attendance.drop(attended)
+        if poller := self._pollers.of(handle):
+            self._pollers.drop(poller)
         return {}
 
     def _sealed(self, ctx: Context, params: TaskParams) -> Failure | None:
@@ -257,8 +257,8 @@ class Tasks:
         """
         handle, caller = Handle.from_task_id(params.task_id), caller_of(ctx)
         self._runs.require_own(handle.run_id, caller=caller.id)
-        attended = self._attendance.of(handle)
-        if attended is not None and not self._catalog.may_use(caller, attended.tool):
+        poller = self._pollers.of(handle)
+        if poller is not None and not self._catalog.may_use(caller, poller.tool):
             raise UnknownRun(f"there is no tool {handle.tool!r}")
         return handle
 
@@ -266,7 +266,7 @@ class Tasks:
         """Wait from now on for the run of a task that was created long ago, or by another replica."""
         tool = await self._tool(ctx, handle)
         run = await self._runs.look(tool, handle.run_id, caller=caller_id_of(ctx))
-        return self._attendance.begin(tool, run, provenance=handle.provenance)
+        return self._pollers.begin(tool, run, provenance=handle.provenance)
 
     async def _tool(self, ctx: Context, handle: Handle) -> Tool:
         await self._catalog.wait_until_read()
@@ -289,78 +289,78 @@ class Tasks:
 
         return audited
 
-    def _deliver(self, ctx: Context, attended: TaskPoller) -> None:
-        if attended.entry is not None:
-            self._carriers.of(ctx)(attended.entry)
+    def _deliver(self, ctx: Context, poller: TaskPoller) -> None:
+        if poller.entry is not None:
+            self._carriers.of(ctx)(poller.entry)
 
     # What is told
 
-    def _snapshot(self, attended: TaskPoller, status: Status, message: str) -> Snapshot:
+    def _snapshot(self, poller: TaskPoller, status: Status, message: str) -> Snapshot:
         return Snapshot(
-            attended.handle.task_id,
+            poller.handle.task_id,
             status,
             message,
-            created_at=attended.run.run_after,
-            updated_at=attended.updated_at,
-            poll_seconds=attended.poll_seconds,
+            created_at=poller.run.run_after,
+            updated_at=poller.updated_at,
+            poll_seconds=poller.poll_seconds,
         )
 
-    def _working(self, attended: TaskPoller) -> Snapshot:
-        view = attended.view
+    def _working(self, poller: TaskPoller) -> Snapshot:
+        observer = poller.observer
         message = status_message(
-            attended.handle,
-            attended.stage,
-            standing=view.standing if view else "",
-            usual_seconds=view.usual_seconds if view else None,
+            poller.handle,
+            poller.stage,
+            progress_text=observer.progress_text if observer else "",
+            usual_seconds=observer.usual_seconds if observer else None,
         )
-        return self._snapshot(attended, "working", message)
+        return self._snapshot(poller, "working", message)
 
-    def _completed(self, ctx: Context, attended: TaskPoller, result: CallToolResult, what: str) -> dict[str, Json]:
-        self._deliver(ctx, attended)
-        message = status_message(attended.handle, what)
-        return self._snapshot(attended, "completed", message).as_json(result=result_json(result))
+    def _completed(self, ctx: Context, poller: TaskPoller, result: CallToolResult, what: str) -> dict[str, Json]:
+        self._deliver(ctx, poller)
+        message = status_message(poller.handle, what)
+        return self._snapshot(poller, "completed", message).as_json(result=result_json(result))
 
-    def _cancelled(self, attended: TaskPoller) -> dict[str, Json]:
+    def _cancelled(self, poller: TaskPoller) -> dict[str, Json]:
         message = (
-            f"Run {attended.run.run_id} of dag {attended.run.dag_id} was set to failed, for this task was cancelled. "
+            f"Run {poller.run.run_id} of dag {poller.run.dag_id} was set to failed, for this task was cancelled. "
             "What its tasks had done by then stays done."
         )
-        return self._snapshot(attended, "cancelled", message).as_json()
+        return self._snapshot(poller, "cancelled", message).as_json()
 
-    async def _failed(self, ctx: Context, attended: TaskPoller, error: RunError) -> dict[str, Json]:
+    async def _failed(self, ctx: Context, poller: TaskPoller, error: RunError) -> dict[str, Json]:
         """Tell a run that failed from one that was cancelled, perhaps through another replica."""
         try:
-            run = await self._runs.look(attended.tool, attended.run.run_id, caller=caller_id_of(ctx))
+            run = await self._runs.look(poller.tool, poller.run.run_id, caller=caller_id_of(ctx))
         except (UnknownRun, AirflowError):
-            run = attended.run
+            run = poller.run
         if says_cancelled(run):
-            return self._cancelled(attended)
+            return self._cancelled(poller)
         text = str(error)
-        if attended.provenance == "shared" and SHARED not in text:
+        if poller.provenance == "shared" and SHARED not in text:
             text = f"{text}\n\n{SHARED}"
-        return self._completed(ctx, attended, error_result(text), "failed")
+        return self._completed(ctx, poller, error_result(text), "failed")
 
-    async def _asking(self, ctx: Context, attended: TaskPoller, answer: Answer) -> dict[str, Json]:
+    async def _asking(self, ctx: Context, poller: TaskPoller, answer: Answer) -> dict[str, Json]:
         """Ask the person; where that cannot be done here, answer as a plain call does."""
-        self._attendance.expect(attended, PERSON_SECONDS)
+        self._pollers.expect(poller, PERSON_SECONDS)
         caller = caller_of(ctx)
-        run = await self._runs.look(attended.tool, attended.run.run_id, caller=caller.id)
-        note = " ".join([run.note, *attended.marks])
+        run = await self._runs.look(poller.tool, poller.run.run_id, caller=caller.id)
+        note = " ".join([run.note, *poller.marks])
         notice = self._notice(note, answer.questions, caller)
         ours = await answerable(self._runs, answer.questions, lambda: self._accounts.of(caller))
         tries = {question.key: times(note, question, "unfit") for question in ours[:MAX_QUESTIONS]}
-        problems = {key: attended.problems.get(key, (NOT_FITTING,)) for key, number in tries.items() if number}
+        problems = {key: poller.problems.get(key, (NOT_FITTING,)) for key, number in tries.items() if number}
         requests = input_requests(ours[:MAX_QUESTIONS], problems, revision=ctx.protocol_version)
         if notice or not requests or not can_ask(ctx.session):
-            result = self._renderer.result(ctx, attended.tool, replace(answer, notice=notice))
-            return self._completed(ctx, attended, result, "waiting for a person")
+            result = self._renderer.result(ctx, poller.tool, replace(answer, notice=notice))
+            return self._completed(ctx, poller, result, "waiting for a person")
         asked = {
             _asked_key(key, tries[key]): request.model_dump(mode="json", by_alias=True, exclude_none=True)
             for key, request in requests.items()
         }
         names = ", ".join(question.name for question in ours if question.key in requests)
-        message = status_message(attended.handle, "waiting for a person to answer", standing=names)
-        snapshot = replace(self._snapshot(attended, "input_required", message), poll_seconds=LONGEST_SECONDS)
+        message = status_message(poller.handle, "waiting for a person to answer", progress_text=names)
+        snapshot = replace(self._snapshot(poller, "input_required", message), poll_seconds=LONGEST_SECONDS)
         return snapshot.as_json(inputRequests=asked)
 
     def _notice(self, note: str, questions: tuple[Question, ...], caller: Caller) -> str:

@@ -28,7 +28,7 @@ class Answer:
     """What the run asks people."""
     notice: str = ""
     """Why the questions are still open, where somebody was asked; a sentence."""
-    standing: str = ""
+    progress_text: str = ""
     """How far a run is that goes on, in words."""
     is_replayed: bool = False
     """Whether the run had ended before this call came, which repeats one whose answer was lost."""

@@ -36,15 +36,20 @@ class Answering:
     """Waits for runs and reads what they came to."""
 
     def __init__(
-        self, api: AirflowApi, waiter: Waiter, outcomes: ResultReader, dossiers: FailureReader, deadlines: Deadlines
+        self,
+        api: AirflowApi,
+        waiter: Waiter,
+        result_reader: ResultReader,
+        failure_reader: FailureReader,
+        deadlines: Deadlines,
     ) -> None:
         self._now = asyncio.get_running_loop().time
         self._api = api
         self._waiter = waiter
-        self._outcomes = outcomes
-        self._dossiers = dossiers
+        self._result_reader = result_reader
+        self._failure_reader = failure_reader
         self._deadlines = deadlines
-        self._insight = TaskWatcher(api, self._now)
+        self._task_watcher = TaskWatcher(api, self._now)
 
     def drain(self) -> None:
         """Have everybody who waits answered with what is known of their run by now."""
@@ -52,7 +57,7 @@ class Answering:
 
     async def aclose(self) -> None:
         """Stop looking into runs."""
-        await self._insight.aclose()
+        await self._task_watcher.aclose()
 
     async def answer(self, tool: Tool, run: Run, listener: Listener) -> Answer:
         """Wait for a run, and return what comes of it, or what is known of it when the wait is over.
@@ -63,11 +68,11 @@ class Answering:
         state = run.state
         try:
             async with self.in_time(listener.deadline):
-                view = await self._view(tool, run, listener)
-            ending = await self._wait(tool, run, view, listener)
-            state = ending.state if ending.state.is_final else view.state
+                observer = await self._observer(tool, run, listener)
+            ending = await self._wait(tool, run, observer, listener)
+            state = ending.state if ending.state.is_final else observer.state
             async with self.in_time(listener.deadline) as until:
-                return await self._told(tool, run, state, listener, view=view, ending=ending, until=until)
+                return await self._told(tool, run, state, listener, observer=observer, ending=ending, until=until)
         except AirflowError as error:
             if isinstance(error, AirflowNotFound) and await self._is_deleted(run):
                 raise RunDeleted(
@@ -121,22 +126,23 @@ class Answering:
         state: RunState,
         listener: Listener,
         *,
-        view: RunObserver,
+        observer: RunObserver,
         ending: Ending,
         until: float,
     ) -> Answer:
         """Return what a caller is told when the wait is over."""
         url = self._api.run_url(run.dag_id, run.run_id)
-        standing = view.standing
-        if not (state.is_final or standing or view.finding):
-            state, standing = await self._looked_at(run, view, state)
-        if not state.is_final and view.finding not in {Finding.LOST, Finding.READY}:
-            return Answer(state, run.run_id, url, standing=standing, questions=view.questions)
+        progress_text = observer.progress_text
+        if not (state.is_final or progress_text or observer.finding):
+            state, progress_text = await self._looked_at(run, observer, state)
+        if not state.is_final and observer.finding not in {Finding.LOST, Finding.READY}:
+            return Answer(state, run.run_id, url, progress_text=progress_text, questions=observer.questions)
         listener.on_stage("reading the results")
         results = None
-        if state is not RunState.FAILED and view.finding is not Finding.LOST:
+        if state is not RunState.FAILED and observer.finding is not Finding.LOST:
             results = await self._patiently(
-                listener.deadline, lambda: self._outcomes.results(tool, run, ending.results, is_over=state.is_final)
+                listener.deadline,
+                lambda: self._result_reader.results(tool, run, ending.results, is_over=state.is_final),
             )
         if results and (results.skipped or not results.are_complete) and await self._is_cancelled(run):
             raise RunFailed(
@@ -145,8 +151,8 @@ class Answering:
                 is_over=True,
             )
         if results is None or not results.are_complete:  # the run went well without them, the call did not
-            dossier = partial(
-                self._dossiers.failure,
+            read_failure = partial(
+                self._failure_reader.failure,
                 run,
                 url,
                 logs_until=until - WITHOUT_LOGS_SECONDS,
@@ -154,66 +160,66 @@ class Answering:
                 log_lines=tool.policy.log_lines,
                 results=results,
             )
-            told = await self._patiently(listener.deadline, dossier)
+            told = await self._patiently(listener.deadline, read_failure)
             raise RunFailed(told, is_over=state.is_final)
         return Answer(state, run.run_id, url, results.values, skipped=results.skipped)
 
-    async def _view(self, tool: Tool, run: Run, listener: Listener) -> RunObserver:
+    async def _observer(self, tool: Tool, run: Run, listener: Listener) -> RunObserver:
         """Return a caller's view into its run; nothing looks through it yet."""
         is_for_results = tool.policy.return_when == "results_ready" and not run.state.is_final
-        view = RunObserver(
+        observer = RunObserver(
             (run.dag_id, run.run_id),
             asyncio.get_running_loop().create_future(),
-            vital_task_ids=lambda: self._outcomes.vital_task_ids(tool),
-            awaited_task_ids=await self._outcomes.early_task_ids(tool) or None if is_for_results else None,
+            vital_task_ids=lambda: self._result_reader.vital_task_ids(tool),
+            awaited_task_ids=await self._result_reader.early_task_ids(tool) or None if is_for_results else None,
             wants_progress=listener.on_observer is not None,
             stops_for_questions=listener.stops_for_questions,
             state=run.state,
         )
         if listener.on_observer is not None:
-            listener.on_observer(view)
-        return view
+            listener.on_observer(observer)
+        return observer
 
-    async def _wait(self, tool: Tool, run: Run, view: RunObserver, listener: Listener) -> Ending:
+    async def _wait(self, tool: Tool, run: Run, observer: RunObserver, listener: Listener) -> Ending:
         """Return the end, or the last state seen when there is no more to wait for.
 
-        That is when the budget is spent, when dagcall is about to stop, and when the view shows something.
+        That is when the time is over, when dagcall is about to stop, and when the observer finds something.
         """
 
         def on_state(state: RunState) -> None:
-            view.state = state
+            observer.state = state
             if not state.is_final:
                 listener.on_stage(state.value)
 
         on_state(run.state)
-        self._insight.watch(view)
+        self._task_watcher.watch(observer)
         try:
             return await self._waiter.wait_until_ended(
                 run,
                 seconds=listener.deadline - self._now(),
                 on_state=on_state,
-                result_task_ids=self._outcomes.stream_task_ids(tool, run),
-                told=view.told,
+                result_task_ids=self._result_reader.stream_task_ids(tool, run),
+                told=observer.told,
             )
         finally:
-            self._insight.unwatch(view)
+            self._task_watcher.unwatch(observer)
 
-    async def _looked_at(self, run: Run, view: RunObserver, state: RunState) -> tuple[RunState, str]:
+    async def _looked_at(self, run: Run, observer: RunObserver, state: RunState) -> tuple[RunState, str]:
         """Return the state of a run when the wait is over, and how far it is, or why it does not move.
 
         A run that is watched by the shared poll is seen again only at its end.
         """
-        if self._now() - view.since < QUEUED_SECONDS or self._deadlines.is_draining:
+        if self._now() - observer.since < QUEUED_SECONDS or self._deadlines.is_draining:
             return state, ""
         with suppress(AirflowError):  # the answer is right without it
             if state is RunState.QUEUED:
                 state = (await self._api.fetch_run(run.dag_id, run.run_id, attempts=1)).state
             if state is RunState.QUEUED:
-                return state, await self._insight.why_queued(run.dag_id)
-            view.state = state
+                return state, await self._task_watcher.why_queued(run.dag_id)
+            observer.state = state
             if state is RunState.RUNNING:
-                await self._insight.look_once(view)
-        return state, "" if state.is_final else view.standing
+                await self._task_watcher.look_once(observer)
+        return state, "" if state.is_final else observer.progress_text
 
     async def _patiently(self, deadline: float, read: Callable[[], Awaitable[T]]) -> T:
         """Read an outcome; while Airflow is away, wait for it as long as the caller does."""

@@ -64,7 +64,7 @@ class Runs:
         waiter: Waiter,
         identity: Identity,
         *,
-        dossiers: FailureReader,
+        failure_reader: FailureReader,
         masker: Masker,
         quotas: Quotas | None = None,
         wall_clock: Callable[[], datetime] | None = None,
@@ -74,14 +74,14 @@ class Runs:
         self._api = api
         self._identity = identity
         self._masker = masker
-        self._outcomes = ResultReader(api, masker)
+        self._result_reader = ResultReader(api, masker)
         self._deadlines = Deadlines()
-        self._answering = Answering(api, waiter, self._outcomes, dossiers, self._deadlines)
+        self._answering = Answering(api, waiter, self._result_reader, failure_reader, self._deadlines)
         self._ledger = Ledger()
-        self._leaving = Cancelling(api, self._ledger)
-        self._receipts = DeliveryMarks(api, now=self._now)
-        self._replies = HitlReplies(api, wall_clock=clock)
-        self._recent = ResultsCache()
+        self._cancelling = Cancelling(api, self._ledger)
+        self._delivery_marks = DeliveryMarks(api, now=self._now)
+        self._hitl_replies = HitlReplies(api, wall_clock=clock)
+        self._results_cache = ResultsCache()
         self._quotas = quotas or Quotas(api)
         self._starter = Starter(
             api,
@@ -90,7 +90,7 @@ class Runs:
             self._ledger,
             self._quotas,
             deadlines=self._deadlines,
-            on_left=self._leaving.left,
+            on_left=self._cancelling.left,
             now=self._now,
             wall_clock=clock,
         )
@@ -203,7 +203,7 @@ class Runs:
         try:
             run = await self.look(tool, run_id, caller=caller)
             try:
-                state = await self._leaving.set_failed(run.dag_id, run.run_id, is_cancelled=True, account=account)
+                state = await self._cancelling.set_failed(run.dag_id, run.run_id, is_cancelled=True, account=account)
             except AirflowRefused as error:
                 if account is None:
                     raise
@@ -249,7 +249,7 @@ class Runs:
         """
         try:
             run = await self.look(tool, run_id, caller=caller)
-            return await self._replies.deliver(run, contents, who=who, account=account)
+            return await self._hitl_replies.deliver(run, contents, who=who, account=account)
         except AirflowError as error:
             raise OutcomeUnknown(
                 f"Whether the answer for run {run_id} of dag {tool.dag_id} has reached Airflow is not known: {error}. "
@@ -263,11 +263,11 @@ class Runs:
 
     async def note(self, run: Run, *words: str) -> bool:
         """Add the first of these texts that there is room for to the note of a run; say whether it is there."""
-        return await self._replies.add_to_note(run, *words)
+        return await self._hitl_replies.add_to_note(run, *words)
 
     async def answerable(self, questions: tuple[Question, ...], account: Account | None) -> tuple[Question, ...]:
         """Return those questions that Airflow lets an account answer, as far as that is known; None: dagcall's own."""
-        return await self._replies.answerable(questions, account)
+        return await self._hitl_replies.answerable(questions, account)
 
     async def is_open(self, tool: Tool, run_id: str, question_key: str) -> bool:
         """Say whether a run still asks this; yes as long as Airflow does not say otherwise."""
@@ -279,7 +279,7 @@ class Runs:
 
     def attended(self, tool: Tool, run_id: str) -> AbstractContextManager[None]:
         """Count a caller among those who wait for its run, for as long as its person is asked."""
-        return _Counted(self._leaving, tool, self._joined(run_id))
+        return _Counted(self._cancelling, tool, self._joined(run_id))
 
     async def fetch_results(self, tool: Tool, run_id: str, *, caller: str) -> Mapping[str, Json]:
         """Return the results of a run that an earlier call of this caller started, for reading parts of them.
@@ -307,8 +307,8 @@ class Runs:
                 f"{'tells why it failed' if is_over else 'waits for them'}."
             )
         key = (run.dag_id, run_id, run.end_date, tool.policy.results)  # a run that is cleared ends anew
-        if (results := self._recent.get(key)) is None:
-            found = await self._outcomes.results(tool, run, is_over=is_over)
+        if (results := self._results_cache.get(key)) is None:
+            found = await self._result_reader.results(tool, run, is_over=is_over)
             if found.absent or found.has_no_tasks:
                 raise Unreadable(
                     f"Run {run_id} of dag {run.dag_id} left out what makes its result. {WAIT_TOOL_NAME} with tool "
@@ -316,14 +316,14 @@ class Runs:
                 )
             results = found.values
             if is_over:
-                self._recent.put(key, results)
+                self._results_cache.put(key, results)
         return results
 
     async def _is_ready(self, tool: Tool, run: Run) -> bool:
         """Say whether the results are there of a run that goes on, for a tool that answers as soon as they are."""
         if tool.policy.return_when != "results_ready":
             return False
-        task_ids = await self._outcomes.early_task_ids(tool)
+        task_ids = await self._result_reader.early_task_ids(tool)
         if not task_ids:
             return False
         instances = await self._api.fetch_task_instances(run.dag_id, run.run_id, task_ids=tuple(task_ids))
@@ -336,9 +336,9 @@ class Runs:
 
     async def aclose(self) -> None:
         """End what was begun for callers who left, and send the last receipts."""
-        await self._leaving.aclose()
+        await self._cancelling.aclose()
         await self._answering.aclose()
-        await self._receipts.aclose()
+        await self._delivery_marks.aclose()
 
     def _joined(self, run_id: str) -> Entry:
         """Count one more caller among those who wait for a run."""
@@ -350,7 +350,7 @@ class Runs:
     async def _attend(self, tool: Tool, run: Run, entry: Entry, listener: Listener) -> Answer:
         """Wait for a run as one of those whom its entry counts, and answer."""
         try:
-            with _Counted(self._leaving, tool, entry):
+            with _Counted(self._cancelling, tool, entry):
                 answer = await self._answering.answer(tool, run, listener)
         except OutcomeUnknown:  # its outcome is still to come, for whoever asks again
             raise
@@ -373,17 +373,17 @@ class Runs:
     def _ended(self, run: Run, entry: Entry, on_outcome: Callable[[Entry], None]) -> None:
         entry.ended_at = self._now()
         if entry.number is not None and not says_answered(run):
-            entry.on_delivered = lambda: self._receipts.add(run)
+            entry.on_delivered = lambda: self._delivery_marks.add(run)
         on_outcome(entry)
 
 
 class _Counted:
     """Takes a caller who was counted off the count when its wait is over, however that ends."""
 
-    __slots__ = ("_entry", "_leaving", "_tool")
+    __slots__ = ("_cancelling", "_entry", "_tool")
 
-    def __init__(self, leaving: Cancelling, tool: Tool, entry: Entry) -> None:
-        self._leaving, self._tool, self._entry = leaving, tool, entry
+    def __init__(self, cancelling: Cancelling, tool: Tool, entry: Entry) -> None:
+        self._cancelling, self._tool, self._entry = cancelling, tool, entry
 
     def __enter__(self) -> None:
         return None
@@ -391,4 +391,4 @@ class _Counted:
     def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
         self._entry.leave()
         if isinstance(error, asyncio.CancelledError):
-            self._leaving.left(self._tool, self._entry)
+            self._cancelling.left(self._tool, self._entry)

@@ -111,7 +111,7 @@ class RunObserver:
             self.told.set_result(None)
 
     @property
-    def standing(self) -> str:
+    def progress_text(self) -> str:
         """How far the run is, in words; empty where nothing is known."""
         if self.state is RunState.QUEUED:
             return self.queued_because or self.stuck_because
@@ -133,7 +133,7 @@ class _Known:
 
 @dataclass
 class TaskWatcher:
-    """Looks into runs as long as somebody has a view into them.
+    """Looks into runs as long as somebody observes them.
 
     Args:
         api: Airflow.
@@ -145,7 +145,7 @@ class TaskWatcher:
     now: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     looker: Loop = field(default_factory=lambda: Loop("the look into the runs that are waited for"))
-    _views: dict[RunObserver, None] = field(default_factory=dict)
+    _observers: dict[RunObserver, None] = field(default_factory=dict)
     """In the order in which they were last looked into; there may be 10,000."""
     _full: dict[RunObserver, None] = field(default_factory=dict)
     """Those of them into which a full look is wanted, likewise."""
@@ -158,19 +158,19 @@ class TaskWatcher:
     _tasks: dict[str, _Known] = field(default_factory=dict)
     _silence: _Known = field(default_factory=_Known)
 
-    def watch(self, view: RunObserver) -> None:
+    def watch(self, observer: RunObserver) -> None:
         """Look into a run, until `unwatch`."""
-        view.since = self._latest_start = self.now()
-        self._views[view] = None
-        if view.wants_progress or view.awaited_task_ids is not None:
-            self._full[view] = None
+        observer.since = self._latest_start = self.now()
+        self._observers[observer] = None
+        if observer.wants_progress or observer.awaited_task_ids is not None:
+            self._full[observer] = None
         if self._looking is None or self._looking.done():
             self._looking = asyncio.create_task(self._look_on(), name="look into runs")
 
-    def unwatch(self, view: RunObserver) -> None:
+    def unwatch(self, observer: RunObserver) -> None:
         """Look into this run no more."""
-        del self._views[view]
-        self._full.pop(view, None)
+        del self._observers[observer]
+        self._full.pop(observer, None)
 
     async def aclose(self) -> None:
         """Stop looking."""
@@ -186,13 +186,13 @@ class TaskWatcher:
             known.until = self.now() + REASON_SECONDS
         return known.reason
 
-    async def look_once(self, view: RunObserver) -> None:
+    async def look_once(self, observer: RunObserver) -> None:
         """Look into a run when the wait for it is over; not while many others are waited for."""
-        if len(self._views) > FULL_LOOKS:
+        if len(self._observers) > FULL_LOOKS:
             return
-        instances = (await self.api.fetch_insides({view.key})).get(view.key, [])
-        view.sight = task_progress(instances)
-        view.stuck_because = await self._why_stuck(view.key, instances)
+        instances = (await self.api.fetch_insides({observer.key})).get(observer.key, [])
+        observer.sight = task_progress(instances)
+        observer.stuck_because = await self._why_stuck(observer.key, instances)
 
     async def _why_stuck(self, key: RunKey, instances: Sequence[TaskInstance]) -> str:
         """Return why no task of a run starts, in words; empty where one runs, or Airflow has no reason."""
@@ -228,37 +228,39 @@ class TaskWatcher:
             try:
                 before = began - FIRST_LOOK_SECONDS / 2
                 full = _next(self._full, FULL_LOOKS, before=before)
-                await self._look(full, _next(self._views, QUICK_LOOKS, before=before, others_than=set(full)))
+                await self._look(full, _next(self._observers, QUICK_LOOKS, before=before, others_than=set(full)))
             except AirflowError as error:
                 logger.debug("a look into the runs that are waited for failed: %s", error)
             finally:
                 cost = self.now() - began
-            return bool(self._views)
+            return bool(self._observers)
 
-        if self._views:
+        if self._observers:
             await self.looker.run(turn)
 
     async def _look(self, full: list[RunObserver], others: list[RunObserver]) -> None:
         insides = await self._insides(full, None)
-        for view in full:
-            view.sight = task_progress(instances := insides.get(view.key, ()))
+        for observer in full:
+            observer.sight = task_progress(instances := insides.get(observer.key, ()))
             if any(instance.state is not None for instance in instances):  # the shared poll sees ends only
-                view.state = RunState.RUNNING
+                observer.state = RunState.RUNNING
         insides |= await self._insides(others, LOST | MAY_WAIT_FOR_PEOPLE)
-        for view in (*full, *others):
-            await _alone(self._conclude(view, insides.get(view.key, [])))
+        for observer in (*full, *others):
+            await _alone(self._conclude(observer, insides.get(observer.key, [])))
         asking = {key for key, instances in insides.items() if _may_ask(instances)}
-        for dag_id in {view.key[0] for view in (*full, *others)}:
-            await _alone(self._ask_people([view for view in (*full, *others) if view.key[0] == dag_id], asking))
-        for view in full:
-            await _alone(self._explain(view, insides.get(view.key, [])))
-            view.on_change()
+        for dag_id in {observer.key[0] for observer in (*full, *others)}:
+            await _alone(
+                self._ask_people([observer for observer in (*full, *others) if observer.key[0] == dag_id], asking)
+            )
+        for observer in full:
+            await _alone(self._explain(observer, insides.get(observer.key, [])))
+            observer.on_change()
 
     async def _insides(
-        self, views: list[RunObserver], states: frozenset[str] | None
+        self, observers: list[RunObserver], states: frozenset[str] | None
     ) -> dict[RunKey, list[TaskInstance]]:
         """Return what goes on inside these runs; where Airflow does not say it of all at once, dag by dag."""
-        keys = {view.key for view in views}
+        keys = {observer.key for observer in observers}
         if not keys:
             return {}
         try:
@@ -277,39 +279,45 @@ class TaskWatcher:
     ) -> None:
         insides.update(await self.api.fetch_insides(keys, states))
 
-    async def _conclude(self, view: RunObserver, instances: list[TaskInstance]) -> None:
-        if any(instance.state in LOST for instance in instances) and is_lost(instances, await view.vital_task_ids()):
-            view.find(Finding.LOST)
-        elif view.awaited_task_ids is not None and are_ready(instances, view.awaited_task_ids):
-            view.find(Finding.READY)
+    async def _conclude(self, observer: RunObserver, instances: list[TaskInstance]) -> None:
+        if any(instance.state in LOST for instance in instances) and is_lost(
+            instances, await observer.vital_task_ids()
+        ):
+            observer.find(Finding.LOST)
+        elif observer.awaited_task_ids is not None and are_ready(instances, observer.awaited_task_ids):
+            observer.find(Finding.READY)
 
-    async def _ask_people(self, views: list[RunObserver], asking: set[RunKey]) -> None:
+    async def _ask_people(self, observers: list[RunObserver], asking: set[RunKey]) -> None:
         """Have the people asked whom the runs of one dag ask."""
-        wanted = asking & {view.key for view in views}
+        wanted = asking & {observer.key for observer in observers}
         questions = await self.api.fetch_questions(wanted) if wanted else ()
-        for view in views:
-            view.questions = tuple(q for q in questions if (q.dag_id, q.run_id) == view.key)
-            if view.questions and view.stops_for_questions:
-                view.find(Finding.QUESTIONS)
+        for observer in observers:
+            observer.questions = tuple(q for q in questions if (q.dag_id, q.run_id) == observer.key)
+            if observer.questions and observer.stops_for_questions:
+                observer.find(Finding.QUESTIONS)
 
-    async def _explain(self, view: RunObserver, instances: list[TaskInstance]) -> None:
-        dag_id, _ = view.key
-        if view.state is RunState.QUEUED and self.now() - view.since >= QUEUED_SECONDS:
-            view.queued_because = await self.why_queued(dag_id)
-        view.stuck_because = await self._why_stuck_for_long(view, instances)
+    async def _explain(self, observer: RunObserver, instances: list[TaskInstance]) -> None:
+        dag_id, _ = observer.key
+        if observer.state is RunState.QUEUED and self.now() - observer.since >= QUEUED_SECONDS:
+            observer.queued_because = await self.why_queued(dag_id)
+        observer.stuck_because = await self._why_stuck_for_long(observer, instances)
         known = self._durations.setdefault(dag_id, _Known())
         if known.until < self.now():
             known.until = self.now() + USUAL_SECONDS
             known.seconds = usual_seconds(await fetch_durations(self.api.rest, dag_id))
-        view.usual_seconds = known.seconds
+        observer.usual_seconds = known.seconds
 
-    async def _why_stuck_for_long(self, view: RunObserver, instances: list[TaskInstance]) -> str:
-        if not not_started(instances) or (view.state is RunState.QUEUED and view.queued_because):
-            view.stuck_since = None
+    async def _why_stuck_for_long(self, observer: RunObserver, instances: list[TaskInstance]) -> str:
+        if not not_started(instances) or (observer.state is RunState.QUEUED and observer.queued_because):
+            observer.stuck_since = None
             return ""
-        if view.stuck_since is None:
-            view.stuck_since = self.now()
-        return await self._why_stuck(view.key, instances) if self.now() - view.stuck_since >= QUEUED_SECONDS else ""
+        if observer.stuck_since is None:
+            observer.stuck_since = self.now()
+        return (
+            await self._why_stuck(observer.key, instances)
+            if self.now() - observer.stuck_since >= QUEUED_SECONDS
+            else ""
+        )
 
     async def _why_silent(self) -> str:
         if self._silence.until < self.now():
@@ -341,13 +349,13 @@ async def _alone(work: Awaitable[None]) -> None:
 
 
 def _next(
-    views: dict[RunObserver, None], most: int, *, before: float, others_than: Collection[RunObserver] = frozenset()
+    observers: dict[RunObserver, None], most: int, *, before: float, others_than: Collection[RunObserver] = frozenset()
 ) -> list[RunObserver]:
     """Return those whose turn it is, of those that began before, and put them behind the others."""
-    candidates = (view for view in views if view.since <= before and view not in others_than)
+    candidates = (observer for observer in observers if observer.since <= before and observer not in others_than)
     chosen = list(islice(candidates, most))
-    for view in chosen:
-        views[view] = views.pop(view)
+    for observer in chosen:
+        observers[observer] = observers.pop(observer)
     return chosen
 
 
