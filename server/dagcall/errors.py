@@ -10,8 +10,7 @@
     │  ├─ Busy                   -> tool error: when to come back
     │  │  └─ RateLimited              this caller has started as much as it may
     │  └─ TriggerRefused         -> tool error: Airflow's own reason (400, 422), or the dag cannot run now
-    ├─ RunError                the dag run did not deliver
-    │  ├─ RunFailed              -> tool error: the failed task and its exception
+    ├─ RunError                what became of the dag run cannot be told
     │  ├─ RunDeleted             -> tool error: somebody deleted the run
     │  └─ OutcomeUnknown          -> tool error: the run exists, but Airflow does not show what became of it
     ├─ AirflowError            Airflow did not answer as needed
@@ -33,9 +32,24 @@ Every message is a sentence that can be shown as it is: what happened, to which 
 None holds a token, a password or Airflow's HTML.
 """
 
+from typing import Self
+
 
 class DagcallError(Exception):
-    """Something dagcall foresaw."""
+    """Something dagcall foresaw.
+
+    Attributes:
+        dag_id: the dag that it is about; None where it is about none, or about any.
+        run_id: likewise the run.
+    """
+
+    dag_id: str | None = None
+    run_id: str | None = None
+
+    def about(self, dag_id: str, run_id: str) -> Self:
+        """Return the error, which is about this run."""
+        self.dag_id, self.run_id = dag_id, run_id
+        return self
 
 
 class CallerError(DagcallError):
@@ -84,19 +98,7 @@ class TriggerRefused(CallerError):
 
 
 class RunError(DagcallError):
-    """The dag run did not deliver."""
-
-
-class RunFailed(RunError):
-    """The dag run ended as failed, or goes on though its result can no longer come.
-
-    Attributes:
-        is_over: whether the run has ended.
-    """
-
-    def __init__(self, message: str, *, is_over: bool) -> None:
-        self.is_over = is_over
-        super().__init__(message)
+    """What became of the dag run cannot be told; that it failed is an answer, with a report."""
 
 
 class RunDeleted(RunError):

@@ -16,6 +16,7 @@ MODULES: Mapping[str, Sequence[str]] = {
     "runs.intervals": ("runs/test_intervals",),
     "runs.ledger": ("runs/test_ledger", "mcp/test_delivery"),
     "runs.run_ids": ("runs/test_run_ids",),
+    "mcp.failure_text": ("results/test_failure_report",),
     "mcp.unanswered": ("mcp/test_unanswered",),
     "results.failure_report": ("results/test_failure_report", "results/test_task_log"),
     "results.preview": ("results/test_preview",),

@@ -448,7 +448,11 @@ async def test_a_client_from_before_resource_links_gets_none(served: Served) -> 
 async def test_of_many_skipped_instances_some_are_named_and_all_are_counted(served: Served) -> None:
     async with served(returning(ROWS)) as dagcall:
         answer = Answer(
-            RunState.SUCCESS, "mcp__1", "http://airflow.test", {"it": [None]}, tuple(f"it[{at}]" for at in range(5_000))
+            RunState.SUCCESS,
+            "mcp__1",
+            "http://airflow.test",
+            {"it": [None]},
+            skipped=tuple(f"it[{at}]" for at in range(5_000)),
         )
         content = content_of(call_result(dagcall.catalog.tool("big"), answer, max_bytes=LIMIT))
 

@@ -21,10 +21,10 @@ from pathlib import Path
 from typing import Any, Literal, Self
 
 from mcp import MCPError
-from mcp_types import CallToolResult, InputRequiredResult
+from mcp_types import CallToolResult, InputRequiredResult, TextContent
 from pydantic_core import to_json
 
-from dagcall.errors import AirflowError, CallerError, ConfigError, RunError
+from dagcall.errors import AirflowError, CallerError, ConfigError, DagcallError, RunError
 from dagcall.masking import Masker
 from dagcall.mcp.request import Origin
 from dagcall.runs import run_id_in
@@ -77,15 +77,18 @@ class AuditRecord:
         reason = error.__cause__ or error if isinstance(error, MCPError) else error
         kinds = ((CallerError, "refused"), (MCPError, "refused"), (RunError, "failed"), (AirflowError, "airflow"))
         self.outcome = next((name for kind, name in kinds if isinstance(reason, kind)), "error")
-        self.run_id = self.run_id or run_id_in(self.error)
+        if isinstance(reason, DagcallError):
+            self.run_id = self.run_id or reason.run_id
 
     def answered(self, outcome: CallToolResult | InputRequiredResult | Mapping[str, Any]) -> None:
         """Take note of what a call is answered with; a mapping is a task."""
         if isinstance(outcome, InputRequiredResult):
             self.outcome = "input_required"
+        elif isinstance(outcome, CallToolResult) and outcome.is_error:
+            self.outcome, self.error = "failed", _text_of(outcome)
         elif isinstance(outcome, CallToolResult):
             content = outcome.structured_content or {}
-            self.outcome = str(content.get("state", "error" if outcome.is_error else "done"))
+            self.outcome = str(content.get("state", "done"))
             self.run_id = content.get("dag_run_id", self.run_id)
         else:
             self.outcome, self.run_id = "task", run_id_in(str(outcome.get("taskId")))
@@ -256,3 +259,7 @@ class _File(WatchedFileHandler):
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
         for line in str(record.msg).splitlines():
             logger.error("audit.file: %s cannot be written: %s; %s", self.baseFilename, sys.exc_info()[1], line)
+
+
+def _text_of(result: CallToolResult) -> str:
+    return "\n".join(block.text for block in result.content if isinstance(block, TextContent))

@@ -9,10 +9,11 @@ from functools import partial
 
 from mcp_types import CallToolResult
 
-from dagcall.mcp.answers import call_result
+from dagcall.mcp.answers import call_result, error_result
+from dagcall.mcp.failure_text import failure_text
 from dagcall.mcp.request import Context
 from dagcall.plain_json import Json
-from dagcall.runs import Answer
+from dagcall.runs import SHARED, Answer
 from dagcall.tools import Tool
 
 logger = logging.getLogger(__name__)
@@ -35,6 +36,9 @@ class Renderer:
 
     def result(self, ctx: Context, tool: Tool, answer: Answer) -> CallToolResult:
         """Return the answer to a call of a tool, as the client's revision has it."""
+        if answer.failure:
+            told = [failure_text(answer.failure), *([SHARED] if answer.is_shared else [])]
+            return error_result("\n\n".join(told))
         return call_result(
             tool,
             answer,

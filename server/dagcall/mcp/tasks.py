@@ -67,7 +67,6 @@ from dagcall.runs import (
     LONGEST_SECONDS,
     MAX_QUESTIONS,
     POLL_SHORTEST_SECONDS,
-    SHARED,
     Answer,
     Call,
     Entry,
@@ -196,8 +195,10 @@ class Tasks:
             self._pollers.drop(poller)
             return replace(self._working(poller), message=str(error), poll_seconds=LONGEST_SECONDS).as_json()
         except RunError as error:
-            return await self._failed(ctx, poller, error)
+            return await self._failed(ctx, poller, error_result(str(error)))
         answer = _with_provenance(answer, handle.provenance)
+        if answer.failure:
+            return await self._failed(ctx, poller, self._renderer.result(ctx, poller.tool, answer))
         if answer.results is not None:
             return self._completed(ctx, poller, self._renderer.result(ctx, poller.tool, answer), "done")
         if answer.questions and (questions := await self._runs.open_questions(poller.run)):
@@ -327,7 +328,7 @@ class Tasks:
         )
         return self._snapshot(poller, "cancelled", message).as_json()
 
-    async def _failed(self, ctx: Context, poller: TaskPoller, error: RunError) -> dict[str, Json]:
+    async def _failed(self, ctx: Context, poller: TaskPoller, result: CallToolResult) -> dict[str, Json]:
         """Tell a run that failed from one that was cancelled, perhaps through another replica."""
         try:
             run = await self._runs.look(poller.tool, poller.run.run_id, caller=caller_id_of(ctx))
@@ -335,10 +336,7 @@ class Tasks:
             run = poller.run
         if says_cancelled(run):
             return self._cancelled(poller)
-        text = str(error)
-        if poller.provenance == "shared" and SHARED not in text:
-            text = f"{text}\n\n{SHARED}"
-        return self._completed(ctx, poller, error_result(text), "failed")
+        return self._completed(ctx, poller, result, "failed")
 
     async def _asking(self, ctx: Context, poller: TaskPoller, answer: Answer) -> dict[str, Json]:
         """Ask the person; where that cannot be done here, answer as a plain call does."""

@@ -6,7 +6,7 @@ import logging
 from dagcall.airflow import AirflowApi, LogEvent, Run, Task, TaskInstance, left_out_because
 from dagcall.errors import AirflowAnswerTooLarge, AirflowError, AirflowNotFound, AirflowRefused, AirflowUnreachable
 from dagcall.masking import Masker
-from dagcall.results.failure_report import Omission, TaskLog, failure_text, instances_to_read
+from dagcall.results.failure_report import FailureReport, Omission, TaskLog, instances_to_read, report_of
 from dagcall.results.results import Results
 
 logger = logging.getLogger(__name__)
@@ -41,8 +41,8 @@ class FailureReader:
         is_over: bool = True,
         log_lines: int | None = None,
         results: Results | None = None,
-    ) -> str:
-        """Return what a caller reads of a run that failed.
+    ) -> FailureReport:
+        """Return the report of a run that failed.
 
         Args:
             run: the run, as it was at any time.
@@ -63,7 +63,7 @@ class FailureReader:
         }
         # The run comes last: one that was deleted meanwhile has no task instances, and no logs.
         run = await self._api.fetch_run(run.dag_id, run.run_id)
-        return failure_text(
+        return report_of(
             run=run,
             url=url,
             instances=instances,

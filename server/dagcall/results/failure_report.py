@@ -1,7 +1,7 @@
-"""A failed run -> the text that its caller reads.
+"""A failed run -> a report of its failure.
 
-Pure: a run, its task instances and their logs in, sentences out. Everything that a task wrote is shown without control
-characters, with secrets masked, and no longer than a few thousand characters in all.
+Pure: a run, its task instances and their logs in, data out; the sentences are made where it is told. What a task wrote
+is without control characters here, with secrets masked, and no longer than a few thousand characters in all.
 
 Whether calling again may help is said where the exceptions tell it, by their names (`PASSING`, `LASTING`); where they
 do not, nothing is claimed.
@@ -9,24 +9,20 @@ do not, nothing is claimed.
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from enum import Enum
+from dataclasses import dataclass, replace
+from enum import Enum, auto
 
 from dagcall.airflow import FINISHED, Frame, LogEvent, LoggedException, Run, RunState, TaskInstance
 from dagcall.masking import Masker
-from dagcall.results.task_log import MAX_LINE_CHARACTERS, STOPPED_FROM_OUTSIDE, last_lines, plain, written_events
-from dagcall.text import shortened
+from dagcall.results.task_log import STOPPED_FROM_OUTSIDE, last_lines, plain, written_events
 
 MAX_GROUPS = 5
 """How many failures are described; the others are counted."""
 MAX_LOGS = 6
 MAX_LOGS_OF_A_TASK = 3
 """How many instances of one mapped task are looked into: they mostly fail for the same reason."""
-MAX_REASON_CHARACTERS = 1000
-"""Of what an exception says, all failures together."""
 MAX_LOG_CHARACTERS = 2000
 """Of log lines, all failures together."""
-MAX_NAMES_CHARACTERS = 200
 PASSING = re.compile(
     r"Timeout|TimedOut|Connection|Unavailable|TooManyRequests|RateLimit|Throttl|Deadlock|TemporaryFailure"
     r"|^(?:BrokenPipeError|IncompleteRead|RemoteDisconnected|ServerDisconnectedError)$"
@@ -53,14 +49,43 @@ _LIBRARY = re.compile(r"/(?:site|dist)-packages/|/lib/python3|^<|^$")
 class RetryAdvice(Enum):
     """What calling again with the same arguments would come to."""
 
-    UNKNOWN = "Calling again starts a new run."
-    PASSING = "Calling again starts a new run, and may help: this kind of failure can pass."
-    LASTING = "Calling again with the same arguments starts a new run, which will probably fail in the same way."
-    MISDATED = (
-        'Calling again comes to the same until somebody changes the dates in the dag, or sets logical_date = "none" '
-        "for this tool in dagcall's settings: Airflow then ignores the dates."
-    )
-    STOPPED = "It was probably ended on purpose: find out why before calling again."
+    UNKNOWN = auto()
+    """A new run; nothing more is known."""
+    PASSING = auto()
+    """This kind of failure can pass."""
+    LASTING = auto()
+    """It will probably fail in the same way."""
+    MISDATED = auto()
+    """The same, until somebody changes the dates in the dag, or Airflow ignores them (`logical_date = "none"`)."""
+    STOPPED = auto()
+    """The run was probably ended on purpose."""
+
+
+class FailureKind(Enum):
+    """What a run did instead of delivering."""
+
+    FAILED = auto()
+    CANCELLED = auto()
+    """By its caller; Airflow may call it a success."""
+    WITHOUT_RESULT = auto()
+    """It succeeded, without what it was called for."""
+    DID_NOTHING = auto()
+    """It succeeded without a task instance."""
+    CLEARED = auto()
+    """It had failed, and runs again."""
+    ABOUT_TO_END = auto()
+    """Without what it was called for."""
+    GOES_ON = auto()
+    """Likewise."""
+
+
+class Cause(Enum):
+    """Why a run failed though none of its tasks did."""
+
+    TOOK_TOO_LONG = auto()
+    """Longer than its dag allows (`dagrun_timeout`)."""
+    SET_TO_FAILED = auto()
+    """By somebody; or nothing in it could run any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +102,7 @@ class Reason:
     """Why a task instance failed, as far as its log tells."""
 
     text: str
-    outlook: RetryAdvice = RetryAdvice.UNKNOWN
+    advice: RetryAdvice = RetryAdvice.UNKNOWN
     where: str = ""
     began_with: str = ""
     """The exception that the one in `text` follows from."""
@@ -92,6 +117,8 @@ class Group:
     """None: their logs were not read."""
     instances: tuple[TaskInstance, ...]
     log: TaskLog = TaskLog()
+    log_tail: tuple[str, ...] = ()
+    """The end of the first instance's log, as it may be shown."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +128,29 @@ class Omission:
     text: str
     """As a clause."""
     is_for_dates: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class FailureReport:
+    """Why a run did not deliver."""
+
+    dag_id: str
+    run_id: str
+    url: str
+    """The run in Airflow's UI."""
+    kind: FailureKind
+    advice: RetryAdvice = RetryAdvice.UNKNOWN
+    cause: Cause | None = None
+    groups: tuple[Group, ...] = ()
+    """The task instances that failed, those that ended first before the others."""
+    instances: tuple[TaskInstance, ...] = ()
+    """All of the run's."""
+    left_out: Mapping[str, Omission] | None = None
+    """Tasks that the result is missing because the run has no instance of them; {} where the dag has no tasks."""
+    is_over: bool = True
+    """False where the run goes on, but what it was called for can no longer come."""
+    goes_on: bool = False
+    """Whether something in the run is not finished yet."""
 
 
 Logs = Mapping[tuple[str, int], TaskLog]
@@ -117,7 +167,7 @@ def instances_to_read(instances: Sequence[TaskInstance]) -> list[TaskInstance]:
     return chosen
 
 
-def failure_text(
+def report_of(
     *,
     run: Run,
     url: str,
@@ -127,8 +177,8 @@ def failure_text(
     masker: Masker,
     is_over: bool,
     left_out: Mapping[str, Omission] | None = None,
-) -> str:
-    """Return what a caller reads of a failed run, the most important first.
+) -> FailureReport:
+    """Return what is known of a failed run.
 
     Args:
         run: the run as it is now.
@@ -142,26 +192,33 @@ def failure_text(
             tasks, None where nothing was left out.
     """
     groups = _groups(instances, logs, run, masker)
+    share = min(len(groups), MAX_GROUPS)
+    tails = [
+        tuple(last_lines(group.log.events, log_lines, MAX_LOG_CHARACTERS // share, masker)) if number < share else ()
+        for number, group in enumerate(groups)
+    ]
     goes_on = not run.state.is_final and any(instance.state not in FINISHED for instance in instances)
-    ending = _ending(run, is_over=is_over, goes_on=goes_on)
+    kind = _kind(run, is_over=is_over, goes_on=goes_on)
     if left_out is not None and not instances:
-        ending = "did nothing: Airflow made no task instance for it, and calls it a success all the same."
-    lines = [f"The run {run.run_id} of dag {run.dag_id} {ending}"]
-    told = groups[:MAX_GROUPS]
-    for group in told:
-        lines += _group_lines(group, instances, log_lines=log_lines, share=len(told), masker=masker)
-    if len(groups) > len(told):
-        lines.append(f"{sum(len(group.instances) for group in groups[len(told) :])} more task instances failed.")
-    outlook = _outlook(groups)
+        kind = FailureKind.DID_NOTHING
+    advice, cause = _advice(groups), None
     if left_out is not None:
-        lines += _omission_lines(left_out)
-        outlook = _outlook_without(left_out)
+        advice = _advice_without(left_out)
     if not groups and run.state is RunState.FAILED:
-        explanation, outlook = _without_failed_task(instances)
-        lines.append(explanation)
-    lines += _standing(instances, goes_on=goes_on)
-    again = outlook.value.replace("a new run", "another run beside this one") if goes_on else outlook.value
-    return "\n".join([*lines, again, f"For people: {url}"])
+        cause, advice = _without_failed_task(instances)
+    return FailureReport(
+        dag_id=run.dag_id,
+        run_id=run.run_id,
+        url=url,
+        kind=kind,
+        advice=advice,
+        cause=cause,
+        groups=tuple(replace(group, log_tail=tail) for group, tail in zip(groups, tails, strict=True)),
+        instances=tuple(instances),
+        left_out=left_out,
+        is_over=is_over,
+        goes_on=goes_on,
+    )
 
 
 def _failed(instances: Iterable[TaskInstance]) -> list[TaskInstance]:
@@ -254,15 +311,15 @@ def _exception_reason(exceptions: Sequence[LoggedException], masker: Masker) -> 
     deciding = others if is_group else [raised]
     is_lasting = any(exception.kind in LASTING for exception in deciding)
     is_passing = any(PASSING.search(exception.kind) for exception in exceptions)
-    outlook = RetryAdvice.LASTING if is_lasting else RetryAdvice.UNKNOWN
+    advice = RetryAdvice.LASTING if is_lasting else RetryAdvice.UNKNOWN
     if is_passing and not (is_group and is_lasting):
-        outlook = RetryAdvice.PASSING
+        advice = RetryAdvice.PASSING
     said = _said(raised, masker)
     if raised.kind == "AirflowTaskTimeout":
         said = "it took longer than its execution_timeout allows (AirflowTaskTimeout)"
     return Reason(
         text=said,
-        outlook=outlook,
+        advice=advice,
         where=next((spot for exception in exceptions if (spot := _where(exception.frames))), ""),
         began_with="; ".join(_said(exception, masker) for exception in (others if is_group else others[-1:])),
         is_tried_again=raised.kind not in NOT_TRIED_AGAIN,
@@ -283,126 +340,34 @@ def _where(frames: Sequence[Frame]) -> str:
     return ""
 
 
-def _outlook(groups: Sequence[Group]) -> RetryAdvice:
+def _advice(groups: Sequence[Group]) -> RetryAdvice:
     """Return what all reasons together promise: one that lasts is enough."""
-    outlooks = {group.reason.outlook for group in groups if group.reason is not None}
+    advices = {group.reason.advice for group in groups if group.reason is not None}
     order = (RetryAdvice.STOPPED, RetryAdvice.LASTING, RetryAdvice.UNKNOWN, RetryAdvice.PASSING)
-    return next((outlook for outlook in order if outlook in outlooks), RetryAdvice.UNKNOWN)
+    return next((advice for advice in order if advice in advices), RetryAdvice.UNKNOWN)
 
 
-def _without_failed_task(instances: Sequence[TaskInstance]) -> tuple[str, RetryAdvice]:
+def _without_failed_task(instances: Sequence[TaskInstance]) -> tuple[Cause, RetryAdvice]:
     """Explain a run that failed though none of its tasks did.
 
     When a run takes longer than its dag allows, Airflow sets what has not finished to skipped and, unlike everywhere
     else, leaves out when (`_schedule_dag_run`, 3.1 to 3.3).
     """
     if any(instance.state == "skipped" and instance.end_date is None for instance in instances):
-        return (
-            "It took longer than its dag allows (dagrun_timeout), so Airflow ended it and skipped what was not done.",
-            RetryAdvice.PASSING,
-        )
-    return (
-        "None of its tasks failed: somebody set the run to failed, or nothing in it could run any more.",
-        RetryAdvice.STOPPED,
-    )
+        return Cause.TOOK_TOO_LONG, RetryAdvice.PASSING
+    return Cause.SET_TO_FAILED, RetryAdvice.STOPPED
 
 
-def _outlook_without(left_out: Mapping[str, Omission]) -> RetryAdvice:
+def _advice_without(left_out: Mapping[str, Omission]) -> RetryAdvice:
     is_for_dates = any(omission.is_for_dates for omission in left_out.values())
     return RetryAdvice.MISDATED if is_for_dates else RetryAdvice.LASTING
 
 
-# In words
-
-
-def _omission_lines(left_out: Mapping[str, Omission]) -> list[str]:
-    lines = [f"Task {task_id} did not run: {why.text}." for task_id, why in list(left_out.items())[:MAX_GROUPS]]
-    if more := len(left_out) - len(lines):
-        lines.append(f"{more} more tasks did not run.")
-    return lines or ["The dag has no tasks."]
-
-
-def _ending(run: Run, *, is_over: bool, goes_on: bool) -> str:
+def _kind(run: Run, *, is_over: bool, goes_on: bool) -> FailureKind:
     if run.state is RunState.FAILED:
-        return "failed."
+        return FailureKind.FAILED
     if run.state is RunState.SUCCESS:
-        return "succeeded, but what it was called for did not come of it."
+        return FailureKind.WITHOUT_RESULT
     if is_over:
-        return "failed, and somebody has cleared it since: it runs again."
-    if not goes_on:
-        return "is about to end without what it was called for."
-    return "goes on, but what it was called for can no longer come of it."
-
-
-def _group_lines(
-    group: Group, instances: Sequence[TaskInstance], *, log_lines: int, share: int, masker: Masker
-) -> list[str]:
-    first = group.instances[0]
-    if group.reason is None:
-        return [f"{_subject(group, instances)}; the logs were not read."]
-    reason = group.reason
-    tries = f"on try {first.try_number} of {max(first.max_tries + 1, first.try_number)}"
-    if first.try_number == 0:
-        tries = "before its first try"
-    if not reason.is_tried_again and first.try_number <= first.max_tries:
-        tries += ", and is not tried again"
-    said = shortened(reason.text, MAX_REASON_CHARACTERS // share).replace("\n", "\n  ")
-    lines = [f"{_subject(group, instances)} {tries}: {said}"]
-    if reason.began_with:
-        lines.append(f"  It began with {shortened(reason.began_with, MAX_LINE_CHARACTERS)}".replace("\n", "\n  "))
-    if reason.where:
-        lines.append(f"  Raised in {reason.where}")
-    if shown := last_lines(group.log.events, log_lines, MAX_LOG_CHARACTERS // share, masker):
-        of = f"the log of {_name(first)}" if len(group.instances) > 1 else "its log"
-        lines += [f"  The end of {of}:", *(f"    {line}" for line in shown)]
-    return lines
-
-
-def _subject(group: Group, instances: Sequence[TaskInstance]) -> str:
-    if len(group.instances) == 1:
-        return f"Task {_name(group.instances[0])} failed"
-    task_id = group.instances[0].task_id
-    total = sum(instance.task_id == task_id for instance in instances)
-    indexes = _listed([str(instance.map_index) for instance in sorted(group.instances, key=lambda one: one.map_index)])
-    return f"Task {task_id} failed in {len(group.instances)} of its {total} instances (map indexes {indexes})"
-
-
-def _name(instance: TaskInstance) -> str:
-    return instance.task_id if instance.map_index < 0 else f"{instance.task_id}[{instance.map_index}]"
-
-
-def _standing(instances: Sequence[TaskInstance], *, goes_on: bool) -> list[str]:
-    """Tell what became of the tasks that did not fail, one line for each state that matters."""
-    states = {
-        "Had succeeded before, and is not undone": {"success"},
-        "Not run, for a task before it failed": {"upstream_failed"},
-        "Skipped": {"skipped"},
-    }
-    if goes_on:
-        states["Goes on"] = {"running", "deferred", "queued", "scheduled", "restarting", "up_for_retry"}
-    lines = []
-    for heading, wanted in states.items():
-        if names := [_part(task_id, instances, wanted) for task_id in _task_ids(instances, wanted)]:
-            lines.append(f"{heading}: {_listed(names)}.")
-    return lines
-
-
-def _task_ids(instances: Sequence[TaskInstance], states: set[str]) -> list[str]:
-    return sorted({instance.task_id for instance in instances if instance.state in states})
-
-
-def _part(task_id: str, instances: Sequence[TaskInstance], states: set[str]) -> str:
-    """Return `task_id`, or `task_id (2 of 5 instances)`."""
-    same = [instance for instance in instances if instance.task_id == task_id]
-    count = sum(instance.state in states for instance in same)
-    return task_id if count == len(same) else f"{task_id} ({count} of {len(same)} instances)"
-
-
-def _listed(names: Sequence[str]) -> str:
-    """Return names as a list that does not get too long; those left out are counted."""
-    shown, length = 0, 0
-    while shown < len(names) and (shown == 0 or length + len(names[shown]) <= MAX_NAMES_CHARACTERS):
-        length += len(names[shown]) + 2
-        shown += 1
-    rest = f" and {len(names) - shown} more" if shown < len(names) else ""
-    return ", ".join(names[:shown]) + rest
+        return FailureKind.CLEARED
+    return FailureKind.GOES_ON if goes_on else FailureKind.ABOUT_TO_END

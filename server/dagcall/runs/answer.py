@@ -1,9 +1,10 @@
-"""What a call came to, other than an error."""
+"""What a call came to: results, a failed run, or a run that goes on."""
 
 from collections.abc import Mapping
 
 from dagcall.airflow import Question, RunState
 from dagcall.plain_json import Json
+from dagcall.results import FailureReport
 from dagcall.values import value
 
 SHARED = (
@@ -22,6 +23,8 @@ class Answer:
     url: str
     results: Mapping[str, Json] | None = None
     """Task id -> plain JSON; None while the run goes on."""
+    failure: FailureReport | None = None
+    """Why there are none, and will be none."""
     skipped: tuple[str, ...] = ()
     """Which of them are null because the dag skipped their task: `task`, or `task[2]`."""
     questions: tuple[Question, ...] = ()

@@ -11,8 +11,8 @@ from functools import partial
 from typing import TypeVar
 
 from dagcall.airflow import AirflowApi, Run, RunState
-from dagcall.errors import AirflowError, AirflowNotFound, AirflowUnreachable, OutcomeUnknown, RunDeleted, RunFailed
-from dagcall.results import FailureReader, ResultReader, RetryAdvice
+from dagcall.errors import AirflowError, AirflowNotFound, AirflowUnreachable, OutcomeUnknown, RunDeleted
+from dagcall.results import FailureKind, FailureReader, FailureReport, ResultReader
 from dagcall.runs.answer import Answer
 from dagcall.runs.call import Listener
 from dagcall.runs.deadlines import Deadlines
@@ -78,12 +78,12 @@ class Answering:
                 raise RunDeleted(
                     f"Run {run.run_id} of dag {run.dag_id} {in_words(state)}, and was deleted in Airflow before "
                     "dagcall had read what came of it; what it had done may stand. Calling again starts a new run."
-                ) from error
+                ).about(run.dag_id, run.run_id) from error
             raise OutcomeUnknown(
                 f"Run {run.run_id} of dag {run.dag_id} was started and {in_words(state)}, but {error}. "
                 f"{WAIT_TOOL_NAME} with tool {tool.name!r} and this run id returns what comes of it; it starts "
                 f"nothing. For people: {self._api.run_url(run.dag_id, run.run_id)}"
-            ) from error
+            ).about(run.dag_id, run.run_id) from error
 
     async def _is_cancelled(self, run: Run) -> bool:
         """Say whether a run is a success to Airflow only because its scheduler had it in hand as it was cancelled."""
@@ -145,11 +145,8 @@ class Answering:
                 lambda: self._result_reader.results(tool, run, ending.results, is_over=state.is_final),
             )
         if results and (results.skipped or not results.are_complete) and await self._is_cancelled(run):
-            raise RunFailed(
-                f"The run {run.run_id} of dag {run.dag_id} was cancelled by its caller. {RetryAdvice.UNKNOWN.value}\n"
-                f"For people: {url}",
-                is_over=True,
-            )
+            cancelled = FailureReport(run.dag_id, run.run_id, url, FailureKind.CANCELLED)
+            return Answer(state, run.run_id, url, failure=cancelled)
         if results is None or not results.are_complete:  # the run went well without them, the call did not
             read_failure = partial(
                 self._failure_reader.failure,
@@ -160,8 +157,7 @@ class Answering:
                 log_lines=tool.policy.log_lines,
                 results=results,
             )
-            told = await self._patiently(listener.deadline, read_failure)
-            raise RunFailed(told, is_over=state.is_final)
+            return Answer(state, run.run_id, url, failure=await self._patiently(listener.deadline, read_failure))
         return Answer(state, run.run_id, url, results.values, skipped=results.skipped)
 
     async def _observer(self, tool: Tool, run: Run, listener: Listener) -> RunObserver:

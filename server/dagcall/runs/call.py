@@ -103,4 +103,4 @@ def unstarted(call: Call, entry: Entry | None, error: AirflowError | CallerError
         + f" Calling again with the same arguments finds out and starts no second run; {WAIT_TOOL_NAME} with tool "
         f"{call.tool.name!r} and this run id only looks.",
         is_effect_possible=True,
-    )
+    ).about(call.tool.dag_id, entry.run_id)

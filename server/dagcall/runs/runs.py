@@ -16,7 +16,6 @@ from dagcall.errors import (
     AirflowRefused,
     OutcomeUnknown,
     RunError,
-    RunFailed,
     TriggerRefused,
     UnknownRun,
     Unreadable,
@@ -24,7 +23,7 @@ from dagcall.errors import (
 from dagcall.masking import Masker
 from dagcall.plain_json import Json
 from dagcall.results import FailureReader, ResultReader, ResultsCache
-from dagcall.runs.answer import SHARED, Answer
+from dagcall.runs.answer import Answer
 from dagcall.runs.answering import Answering, in_words
 from dagcall.runs.call import IN_LINE, Call, Listener, Started
 from dagcall.runs.cancel import Cancelling
@@ -130,13 +129,7 @@ class Runs:
             started: as `begin` returned it, with this caller counted already; None to count it now.
         """
         entry = started.entry if started else self._joined(run.run_id)
-        is_shared = started is not None and started.is_shared
-        try:
-            answer = await self._attend(tool, run, entry, listener)
-        except RunFailed as error:
-            if not is_shared:
-                raise
-            raise RunFailed(f"{error}\n\n{SHARED}", is_over=error.is_over) from error
+        answer = await self._attend(tool, run, entry, listener)
         if started is None:
             return answer
         return replace(
@@ -184,11 +177,9 @@ class Runs:
             async with self._answering.in_time(listener.deadline):
                 run = await self.look(tool, run_id, caller=caller)
         except AirflowError as error:
-            raise OutcomeUnknown(
-                f"How far run {run_id} of dag {tool.dag_id} is cannot be seen now: {error}. {WAIT_TOOL_NAME} with tool "
-                f"{tool.name!r} and this run id looks again; it starts nothing. For people: "
-                f"{self._api.run_url(tool.dag_id, run_id)}"
-            ) from error
+            what = "How far run {run} is cannot be seen now"
+            next_step = f"{WAIT_TOOL_NAME} with tool {tool.name!r} and this run id looks again; it starts nothing."
+            raise self._unknown(tool, run_id, what, error, next_step) from error
         return await self.attend(tool, run, listener)
 
     async def cancel(self, tool: Tool, run_id: str, *, caller: str, account: Account | None = None) -> Answer:
@@ -212,11 +203,12 @@ class Runs:
         except AirflowRefused:
             raise
         except AirflowError as error:
-            raise OutcomeUnknown(
-                f"Whether run {run_id} of dag {tool.dag_id} was cancelled is not known: {error}. Cancelling it again "
-                f"finds out; {WAIT_TOOL_NAME} with tool {tool.name!r} and this run id tells what became of it. For "
-                f"people: {self._api.run_url(tool.dag_id, run_id)}"
-            ) from error
+            what = "Whether run {run} was cancelled is not known"
+            next_step = (
+                f"Cancelling it again finds out; {WAIT_TOOL_NAME} with tool {tool.name!r} and this run id tells what "
+                "became of it."
+            )
+            raise self._unknown(tool, run_id, what, error, next_step) from error
         if state is RunState.FAILED and (entry := self._ledger.entry(run_id)):
             entry.is_delivered = True  # whoever cancels knows the outcome: the same call made again is a new one
         return Answer(state, run.run_id, self._api.run_url(run.dag_id, run.run_id))
@@ -251,11 +243,11 @@ class Runs:
             run = await self.look(tool, run_id, caller=caller)
             return await self._hitl_replies.deliver(run, contents, who=who, account=account)
         except AirflowError as error:
-            raise OutcomeUnknown(
-                f"Whether the answer for run {run_id} of dag {tool.dag_id} has reached Airflow is not known: {error}. "
-                f"{WAIT_TOOL_NAME} with tool {tool.name!r} and this run id goes on, and asks again if it has not. "
-                f"For people: {self._api.run_url(tool.dag_id, run_id)}"
-            ) from error
+            what = "Whether the answer for run {run} has reached Airflow is not known"
+            next_step = (
+                f"{WAIT_TOOL_NAME} with tool {tool.name!r} and this run id goes on, and asks again if it has not."
+            )
+            raise self._unknown(tool, run_id, what, error, next_step) from error
 
     async def open_questions(self, run: Run) -> tuple[Question, ...]:
         """Return what a run asks people now."""
@@ -292,10 +284,8 @@ class Runs:
         try:
             return await self._results(tool, await self.look(tool, run_id, caller=caller))
         except AirflowError as error:
-            raise OutcomeUnknown(
-                f"The results of run {run_id} of dag {tool.dag_id} cannot be read now: {error}. Reading again in a "
-                f"moment may help. For people: {self._api.run_url(tool.dag_id, run_id)}"
-            ) from error
+            what, next_step = "The results of run {run} cannot be read now", "Reading again in a moment may help."
+            raise self._unknown(tool, run_id, what, error, next_step) from error
 
     async def _results(self, tool: Tool, run: Run) -> Mapping[str, Json]:
         run_id = run.run_id
@@ -340,6 +330,20 @@ class Runs:
         await self._answering.aclose()
         await self._delivery_marks.aclose()
 
+    def _unknown(self, tool: Tool, run_id: str, what: str, error: AirflowError, next_step: str) -> OutcomeUnknown:
+        """Return what a caller is told who asked about its run while Airflow did not answer as needed.
+
+        Args:
+            tool: the run's tool.
+            run_id: the run.
+            what: what is not known of `{run}`; a clause.
+            error: why.
+            next_step: a sentence.
+        """
+        what = what.replace("{run}", f"{run_id} of dag {tool.dag_id}")
+        url = self._api.run_url(tool.dag_id, run_id)
+        return OutcomeUnknown(f"{what}: {error}. {next_step} For people: {url}").about(tool.dag_id, run_id)
+
     def _joined(self, run_id: str) -> Entry:
         """Count one more caller among those who wait for a run."""
         entry = self._ledger.of_run(run_id)
@@ -354,14 +358,13 @@ class Runs:
                 answer = await self._answering.answer(tool, run, listener)
         except OutcomeUnknown:  # its outcome is still to come, for whoever asks again
             raise
-        except RunError as error:
-            if not isinstance(error, RunFailed) or error.is_over:
-                self._quotas.ended(run.run_id)
+        except RunError:
+            self._quotas.ended(run.run_id)
             self._ended(run, entry, listener.on_outcome)
             raise
-        if answer.state.is_final:
+        if answer.failure.is_over if answer.failure else answer.state.is_final:
             self._quotas.ended(run.run_id)
-        if answer.results is not None:
+        if answer.failure or answer.results is not None:
             self._ended(run, entry, listener.on_outcome)
         return replace(answer, questions=self._shown(answer.questions)) if answer.questions else answer
 

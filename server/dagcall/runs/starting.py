@@ -202,7 +202,7 @@ class Starter:
                 raise IdempotencyConflict(
                     f"Nothing was started: this idempotency key belongs to run {run.run_id} of dag {run.dag_id}, which "
                     "was called with other arguments. Use a new key for a new call."
-                )
+                ).about(run.dag_id, run.run_id)
             return Started(run, entry, is_replayed=not is_ours and run.state.is_final)
 
     # Without a key

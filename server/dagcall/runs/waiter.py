@@ -400,7 +400,7 @@ class Waiter:
                 RunDeleted(
                     f"run {run_id} of dag {dag_id} was deleted in Airflow while it was waited for; what it had done by "
                     "then may stand. Calling again starts a new run."
-                ),
+                ).about(dag_id, run_id),
             )
         except (CircuitOpen, AirflowLogInRefused):
             raise

@@ -7,7 +7,8 @@ import pytest
 
 from dagcall.airflow.rest import READ_ATTEMPTS
 from dagcall.app import Dagcall
-from dagcall.errors import RunDeleted, RunFailed
+from dagcall.errors import RunDeleted
+from dagcall.mcp.failure_text import failure_text
 from dagcall.runs import Answer, Call, Listener
 from tests.fake_airflow import FakeAirflow, FakeDag, FakeTask, Fault, Version
 from tests.fake_airflow.wire import Route
@@ -41,9 +42,9 @@ async def call(dagcall: Dagcall) -> Answer:
 
 
 async def failure(dagcall: Dagcall) -> list[str]:
-    with pytest.raises(RunFailed) as caught:
-        await call(dagcall)
-    return str(caught.value).splitlines()
+    answer = await call(dagcall)
+    assert answer.failure is not None
+    return failure_text(answer.failure).splitlines()
 
 
 @pytest.mark.parametrize(

@@ -7,14 +7,15 @@ import pytest
 
 from dagcall.airflow.model import Frame, LogEvent, LoggedException, Run, RunState, TaskInstance
 from dagcall.masking import Masker
+from dagcall.mcp.failure_text import failure_text
 from dagcall.results.failure_report import (
     MAX_LOGS,
     MAX_LOGS_OF_A_TASK,
     Logs,
     Omission,
     TaskLog,
-    failure_text,
     instances_to_read,
+    report_of,
 )
 from dagcall.results.task_log import STOPPED_FROM_OUTSIDE
 
@@ -60,7 +61,7 @@ def told(
     """Return the text's lines; `logs` may be the one log of the first instance."""
     if isinstance(logs, TaskLog):
         logs = {(instances[0].task_id, instances[0].map_index): logs}
-    lines = failure_text(
+    report = report_of(
         run=of or run(),
         url="http://u",
         instances=instances,
@@ -69,7 +70,8 @@ def told(
         masker=Masker(["correct-horse"]),
         is_over=is_over,
         left_out=left_out,
-    ).split("\n")
+    )
+    lines = failure_text(report).split("\n")
     assert lines[-1] == LINK
     return lines[:-1]
 

@@ -1,0 +1,151 @@
+"""The report of a failure, as a model or a person reads it.
+
+Pure.
+"""
+
+from collections.abc import Mapping, Sequence
+
+from dagcall.airflow import TaskInstance
+from dagcall.results import (
+    MAX_GROUPS,
+    MAX_LINE_CHARACTERS,
+    Cause,
+    FailureKind,
+    FailureReport,
+    Group,
+    Omission,
+    RetryAdvice,
+)
+from dagcall.text import shortened
+
+MAX_REASON_CHARACTERS = 1000
+"""Of what an exception says, all failures together."""
+MAX_NAMES_CHARACTERS = 200
+ADVICE = {
+    RetryAdvice.UNKNOWN: "Calling again starts a new run.",
+    RetryAdvice.PASSING: "Calling again starts a new run, and may help: this kind of failure can pass.",
+    RetryAdvice.LASTING: (
+        "Calling again with the same arguments starts a new run, which will probably fail in the same way."
+    ),
+    RetryAdvice.MISDATED: (
+        'Calling again comes to the same until somebody changes the dates in the dag, or sets logical_date = "none" '
+        "for this tool in dagcall's settings: Airflow then ignores the dates."
+    ),
+    RetryAdvice.STOPPED: "It was probably ended on purpose: find out why before calling again.",
+}
+KINDS = {
+    FailureKind.FAILED: "failed.",
+    FailureKind.CANCELLED: "was cancelled by its caller.",
+    FailureKind.WITHOUT_RESULT: "succeeded, but what it was called for did not come of it.",
+    FailureKind.DID_NOTHING: "did nothing: Airflow made no task instance for it, and calls it a success all the same.",
+    FailureKind.CLEARED: "failed, and somebody has cleared it since: it runs again.",
+    FailureKind.ABOUT_TO_END: "is about to end without what it was called for.",
+    FailureKind.GOES_ON: "goes on, but what it was called for can no longer come of it.",
+}
+CAUSES = {
+    Cause.TOOK_TOO_LONG: (
+        "It took longer than its dag allows (dagrun_timeout), so Airflow ended it and skipped what was not done."
+    ),
+    Cause.SET_TO_FAILED: (
+        "None of its tasks failed: somebody set the run to failed, or nothing in it could run any more."
+    ),
+}
+
+
+def failure_text(report: FailureReport) -> str:
+    """Return what a caller reads of a failed run, the most important first."""
+    lines = [f"The run {report.run_id} of dag {report.dag_id} {KINDS[report.kind]}"]
+    told = report.groups[:MAX_GROUPS]
+    for group in told:
+        lines += _group_lines(group, report.instances, len(told))
+    if len(report.groups) > len(told):
+        more = sum(len(group.instances) for group in report.groups[len(told) :])
+        lines.append(f"{more} more task instances failed.")
+    if report.left_out is not None:
+        lines += _omission_lines(report.left_out)
+    if report.cause is not None:
+        lines.append(CAUSES[report.cause])
+    lines += _standing(report.instances, goes_on=report.goes_on)
+    again = ADVICE[report.advice]
+    if report.goes_on:
+        again = again.replace("a new run", "another run beside this one")
+    return "\n".join([*lines, again, f"For people: {report.url}"])
+
+
+def _omission_lines(left_out: Mapping[str, Omission]) -> list[str]:
+    lines = [f"Task {task_id} did not run: {why.text}." for task_id, why in list(left_out.items())[:MAX_GROUPS]]
+    if more := len(left_out) - len(lines):
+        lines.append(f"{more} more tasks did not run.")
+    return lines or ["The dag has no tasks."]
+
+
+def _group_lines(group: Group, instances: Sequence[TaskInstance], share: int) -> list[str]:
+    first = group.instances[0]
+    if group.reason is None:
+        return [f"{_subject(group, instances)}; the logs were not read."]
+    reason = group.reason
+    tries = f"on try {first.try_number} of {max(first.max_tries + 1, first.try_number)}"
+    if first.try_number == 0:
+        tries = "before its first try"
+    if not reason.is_tried_again and first.try_number <= first.max_tries:
+        tries += ", and is not tried again"
+    said = shortened(reason.text, MAX_REASON_CHARACTERS // share).replace("\n", "\n  ")
+    lines = [f"{_subject(group, instances)} {tries}: {said}"]
+    if reason.began_with:
+        lines.append(f"  It began with {shortened(reason.began_with, MAX_LINE_CHARACTERS)}".replace("\n", "\n  "))
+    if reason.where:
+        lines.append(f"  Raised in {reason.where}")
+    if shown := group.log_tail:
+        of = f"the log of {_name(first)}" if len(group.instances) > 1 else "its log"
+        lines += [f"  The end of {of}:", *(f"    {line}" for line in shown)]
+    return lines
+
+
+def _subject(group: Group, instances: Sequence[TaskInstance]) -> str:
+    if len(group.instances) == 1:
+        return f"Task {_name(group.instances[0])} failed"
+    task_id = group.instances[0].task_id
+    total = sum(instance.task_id == task_id for instance in instances)
+    indexes = _listed([str(instance.map_index) for instance in sorted(group.instances, key=lambda one: one.map_index)])
+    return f"Task {task_id} failed in {len(group.instances)} of its {total} instances (map indexes {indexes})"
+
+
+def _name(instance: TaskInstance) -> str:
+    return instance.task_id if instance.map_index < 0 else f"{instance.task_id}[{instance.map_index}]"
+
+
+def _standing(instances: Sequence[TaskInstance], *, goes_on: bool) -> list[str]:
+    """Tell what became of the tasks that did not fail, one line for each state that matters."""
+    states = {
+        "Had succeeded before, and is not undone": {"success"},
+        "Not run, for a task before it failed": {"upstream_failed"},
+        "Skipped": {"skipped"},
+    }
+    if goes_on:
+        states["Goes on"] = {"running", "deferred", "queued", "scheduled", "restarting", "up_for_retry"}
+    lines = []
+    for heading, wanted in states.items():
+        if names := [_part(task_id, instances, wanted) for task_id in _task_ids(instances, wanted)]:
+            lines.append(f"{heading}: {_listed(names)}.")
+    return lines
+
+
+def _task_ids(instances: Sequence[TaskInstance], states: set[str]) -> list[str]:
+    return sorted({instance.task_id for instance in instances if instance.state in states})
+
+
+def _part(task_id: str, instances: Sequence[TaskInstance], states: set[str]) -> str:
+    """Return `task_id`, or `task_id (2 of 5 instances)`."""
+    same = [instance for instance in instances if instance.task_id == task_id]
+    count = sum(instance.state in states for instance in same)
+    return task_id if count == len(same) else f"{task_id} ({count} of {len(same)} instances)"
+
+
+def _listed(names: Sequence[str]) -> str:
+    """Return names as a list that does not get too long; those left out are counted."""
+    shown, length = 0, 0
+    while shown < len(names) and (shown == 0 or length + len(names[shown]) <= MAX_NAMES_CHARACTERS):
+        length += len(names[shown]) + 2
+        shown += 1
+    rest = f" and {len(names) - shown} more" if shown < len(names) else ""
+    return ", ".join(names[:shown]) + rest
