@@ -44,8 +44,8 @@ PROOF = Page(
     """\
 # Proof
 
-What dagcall was put through, and what came of it. Each suite writes its part of this page at the end of a whole run;
-`make test` runs a short form of most. What single faults come to is told in [What happens when …](faults.md).
+The results of the long test suites. Each suite writes its part of this page after a complete run; `make test` runs a
+short form of most. [What happens when …](faults.md) lists single faults.
 """,
     (
         Suite("conformance", "The official conformance suite", "make conformance", conformance.section),
