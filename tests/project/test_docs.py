@@ -44,6 +44,7 @@ PAGES = (
             "operations",
             "reliability",
             "troubleshooting",
+            "design",
             "development",
         )
     ),
