@@ -49,7 +49,7 @@ PAGES = (
         )
     ),
 )
-"""What is written by hand, but for the parts between markers. `tests.proof` and `tests.faults.matrix` write others."""
+"""Written by hand, except for the parts between markers. `tests.proof` and `tests.faults.matrix` write the others."""
 LINKING = sorted(
     {*PAGES, *DOCS.glob("*.md"), *ROOT.glob("*.md"), ROOT / "bench/README.md", ROOT / "tool_schemas/README.md"}
 )
@@ -58,7 +58,7 @@ MEANINGS = {
     "airflow.password": "The password; better given in a variable or a file.",
     "server.port": "The port to listen on.",
 }
-"""Where the code says nothing, for the name says it all."""
+"""For settings without a docstring, because the name says it all."""
 GENERATED = re.compile(r"(?<=<!-- generated: )(?P<name>[\w. ]+)( -->\n)(?P<text>.*?)(?=<!-- end -->)", re.DOTALL)
 LINE_LENGTH = 120
 README_LINES = 250
@@ -267,7 +267,7 @@ def test_the_example_of_a_tool_is_from_its_pin() -> None:
 
 
 def assert_is_excerpt(excerpt: Any, whole: Any, where: str) -> None:
-    """Check that nothing but keys is left out, and that a text breaks off only where it says `…`."""
+    """Check that only keys are left out, and that a text breaks off only where it says `…`."""
     if isinstance(excerpt, dict):
         assert excerpt.keys() <= whole.keys(), where
         for key, value in excerpt.items():
