@@ -52,7 +52,7 @@ overload: .venv/.ready ## as many callers as a real Airflow bears, and somebody 
 conformance: .venv/.ready ## the official conformance suite of MCP before a real Airflow, and other probes (9 minutes; writes docs/proof.md)
 	@$(RUN) pytest tests/conformance -m "long or not long" -o faulthandler_timeout=1800 $(ARGS)
 
-clients: .venv/.ready ## clients that others wrote, each in an environment of its own (20 minutes; writes docs/clients.md)
+clients: .venv/.ready ## clients that others wrote, each in an environment of its own (20 minutes; writes docs/clients-tested.md)
 	@$(RUN) pytest tests/clients -m "long or not long" -o faulthandler_timeout=1800 $(ARGS)
 
 fuzz: .venv/.ready ## inputs that are almost right, many of them (10 minutes; writes docs/proof.md)

@@ -1,7 +1,7 @@
 """What is lost, doubled, wrong or unexplained in a history, each with its story.
 
 Pure. The notions are those of `tests/server/life/record.py`, which judges the same rules by a clock that jumps. Five
-things are excused, for they are decided so (`server/DESIGN.md`):
+things are excused, for they are decided so (`docs/design.md`):
 
 * a call that is made again after its run has ended, and was answered to a caller who had gone without a word
 * one that is made again within a second while its caller's connection seems to wait: those are two calls

@@ -1,4 +1,4 @@
-"""What clients that others wrote can do with dagcall: a part of docs/proof.md, and the table of docs/clients.md."""
+"""What third-party clients can do with dagcall: a part of docs/proof.md, and the page docs/clients-tested.md."""
 
 import json
 import re
@@ -22,21 +22,21 @@ COLUMNS = {
 }
 UNPROVED = "it was not right when it was last tried"
 HEAD = """\
-# Clients
+# Tested clients
 
-What clients that others wrote can do with dagcall. `make clients` runs each in an environment of its own, pinned, over
-HTTP and stdio, in front of a real Airflow, and holds what it saw against Airflow's own record. Where there is a model,
-it is scripted.
+What third-party clients can do with dagcall; [clients.md](clients.md) says how to connect them. `make clients` runs
+each client in its own pinned environment, over HTTP and stdio, against a real Airflow, and compares what the client saw
+with Airflow's records. Where a model is involved, it is scripted.
 
 | column | what was tried |
 |---|---|
 | list | all tools arrive |
-| call | the answer has the result of the one run that Airflow has |
-| progress | while the call goes on, the client is told how far the run is |
+| call | the answer has the result of the only run in Airflow |
+| progress | the client receives progress while the call goes on |
 | failure | the model reads which task failed, and its exception |
-| time-out, then the same call | the client gives up and calls again: there is one run, whose result it gets |
-| question | the client asks its user what the run asks; where it cannot, the model reads where a person can answer |
-| large result | 1.5 MB of rows: the model reads a preview, and with `read_dag_result` the last rows |
+| time-out, then the same call | the client gives up and calls again: it gets the result of the one run |
+| question | the client asks its user what the run asks; if it cannot, the model reads where a person can answer |
+| large result | 1.5 MB of rows: the model reads a preview, and the last rows with `read_dag_result` |
 | cancel | the client cancels the call of a tool with `on_cancel = "fail"`: the run is set to failed |
 
 """
@@ -98,13 +98,13 @@ def section(found: dict[str, Any]) -> str:
     count = sum(len(client["passed"]) for client in clients)
     return (
         f"{len(clients)} clients, over HTTP and stdio: {count} trials were right by Airflow's own record,"
-        f" {len(list(trials())) - count} were not. What each client can do: [clients.md](clients.md).\n\n"
+        f" {len(list(trials())) - count} were not. What each client can do: [clients-tested.md](clients-tested.md).\n\n"
         f"{', '.join(versions)}."
     )
 
 
 def details(found: dict[str, Any]) -> str:
-    """Return the table of docs/clients.md."""
+    """Return the table of docs/clients-tested.md."""
     notes: list[str] = []
 
     def note(why: str) -> str:

@@ -30,7 +30,7 @@ async def test_client(trial: Trial, running: Trials, airflow: Record) -> None:
 
 @pytest.mark.long
 def test_what_was_found_is_kept(running: Trials) -> None:
-    """The last test of the whole form: it writes docs/clients.md, and a part of docs/proof.md.
+    """The last test of the whole form: it writes docs/clients-tested.md, and a part of docs/proof.md.
 
     Of a run of some clients only (`make clients ARGS="-k 'typescript or kept'"`), the rest stays as it was.
     """

@@ -1,4 +1,4 @@
-"""docs/clients.md says what the clients last did; test_proof holds the page to these findings."""
+"""docs/clients-tested.md says what the clients last did; test_proof holds the page to these findings."""
 
 from tests.clients.section import findings, still_passed
 from tests.clients.table import trials

@@ -1,4 +1,4 @@
-"""What README.md shows is what a user gets: its programs, its curl command, its snippets, run against the demo."""
+"""What the documents show is what a user gets: programs, the curl command, snippets, run against the demo."""
 
 import asyncio
 import json
@@ -22,21 +22,28 @@ from tests.e2e.clients import text_of
 from tests.e2e.commands import clean_environ, run_dagcall
 from tests.e2e.running_demo import RunningDemo
 
-README = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+ROOT = Path(__file__).parents[2]
+README, CLIENTS, RESULTS = (
+    (ROOT / page).read_text(encoding="utf-8") for page in ("README.md", "docs/clients.md", "docs/results.md")
+)
 ADDRESS = "http://127.0.0.1:8000/mcp"
 AIRFLOW_ADDRESS = "http://127.0.0.1:8080"
 PROGRAM_SECONDS = 180.0
 """The first time, uv makes an environment for the program; 3 to 6 s afterwards."""
 
 
-def blocks(language: str, containing: str = "") -> list[str]:
-    found: list[str] = re.findall(rf"^```{language}\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+def blocks(page: str, language: str, containing: str = "") -> list[str]:
+    found: list[str] = re.findall(rf"^```{language}\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
     return [block for block in found if containing in block]
 
 
-PROGRAMS = re.findall(r"^```python\n(.*?)^```\n\n```text\n(.*?)^```$", README, re.DOTALL | re.MULTILINE)
+PROGRAMS = re.findall(r"^```python\n(.*?)^```\n\n```text\n(.*?)^```$", CLIENTS, re.DOTALL | re.MULTILINE)
 """Each program with what it prints."""
-SNIPPETS = [json.loads(block)["mcpServers"]["airflow"] for block in blocks("json", "mcpServers")]
+SNIPPETS = [
+    json.loads(block)["mcpServers"]["airflow"]
+    for page in (README, CLIENTS)
+    for block in blocks(page, "json", "mcpServers")
+]
 
 
 @pytest.fixture(scope="module")
@@ -63,7 +70,7 @@ def test_a_program_prints_what_is_shown(demo: RunningDemo, uv: str, tmp_path: Pa
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 @pytest.mark.parametrize("revision", ["2026-07-28", "2025-11-25"])
 def test_curl_gets_what_is_shown(demo: RunningDemo, tmp_path: Path, revision: str) -> None:
-    (command,) = blocks("sh")
+    (command,) = blocks(CLIENTS, "sh")
     words = [word.replace(ADDRESS, demo.url) for word in shlex.split(command.replace("\\\n", " "))]
     if revision == "2025-11-25":
         words = as_in_2025(words)
@@ -72,7 +79,7 @@ def test_curl_gets_what_is_shown(demo: RunningDemo, tmp_path: Path, revision: st
 
     body = finished.stdout.partition("data: ")[2] if revision == "2025-11-25" else finished.stdout
     content = json.loads(body)["result"]["structuredContent"]
-    (shown,) = blocks("text", "structuredContent")
+    (shown,) = blocks(CLIENTS, "text", "structuredContent")
     row = json.loads(re.search(r'"score":\[({.*?})\]', shown.replace("\n", ""))[1])  # type: ignore[index]
     assert content == {
         "state": "success",
@@ -83,7 +90,7 @@ def test_curl_gets_what_is_shown(demo: RunningDemo, tmp_path: Path, revision: st
 
 
 def as_in_2025(words: list[str]) -> list[str]:
-    """Change the command as the README says for the older revision."""
+    """Change the command as docs/clients.md says for the older revision."""
     kept = ["curl", words[1], words[2]]
     for option, value in zip(words[3::2], words[4::2], strict=True):
         if value.startswith("MCP-Protocol-Version"):
@@ -98,7 +105,7 @@ def as_in_2025(words: list[str]) -> list[str]:
 
 
 def test_the_command_prints_the_summary_that_is_shown(demo: RunningDemo) -> None:
-    (shown,) = blocks("console", "dagcall call summarize_text")
+    (shown,) = blocks(README, "console", "dagcall call summarize_text")
     command, _, answer = shown.removeprefix("$ ").partition("\n{")
 
     finished = run_dagcall(*shlex.split(command)[1:], environ=demo.environ)
@@ -108,8 +115,9 @@ def test_the_command_prints_the_summary_that_is_shown(demo: RunningDemo) -> None
     assert f'"summary": {json.dumps(summary)},' in answer
 
 
-def test_a_failure_reads_as_shown(demo: RunningDemo) -> None:
-    (shown,) = blocks("text", "of dag always_fails failed")
+@pytest.mark.parametrize("page", [README, RESULTS], ids=["README", "results"])
+def test_a_failure_reads_as_shown(demo: RunningDemo, page: str) -> None:
+    (shown,) = blocks(page, "text", "of dag always_fails failed")
     shown_id, own_id = re.findall(r"mcp__\w+", shown)[0], re.compile(r"mcp__\w+")
 
     finished = run_dagcall("call", "always_fails", environ=demo.environ)
@@ -119,7 +127,7 @@ def test_a_failure_reads_as_shown(demo: RunningDemo) -> None:
     assert shown.rstrip().removesuffix("…") in said
 
 
-@pytest.mark.parametrize("snippet", SNIPPETS, ids=["variables", "file"])
+@pytest.mark.parametrize("snippet", SNIPPETS, ids=["README", "file", "variables"])
 async def test_claude_desktop_gets_tools_and_answers(
     demo: RunningDemo, tmp_path: Path, snippet: dict[str, Any]
 ) -> None:
@@ -158,6 +166,6 @@ def desktop_server(snippet: Mapping[str, Any], demo: RunningDemo) -> StdioServer
 
 
 def run(words: list[str], environ: Mapping[str, str], folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603 - the README's own words
+    return subprocess.run(  # noqa: S603 - the documents' own words
         words, env=environ, cwd=folder, capture_output=True, text=True, check=False, timeout=PROGRAM_SECONDS
     )

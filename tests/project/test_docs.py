@@ -1,6 +1,6 @@
-"""README.md says what the code does.
+"""README.md and docs/ say what the code does.
 
-Its tables and `--help` blocks are made from the code: `python -m tests.project.test_readme` writes them anew.
+Their tables and `--help` blocks are made from the code: `python -m tests.project.test_docs` writes them again.
 """
 
 import ast
@@ -26,17 +26,42 @@ from dagcall.cli.commands import app
 from dagcall.settings.settings import Settings, load_settings, variable_names
 from dagcall.tools.policy import ToolPolicy
 from tests.fake_airflow import Version
+from tests.proof.page import write as write_pages_of_findings
 
 ROOT = Path(__file__).parents[2]
+DOCS = ROOT / "docs"
 README = ROOT / "README.md"
+PAGES = (
+    README,
+    *(
+        DOCS / f"{name}.md"
+        for name in (
+            "clients",
+            "writing-dags",
+            "results",
+            "configuration",
+            "authentication",
+            "operations",
+            "reliability",
+            "troubleshooting",
+            "design",
+            "development",
+        )
+    ),
+)
+"""Written by hand, except for the parts between markers. `tests.proof` and `tests.faults.matrix` write the others."""
+LINKING = sorted(
+    {*PAGES, *DOCS.glob("*.md"), *ROOT.glob("*.md"), ROOT / "bench/README.md", ROOT / "tool_schemas/README.md"}
+)
 
 MEANINGS = {
     "airflow.password": "The password; better given in a variable or a file.",
     "server.port": "The port to listen on.",
 }
-"""Where the code says nothing, for the name says it all."""
+"""For settings without a docstring, because the name says it all."""
 GENERATED = re.compile(r"(?<=<!-- generated: )(?P<name>[\w. ]+)( -->\n)(?P<text>.*?)(?=<!-- end -->)", re.DOTALL)
 LINE_LENGTH = 120
+README_LINES = 250
 
 
 # What the code says
@@ -64,7 +89,7 @@ def fields_of(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, F
             continue
         path = f"{prefix}{name}"
         meaning = attribute_docstrings(model).get(name) or MEANINGS.get(path)
-        assert meaning, f"{path} has no docstring in {model.__name__}, for the README"
+        assert meaning, f"{path} has no docstring in {model.__name__}, for the documents"
         yield path, field, meaning
 
 
@@ -107,32 +132,7 @@ def help_block(command: str) -> str:
     return "\n".join(["```text", f"$ dagcall {command} --help", *lines, "```", ""])
 
 
-def figure(value: Any) -> str:
-    """Return a measured number with three digits, or that there is none."""
-    if isinstance(value, dict):
-        return "not measured"
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
-
-
-def bench_table() -> str:
-    """Return the figures of the bench's last run, with its day and its machine."""
-    results = json.loads((ROOT / "bench" / "results.json").read_text(encoding="utf-8"))
-    columns = ("dagcall", "script", "astro-airflow-mcp", "bare SDK server")
-    rows, section = [], ""
-    for row in results["rows"]:
-        if row["section"] != section:
-            section = row["section"]
-            rows.append((f"**{section}**", *("" for _ in columns), ""))
-        what = row["what"] + (f" ({row['unit']})" if row["unit"] else "")
-        wanted = row["wanted"] + (", missed" if row["is_met"] is False else "")
-        rows.append((what, *(figure(row["figures"][c]) if c in row["figures"] else "" for c in columns), wanted))
-    machine = ", ".join(f"{key} {value}" for key, value in results["machine"].items())
-    lines = textwrap.fill(f"Measured on {results['date']}: {machine}.", LINE_LENGTH)
-    return f"{lines}\n\n" + table(("", *columns, "wanted"), *rows)
-
-
 GENERATORS: dict[str, Callable[[], str]] = {
-    "bench": bench_table,
     "settings": settings_table,
     "tools": tools_table,
     "commands": commands_table,
@@ -141,25 +141,35 @@ GENERATORS: dict[str, Callable[[], str]] = {
 }
 
 
-# What the README says
+# What the pages say
 
 
-def readme() -> str:
-    return README.read_text(encoding="utf-8")
+def page_id(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def text_of(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
 
 
 def blocks(language: str) -> list[str]:
-    """Return the fenced blocks of one language."""
-    return re.findall(rf"^```{language}\n(.*?)^```$", readme(), re.DOTALL | re.MULTILINE)
+    """Return the fenced blocks of one language, of all pages."""
+    pattern = re.compile(rf"^```{language}\n(.*?)^```$", re.DOTALL | re.MULTILINE)
+    return [block for page in PAGES for block in pattern.findall(text_of(page))]
 
 
-def prose() -> str:
-    """Return the README without its fenced blocks."""
-    return re.sub(r"^(`{3,}).*?^\1$", "", readme(), flags=re.DOTALL | re.MULTILINE)
+def prose(page: Path) -> str:
+    """Return a page without its fenced blocks."""
+    return re.sub(r"^(`{3,}).*?^\1$", "", text_of(page), flags=re.DOTALL | re.MULTILINE)
 
 
-def test_each_bullet_begins_a_line_and_its_text_stays_below_it() -> None:
-    lines = prose().splitlines()
+def test_the_readme_is_short() -> None:
+    assert len(text_of(README).splitlines()) <= README_LINES
+
+
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_each_bullet_begins_a_line_and_its_text_stays_below_it(page: Path) -> None:
+    lines = prose(page).splitlines()
     assert [line for line in lines if re.search(r"\S \* \S", line)] == []
     after_bullets = [(line, after) for line, after in pairwise(lines) if line.startswith("* ") and after]
     assert [after for _, after in after_bullets if not after.startswith(("* ", "  ", "|"))] == []
@@ -167,9 +177,9 @@ def test_each_bullet_begins_a_line_and_its_text_stays_below_it() -> None:
 
 @pytest.mark.parametrize("name", GENERATORS)
 def test_a_generated_part_is_what_the_code_makes(name: str) -> None:
-    parts = {match["name"]: match["text"] for match in GENERATED.finditer(readme())}
+    parts = {match["name"]: match["text"] for page in PAGES for match in GENERATED.finditer(text_of(page))}
 
-    assert parts[name] == GENERATORS[name](), "write it anew with: python -m tests.project.test_readme"
+    assert parts[name] == GENERATORS[name](), "write it again with: python -m tests.project.test_docs"
 
 
 def test_the_settings_files_load(tmp_path: Path) -> None:
@@ -194,23 +204,26 @@ def test_the_programs_compile() -> None:
     programs = blocks("python")
     assert len(programs) == 3
     for program in programs:
-        compile(program, "README.md", "exec")
+        compile(program, "a program of the documents", "exec")
 
 
 def test_the_desktop_snippets_name_settings_that_exist() -> None:
     servers = [json.loads(block)["mcpServers"]["airflow"] for block in blocks("json") if "mcpServers" in block]
 
-    assert [server["args"][:2] for server in servers] == [["serve", "--stdio"]] * 2
+    assert [server["args"][:2] for server in servers] == [["serve", "--stdio"]] * 3
     assert {name for server in servers for name in server.get("env", {})} <= variable_names().keys()
 
 
 def test_every_variable_exists() -> None:
-    assert set(re.findall(r"\bDAGCALL_\w+", readme())) <= variable_names().keys()
+    named = {name for page in PAGES for name in re.findall(r"\bDAGCALL_\w+", text_of(page))}
+
+    assert named
+    assert named <= variable_names().keys()
 
 
 def test_every_make_target_exists() -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
-    named = set(re.findall(r"(?:`|^\$ )make ([a-z]+)", readme(), re.MULTILINE))
+    named = {name for page in PAGES for name in re.findall(r"(?:`|^\$ )make ([a-z]+)", text_of(page), re.MULTILINE)}
 
     assert named >= {"demo", "test", "check"}
     assert named <= targets
@@ -219,21 +232,31 @@ def test_every_make_target_exists() -> None:
 def test_the_versions_are_those_that_are_tested() -> None:
     *older, newest = get_args(Version)
 
-    assert f"tested with Airflow {', '.join(older)} and {newest}, whole runs with {newest}" in " ".join(prose().split())
+    assert f"tested with Airflow {', '.join(older)} and {newest}, whole runs with {newest}" in " ".join(
+        prose(README).split()
+    )
 
 
-def test_links_lead_somewhere() -> None:
-    text = prose()
-    anchors = {re.sub(r"[^\w -]", "", title).strip().lower().replace(" ", "-") for title in headings(text)}
-    for target in re.findall(r"\]\(([^)]+)\)", text):
-        if target.startswith("#"):
-            assert target[1:] in anchors
-        elif not target.startswith("https://"):
-            assert (ROOT / target).exists(), target
+@pytest.mark.parametrize("page", LINKING, ids=page_id)
+def test_links_lead_somewhere(page: Path) -> None:
+    for target in re.findall(r"\]\(([^)]+)\)", prose(page)):
+        if target.startswith("https://"):
+            continue
+        path, _, anchor = target.partition("#")
+        linked = (page.parent / path).resolve() if path else page
+        assert linked.exists(), target
+        assert not anchor or anchor in anchors(linked), target
 
 
-def headings(text: str) -> list[str]:
-    return re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+def anchors(page: Path) -> set[str]:
+    """Return what GitHub calls the headings of a page."""
+    titles = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title).strip().lower().replace(" ", "-") for title in titles}
+
+
+@pytest.mark.parametrize("page", PAGES[1:], ids=page_id)
+def test_the_readme_leads_to_every_page(page: Path) -> None:
+    assert f"]({page_id(page)})" in prose(README)
 
 
 def test_the_example_of_a_tool_is_from_its_pin() -> None:
@@ -244,7 +267,7 @@ def test_the_example_of_a_tool_is_from_its_pin() -> None:
 
 
 def assert_is_excerpt(excerpt: Any, whole: Any, where: str) -> None:
-    """Check that nothing but keys is left out, and that a text breaks off only where it says `…`."""
+    """Check that only keys are left out, and that a text breaks off only where it says `…`."""
     if isinstance(excerpt, dict):
         assert excerpt.keys() <= whole.keys(), where
         for key, value in excerpt.items():
@@ -255,14 +278,14 @@ def assert_is_excerpt(excerpt: Any, whole: Any, where: str) -> None:
         assert excerpt == whole, where
 
 
-def test_the_messages_that_it_explains_are_those_of_the_code() -> None:
+def test_the_messages_that_are_explained_are_those_of_the_code() -> None:
     """Each is in the code as one text, but for `…`."""
-    rows = re.findall(r"^\| `([^`]+)` \|", readme().partition("| message |")[2], re.MULTILINE)
+    rows = re.findall(r"^\| `([^`]+)` ", text_of(DOCS / "troubleshooting.md"), re.MULTILINE)
+    messages = [message for message in rows if message != "preview" and not message.startswith("state: ")]
     texts = texts_of_the_code()
-    assert len(rows) > 10
-    for message in rows:
-        if message != "state: running":  # a result, not a message
-            assert all(any(part in text for text in texts) for part in message.split("…")), message
+    assert len(messages) > 10
+    for message in messages:
+        assert all(any(part in text for text in texts) for part in message.split("…")), message
 
 
 def texts_of_the_code() -> set[str]:
@@ -275,13 +298,17 @@ def texts_of_the_code() -> set[str]:
     return found
 
 
-def test_lines_are_short_enough_to_read_in_a_terminal() -> None:
-    text = GENERATED.sub("", "\n".join(line for line in readme().splitlines() if not line.startswith("| ")))
+@pytest.mark.parametrize("page", PAGES, ids=page_id)
+def test_lines_are_short_enough_to_read_in_a_terminal(page: Path) -> None:
+    text = GENERATED.sub("", "\n".join(line for line in text_of(page).splitlines() if not line.startswith("| ")))
 
     assert [line for line in text.splitlines() if len(line) > LINE_LENGTH] == []
 
 
 if __name__ == "__main__":
-    README.write_text(
-        GENERATED.sub(lambda match: f"{match['name']} -->\n{GENERATORS[match['name']]()}", readme()), encoding="utf-8"
-    )
+    for page in PAGES:
+        page.write_text(
+            GENERATED.sub(lambda match: f"{match['name']} -->\n{GENERATORS[match['name']]()}", text_of(page)),
+            encoding="utf-8",
+        )
+    write_pages_of_findings()
