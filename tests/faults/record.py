@@ -146,12 +146,18 @@ class Record:
         answer = await self._http.get(f"/api/v2/{path}", params={"limit": 1})
         return int(answer.raise_for_status().json()["total_entries"])
 
-    async def the_ended_run(self, dag_id: str, x: int) -> Json:
-        """Wait until that run has ended."""
+    async def the_ended_run(self, dag_id: str, x: int, state: str | None = None) -> Json:
+        """Wait until that run has ended.
+
+        Args:
+            dag_id: its dag.
+            x: its argument.
+            state: how; Airflow's scheduler may make a run a success for a moment that was set to failed.
+        """
 
         async def ended() -> Json | None:
             run = await self.the_run(dag_id, x)
-            return run if run["end_date"] else None
+            return run if run["end_date"] and state in {None, run["state"]} else None
 
         return await until(ended)
 

@@ -37,7 +37,11 @@ async def test_a_run_that_is_deleted_is_told_and_not_started_again(airflow: Reco
         assert await airflow.runs_with("held", x + number) == []
 
 
-@fault("somebody sets the runs to failed", seen="an error: the run failed", checked="each answer names its own run")
+@fault(
+    "somebody sets the runs to failed",
+    seen="an error: the run failed, or Airflow made it a success without a result",
+    checked="each answer names its own run",
+)
 async def test_a_run_that_is_set_to_failed_is_told_so(airflow: Record, serve: Serve, x: int) -> None:
     waiting, runs = await begun(airflow, serve().url, x)
 
@@ -47,7 +51,10 @@ async def test_a_run_that_is_set_to_failed_is_told_so(airflow: Record, serve: Se
     for calling, run in zip(waiting, runs, strict=True):
         answer = await calling
         assert answer.is_error
-        assert text_of(answer).startswith(f"The run {run['dag_run_id']} of dag held failed.")
+        (now,) = await airflow.runs_with("held", run["conf"]["x"])
+        told = {"failed": "failed.", "success": "succeeded, but what it was called for did not come of it."}
+        # Airflow's scheduler may have the run in hand: it then finds the tasks ended, and makes the run a success.
+        assert text_of(answer).startswith(f"The run {run['dag_run_id']} of dag held {told[now['state']]}")
 
 
 @fault("somebody clears the runs, which then go through their tasks once more")

@@ -102,7 +102,7 @@ async def test_a_caller_who_leaves_ends_the_run_where_the_operator_says_so(
 
     await leave(calling)
 
-    assert (await airflow.the_ended_run("held", x))["state"] == "failed"
+    assert await airflow.the_ended_run("held", x, "failed")
 
 
 @fault(
