@@ -7,6 +7,7 @@ from dagcall.results.failure_reader import FailureReader
 from dagcall.results.failure_report import MAX_GROUPS, Cause, FailureKind, FailureReport, Group, Omission, RetryAdvice
 from dagcall.results.preview import PREVIEW_SHARE, Page, exact_numbers, json_size, json_text, part, preview_of
 from dagcall.results.reader import ResultReader
+from dagcall.results.results import Results
 from dagcall.results.results_cache import ResultsCache
 from dagcall.results.task_log import MAX_LINE_CHARACTERS
 
@@ -22,6 +23,7 @@ __all__ = [
     "Omission",
     "Page",
     "ResultReader",
+    "Results",
     "ResultsCache",
     "RetryAdvice",
     "exact_numbers",

@@ -5,20 +5,23 @@ who else waits; that is `runs`' business.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TypeVar
 
-from dagcall.airflow import AirflowApi, Run, RunState
+from dagcall.airflow import AirflowApi, Question, Run, RunState
 from dagcall.errors import AirflowError, AirflowNotFound, AirflowUnreachable, OutcomeUnknown, RunDeleted
-from dagcall.results import FailureKind, FailureReader, FailureReport, ResultReader
+from dagcall.plain_json import Json
+from dagcall.results import FailureKind, FailureReader, FailureReport, ResultReader, Results
 from dagcall.runs.answer import Answer
 from dagcall.runs.call import Listener
 from dagcall.runs.deadlines import Deadlines
 from dagcall.runs.delivery_marks import says_cancelled
+from dagcall.runs.lifecycle import NEXT, Action, Event, State
 from dagcall.runs.task_watcher import QUEUED_SECONDS, Finding, RunObserver, TaskWatcher
-from dagcall.runs.waiter import Ending, Waiter
+from dagcall.runs.waiter import Waiter
 from dagcall.tools import WAIT_TOOL_NAME, Tool
 
 PATIENCE_SECONDS = (0.5, 5.0)
@@ -63,27 +66,29 @@ class Answering:
         """Wait for a run, and return what comes of it, or what is known of it when the wait is over.
 
         Raises:
-            RunError: the run did not deliver; `OutcomeUnknown` where it may still do.
+            RunDeleted: somebody deleted the run.
+            OutcomeUnknown: Airflow does not show what came of it.
         """
-        state = run.state
+        watch = _Watch(tool, run, listener, self._api.run_url(run.dag_id, run.run_id), run.state)
+        reading = {Action.READ_RESULTS: self._read_results, Action.READ_FAILURE: self._read_failure}
         try:
-            async with self.in_time(listener.deadline):
-                observer = await self._observer(tool, run, listener)
-            ending = await self._wait(tool, run, observer, listener)
-            state = ending.state if ending.state.is_final else observer.state
-            async with self.in_time(listener.deadline) as until:
-                return await self._told(tool, run, state, listener, observer=observer, ending=ending, until=until)
+            step = NEXT[State.WAITING, await self._wait(watch)]
+            async with self.in_time(listener.deadline) as watch.until:
+                while read := reading.get(step.action):
+                    step = NEXT[State.READING, await read(watch)]
         except AirflowError as error:
+            state = in_words(watch.state)
             if isinstance(error, AirflowNotFound) and await self._is_deleted(run):
                 raise RunDeleted(
-                    f"Run {run.run_id} of dag {run.dag_id} {in_words(state)}, and was deleted in Airflow before "
-                    "dagcall had read what came of it; what it had done may stand. Calling again starts a new run."
+                    f"Run {run.run_id} of dag {run.dag_id} {state}, and was deleted in Airflow before dagcall had read "
+                    "what came of it; what it had done may stand. Calling again starts a new run."
                 ).about(run.dag_id, run.run_id) from error
             raise OutcomeUnknown(
-                f"Run {run.run_id} of dag {run.dag_id} was started and {in_words(state)}, but {error}. "
-                f"{WAIT_TOOL_NAME} with tool {tool.name!r} and this run id returns what comes of it; it starts "
-                f"nothing. For people: {self._api.run_url(run.dag_id, run.run_id)}"
+                f"Run {run.run_id} of dag {run.dag_id} was started and {state}, but {error}. {WAIT_TOOL_NAME} with "
+                f"tool {tool.name!r} and this run id returns what comes of it; it starts nothing. For people: "
+                f"{watch.url}"
             ).about(run.dag_id, run.run_id) from error
+        return watch.answer(step.action)
 
     async def _is_cancelled(self, run: Run) -> bool:
         """Say whether a run is a success to Airflow only because its scheduler had it in hand as it was cancelled."""
@@ -119,47 +124,6 @@ class Answering:
                 "Airflow did not answer in the time for this call", is_effect_possible=False
             ) from error
 
-    async def _told(
-        self,
-        tool: Tool,
-        run: Run,
-        state: RunState,
-        listener: Listener,
-        *,
-        observer: RunObserver,
-        ending: Ending,
-        until: float,
-    ) -> Answer:
-        """Return what a caller is told when the wait is over."""
-        url = self._api.run_url(run.dag_id, run.run_id)
-        progress_text = observer.progress_text
-        if not (state.is_final or progress_text or observer.finding):
-            state, progress_text = await self._looked_at(run, observer, state)
-        if not state.is_final and observer.finding not in {Finding.LOST, Finding.READY}:
-            return Answer(state, run.run_id, url, progress_text=progress_text, questions=observer.questions)
-        listener.on_stage("reading the results")
-        results = None
-        if state is not RunState.FAILED and observer.finding is not Finding.LOST:
-            results = await self._patiently(
-                listener.deadline,
-                lambda: self._result_reader.results(tool, run, ending.results, is_over=state.is_final),
-            )
-        if results and (results.skipped or not results.are_complete) and await self._is_cancelled(run):
-            cancelled = FailureReport(run.dag_id, run.run_id, url, FailureKind.CANCELLED)
-            return Answer(state, run.run_id, url, failure=cancelled)
-        if results is None or not results.are_complete:  # the run went well without them, the call did not
-            read_failure = partial(
-                self._failure_reader.failure,
-                run,
-                url,
-                logs_until=until - WITHOUT_LOGS_SECONDS,
-                is_over=state.is_final,
-                log_lines=tool.policy.log_lines,
-                results=results,
-            )
-            return Answer(state, run.run_id, url, failure=await self._patiently(listener.deadline, read_failure))
-        return Answer(state, run.run_id, url, results.values, skipped=results.skipped)
-
     async def _observer(self, tool: Tool, run: Run, listener: Listener) -> RunObserver:
         """Return a caller's view into its run; nothing looks through it yet."""
         is_for_results = tool.policy.return_when == "results_ready" and not run.state.is_final
@@ -176,11 +140,15 @@ class Answering:
             listener.on_observer(observer)
         return observer
 
-    async def _wait(self, tool: Tool, run: Run, observer: RunObserver, listener: Listener) -> Ending:
-        """Return the end, or the last state seen when there is no more to wait for.
+    async def _wait(self, watch: "_Watch") -> Event:
+        """Wait until there is no more to wait for.
 
-        That is when the time is over, when dagcall is about to stop, and when the observer finds something.
+        That is when the run has ended, when the time is over, when dagcall is about to stop, and when the observer
+        finds something.
         """
+        tool, run, listener = watch.tool, watch.run, watch.listener
+        async with self.in_time(listener.deadline):
+            observer = await self._observer(tool, run, listener)
 
         def on_state(state: RunState) -> None:
             observer.state = state
@@ -190,7 +158,7 @@ class Answering:
         on_state(run.state)
         self._task_watcher.watch(observer)
         try:
-            return await self._waiter.wait_until_ended(
+            ending = await self._waiter.wait_until_ended(
                 run,
                 seconds=listener.deadline - self._now(),
                 on_state=on_state,
@@ -199,6 +167,38 @@ class Answering:
             )
         finally:
             self._task_watcher.unwatch(observer)
+        watch.state = ending.state if ending.state.is_final else observer.state
+        watch.seen, watch.questions, watch.progress_text = ending.results, observer.questions, observer.progress_text
+        if not (watch.state.is_final or watch.progress_text or observer.finding):
+            async with self.in_time(listener.deadline):
+                watch.state, watch.progress_text = await self._looked_at(run, observer, watch.state)
+        return _event(watch.state, observer.finding)
+
+    async def _read_results(self, watch: "_Watch") -> Event:
+        watch.listener.on_stage("reading the results")
+        results = watch.results = await self._patiently(
+            watch.listener.deadline,
+            lambda: self._result_reader.results(watch.tool, watch.run, watch.seen, is_over=watch.state.is_final),
+        )
+        if (results.skipped or not results.are_complete) and await self._is_cancelled(watch.run):
+            return Event.CANCELLED
+        return Event.COMPLETE if results.are_complete else Event.INCOMPLETE
+
+    async def _read_failure(self, watch: "_Watch") -> Event:
+        watch.listener.on_stage("reading the results")
+        watch.failure = await self._patiently(
+            watch.listener.deadline,
+            partial(
+                self._failure_reader.failure,
+                watch.run,
+                watch.url,
+                logs_until=watch.until - WITHOUT_LOGS_SECONDS,
+                is_over=watch.state.is_final,
+                log_lines=watch.tool.policy.log_lines,
+                results=watch.results,
+            ),
+        )
+        return Event.FAILURE_READ
 
     async def _looked_at(self, run: Run, observer: RunObserver, state: RunState) -> tuple[RunState, str]:
         """Return the state of a run when the wait is over, and how far it is, or why it does not move.
@@ -228,6 +228,52 @@ class Answering:
                     raise
             await asyncio.sleep(pause)
             pause = min(2 * pause, longest)
+
+
+@dataclass(eq=False, slots=True)
+class _Watch:
+    """A run that a call waits for, as far as it is known."""
+
+    tool: Tool
+    run: Run
+    listener: Listener
+    url: str
+    state: RunState
+    progress_text: str = ""
+    questions: tuple[Question, ...] = ()
+    seen: Mapping[str, Json] | None = None
+    """The results that came with the run's end."""
+    until: float = 0.0
+    """When the outcome has to be read, by the loop's clock."""
+    results: Results | None = None
+    failure: FailureReport | None = None
+
+    def answer(self, action: Action) -> Answer:
+        """Return what the caller is told."""
+        found = Answer(self.state, self.run.run_id, self.url)
+        match action:
+            case Action.TELL_RESULTS if self.results:
+                return replace(found, results=self.results.values, skipped=self.results.skipped)
+            case Action.TELL_FAILURE:
+                return replace(found, failure=self.failure)
+            case Action.TELL_CANCELLED:
+                cancelled = FailureReport(self.run.dag_id, self.run.run_id, self.url, FailureKind.CANCELLED)
+                return replace(found, failure=cancelled)
+            case _:
+                return replace(found, progress_text=self.progress_text, questions=self.questions)
+
+
+def _event(state: RunState, finding: Finding | None) -> Event:
+    """Return why a wait is over."""
+    if state is RunState.FAILED:
+        return Event.FAILED
+    if finding is Finding.LOST:
+        return Event.RESULT_LOST
+    if state is RunState.SUCCESS:
+        return Event.SUCCEEDED
+    if finding is Finding.READY:
+        return Event.RESULT_READY
+    return Event.PERSON_ASKED if finding is Finding.QUESTIONS else Event.TIME_OVER
 
 
 def in_words(state: RunState) -> str:

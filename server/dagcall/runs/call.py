@@ -60,6 +60,10 @@ class Call:
         """The note with the nonce."""
         return f"{self.note[:MAX_NOTE_TEXT]} [{self.nonce}]".lstrip()
 
+    def made(self, run: Run) -> bool:
+        """Say whether it was this call's own request that made the run."""
+        return self.nonce in run.note
+
 
 @value
 class Started:

@@ -29,51 +29,36 @@ not known (`unsettled`): as long as there is one, the run may exist, whatever a 
 
 import asyncio
 import logging
-import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass
 from datetime import datetime, timedelta
-from functools import partial
 from typing import TypeVar
 from weakref import WeakValueDictionary
 
-import stamina
-
-from dagcall.airflow import AirflowApi, Breaker, Run, RunState
+from dagcall.airflow import AirflowApi, Run, RunState
 from dagcall.errors import (
-    AirflowAnswerUnusable,
-    AirflowConflict,
     AirflowError,
     AirflowNotFound,
-    AirflowRefused,
-    AirflowRejected,
     AirflowUnreachable,
     Busy,
-    CircuitOpen,
     IdempotencyConflict,
     InvalidArguments,
     RateLimited,
     TriggerRefused,
 )
-from dagcall.plain_json import Json
 from dagcall.runs.call import Call, Started, unstarted
 from dagcall.runs.deadlines import Deadlines
 from dagcall.runs.delivery_marks import says_answered
 from dagcall.runs.ledger import REPLAY_SECONDS, Entry, Ledger
 from dagcall.runs.quotas import Quotas
 from dagcall.runs.run_ids import Identity, family_of, number_in
+from dagcall.runs.settling import ATTEMPTS, PATIENCE_SECONDS, Settler, Start
 from dagcall.singleflight import SingleFlight
 from dagcall.tools import Catalog, Tool, reason_not_to_run
 
-ATTEMPTS = 4
-PATIENCE_SECONDS = 60.0
-"""How long a call tries to start its run, if it may take so long at all."""
 SHORTEST_START_SECONDS = 2.0
 """How long a call may take to start its run, however little time its caller has: one that wants to wait for 0 s wants
 the handle of its run."""
-LOOK_AGAIN_SECONDS = 1.0
-LOGICAL_DATE_ATTEMPTS = 10
 FAMILY_ATTEMPTS = 20
 """How many numbers are tried when other processes keep taking them."""
 CHECK_SECONDS = 2.0
@@ -84,22 +69,6 @@ META_IDEMPOTENCY_KEY = "dagcall/idempotency_key"
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
-
-
-@dataclass(eq=False, slots=True)
-class _Start:
-    """A call on its way to its run."""
-
-    call: Call
-    arguments: Mapping[str, Json]
-    """As they count, however they were written: they tell which calls are the same."""
-    conf: Mapping[str, Json]
-    asked_at: float
-    """When the call came, by the loop's clock."""
-    until: float
-    """How long it waits for an Airflow that is away."""
-    entry: Entry | None = None
-    """The run that it is about to get."""
 
 
 class Starter:
@@ -141,6 +110,7 @@ class Starter:
         self._wall_clock = wall_clock
         self._summaries = SingleFlight(api.fetch_summary, seconds=CHECK_SECONDS)
         self._unfinished = SingleFlight(api.fetch_newest_unfinished, seconds=CHECK_SECONDS)
+        self._settler = Settler(api, catalog, now=now, wall_clock=wall_clock)
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def start(self, call: Call) -> Started:
@@ -157,8 +127,8 @@ class Starter:
         conf = taken.conf
         if tool.policy.identity_param is not None:
             conf[tool.policy.identity_param] = call.caller
-        patience = 0.0 if self._breaker.is_open else PATIENCE_SECONDS
-        start = _Start(call, taken.arguments, conf, now, min(now + patience, deadline))
+        patience = 0.0 if self._api.rest.gate.breaker.is_open else PATIENCE_SECONDS
+        start = Start(call, taken.arguments, conf, now, min(now + patience, deadline))
         try:
             async with self._deadlines.until(max(deadline, now + SHORTEST_START_SECONDS)):
                 return await self._started(start)
@@ -173,7 +143,7 @@ class Starter:
         except (AirflowError, TriggerRefused, Busy) as error:
             raise unstarted(call, start.entry, error) from error
 
-    async def _started(self, start: _Start) -> Started:
+    async def _started(self, start: Start) -> Started:
         call = start.call
         if call.key is not None:
             return await self._keyed(start, call.key)
@@ -191,7 +161,7 @@ class Starter:
 
     # With a key
 
-    async def _keyed(self, start: _Start, key: str) -> Started:
+    async def _keyed(self, start: Start, key: str) -> Started:
         call = start.call
         if not key or len(key) > MAX_KEY_LENGTH:
             raise InvalidArguments(call.tool.name, (f"an idempotency key has 1 to {MAX_KEY_LENGTH} characters",))
@@ -207,7 +177,7 @@ class Starter:
 
     # Without a key
 
-    async def _of_family(self, start: _Start, family: str) -> Started:
+    async def _of_family(self, start: Start, family: str) -> Started:
         if start.call.tool.policy.reuse_seconds and (reused := await self._reusable(start, family)):
             return reused
         for _ in range(FAMILY_ATTEMPTS):
@@ -229,7 +199,7 @@ class Starter:
                     return
         yield
 
-    async def _in_turn(self, start: _Start, family: str) -> Started | None:
+    async def _in_turn(self, start: Start, family: str) -> Started | None:
         """Return the call's run; None where the run that was tried turned out to be another call's."""
         call = start.call
         if not self._ledger.is_known(family):
@@ -263,16 +233,16 @@ class Starter:
             self._leave_to_others(start, entry)
             return None
 
-    def _leave_to_others(self, start: _Start, entry: Entry) -> None:
+    def _leave_to_others(self, start: Start, entry: Entry) -> None:
         entry.leave()
         start.entry = None
 
-    async def _adopt(self, start: _Start, entry: Entry) -> tuple[Run | None, bool]:
+    async def _adopt(self, start: Start, entry: Entry) -> tuple[Run | None, bool]:
         """Return the run of an earlier call; start it if that call ended before the run was there.
 
         None for a run that was deleted while others wait for it: they are told so, and it is nobody's to start again.
         """
-        run = await self._find(start.call.tool.dag_id, entry.run_id, attempts=ATTEMPTS)
+        run = await self._find(start.call.tool.dag_id, entry.run_id)
         if run is not None:
             return self._seen(start.call, entry, run)
         if entry.is_started and entry.waiting > 1:
@@ -281,7 +251,7 @@ class Starter:
             entry.unsettled = 0
         return await self._trigger(start, entry)
 
-    def _may_adopt(self, start: _Start, run: Run) -> bool:
+    def _may_adopt(self, start: Start, run: Run) -> bool:
         """Say whether a run may be this call's: it goes on, or it ended a short while ago, and nobody had its outcome.
 
         What this process remembers is not enough: another replica may have delivered the outcome.
@@ -305,7 +275,7 @@ class Starter:
             if family_of(run_id)[0] == family:
                 self._ledger.exists(self._ledger.of_run(run_id))
 
-    async def _learn(self, start: _Start, family: str) -> None:
+    async def _learn(self, start: Start, family: str) -> None:
         """Enter the runs of other processes into the ledger, those that may be this call's as left by their callers."""
         runs = {number_in(run.run_id) or 0: run for run in await self._family(start.call.tool.dag_id, family)}
         for number, run in sorted(runs.items()):
@@ -313,7 +283,7 @@ class Starter:
             self._ledger.found(family, run.run_id, number, ended_at=ended_at, may_adopt=self._may_adopt(start, run))
         self._ledger.learned(family, max(runs, default=-1) + 1)
 
-    async def _reusable(self, start: _Start, family: str) -> Started | None:
+    async def _reusable(self, start: Start, family: str) -> Started | None:
         call = start.call
         for run in await self._family(start.call.tool.dag_id, family):
             is_good = run.state is RunState.SUCCESS and run.conf == start.conf
@@ -335,7 +305,7 @@ class Starter:
         return run.end_date is not None and self._wall_clock() - run.end_date <= timedelta(seconds=seconds)
 
     @contextmanager
-    def _claimed(self, start: _Start, entry: Entry) -> Iterator[None]:
+    def _claimed(self, start: Start, entry: Entry) -> Iterator[None]:
         """Count a call among those who wait for the entry's run, and no longer if it comes to nothing.
 
         Claimed before anything is awaited, so that no two calls adopt the same run, or get the same number.
@@ -352,7 +322,7 @@ class Starter:
 
     # Triggering
 
-    async def _trigger(self, start: _Start, entry: Entry) -> tuple[Run, bool]:
+    async def _trigger(self, start: Start, entry: Entry) -> tuple[Run, bool]:
         """Start the run of an entry, or find it there; say whether it is this call's own."""
         call = start.call
         try:
@@ -361,137 +331,25 @@ class Starter:
         except (TriggerRefused, RateLimited) as refusal:
             if isinstance(refusal, RateLimited) and not self._quotas.may_look(call.caller, call.tool):
                 raise
-            run = await self._find(call.tool.dag_id, entry.run_id, attempts=ATTEMPTS)
+            run = await self._find(call.tool.dag_id, entry.run_id)
             if run:
                 return self._seen(call, entry, run)
             raise
         try:
-            run, is_ours = await self._settle(start, entry)
+            run = await self._settler.settle(start, entry)
         except BaseException:
             self._quotas.attempted(entry.run_id, may_exist=entry.may_exist)
             raise
-        self._quotas.attempted(entry.run_id, may_exist=is_ours)
-        return run, is_ours
-
-    async def _settle(self, start: _Start, entry: Entry) -> tuple[Run, bool]:
-        """Ask Airflow to start the run of an entry until it is known what came of that.
-
-        Most calls have no use for stamina, and setting it up takes a twentieth of what a call does: it comes in when
-        the first try has failed. Whether a run exists that may have been started is asked as long as there is time.
-        """
-        try:
-            return await self._post(start, entry)
-        except AirflowUnreachable as error:
-            first = error
-        patience_ends_at = start.asked_at + PATIENCE_SECONDS
-
-        def may_retry(error: Exception) -> bool | float:
-            return self._now() < patience_ends_at and _may_settle(error)
-
-        attempts = None if entry.may_exist else ATTEMPTS
-        async for attempt in stamina.retry_context(
-            on=may_retry, attempts=attempts, wait_initial=0.2, wait_max=3.0, timeout=None
-        ):
-            with attempt:
-                if attempt.num == 1:
-                    raise first
-                if entry.may_exist and (run := await self._look(start, entry)):
-                    return self._seen(start.call, entry, run)
-                return await self._post(start, entry)
-        raise AssertionError  # pragma: no cover - retry_context ends by returning or raising
-
-    async def _look(self, start: _Start, entry: Entry) -> Run | None:
-        """Look for a run that may have been started; what does not come from Airflow is no answer."""
-        try:
-            return await self._patiently(start.until, lambda: self._find(start.call.tool.dag_id, entry.run_id))
-        except AirflowAnswerUnusable as error:
-            raise AirflowUnreachable(str(error), is_effect_possible=True) from error
-
-    async def _post(self, start: _Start, entry: Entry) -> tuple[Run, bool]:
-        """Have Airflow start the run of an entry; where there is one of its id, return that one.
-
-        Raises:
-            TriggerRefused: Airflow's own reason.
-            AirflowUnreachable: what came of it is not known, or it was not sent; `entry` knows which.
-        """
-        call, tool = start.call, start.call.tool
-        logical_date = self._wall_clock() if tool.policy.logical_date == "now" else None
-        for _ in range(LOGICAL_DATE_ATTEMPTS):
-            sending = _Sending(entry)
-            try:
-                run = await self._patiently(start.until, partial(self._send, start, entry, logical_date, sending))
-            except AirflowConflict:
-                # The same answer for "this run id exists" and "this logical date exists".
-                if found := await self._look(start, entry):
-                    return self._seen(call, entry, found)
-                sending.had_no_effect()
-                if logical_date is None:
-                    raise
-                logical_date += timedelta(microseconds=1 + secrets.randbelow(1000))
-            except AirflowAnswerUnusable as error:  # whatever stands before Airflow garbled the answer, not the effect
-                raise AirflowUnreachable(str(error), is_effect_possible=True) from error
-            except (AirflowRejected, AirflowRefused, AirflowNotFound) as refusal:
-                sending.had_no_effect()
-                raise self._refusal(call, refusal) from refusal
-            except AirflowUnreachable as error:
-                if not error.is_effect_possible:
-                    sending.had_no_effect()
-                raise
-            else:
-                return self._seen(call, entry, run)
-        raise TriggerRefused(f"dag {tool.dag_id} has a run for every logical date that was tried; try again.")
-
-    async def _send(self, start: _Start, entry: Entry, logical_date: datetime | None, sending: "_Sending") -> Run:
-        call = start.call
-        return await self._api.trigger(
-            call.tool.dag_id,
-            run_id=entry.run_id,
-            conf=start.conf,
-            logical_date=logical_date,
-            note=call.full_note,
-            who=f"{call.caller}/{call.tool.name}",
-            account=call.account,
-            on_send=sending.sent,
-        )
-
-    def _refusal(self, call: Call, error: AirflowError) -> AirflowError | TriggerRefused:
-        """Return what Airflow's refusal to start a run means."""
-        dag_id = call.tool.dag_id
-        if isinstance(error, AirflowRefused):
-            if call.account is None:
-                return error
-            return TriggerRefused(f"dagcall starts your runs {call.account.refusal(error, f'run dag {dag_id}')}")
-        self._catalog.refresh_soon()
-        if isinstance(error, AirflowRejected):
-            return TriggerRefused(f"Airflow refused dag {dag_id}: {error.reason}")
-        return TriggerRefused(f"dag {dag_id} is no longer in Airflow.")
-
-    async def _patiently(self, until: float, ask: Callable[[], Awaitable[T]]) -> T:
-        """Ask; where the breaker lets nothing through, wait for Airflow and ask then: this is no retry.
-
-        A call that came while Airflow was there waits its time out; one that comes while it is away is told at once.
-        """
-        while True:
-            try:
-                return await ask()
-            except CircuitOpen:
-                seconds = min(self._breaker.seconds_to_next_try(self._now()), LOOK_AGAIN_SECONDS)
-                seconds += secrets.randbelow(500) / 1000  # not all of those who wait at once
-                if self._now() + seconds > until:
-                    raise
-            await asyncio.sleep(seconds)
-
-    @property
-    def _breaker(self) -> Breaker:
-        return self._api.rest.gate.breaker
+        self._quotas.attempted(entry.run_id, may_exist=call.made(run))
+        return self._seen(call, entry, run)
 
     def _seen(self, call: Call, entry: Entry, run: Run) -> tuple[Run, bool]:
         self._ledger.exists(entry)
-        return run, call.nonce in run.note
+        return run, call.made(run)
 
-    async def _find(self, dag_id: str, run_id: str, *, attempts: int = 1) -> Run | None:
+    async def _find(self, dag_id: str, run_id: str) -> Run | None:
         try:
-            return await self._api.fetch_run(dag_id, run_id, attempts=attempts)
+            return await self._api.fetch_run(dag_id, run_id, attempts=ATTEMPTS)
         except AirflowNotFound:
             return None
 
@@ -500,39 +358,10 @@ class Starter:
     async def _require_can_run(self, tool: Tool, until: float) -> None:
         """Refuse a dag that would leave the run queued for ever, or that is no longer there."""
         try:
-            dag = await self._patiently(until, lambda: self._summaries(tool.dag_id))
+            dag = await self._settler.patiently(until, lambda: self._summaries(tool.dag_id))
             reason = reason_not_to_run(dag)
         except AirflowNotFound:
             reason = "it is no longer there"
         if reason:
             self._catalog.refresh_soon()
             raise TriggerRefused(f"dag {tool.dag_id} cannot run now: {reason}.")
-
-
-class _Sending:
-    """One request to start a run, as far as its effect is known."""
-
-    __slots__ = ("_entry", "_is_unsettled")
-
-    def __init__(self, entry: Entry) -> None:
-        self._entry = entry
-        self._is_unsettled = False
-
-    def sent(self) -> None:
-        """Record that the request leaves now, perhaps for a second time, with a new token."""
-        if not self._is_unsettled:
-            self._is_unsettled = True
-            self._entry.unsettled += 1
-
-    def had_no_effect(self) -> None:
-        """Record that the request has started nothing."""
-        if self._is_unsettled:
-            self._is_unsettled = False
-            self._entry.unsettled -= 1
-
-
-def _may_settle(error: Exception) -> bool | float:
-    """Say whether asking again settles it. Not from the budget for retries: what is unsure must not stay so."""
-    if not isinstance(error, AirflowUnreachable) or isinstance(error, CircuitOpen):
-        return False
-    return True if error.retry_after_seconds is None else error.retry_after_seconds

@@ -1,0 +1,276 @@
+"""Has Airflow start a run, until it is known what came of that: the first half of `lifecycle`'s table.
+
+An entry of the ledger counts the requests that were sent and whose effect is not known (`unsettled`). As long as there
+is one the run may exist, whatever a later answer says, and "Nothing was started" is not said.
+"""
+
+import asyncio
+import secrets
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+import stamina
+
+from dagcall.airflow import AirflowApi, Run
+from dagcall.errors import (
+    AirflowAnswerUnusable,
+    AirflowConflict,
+    AirflowError,
+    AirflowNotFound,
+    AirflowRefused,
+    AirflowRejected,
+    AirflowUnreachable,
+    CircuitOpen,
+    TriggerRefused,
+)
+from dagcall.plain_json import Json
+from dagcall.runs.call import Call
+from dagcall.runs.ledger import Entry
+from dagcall.runs.lifecycle import NEXT, Action, Event, State
+from dagcall.tools import Catalog
+
+ATTEMPTS = 4
+PATIENCE_SECONDS = 60.0
+"""How long a call tries to start its run, if it may take so long at all."""
+LOOK_AGAIN_SECONDS = 1.0
+LOGICAL_DATE_ATTEMPTS = 10
+
+T = TypeVar("T")
+
+
+@dataclass(eq=False, slots=True)
+class Start:
+    """A call on its way to its run."""
+
+    call: Call
+    arguments: Mapping[str, Json]
+    """As they count, however they were written: they tell which calls are the same."""
+    conf: Mapping[str, Json]
+    asked_at: float
+    """When the call came, by the loop's clock."""
+    until: float
+    """How long it waits for an Airflow that is away."""
+    entry: Entry | None = None
+    """The run that it is about to get."""
+
+
+class _Sending:
+    """One request to start a run, as far as its effect is known."""
+
+    __slots__ = ("_entry", "_is_unsettled")
+
+    def __init__(self, entry: Entry) -> None:
+        self._entry = entry
+        self._is_unsettled = False
+
+    def sent(self) -> None:
+        """Record that the request leaves now, perhaps for a second time, with a new token."""
+        if not self._is_unsettled:
+            self._is_unsettled = True
+            self._entry.unsettled += 1
+
+    def had_no_effect(self) -> None:
+        """Record that the request has started nothing."""
+        if self._is_unsettled:
+            self._is_unsettled = False
+            self._entry.unsettled -= 1
+
+
+@dataclass(eq=False, slots=True)
+class _Posting:
+    """The start of the run of an entry, as far as it has come."""
+
+    start: Start
+    entry: Entry
+    logical_date: datetime | None
+    sending: _Sending
+    dates_tried: int = 0
+    is_taken: bool = False
+    """Whether Airflow has said that the run's id or its logical date is taken."""
+    run: Run | None = None
+    error: AirflowError | TriggerRefused | None = None
+    """What was wrong with the last answer."""
+    cause: AirflowError | None = None
+
+    @property
+    def state(self) -> State:
+        """How far it has come, by what all calls know that are about to get this run."""
+        if self.is_taken:
+            return State.TAKEN
+        return State.UNSURE if self.entry.may_exist else State.UNSENT
+
+
+class Settler:
+    """Starts runs.
+
+    Args:
+        api: Airflow.
+        catalog: told when a definition no longer holds.
+        now: the loop's clock, in seconds.
+        wall_clock: the time in UTC, for logical dates.
+    """
+
+    def __init__(
+        self, api: AirflowApi, catalog: Catalog, *, now: Callable[[], float], wall_clock: Callable[[], datetime]
+    ) -> None:
+        self._api = api
+        self._catalog = catalog
+        self._now = now
+        self._wall_clock = wall_clock
+
+    async def settle(self, start: Start, entry: Entry) -> Run:
+        """Start the run of an entry, or find it there.
+
+        Most calls have no use for stamina, and setting it up takes a twentieth of what a call does: it comes in when
+        the first try has failed. Whether a run exists that may have been started is asked as long as there is time.
+
+        Raises:
+            TriggerRefused, AirflowError: Airflow's own reason.
+            AirflowUnreachable: what came of it is not known, or nothing was sent; `entry` knows which.
+        """
+        logical_date = self._wall_clock() if start.call.tool.policy.logical_date == "now" else None
+        posting = _Posting(start, entry, logical_date, _Sending(entry))
+        try:
+            return await self._settled(posting, Action.POST)
+        except AirflowUnreachable as error:
+            first = error
+        patience_ends_at = start.asked_at + PATIENCE_SECONDS
+
+        def may_retry(error: Exception) -> bool | float:
+            return self._now() < patience_ends_at and _may_settle(error)
+
+        attempts = None if entry.may_exist else ATTEMPTS
+        async for attempt in stamina.retry_context(
+            on=may_retry, attempts=attempts, wait_initial=0.2, wait_max=3.0, timeout=None
+        ):
+            with attempt:
+                if attempt.num == 1:
+                    raise first
+                return await self._settled(posting, Action.FIND if entry.may_exist else Action.POST)
+        raise AssertionError  # pragma: no cover - retry_context ends by returning or raising
+
+    async def _settled(self, posting: _Posting, action: Action) -> Run:
+        """Perform one action after the other, up to one that is to come after a pause."""
+        while True:
+            event = await (self._post(posting) if action is Action.POST else self._find(posting))
+            step = NEXT[posting.state, event]
+            if posting.is_taken and event is not Event.CONFLICT:
+                posting.is_taken = False
+                if event is Event.NOT_FOUND:
+                    self._take_another_date(posting)
+            if step.action is Action.WAIT and posting.run is not None:
+                return posting.run
+            if (step.is_later or step.action is Action.TELL_REASON) and posting.error is not None:
+                raise posting.error from posting.cause
+            action = step.action
+
+    async def _post(self, posting: _Posting) -> Event:
+        """Ask Airflow to start the run."""
+        start, call = posting.start, posting.start.call
+        sending = posting.sending = _Sending(posting.entry)
+
+        async def send() -> Run:
+            return await self._api.trigger(
+                call.tool.dag_id,
+                run_id=posting.entry.run_id,
+                conf=start.conf,
+                logical_date=posting.logical_date,
+                note=call.full_note,
+                who=f"{call.caller}/{call.tool.name}",
+                account=call.account,
+                on_send=sending.sent,
+            )
+
+        try:
+            posting.run = await self.patiently(start.until, send)
+        except AirflowConflict as error:
+            posting.error, posting.is_taken = error, True
+            return Event.CONFLICT
+        except (AirflowRejected, AirflowRefused, AirflowNotFound) as refusal:
+            sending.had_no_effect()
+            posting.error, posting.cause = self._refusal(call, refusal), refusal
+            return Event.REFUSED
+        except (AirflowUnreachable, AirflowAnswerUnusable) as error:
+            is_sent = self._note_lost(posting, error)
+            if not is_sent:
+                sending.had_no_effect()
+            return Event.ANSWER_LOST if is_sent else Event.NOT_SENT
+        return Event.CREATED
+
+    async def _find(self, posting: _Posting) -> Event:
+        """Ask Airflow for the run."""
+        start = posting.start
+        try:
+            posting.run = await self.patiently(
+                start.until,
+                lambda: self._api.fetch_run(start.call.tool.dag_id, posting.entry.run_id, attempts=1),
+            )
+        except AirflowNotFound:
+            return Event.NOT_FOUND
+        except (AirflowUnreachable, AirflowAnswerUnusable) as error:
+            self._note_lost(posting, error)
+            return Event.NOT_SEEN
+        return Event.FOUND
+
+    def _note_lost(self, posting: _Posting, error: AirflowUnreachable | AirflowAnswerUnusable) -> bool:
+        """Take note of an answer that did not come, or not from Airflow; say whether the request may have arrived.
+
+        Whatever stands in front of Airflow garbles the answer, and not the effect.
+        """
+        if isinstance(error, AirflowAnswerUnusable):
+            posting.error, posting.cause = AirflowUnreachable(str(error), is_effect_possible=True), error
+            return True
+        posting.error, posting.cause = error, None
+        return error.is_effect_possible
+
+    def _take_another_date(self, posting: _Posting) -> None:
+        """Have the run get another logical date: Airflow gives each moment to one run of a dag.
+
+        Raises:
+            AirflowConflict: the run has none.
+            TriggerRefused: enough were tried.
+        """
+        posting.sending.had_no_effect()
+        posting.dates_tried += 1
+        if posting.logical_date is None and posting.error is not None:
+            raise posting.error
+        if posting.dates_tried == LOGICAL_DATE_ATTEMPTS or posting.logical_date is None:
+            dag_id = posting.start.call.tool.dag_id
+            raise TriggerRefused(f"dag {dag_id} has a run for every logical date that was tried; try again.")
+        posting.logical_date += timedelta(microseconds=1 + secrets.randbelow(1000))
+
+    def _refusal(self, call: Call, error: AirflowError) -> AirflowError | TriggerRefused:
+        """Return what Airflow's refusal to start a run means."""
+        dag_id = call.tool.dag_id
+        if isinstance(error, AirflowRefused):
+            if call.account is None:
+                return error
+            return TriggerRefused(f"dagcall starts your runs {call.account.refusal(error, f'run dag {dag_id}')}")
+        self._catalog.refresh_soon()
+        if isinstance(error, AirflowRejected):
+            return TriggerRefused(f"Airflow refused dag {dag_id}: {error.reason}")
+        return TriggerRefused(f"dag {dag_id} is no longer in Airflow.")
+
+    async def patiently(self, until: float, ask: Callable[[], Awaitable[T]]) -> T:
+        """Ask; where the breaker lets nothing through, wait for Airflow and ask then: this is no retry.
+
+        A call that came while Airflow was there waits its time out; one that comes while it is away is told at once.
+        """
+        while True:
+            try:
+                return await ask()
+            except CircuitOpen:
+                seconds = min(self._api.rest.gate.breaker.seconds_to_next_try(self._now()), LOOK_AGAIN_SECONDS)
+                seconds += secrets.randbelow(500) / 1000  # not all of those who wait at once
+                if self._now() + seconds > until:
+                    raise
+            await asyncio.sleep(seconds)
+
+
+def _may_settle(error: Exception) -> bool | float:
+    """Say whether asking again settles it. Not from the budget for retries: what is unsure must not stay so."""
+    if not isinstance(error, AirflowUnreachable) or isinstance(error, CircuitOpen):
+        return False
+    return True if error.retry_after_seconds is None else error.retry_after_seconds
