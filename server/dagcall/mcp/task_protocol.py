@@ -136,7 +136,7 @@ def _base64(data: bytes) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Snapshot:
+class TaskSnapshot:
     """A task at one moment."""
 
     task_id: str

@@ -54,9 +54,9 @@ from dagcall.mcp.task_protocol import (
     Handle,
     Provenance,
     Sealer,
-    Snapshot,
     Status,
     TaskParams,
+    TaskSnapshot,
     UpdateParams,
     result_json,
     status_message,
@@ -296,8 +296,8 @@ class Tasks:
 
     # What is told
 
-    def _snapshot(self, poller: TaskPoller, status: Status, message: str) -> Snapshot:
-        return Snapshot(
+    def _snapshot(self, poller: TaskPoller, status: Status, message: str) -> TaskSnapshot:
+        return TaskSnapshot(
             poller.handle.task_id,
             status,
             message,
@@ -306,7 +306,7 @@ class Tasks:
             poll_seconds=poller.poll_seconds,
         )
 
-    def _working(self, poller: TaskPoller) -> Snapshot:
+    def _working(self, poller: TaskPoller) -> TaskSnapshot:
         observer = poller.observer
         message = status_message(
             poller.handle,
@@ -394,9 +394,9 @@ def _with_provenance(answer: Answer, provenance: Provenance) -> Answer:
     )
 
 
-def _failed_snapshot(failure: Failure, status: Status) -> Snapshot:
+def _failed_snapshot(failure: Failure, status: Status) -> TaskSnapshot:
     message = visible(failure.text.partition("\n")[0])
-    return Snapshot(failure.task_id, status, message, failure.at, failure.at, POLL_SHORTEST_SECONDS)
+    return TaskSnapshot(failure.task_id, status, message, failure.at, failure.at, POLL_SHORTEST_SECONDS)
 
 
 def are_declared(ctx: Context) -> bool:

@@ -35,7 +35,7 @@ logger = logging.getLogger(__name__)
 
 
 @dataclass(slots=True)
-class _Known:
+class _KnownDag:
     """What is known of a dag in its newest version, which is the only one whose tasks Airflow shows."""
 
     dag: Dag
@@ -61,7 +61,7 @@ class ResultReader:
         self._api = api
         self._masker = masker or Masker()
         self._tasks = SingleFlight(api.fetch_tasks)
-        self._dags: dict[str, _Known] = {}
+        self._dags: dict[str, _KnownDag] = {}
 
     def stream_task_ids(self, tool: Tool, run: Run) -> tuple[str, ...]:
         """Return the tasks whose results to ask for with the end of a run; `()` for those that the author declared.
@@ -120,7 +120,7 @@ class ResultReader:
         return replace(found, values=self._masker.without_known(found.values))
 
     async def _results(
-        self, tool: Tool, known: _Known, run: Run, seen: Mapping[str, Json] | None, *, is_over: bool
+        self, tool: Tool, known: _KnownDag, run: Run, seen: Mapping[str, Json] | None, *, is_over: bool
     ) -> Results:
         if not is_over or await self._api.version() < RESULTS_THROUGH_WAIT:
             task_ids = tool.policy.results or await self._leaves(known)
@@ -135,7 +135,7 @@ class ResultReader:
         return replace(found, has_no_tasks=not task_ids and not await self._fetch_tasks(known))
 
     async def _at_once(
-        self, tool: Tool, known: _Known, run: Run, seen: Mapping[str, Json] | None
+        self, tool: Tool, known: _KnownDag, run: Run, seen: Mapping[str, Json] | None
     ) -> tuple[tuple[str, ...], Mapping[str, Json]]:
         """Return which tasks make the answer, and what `/wait` shows of them."""
         if tool.policy.results:
@@ -182,7 +182,7 @@ class ResultReader:
             placed |= {(task_id, index): item for index, item in zip(indexes, value, strict=True)}
         return placed
 
-    async def _empty(self, known: _Known, run: Run, instances: Sequence[TaskInstance]) -> frozenset[str]:
+    async def _empty(self, known: _KnownDag, run: Run, instances: Sequence[TaskInstance]) -> frozenset[str]:
         """Look, where a task was skipped that may be mapped, whether that is for there was nothing to map it over."""
         skipped = {instance.task_id for instance in instances if instance.state == "skipped" and instance.map_index < 0}
         if not skipped:
@@ -199,19 +199,19 @@ class ResultReader:
 
     # What is known of dags
 
-    def _known(self, tool: Tool, run: Run | None = None) -> _Known:
+    def _known(self, tool: Tool, run: Run | None = None) -> _KnownDag:
         """Return what is known of a dag; nothing, once the dag or a run shows that there is a newer version."""
         known = self._dags.get(tool.dag_id)
         shown = max(tool.dag.version or 0, (run.dag_version or 0) if run else 0)
         if known is None or known.dag != tool.dag or (known.version and shown > known.version):
-            known = self._dags[tool.dag_id] = _Known(tool.dag, shown)
+            known = self._dags[tool.dag_id] = _KnownDag(tool.dag, shown)
         known.version = known.version or shown
         return known
 
-    async def _leaves(self, known: _Known) -> tuple[str, ...]:
+    async def _leaves(self, known: _KnownDag) -> tuple[str, ...]:
         return leaf_task_ids(await self._fetch_tasks(known))
 
-    async def _fetch_tasks(self, known: _Known) -> tuple[Task, ...]:
+    async def _fetch_tasks(self, known: _KnownDag) -> tuple[Task, ...]:
         if known.tasks is None:
             known.tasks = await self._tasks(known.dag.dag_id)
         return known.tasks

@@ -24,7 +24,7 @@ from dagcall.runs.task_watcher import QUEUED_SECONDS, Finding, RunObserver, Task
 from dagcall.runs.waiter import Waiter
 from dagcall.tools import WAIT_TOOL_NAME, Tool
 
-PATIENCE_SECONDS = (0.5, 5.0)
+READ_PAUSES_SECONDS = (0.5, 5.0)
 """The first and the longest pause between tries to read an outcome while Airflow is away."""
 
 LEAST_READ_SECONDS = 5.0
@@ -219,7 +219,7 @@ class Answering:
 
     async def _patiently(self, deadline: float, read: Callable[[], Awaitable[T]]) -> T:
         """Read an outcome; while Airflow is away, wait for it as long as the caller does."""
-        pause, longest = PATIENCE_SECONDS
+        pause, longest = READ_PAUSES_SECONDS
         while True:
             try:
                 return await read()

@@ -37,7 +37,7 @@ not."""
 
 
 @dataclass(slots=True)
-class Delivery:
+class TakenReplies:
     """What became of the replies to a run's questions."""
 
     taken: list[Question] = field(default_factory=list)
@@ -76,7 +76,7 @@ class HitlReplies:
 
     async def deliver(
         self, run: Run, contents: Mapping[str, Mapping[str, Json]], *, who: str, account: Account | None = None
-    ) -> Delivery:
+    ) -> TakenReplies:
         """Answer those questions of a run that are still open.
 
         Args:
@@ -88,7 +88,7 @@ class HitlReplies:
         Raises:
             AirflowUnreachable: what became of a reply is not known.
         """
-        delivery = Delivery()
+        delivery = TakenReplies()
         questions = await self._api.fetch_questions([(run.dag_id, run.run_id)]) if contents else ()
         for question in questions:
             if question.key in contents:
@@ -98,7 +98,7 @@ class HitlReplies:
         return delivery
 
     async def _answer(
-        self, question: Question, content: Mapping[str, Json], delivery: Delivery, account: Account | None
+        self, question: Question, content: Mapping[str, Json], delivery: TakenReplies, account: Account | None
     ) -> None:
         form = form_of(question)
         if form is None:

@@ -17,7 +17,7 @@ POLL_SHORTEST_SECONDS = 0.25
 """One query for all waiting runs takes Airflow 20 to 40 ms of CPU: at most a tenth of a core."""
 
 
-class Stream(NamedTuple):
+class StreamPlan(NamedTuple):
     """How to watch one run for a while: with this interval, for so long; then ask anew, for the run is older."""
 
     interval_seconds: float
@@ -29,7 +29,7 @@ def interval_seconds(age_seconds: float, *, shortest: float, share: float = SHAR
     return min(max(age_seconds * share, shortest), LONGEST_SECONDS)
 
 
-def next_stream(age_seconds: float) -> Stream:
+def next_stream(age_seconds: float) -> StreamPlan:
     """Return how to stream the states of a run of this age.
 
     Airflow keeps the interval it was given when the stream was opened. The stream is opened anew when the interval
@@ -37,5 +37,5 @@ def next_stream(age_seconds: float) -> Stream:
     """
     interval = interval_seconds(age_seconds, shortest=SHORTEST_SECONDS, share=STREAMED_SHARE)
     if interval >= LONGEST_SECONDS:
-        return Stream(LONGEST_SECONDS, 3600.0)
-    return Stream(interval, max(2 * interval / STREAMED_SHARE - age_seconds, interval))
+        return StreamPlan(LONGEST_SECONDS, 3600.0)
+    return StreamPlan(interval, max(2 * interval / STREAMED_SHARE - age_seconds, interval))

@@ -29,7 +29,7 @@ from dagcall.runs.call import IN_LINE, Call, Listener, Started
 from dagcall.runs.cancel import Cancelling
 from dagcall.runs.deadlines import Deadlines
 from dagcall.runs.delivery_marks import DeliveryMarks, says_answered
-from dagcall.runs.hitl_replies import Delivery, HitlReplies
+from dagcall.runs.hitl_replies import HitlReplies, TakenReplies
 from dagcall.runs.ledger import Entry, Ledger
 from dagcall.runs.quotas import Quotas
 from dagcall.runs.run_ids import Identity
@@ -224,7 +224,7 @@ class Runs:
         contents: Mapping[str, Mapping[str, Json]],
         who: str,
         account: Account | None = None,
-    ) -> Delivery:
+    ) -> TakenReplies:
         """Answer what a run asks people.
 
         Args:

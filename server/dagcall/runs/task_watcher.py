@@ -122,7 +122,7 @@ class RunObserver:
 
 
 @dataclass(slots=True)
-class _Known:
+class _Cached:
     """Something that was asked, and until when it is believed."""
 
     until: float = float("-inf")
@@ -151,12 +151,12 @@ class TaskWatcher:
     """Those of them into which a full look is wanted, likewise."""
     _latest_start: float = float("-inf")
     _looking: asyncio.Task[None] | None = None
-    _reasons: dict[str, _Known] = field(default_factory=dict)
-    _hindrances: dict[tuple[str, str], _Known] = field(default_factory=dict)
+    _reasons: dict[str, _Cached] = field(default_factory=dict)
+    _hindrances: dict[tuple[str, str], _Cached] = field(default_factory=dict)
     """(dag id, task id) -> why the task does not start: mostly the same in all runs of the dag."""
-    _durations: dict[str, _Known] = field(default_factory=dict)
-    _tasks: dict[str, _Known] = field(default_factory=dict)
-    _silence: _Known = field(default_factory=_Known)
+    _durations: dict[str, _Cached] = field(default_factory=dict)
+    _tasks: dict[str, _Cached] = field(default_factory=dict)
+    _silence: _Cached = field(default_factory=_Cached)
 
     def watch(self, observer: RunObserver) -> None:
         """Look into a run, until `unwatch`."""
@@ -180,7 +180,7 @@ class TaskWatcher:
 
     async def why_queued(self, dag_id: str) -> str:
         """Return why a run of this dag does not begin, in words; empty where Airflow shows no reason."""
-        known = self._reasons.setdefault(dag_id, _Known())
+        known = self._reasons.setdefault(dag_id, _Cached())
         if known.until < self.now():
             known.reason = await self._fetch_reason(dag_id)
             known.until = self.now() + REASON_SECONDS
@@ -201,7 +201,7 @@ class TaskWatcher:
             return ""
         reasons: list[str] = []
         for instance in first_to_start(instances, await self._tasks_of(dag_id))[:MOST_ASKED]:
-            known = self._hindrances.setdefault((dag_id, instance.task_id), _Known())
+            known = self._hindrances.setdefault((dag_id, instance.task_id), _Cached())
             if known.until < self.now():
                 known.until = self.now() + REASON_SECONDS
                 known.reason = "; ".join(await fetch_hindrances(self.api.rest, dag_id, run_id, instance))
@@ -210,7 +210,7 @@ class TaskWatcher:
         return "; ".join(reasons) or await self._why_silent()
 
     async def _tasks_of(self, dag_id: str) -> tuple[Task, ...]:
-        known = self._tasks.setdefault(dag_id, _Known())
+        known = self._tasks.setdefault(dag_id, _Cached())
         if known.until < self.now():
             known.until = self.now() + USUAL_SECONDS
             known.tasks = await self.api.fetch_tasks(dag_id, purpose=Purpose.DISCOVERY)
@@ -301,7 +301,7 @@ class TaskWatcher:
         if observer.state is RunState.QUEUED and self.now() - observer.since >= QUEUED_SECONDS:
             observer.queued_because = await self.why_queued(dag_id)
         observer.stuck_because = await self._why_stuck_for_long(observer, instances)
-        known = self._durations.setdefault(dag_id, _Known())
+        known = self._durations.setdefault(dag_id, _Cached())
         if known.until < self.now():
             known.until = self.now() + USUAL_SECONDS
             known.seconds = usual_seconds(await fetch_durations(self.api.rest, dag_id))
@@ -321,7 +321,7 @@ class TaskWatcher:
 
     async def _why_silent(self) -> str:
         if self._silence.until < self.now():
-            self._silence = _Known(self.now() + REASON_SECONDS)
+            self._silence = _Cached(self.now() + REASON_SECONDS)
             if (since := await fetch_scheduler_silence(self.api.rest)) is not None:
                 self._silence.reason = f"Airflow's scheduler gives no sign of life (the last one: {since})"
         return self._silence.reason
