@@ -18,6 +18,6 @@ what the other package's `__init__` exports; `lint-imports` checks both ([tool.i
     demo/         a real Airflow on this machine, for trying dagcall out
     cli/          the commands, and the two ways to serve
 
-Beside them, and used everywhere: `loops` (background loops), `singleflight` (one question for many callers), `values`
-(cheap frozen dataclasses), `gc_tuning` (when Python searches for garbage).
+Beside them, and used everywhere: `loops` (background loops), `singleflight` (one question for many callers) and
+`gc_tuning` (when Python searches for garbage).
 """

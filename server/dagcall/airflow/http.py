@@ -11,6 +11,7 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AbstractContextManager
+from dataclasses import dataclass
 from functools import lru_cache
 from http import HTTPStatus
 from importlib.metadata import version
@@ -30,7 +31,6 @@ from dagcall.errors import (
     ConfigError,
     IssuerAway,
 )
-from dagcall.values import value
 
 CONNECT_SECONDS = 3.0
 ISSUER_SECONDS = 5.0
@@ -42,7 +42,7 @@ AGENT = f"dagcall/{version('dagcall')}"
 _SUCCESS, _SERVER_ERROR = range(200, 300), 500
 
 
-@value
+@dataclass(frozen=True, slots=True)
 class Answer:
     """An answer, whatever it says."""
 

@@ -6,13 +6,13 @@ into the audit log, on one line, cut to a length, and decide nothing.
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Self
 
 from mcp.server import ServerRequestContext
 from mcp_types import CLIENT_INFO_META_KEY
 
 from dagcall.auth import LOCAL, SCOPE_KEY, Caller, label
-from dagcall.values import value
 
 Context = ServerRequestContext[Any, Any]
 
@@ -27,7 +27,7 @@ _TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-
 """https://www.w3.org/TR/trace-context/#traceparent-header"""
 
 
-@value
+@dataclass(frozen=True, slots=True)
 class Origin:
     """Where a request comes from."""
 

@@ -30,12 +30,12 @@ import math
 import re
 from collections import defaultdict
 from collections.abc import Container, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 from zoneinfo import ZoneInfo
 
 from dagcall.airflow import Run, Task, TaskInstance
 from dagcall.plain_json import Json
-from dagcall.values import value
 
 MAX_DEPTH = 100
 """Levels of arrays and objects; what lies deeper comes as its JSON text. pydantic stops at 255."""
@@ -67,7 +67,7 @@ Place = tuple[str, int]
 """task id, map index; -1 for a task that is not mapped"""
 
 
-@value
+@dataclass(frozen=True, slots=True)
 class Results:
     """What a run has to show.
 

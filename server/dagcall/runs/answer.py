@@ -1,11 +1,11 @@
 """What a call came to: results, a failed run, or a run that goes on."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from dagcall.airflow import Question, RunState
 from dagcall.plain_json import Json
 from dagcall.results import FailureReport
-from dagcall.values import value
 
 SHARED = (
     "You had already made the same call, and it was still waiting for this run: no second run was started. If you want "
@@ -13,7 +13,7 @@ SHARED = (
 )
 
 
-@value
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What a call came to, other than an error."""
 

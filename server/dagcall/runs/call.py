@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import field
+from dataclasses import dataclass, field
 from itertools import count
 
 from dagcall.airflow import Account, Run
@@ -11,7 +11,6 @@ from dagcall.plain_json import Json
 from dagcall.runs.ledger import Entry
 from dagcall.runs.task_watcher import RunObserver
 from dagcall.tools import WAIT_TOOL_NAME, Tool
-from dagcall.values import value
 
 MAX_NOTE_TEXT = 800
 """Characters of a note; nonce, receipts and who answered questions come behind it, and Airflow takes 1,000."""
@@ -22,7 +21,7 @@ _PROCESS = secrets.token_hex(8)
 _calls = count()
 
 
-@value
+@dataclass(frozen=True, slots=True)
 class Listener:
     """Somebody who waits for a run, and what they want to be told meanwhile."""
 
@@ -38,7 +37,7 @@ class Listener:
     """Whether to come back as soon as a person is asked, or to wait until one has answered."""
 
 
-@value
+@dataclass(frozen=True, slots=True)
 class Call:
     """One call of a tool, as it came in."""
 
@@ -65,7 +64,7 @@ class Call:
         return self.nonce in run.note
 
 
-@value
+@dataclass(frozen=True, slots=True)
 class Started:
     """The run of a call."""
 

@@ -29,7 +29,6 @@ from dagcall.errors import (
 from dagcall.loops import Loop
 from dagcall.plain_json import Json
 from dagcall.runs.intervals import POLL_SHORTEST_SECONDS, interval_seconds, next_stream
-from dagcall.values import value
 
 logger = logging.getLogger(__name__)
 
@@ -44,7 +43,7 @@ SWEEP_SECONDS = 30.0
 NEVER = datetime.max.replace(tzinfo=UTC)
 
 
-@value
+@dataclass(frozen=True, slots=True)
 class Ending:
     """How far a run had come when the waiting was over."""
 
