@@ -33,7 +33,7 @@ demo: .venv/.ready ## a real Airflow with example dags, and dagcall in front of 
 test: check ## every test, real Airflow included (more than half an hour on 2 cores)
 	@echo "contract: the same questions to the fake Airflow and to the API of Airflow 3.1.8, 3.2.2 and 3.3.2"
 	@echo "e2e: 'dagcall demo' with a real Airflow 3.3.2, called over HTTP and stdio; packaging: wheel and sdist"
-	@$(RUN) pytest --ignore tests/unit --ignore tests/server --ignore tests/project --durations=10 $(ARGS)
+	@$(RUN) pytest --ignore tests/unit --ignore tests/server --ignore tests/project --durations=60 --durations-min=3 $(ARGS)
 
 check: .venv/.ready ## format, lint, types, unit tests (a minute)
 	@$(UV) lock --check --quiet
