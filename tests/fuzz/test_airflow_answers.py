@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 import httpx
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from mcp import Client, MCPError
 from mcp_types import INTERNAL_ERROR, CallToolResult, TextContent
@@ -18,7 +18,7 @@ from mcp_types import INTERNAL_ERROR, CallToolResult, TextContent
 from dagcall.app import assembled
 from dagcall.settings.settings import Settings
 from tests.fake_airflow import NOTSET, FakeAirflow, FakeDag, FakeParam, FakeQuestion, FakeTask
-from tests.fuzz.effort import examples, tried
+from tests.fuzz.effort import tried, trying
 from tests.fuzz.mutations import Mutation, mutated, mutations
 from tests.support.virtual_time import LoopClock, VirtualTimeLoop
 
@@ -176,7 +176,7 @@ async def come_to_something(planned: list[Change], tool: Tool, *, mode: Literal[
 
 @pytest.mark.parametrize("tool", ["adds", "fails", "asks"])
 def test_changed_answers_come_to_a_result_or_to_words(tool: Tool) -> None:
-    @settings(max_examples=examples(60), deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @trying(60)
     @given(st.lists(changes, min_size=1, max_size=2), st.sampled_from(["auto", "legacy"]))
     def try_it(planned: list[Change], mode: Literal["auto", "legacy"]) -> None:
         tried("answers of Airflow")

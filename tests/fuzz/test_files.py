@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import tomli_w
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import assume, given
 from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
@@ -20,7 +20,7 @@ from dagcall.settings.settings import load_settings
 from dagcall.tools.pins import pins_from_texts
 from dagcall.tools.policy import ToolPolicy
 from dagcall.tools.tool import tool_from_dag
-from tests.fuzz.effort import examples, tried
+from tests.fuzz.effort import tried, trying
 from tests.fuzz.mutations import Mutation, mutated, mutations
 
 PINS = Path(__file__).parents[2] / "tool_schemas"
@@ -86,7 +86,7 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_any_settings_are_read_or_refused_in_words(path: Path) -> None:
-    @settings(max_examples=examples(150), deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @trying(150)
     @given(any_change, scratches)
     def try_it(changes: list[Mutation], places: list[tuple[int, str]]) -> None:
         tried("settings")
@@ -102,7 +102,7 @@ def test_any_pin_is_read_or_said_to_be_of_no_use() -> None:
     published = json.loads(pinned["sales_report"])
     assert pins_from_texts(pinned).objection(published) is None
 
-    @settings(max_examples=examples(150), deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @trying(150)
     @given(any_change, scratches)
     def try_it(changes: list[Mutation], places: list[tuple[int, str]]) -> None:
         tried("pins")
@@ -126,7 +126,7 @@ def test_any_doc_md_makes_a_tool_or_is_said_to_be_of_no_use() -> None:
     summary = DagSummary("sales", frozenset(), False, False, False, None)  # noqa: FBT003 - as Airflow lists it
     params = (Param("limit", 5, {"type": "integer"}, "How many."),)
 
-    @settings(max_examples=examples(150), deadline=None, database=None, suppress_health_check=list(HealthCheck))
+    @trying(150)
     @given(any_change, scratches, scratches)
     def try_it(changes: list[Mutation], places: list[tuple[int, str]], around: list[tuple[int, str]]) -> None:
         tried("blocks in `doc_md`")

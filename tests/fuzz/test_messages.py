@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 import pytest
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from tests.e2e.serving_process import (
@@ -23,7 +23,7 @@ from tests.e2e.serving_process import (
 )
 from tests.fake_airflow import FakeAirflow, FakeDag, FakeParam, FakeTask
 from tests.fake_airflow.serving import WallClock, served
-from tests.fuzz.effort import examples, tried
+from tests.fuzz.effort import tried, trying
 from tests.fuzz.mutations import Mutation, mutated, mutations
 
 LONGEST_SECONDS = 30.0
@@ -81,7 +81,7 @@ def test_any_message_over_http_gets_an_answer(environ: dict[str, str], revision:
     with http_server(environ) as server, httpx.Client(trust_env=False, timeout=LONGEST_SECONDS) as http:
         server.ask(revision, "tools/list")
 
-        @settings(max_examples=examples(80), deadline=None, database=None, suppress_health_check=list(HealthCheck))
+        @trying(80)
         @given(any_message, odd_headers)
         def try_it(chosen: tuple[tuple[str, dict[str, Any]], list[Mutation]], odd: dict[str, str]) -> None:
             tried("messages over HTTP")
@@ -119,7 +119,7 @@ def test_any_message_over_stdio_leaves_the_server_at_work(environ: dict[str, str
         while server.receive().get("id") != 123_456:
             pass
 
-        @settings(max_examples=examples(80), deadline=None, database=None, suppress_health_check=list(HealthCheck))
+        @trying(80)
         @given(no_handshake)
         def try_it(chosen: tuple[tuple[str, dict[str, Any]], list[Mutation]]) -> None:
             tried("messages over stdio")
