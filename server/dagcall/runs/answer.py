@@ -8,8 +8,8 @@ from dagcall.plain_json import Json
 from dagcall.results import FailureReport
 
 SHARED = (
-    "You had already made the same call, and it was still waiting for this run: no second run was started. If you want "
-    "a run of its own for each call, use an idempotency key."
+    "An identical call of yours was already waiting for this run, so no second run was started. To get a separate run "
+    "for each call, use idempotency keys."
 )
 
 

@@ -80,12 +80,12 @@ class Answering:
             state = in_words(watch.state)
             if isinstance(error, AirflowNotFound) and await self._is_deleted(run):
                 raise RunDeleted(
-                    f"Run {run.run_id} of dag {run.dag_id} {state}, and was deleted in Airflow before dagcall had read "
-                    "what came of it; what it had done may stand. Calling again starts a new run."
+                    f"Run {run.run_id} of dag {run.dag_id} {state}, but was deleted in Airflow before dagcall had read "
+                    "its outcome. Its side effects are not undone. Calling again starts a new run."
                 ).about(run.dag_id, run.run_id) from error
             raise OutcomeUnknown(
-                f"Run {run.run_id} of dag {run.dag_id} was started and {state}, but {error}. {WAIT_TOOL_NAME} with "
-                f"tool {tool.name!r} and this run id returns what comes of it; it starts nothing. For people: "
+                f"Run {run.run_id} of dag {run.dag_id} was started and {state}, but {error}. Call {WAIT_TOOL_NAME} "
+                f"with tool {tool.name!r} and this run id to get its outcome; this starts no run. For people: "
                 f"{watch.url}"
             ).about(run.dag_id, run.run_id) from error
         return watch.answer(step.action)
@@ -121,7 +121,7 @@ class Answering:
                 yield until
         except TimeoutError as error:
             raise AirflowUnreachable(
-                "Airflow did not answer in the time for this call", is_effect_possible=False
+                "Airflow did not answer before the call timed out", is_effect_possible=False
             ) from error
 
     async def _observer(self, tool: Tool, run: Run, listener: Listener) -> RunObserver:

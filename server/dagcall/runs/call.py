@@ -99,11 +99,11 @@ def unstarted(call: Call, entry: Entry | None, error: AirflowError | CallerError
     run = f"run {entry.run_id} of dag {call.tool.dag_id}"
     return AirflowUnreachable(
         (
-            f"This call belongs to {run}, but what became of it is not known: {reason}."
+            f"This call belongs to {run}, but its outcome is not known: {reason}."
             if entry.is_started
-            else f"Whether {run} was started is not known: {reason}."
+            else f"It is not known whether {run} was started: {reason}."
         )
-        + f" Calling again with the same arguments finds out and starts no second run; {WAIT_TOOL_NAME} with tool "
-        f"{call.tool.name!r} and this run id only looks.",
+        + " Call again with the same arguments to find out; this starts no second run. To check without starting "
+        f"anything, call {WAIT_TOOL_NAME} with tool {call.tool.name!r} and this run id.",
         is_effect_possible=True,
     ).about(call.tool.dag_id, entry.run_id)

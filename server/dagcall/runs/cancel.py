@@ -60,9 +60,14 @@ class Cancelling:
         try:
             state = await self.set_failed(dag_id, entry.run_id)
         except AirflowError as error:
-            logger.warning("run %s of dag %s was left and could not be set to failed: %s", entry.run_id, dag_id, error)
+            logger.warning(
+                "the caller of run %s of dag %s left, but the run could not be set to failed: %s",
+                entry.run_id,
+                dag_id,
+                error,
+            )
         else:
-            logger.info("run %s of dag %s was left by its caller and is now %s", entry.run_id, dag_id, state.value)
+            logger.info("the caller of run %s of dag %s left; the run is now %s", entry.run_id, dag_id, state.value)
 
     async def set_failed(
         self, dag_id: str, run_id: str, *, is_cancelled: bool = False, account: Account | None = None

@@ -63,7 +63,7 @@ class DeliveryMarks:
                 while self._due:
                     await self._send(list(self._due)[:BATCH])
         except (TimeoutError, AirflowError):
-            logger.info("Airflow did not take the last receipts; their outcomes may be handed out once more")
+            logger.info("Airflow did not store the last delivery marks; these outcomes may be returned once more")
 
     async def _send_soon(self) -> None:
         pause = PAUSE_SECONDS
@@ -72,7 +72,7 @@ class DeliveryMarks:
             try:
                 await self._send(list(self._due)[:BATCH])
             except FOR_NOW as error:
-                logger.debug("receipts were not taken, and are sent again: %s", error)
+                logger.debug("could not store delivery marks, will retry: %s", error)
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
                 self._due = {key: until for key, until in self._due.items() if until > self._now()}
             else:
@@ -133,8 +133,8 @@ class DeliveryMarks:
         if dag_ids and not isinstance(error, AirflowNotFound):
             self._refused_dags |= dag_ids
             logger.warning(
-                "dagcall cannot note on runs of dag %s that their outcome has arrived, so that another replica may "
-                "hand out an old outcome to a new call; its account needs the right to edit runs of this dag: %s",
+                "dagcall cannot mark runs of dag %s as answered, so another replica may return an old outcome to a new "
+                "call. Give dagcall's account the right to edit runs of this dag: %s",
                 ", ".join(sorted(dag_ids)),
                 error,
             )

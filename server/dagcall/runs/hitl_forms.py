@@ -71,12 +71,12 @@ def message_of(question: Question, *, problems: tuple[str, ...] = ()) -> str:
     """
     rejected = "".join(f"\n- {visible(problem)}" for problem in problems)
     parts = [
-        f"Your answer was not taken:{rejected}" if problems else "",
+        f"Your answer was not accepted:{rejected}" if problems else "",
         f"The Airflow dag {question.dag_id} waits for a person (task {question.name} of run {question.run_id}).",
         _subject(question),
         _body(question),
-        f"Airflow takes an answer only from {_named(question.assigned_users)}." if question.assigned_users else "",
-        f"Sending this answers {visible(question.options[0])!r}." if len(question.options) == 1 else "",
+        f"Airflow accepts an answer only from {_named(question.assigned_users)}." if question.assigned_users else "",
+        f"Submitting this form answers {visible(question.options[0])!r}." if len(question.options) == 1 else "",
     ]
     return "\n\n".join(part for part in parts if part)
 
@@ -137,10 +137,10 @@ def waiting_message(questions: tuple[Question, ...], *, how_to_go_on: str, notic
     who = _named(tuple(dict.fromkeys(name for question in questions for name in question.assigned_users)))
     return (
         f"{notice + ' ' if notice else ''}The run waits for a person to answer "
-        f"{f'{len(questions)} questions' if several else 'a question'} in Airflow"
-        f"{f', which only {who} may do' if who else ''}: give your user the "
-        f"{'urls of the questions' if several else 'url of the question'}, and do not answer in their place. "
-        f"{how_to_go_on}"
+        f"{f'{len(questions)} questions' if several else 'a question'} in Airflow."
+        f"{f' Only {who} may answer.' if who else ''} "
+        f"Give your user the {'urls of the questions' if several else 'url of the question'}, and do not answer "
+        f"{'them' if several else 'it'} yourself. {how_to_go_on}"
     )
 
 

@@ -114,7 +114,7 @@ class HitlReplies:
             logger.warning("%s may not answer task %s of dag %s: %s", name, question.name, question.dag_id, error)
             delivery.refused.append(question)
         except (AirflowConflict, AirflowNotFound) as error:
-            logger.info("task %s of run %s no longer asks: %s", question.name, question.run_id, error)
+            logger.info("task %s of run %s no longer waits for an answer: %s", question.name, question.run_id, error)
         else:
             delivery.taken.append(question)
 
@@ -145,7 +145,9 @@ class HitlReplies:
                     await self._api.set_note(run.dag_id, run.run_id, longer)
                     return True
         except AirflowError as error:
-            logger.warning("%r could not be noted on run %s of dag %s: %s", words[0], run.run_id, run.dag_id, error)
+            logger.warning(
+                "could not add %r to the note of run %s of dag %s: %s", words[0], run.run_id, run.dag_id, error
+            )
             return False
-        logger.info("there is no room for %r in the note of run %s of dag %s", words[0], run.run_id, run.dag_id)
+        logger.info("no room to add %r to the note of run %s of dag %s", words[0], run.run_id, run.dag_id)
         return False

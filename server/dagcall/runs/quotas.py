@@ -165,8 +165,8 @@ class Quotas:
             return
         seconds = math.ceil(times[-limit] + WINDOW_SECONDS - now)
         raise RateLimited(
-            f"Nothing was started: {who[1]} may be started {'once' if limit == 1 else f'{limit} times'} a minute, and "
-            f"you have done so; try again in {max(seconds, 1)} s."
+            f"Nothing was started: you may start {who[1]} at most {'once' if limit == 1 else f'{limit} times'} a "
+            f"minute, and you have reached this limit; try again in {max(seconds, 1)} s."
         )
 
     async def _require_room(self, who: Who, tool: Tool, limit: int) -> None:
@@ -175,8 +175,9 @@ class Quotas:
         if len(runs := self._count(who).unfinished()) >= limit:
             started = ", ".join(run_id for run_id, run in runs.items() if run.may_exist) or "being started"
             raise RateLimited(
-                f"Nothing was started: you may have {limit} unfinished {'run' if limit == 1 else 'runs'} of "
-                f"{tool.name}, and you have ({started}); try again when one has ended, which {WAIT_TOOL_NAME} tells."
+                f"Nothing was started: you may have at most {limit} unfinished {'run' if limit == 1 else 'runs'} of "
+                f"{tool.name}, and you have reached this limit ({started}). Call {WAIT_TOOL_NAME} to wait until one "
+                "ends, then try again."
             )
 
     async def _forget_ended(self, who: Who, dag_id: str) -> None:

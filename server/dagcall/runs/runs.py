@@ -177,8 +177,10 @@ class Runs:
             async with self._answering.in_time(listener.deadline):
                 run = await self.look(tool, run_id, caller=caller)
         except AirflowError as error:
-            what = "How far run {run} is cannot be seen now"
-            next_step = f"{WAIT_TOOL_NAME} with tool {tool.name!r} and this run id looks again; it starts nothing."
+            what = "The state of run {run} cannot be read now"
+            next_step = (
+                f"Call {WAIT_TOOL_NAME} with tool {tool.name!r} and this run id to check again; this starts no run."
+            )
             raise self._unknown(tool, run_id, what, error, next_step) from error
         return await self.attend(tool, run, listener)
 
@@ -203,10 +205,10 @@ class Runs:
         except AirflowRefused:
             raise
         except AirflowError as error:
-            what = "Whether run {run} was cancelled is not known"
+            what = "It is not known whether run {run} was cancelled"
             next_step = (
-                f"Cancelling it again finds out; {WAIT_TOOL_NAME} with tool {tool.name!r} and this run id tells what "
-                "became of it."
+                f"Cancel it again to find out, or call {WAIT_TOOL_NAME} with tool {tool.name!r} and this run id to get "
+                "its outcome."
             )
             raise self._unknown(tool, run_id, what, error, next_step) from error
         if state is RunState.FAILED and (entry := self._ledger.entry(run_id)):
@@ -243,9 +245,10 @@ class Runs:
             run = await self.look(tool, run_id, caller=caller)
             return await self._hitl_replies.deliver(run, contents, who=who, account=account)
         except AirflowError as error:
-            what = "Whether the answer for run {run} has reached Airflow is not known"
+            what = "It is not known whether the answer for run {run} reached Airflow"
             next_step = (
-                f"{WAIT_TOOL_NAME} with tool {tool.name!r} and this run id goes on, and asks again if it has not."
+                f"Call {WAIT_TOOL_NAME} with tool {tool.name!r} and this run id; it asks again if the answer did not "
+                "arrive."
             )
             raise self._unknown(tool, run_id, what, error, next_step) from error
 
@@ -284,7 +287,7 @@ class Runs:
         try:
             return await self._results(tool, await self.look(tool, run_id, caller=caller))
         except AirflowError as error:
-            what, next_step = "The results of run {run} cannot be read now", "Reading again in a moment may help."
+            what, next_step = "The results of run {run} cannot be read now", "Try again in a moment."
             raise self._unknown(tool, run_id, what, error, next_step) from error
 
     async def _results(self, tool: Tool, run: Run) -> Mapping[str, Json]:
@@ -293,16 +296,16 @@ class Runs:
         if run.state is RunState.FAILED or not (is_over or await self._is_ready(tool, run)):
             raise Unreadable(
                 f"Run {run_id} of dag {run.dag_id} {in_words(run.state)}, so there are no results to read. "
-                f"{WAIT_TOOL_NAME} with tool {tool.name!r} and this run id "
-                f"{'tells why it failed' if is_over else 'waits for them'}."
+                f"Call {WAIT_TOOL_NAME} with tool {tool.name!r} and this run id to "
+                f"{'see why it failed' if is_over else 'wait for them'}."
             )
         key = (run.dag_id, run_id, run.end_date, tool.policy.results)  # a run that is cleared ends anew
         if (results := self._results_cache.get(key)) is None:
             found = await self._result_reader.results(tool, run, is_over=is_over)
             if found.absent or found.has_no_tasks:
                 raise Unreadable(
-                    f"Run {run_id} of dag {run.dag_id} left out what makes its result. {WAIT_TOOL_NAME} with tool "
-                    f"{tool.name!r} and this run id tells why."
+                    f"Run {run_id} of dag {run.dag_id} did not run the tasks that produce its result. Call "
+                    f"{WAIT_TOOL_NAME} with tool {tool.name!r} and this run id to see why."
                 )
             results = found.values
             if is_over:

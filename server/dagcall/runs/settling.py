@@ -238,7 +238,10 @@ class Settler:
             raise posting.error
         if posting.dates_tried == LOGICAL_DATE_ATTEMPTS or posting.logical_date is None:
             dag_id = posting.start.call.tool.dag_id
-            raise TriggerRefused(f"dag {dag_id} has a run for every logical date that was tried; try again.")
+            raise TriggerRefused(
+                f"dag {dag_id} already has runs at all {LOGICAL_DATE_ATTEMPTS} logical dates that dagcall tried; try "
+                "again."
+            )
         posting.logical_date += timedelta(microseconds=1 + secrets.randbelow(1000))
 
     def _refusal(self, call: Call, error: AirflowError) -> AirflowError | TriggerRefused:
@@ -250,7 +253,7 @@ class Settler:
             return TriggerRefused(f"dagcall starts your runs {call.account.refusal(error, f'run dag {dag_id}')}")
         self._catalog.refresh_soon()
         if isinstance(error, AirflowRejected):
-            return TriggerRefused(f"Airflow refused dag {dag_id}: {error.reason}")
+            return TriggerRefused(f"Airflow refused to start dag {dag_id}: {error.reason}")
         return TriggerRefused(f"dag {dag_id} is no longer in Airflow.")
 
     async def patiently(self, until: float, ask: Callable[[], Awaitable[T]]) -> T:

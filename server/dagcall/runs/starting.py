@@ -137,9 +137,9 @@ class Starter:
                 self._on_left(call.tool, start.entry)
             raise
         except TimeoutError as error:
-            why = "this dagcall is about to stop" if self._deadlines.is_draining else "the time for this call is over"
-            over = AirflowUnreachable(f"{why}, and Airflow has not answered", is_effect_possible=False)
-            raise unstarted(call, start.entry, over) from error
+            why = "dagcall is shutting down" if self._deadlines.is_draining else "the call timed out"
+            timed_out = AirflowUnreachable(f"{why} and Airflow has not answered", is_effect_possible=False)
+            raise unstarted(call, start.entry, timed_out) from error
         except (AirflowError, TriggerRefused, Busy) as error:
             raise unstarted(call, start.entry, error) from error
 
@@ -149,7 +149,8 @@ class Starter:
             return await self._keyed(start, call.key)
         if call.tool.policy.repeat == "key_only":
             problem = (
-                f"this tool needs an idempotency key: {META_IDEMPOTENCY_KEY} in _meta, or an Idempotency-Key header"
+                f"this tool needs an idempotency key: set {META_IDEMPOTENCY_KEY} in _meta, or send an Idempotency-Key "
+                "header"
             )
             raise InvalidArguments(call.tool.name, (problem,))
         if call.tool.policy.repeat == "new":
@@ -164,14 +165,14 @@ class Starter:
     async def _keyed(self, start: Start, key: str) -> Started:
         call = start.call
         if not key or len(key) > MAX_KEY_LENGTH:
-            raise InvalidArguments(call.tool.name, (f"an idempotency key has 1 to {MAX_KEY_LENGTH} characters",))
+            raise InvalidArguments(call.tool.name, (f"an idempotency key must have 1 to {MAX_KEY_LENGTH} characters",))
         entry = self._ledger.of_run(self._identity.run_id_of_key(call.caller, call.tool.name, key))
         with self._claimed(start, entry):
             run, is_ours = await self._trigger(start, entry)
             if not is_ours and run.conf != start.conf:
                 raise IdempotencyConflict(
                     f"Nothing was started: this idempotency key belongs to run {run.run_id} of dag {run.dag_id}, which "
-                    "was called with other arguments. Use a new key for a new call."
+                    "was started with different arguments. Use a new key for a new call."
                 ).about(run.dag_id, run.run_id)
             return Started(run, entry, is_replayed=not is_ours and run.state.is_final)
 
@@ -269,7 +270,7 @@ class Starter:
         except AirflowUnreachable:
             raise
         except AirflowError as error:
-            logger.warning("the unfinished runs of dag %s cannot be listed: %s", dag_id, error)
+            logger.warning("could not list the unfinished runs of dag %s: %s", dag_id, error)
             return
         for run_id in unfinished:
             if family_of(run_id)[0] == family:
@@ -361,7 +362,7 @@ class Starter:
             dag = await self._settler.patiently(until, lambda: self._summaries(tool.dag_id))
             reason = reason_not_to_run(dag)
         except AirflowNotFound:
-            reason = "it is no longer there"
+            reason = "it is no longer in Airflow"
         if reason:
             self._catalog.refresh_soon()
             raise TriggerRefused(f"dag {tool.dag_id} cannot run now: {reason}.")

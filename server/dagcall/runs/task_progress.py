@@ -91,8 +91,8 @@ def _doing(instances: Sequence[TaskInstance]) -> str:
     for states, words in (
         ({"running", "restarting"}, "running: {}"),
         ({"awaiting_input"}, "waiting for a person: {}"),
-        ({"deferred", "up_for_reschedule"}, "waiting for something outside: {}"),
-        ({"up_for_retry"}, "failed, to be tried again: {}"),
+        ({"deferred", "up_for_reschedule"}, "waiting for an external event: {}"),
+        ({"up_for_retry"}, "failed, will be retried: {}"),
     ):
         if names := [name_of(instance) for instance in instances if instance.state in states]:
             parts.append(words.format(_listed(names)))

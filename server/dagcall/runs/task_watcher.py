@@ -144,7 +144,7 @@ class TaskWatcher:
     api: AirflowApi
     now: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    looker: Loop = field(default_factory=lambda: Loop("the look into the runs that are waited for"))
+    looker: Loop = field(default_factory=lambda: Loop("the task watcher"))
     _observers: dict[RunObserver, None] = field(default_factory=dict)
     """In the order in which they were last looked into; there may be 10,000."""
     _full: dict[RunObserver, None] = field(default_factory=dict)
@@ -230,7 +230,7 @@ class TaskWatcher:
                 full = _next(self._full, FULL_LOOKS, before=before)
                 await self._look(full, _next(self._observers, QUICK_LOOKS, before=before, others_than=set(full)))
             except AirflowError as error:
-                logger.debug("a look into the runs that are waited for failed: %s", error)
+                logger.debug("the task watcher could not read task instances: %s", error)
             finally:
                 cost = self.now() - began
             return bool(self._observers)
@@ -268,7 +268,7 @@ class TaskWatcher:
         except (AirflowUnreachable, AirflowLogInRefused):
             raise
         except AirflowError as error:
-            logger.debug("the runs are looked into dag by dag: %s", error)
+            logger.debug("the task watcher reads the runs dag by dag: %s", error)
         insides: dict[RunKey, list[TaskInstance]] = {}
         for dag_id in sorted({dag_id for dag_id, _ in keys}):
             await _alone(self._add_insides(insides, [key for key in keys if key[0] == dag_id], states))
@@ -323,18 +323,18 @@ class TaskWatcher:
         if self._silence.until < self.now():
             self._silence = _Cached(self.now() + REASON_SECONDS)
             if (since := await fetch_scheduler_silence(self.api.rest)) is not None:
-                self._silence.reason = f"Airflow's scheduler gives no sign of life (the last one: {since})"
+                self._silence.reason = f"Airflow's scheduler sends no heartbeats (last one: {since})"
         return self._silence.reason
 
     async def _fetch_reason(self, dag_id: str) -> str:
         dag = await self.api.fetch_summary(dag_id)
         if dag.is_paused:
-            return f"dag {dag_id} is paused in Airflow, and its runs with it, until somebody unpauses it"
+            return f"dag {dag_id} is paused in Airflow; its runs stay queued until it is unpaused"
         if silence := await self._why_silent():
             return silence
         running = await count_running(self.api.rest, dag_id)
         if dag.max_active_runs is not None and running >= dag.max_active_runs:
-            return f"{running} runs of dag {dag_id} go on, and no more than {dag.max_active_runs} may (max_active_runs)"
+            return f"dag {dag_id} has reached its max_active_runs ({running} of {dag.max_active_runs} running)"
         return ""
 
 
@@ -345,7 +345,7 @@ async def _alone(work: Awaitable[None]) -> None:
     except (CircuitOpen, AirflowLogInRefused):
         raise
     except AirflowError as error:
-        logger.debug("a look into one run failed: %s", error)
+        logger.debug("the task watcher could not read one run: %s", error)
 
 
 def _next(

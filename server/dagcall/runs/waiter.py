@@ -142,7 +142,7 @@ class Waiter:
         self._sleep = sleep
         self._watches: dict[RunKey, _Watch] = {}
         self._polled = _Polled()
-        self.poller = Loop("the shared question about the runs that are waited for")
+        self.poller = Loop("the shared poll for finished runs")
         self._polling: asyncio.Task[None] | None = None
         self._has_found_one = False
         """Whether the last question found an end."""
@@ -254,7 +254,7 @@ class Waiter:
         except AirflowError as error:
             logger.debug("the stream of run %s ended: %s", watch.key[1], error)
         except Exception:
-            logger.exception("the stream of run %s failed; the run is polled instead", watch.key[1])
+            logger.exception("the stream of run %s failed; polling instead", watch.key[1])
 
     def _stream_ended(self, watch: _Watch) -> None:
         """Give the place back; where the end is still to come, the shared question finds it."""
@@ -288,7 +288,7 @@ class Waiter:
                         silence.reschedule(loop.time() + FIRST_LINE_SECONDS + plan.interval_seconds)
             except TimeoutError:
                 if is_first:
-                    logger.warning("no state came through the stream of run %s; polling instead", watch.key[1])
+                    logger.warning("the stream of run %s sent no state; polling instead", watch.key[1])
                     self._no_streams_until = self._now() + NO_STREAMS_SECONDS
                 return False
             if not watch.is_over:  # no final state: deleted, or Airflow is going down; ask
@@ -348,9 +348,10 @@ class Waiter:
         return ""
 
     def _let_in_no_more(self) -> AirflowLogInRefused:
-        """Return what everybody who waits may read: the error itself may name the run of somebody else."""
+        """Return an error that all waiting callers may read: the original may name another caller's run."""
         return AirflowLogInRefused(
-            f"Airflow at {self.api.url} no longer lets dagcall's account in; check the credentials in its settings"
+            f"Airflow at {self.api.url} no longer accepts dagcall's account; check the credentials in dagcall's "
+            "settings"
         )
 
     async def _ask_which_ended(self) -> bool:
@@ -397,8 +398,8 @@ class Waiter:
             self._fail(
                 watch,
                 RunDeleted(
-                    f"run {run_id} of dag {dag_id} was deleted in Airflow while it was waited for; what it had done by "
-                    "then may stand. Calling again starts a new run."
+                    f"Run {run_id} of dag {dag_id} was deleted in Airflow while dagcall waited for it. Its side "
+                    "effects are not undone. Calling again starts a new run."
                 ).about(dag_id, run_id),
             )
         except (CircuitOpen, AirflowLogInRefused):
@@ -406,7 +407,7 @@ class Waiter:
         except AirflowRefused as error:
             self._fail(watch, error)
         except AirflowError as error:
-            logger.debug("run %s could not be asked about, and is again: %s", watch.key[1], error)
+            logger.debug("could not read run %s, will retry: %s", watch.key[1], error)
         else:
             self._saw(watch, run.state)
 
