@@ -1,7 +1,6 @@
 """A run that a caller waits for -> the answer to its call.
 
-Puts together when the wait is over (`waiter`, `task_watcher`) and what came of it (`results`). Knows nothing of
-who else waits; that is `runs`' business.
+Combines the end of the wait (`waiter`, `task_watcher`) with the run's outcome (`results`). `runs` counts the callers.
 """
 
 import asyncio
@@ -25,18 +24,18 @@ from dagcall.runs.waiter import Waiter
 from dagcall.tools import WAIT_TOOL_NAME, Tool
 
 READ_PAUSES_SECONDS = (0.5, 5.0)
-"""The first and the longest pause between tries to read an outcome while Airflow is away."""
+"""The first and the longest pause between attempts to read an outcome while Airflow is unreachable."""
 
 LEAST_READ_SECONDS = 5.0
-"""How long reading an outcome may take, however little time the caller has left."""
+"""The minimum time for reading an outcome, even if the call's deadline is earlier."""
 WITHOUT_LOGS_SECONDS = 1.0
-"""How long before that time is over a failure is told without the logs that have not come."""
+"""How long before the end of that time a failure is reported without the logs that are still missing."""
 
 T = TypeVar("T")
 
 
 class Answering:
-    """Waits for runs and reads what they came to."""
+    """Waits for runs and reads their outcomes."""
 
     def __init__(
         self,
@@ -55,19 +54,19 @@ class Answering:
         self._task_watcher = TaskWatcher(api, self._now)
 
     def drain(self) -> None:
-        """Have everybody who waits answered with what is known of their run by now."""
+        """Answer all waiting calls with what is known of their runs."""
         self._waiter.release()
 
     async def aclose(self) -> None:
-        """Stop looking into runs."""
+        """Stop the task watcher."""
         await self._task_watcher.aclose()
 
     async def answer(self, tool: Tool, run: Run, listener: Listener) -> Answer:
-        """Wait for a run, and return what comes of it, or what is known of it when the wait is over.
+        """Wait for a run and return its outcome, or what is known of it when the wait ends.
 
         Raises:
-            RunDeleted: somebody deleted the run.
-            OutcomeUnknown: Airflow does not show what came of it.
+            RunDeleted: the run was deleted in Airflow.
+            OutcomeUnknown: the outcome cannot be read from Airflow.
         """
         watch = _Watch(tool, run, listener, self._api.run_url(run.dag_id, run.run_id), run.state)
         reading = {Action.READ_RESULTS: self._read_results, Action.READ_FAILURE: self._read_failure}
@@ -91,8 +90,8 @@ class Answering:
         return watch.answer(step.action)
 
     async def _is_cancelled(self, run: Run) -> bool:
-        """Say whether a run is a success to Airflow only because its scheduler had it in hand as it was cancelled."""
-        with suppress(AirflowError):  # then it is told as Airflow has it
+        """Say whether a run is a success only because Airflow's scheduler was processing it when it was cancelled."""
+        with suppress(AirflowError):  # then Airflow's state is returned
             return says_cancelled(await self._api.fetch_run(run.dag_id, run.run_id))
         return False
 
@@ -107,13 +106,13 @@ class Answering:
 
     @asynccontextmanager
     async def in_time(self, deadline: float) -> AsyncIterator[float]:
-        """Ask Airflow only until the caller has to have an answer, or a few seconds where that time is over.
+        """Limit requests to Airflow to the call's deadline, or to a few seconds if that has passed.
 
         Yields:
-            When the time is over, by the loop's clock.
+            The time limit, by the loop's clock.
 
         Raises:
-            AirflowUnreachable: it took longer.
+            AirflowUnreachable: the block took longer.
         """
         until = max(deadline, self._now() + LEAST_READ_SECONDS)
         try:
@@ -125,7 +124,7 @@ class Answering:
             ) from error
 
     async def _observer(self, tool: Tool, run: Run, listener: Listener) -> RunObserver:
-        """Return a caller's view into its run; nothing looks through it yet."""
+        """Return a caller's observer of its run, not yet watched."""
         is_for_results = tool.policy.return_when == "results_ready" and not run.state.is_final
         observer = RunObserver(
             (run.dag_id, run.run_id),
@@ -141,11 +140,7 @@ class Answering:
         return observer
 
     async def _wait(self, watch: "_Watch") -> Event:
-        """Wait until there is no more to wait for.
-
-        That is when the run has ended, when the time is over, when dagcall is about to stop, and when the observer
-        finds something.
-        """
+        """Wait until the run ends, the call times out, dagcall shuts down, or the observer has a finding."""
         tool, run, listener = watch.tool, watch.run, watch.listener
         async with self.in_time(listener.deadline):
             observer = await self._observer(tool, run, listener)
@@ -201,13 +196,13 @@ class Answering:
         return Event.FAILURE_READ
 
     async def _looked_at(self, run: Run, observer: RunObserver, state: RunState) -> tuple[RunState, str]:
-        """Return the state of a run when the wait is over, and how far it is, or why it does not move.
+        """Return a run's state after the wait, and its progress or why it does not start.
 
-        A run that is watched by the shared poll is seen again only at its end.
+        The shared poll sees a run only at its end, so the last known state may be out of date.
         """
         if self._now() - observer.since < QUEUED_SECONDS or self._deadlines.is_draining:
             return state, ""
-        with suppress(AirflowError):  # the answer is right without it
+        with suppress(AirflowError):  # the answer is correct without it
             if state is RunState.QUEUED:
                 state = (await self._api.fetch_run(run.dag_id, run.run_id, attempts=1)).state
             if state is RunState.QUEUED:
@@ -218,7 +213,7 @@ class Answering:
         return state, "" if state.is_final else observer.progress_text
 
     async def _patiently(self, deadline: float, read: Callable[[], Awaitable[T]]) -> T:
-        """Read an outcome; while Airflow is away, wait for it as long as the caller does."""
+        """Read an outcome; while Airflow is unreachable, retry until the call's deadline."""
         pause, longest = READ_PAUSES_SECONDS
         while True:
             try:
@@ -232,7 +227,7 @@ class Answering:
 
 @dataclass(eq=False, slots=True)
 class _Watch:
-    """A run that a call waits for, as far as it is known."""
+    """A run that a call waits for, and what is known of it."""
 
     tool: Tool
     run: Run
@@ -242,14 +237,14 @@ class _Watch:
     progress_text: str = ""
     questions: tuple[Question, ...] = ()
     seen: Mapping[str, Json] | None = None
-    """The results that came with the run's end."""
+    """The results that arrived with the run's end."""
     until: float = 0.0
-    """When the outcome has to be read, by the loop's clock."""
+    """By when the outcome must be read, by the loop's clock."""
     results: Results | None = None
     failure: FailureReport | None = None
 
     def answer(self, action: Action) -> Answer:
-        """Return what the caller is told."""
+        """Return the answer for the last action."""
         found = Answer(self.state, self.run.run_id, self.url)
         match action:
             case Action.TELL_RESULTS if self.results:
@@ -264,7 +259,7 @@ class _Watch:
 
 
 def _event(state: RunState, finding: Finding | None) -> Event:
-    """Return why a wait is over."""
+    """Return why a wait ended."""
     if state is RunState.FAILED:
         return Event.FAILED
     if finding is Finding.LOST:
@@ -277,5 +272,5 @@ def _event(state: RunState, finding: Finding | None) -> Event:
 
 
 def in_words(state: RunState) -> str:
-    """Return a run's state as a clause about it."""
+    """Return a run's state as a verb phrase: `succeeded`, `failed`, `is running`."""
     return {RunState.SUCCESS: "succeeded", RunState.FAILED: "failed"}.get(state, f"is {state.value}")

@@ -1,8 +1,8 @@
-"""What goes on inside the runs that are waited for: one shared look for all of them.
+"""Watches the task instances of runs with waiting callers, with one shared poll for all of them.
 
-A run's own state says nothing until the run has ended. The task instances tell earlier that the result can no longer
-come, that it is there already, that a person is asked, and how far the run is. They are asked for in one request for
-many runs, and never for a run that is over within seconds; what a look costs Airflow sets the time to the next one.
+A run's own state says nothing until the run has ended. Its task instances show earlier that the result can no longer
+come, that it exists already, that a person is asked, and how far the run is. One request reads many runs, and runs that
+end within seconds are never read. The pause between two reads depends on how long a read takes.
 """
 
 import asyncio
@@ -44,46 +44,46 @@ from dagcall.runs.task_progress import (
 logger = logging.getLogger(__name__)
 
 FIRST_LOOK_SECONDS = 2.0
-"""Most runs are over by then, and cost nothing more."""
+"""Most runs have ended by then, and cost no extra request."""
 COST_FACTOR = 20
-"""The pause between two looks, in durations of a look: a twentieth of one of Airflow's workers at most."""
+"""The pause between two reads, in durations of a read: they use at most a twentieth of one of Airflow's workers."""
 LONGEST_PAUSE_SECONDS = 30.0
 FULL_LOOKS = 50
-"""Of how many runs all task instances are read in one look; where more are wanted, they take turns."""
+"""How many runs are read in full at a time; more runs take turns."""
 QUICK_LOOKS = 1000
-"""Of how many other runs those task instances are read that call for something; likewise."""
+"""How many other runs are read at a time, for failed or asking task instances only; more runs take turns."""
 QUEUED_SECONDS = 5.0
-"""A run that is queued for longer, or of which nothing starts for longer, has a reason that is worth asking for."""
+"""After this time queued, or without a starting task, dagcall asks Airflow for the reason."""
 REASON_SECONDS = 10.0
-"""How long an answer holds to "why is this dag's run queued", and to "why does this task not start"."""
+"""How long to cache why a dag's runs are queued, and why a task does not start."""
 MOST_ASKED = 3
-"""About how many tasks of a run is asked why they do not start."""
+"""For how many tasks of a run to ask why they do not start."""
 USUAL_SECONDS = 600.0
-"""How long answers hold to "how long does this dag usually take", and to "which tasks does it have"."""
+"""How long to cache how long a dag usually takes, and which tasks it has."""
 
 
 class Finding(Enum):
-    """What makes it pointless to wait until the run ends."""
+    """A reason to stop waiting before the run ends."""
 
     LOST = auto()
     """The result can no longer come."""
     READY = auto()
-    """The result is there, and was wanted as soon as it is."""
+    """The result exists, and the tool returns it without waiting for the run's end."""
     QUESTIONS = auto()
     """The run waits for a person."""
 
 
 @dataclass(eq=False, slots=True)
 class RunObserver:
-    """One caller's view into its run."""
+    """What one caller knows of its unfinished run."""
 
     key: RunKey
     told: asyncio.Future[RunState | None]
-    """What the caller awaits; None tells it to stop waiting and to look at `finding`."""
+    """What the caller awaits; None means: stop waiting and look at `finding`."""
     vital_task_ids: Callable[[], Awaitable[frozenset[str]]]
     """The tasks without which there is no result."""
     awaited_task_ids: frozenset[str] | None = None
-    """The tasks whose success is all that is waited for; None: the run's end is."""
+    """The tasks whose success ends the wait; None to wait for the run's end."""
     wants_progress: bool = False
     stops_for_questions: bool = True
     """Whether a question to a person ends the wait."""
@@ -93,26 +93,26 @@ class RunObserver:
     sight: TaskProgress | None = None
     queued_because: str = ""
     stuck_since: float | None = None
-    """Since when nothing of the run was seen to start or to run; None while something does."""
+    """Since when no task of the run starts or runs; None while one does."""
     stuck_because: str = ""
     usual_seconds: float | None = None
     finding: Finding | None = None
     questions: tuple[Question, ...] = ()
 
     def find(self, finding: Finding) -> None:
-        """End the wait."""
+        """End the wait with a finding."""
         if not self.told.done():
             self.finding = finding
         self.close()
 
     def close(self) -> None:
-        """End the wait though nothing was found."""
+        """End the wait without a finding."""
         if not self.told.done():
             self.told.set_result(None)
 
     @property
     def progress_text(self) -> str:
-        """How far the run is, in words; empty where nothing is known."""
+        """The run's progress in words; empty if unknown."""
         if self.state is RunState.QUEUED:
             return self.queued_because or self.stuck_because
         if self.sight is None:
@@ -123,7 +123,7 @@ class RunObserver:
 
 @dataclass(slots=True)
 class _Cached:
-    """Something that was asked, and until when it is believed."""
+    """A cached answer of Airflow, and when it expires."""
 
     until: float = float("-inf")
     reason: str = ""
@@ -133,7 +133,7 @@ class _Cached:
 
 @dataclass
 class TaskWatcher:
-    """Looks into runs as long as somebody observes them.
+    """Reads the task instances of runs as long as they have observers.
 
     Args:
         api: Airflow.
@@ -146,20 +146,20 @@ class TaskWatcher:
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     looker: Loop = field(default_factory=lambda: Loop("the task watcher"))
     _observers: dict[RunObserver, None] = field(default_factory=dict)
-    """In the order in which they were last looked into; there may be 10,000."""
+    """Ordered by their last read; there may be 10,000."""
     _full: dict[RunObserver, None] = field(default_factory=dict)
-    """Those of them into which a full look is wanted, likewise."""
+    """Those that need all task instances of their run, in the same order."""
     _latest_start: float = float("-inf")
     _looking: asyncio.Task[None] | None = None
     _reasons: dict[str, _Cached] = field(default_factory=dict)
     _hindrances: dict[tuple[str, str], _Cached] = field(default_factory=dict)
-    """(dag id, task id) -> why the task does not start: mostly the same in all runs of the dag."""
+    """(dag id, task id) -> why the task does not start, which is mostly the same in all runs of the dag."""
     _durations: dict[str, _Cached] = field(default_factory=dict)
     _tasks: dict[str, _Cached] = field(default_factory=dict)
     _silence: _Cached = field(default_factory=_Cached)
 
     def watch(self, observer: RunObserver) -> None:
-        """Look into a run, until `unwatch`."""
+        """Watch a run until `unwatch`."""
         observer.since = self._latest_start = self.now()
         self._observers[observer] = None
         if observer.wants_progress or observer.awaited_task_ids is not None:
@@ -168,18 +168,18 @@ class TaskWatcher:
             self._looking = asyncio.create_task(self._look_on(), name="look into runs")
 
     def unwatch(self, observer: RunObserver) -> None:
-        """Look into this run no more."""
+        """Stop watching a run."""
         del self._observers[observer]
         self._full.pop(observer, None)
 
     async def aclose(self) -> None:
-        """Stop looking."""
+        """Stop the loop."""
         if self._looking is not None:
             self._looking.cancel()
             await asyncio.gather(self._looking, return_exceptions=True)
 
     async def why_queued(self, dag_id: str) -> str:
-        """Return why a run of this dag does not begin, in words; empty where Airflow shows no reason."""
+        """Return why a run of this dag does not start, in words; empty if Airflow shows no reason."""
         known = self._reasons.setdefault(dag_id, _Cached())
         if known.until < self.now():
             known.reason = await self._fetch_reason(dag_id)
@@ -187,7 +187,7 @@ class TaskWatcher:
         return known.reason
 
     async def look_once(self, observer: RunObserver) -> None:
-        """Look into a run when the wait for it is over; not while many others are waited for."""
+        """Read a run's task instances once, after the wait; skipped while many runs are being watched."""
         if len(self._observers) > FULL_LOOKS:
             return
         instances = (await self.api.fetch_insides({observer.key})).get(observer.key, [])
@@ -195,7 +195,7 @@ class TaskWatcher:
         observer.stuck_because = await self._why_stuck(observer.key, instances)
 
     async def _why_stuck(self, key: RunKey, instances: Sequence[TaskInstance]) -> str:
-        """Return why no task of a run starts, in words; empty where one runs, or Airflow has no reason."""
+        """Return why no task of a run starts, in words; empty if one runs, or Airflow gives no reason."""
         dag_id, run_id = key
         if not not_started(instances):
             return ""
@@ -242,7 +242,7 @@ class TaskWatcher:
         insides = await self._insides(full, None)
         for observer in full:
             observer.sight = task_progress(instances := insides.get(observer.key, ()))
-            if any(instance.state is not None for instance in instances):  # the shared poll sees ends only
+            if any(instance.state is not None for instance in instances):  # the shared poll sees only ends
                 observer.state = RunState.RUNNING
         insides |= await self._insides(others, LOST | MAY_WAIT_FOR_PEOPLE)
         for observer in (*full, *others):
@@ -259,7 +259,7 @@ class TaskWatcher:
     async def _insides(
         self, observers: list[RunObserver], states: frozenset[str] | None
     ) -> dict[RunKey, list[TaskInstance]]:
-        """Return what goes on inside these runs; where Airflow does not say it of all at once, dag by dag."""
+        """Return the task instances of these runs; dag by dag if Airflow refuses one request for all."""
         keys = {observer.key for observer in observers}
         if not keys:
             return {}
@@ -288,7 +288,7 @@ class TaskWatcher:
             observer.find(Finding.READY)
 
     async def _ask_people(self, observers: list[RunObserver], asking: set[RunKey]) -> None:
-        """Have the people asked whom the runs of one dag ask."""
+        """Pass the open questions of one dag's runs to their observers."""
         wanted = asking & {observer.key for observer in observers}
         questions = await self.api.fetch_questions(wanted) if wanted else ()
         for observer in observers:
@@ -339,7 +339,7 @@ class TaskWatcher:
 
 
 async def _alone(work: Awaitable[None]) -> None:
-    """Do something about one run, or one dag: what Airflow does not say of it keeps nobody from the others."""
+    """Await work for one run or one dag; its errors do not affect the others."""
     try:
         await work
     except (CircuitOpen, AirflowLogInRefused):
@@ -351,7 +351,7 @@ async def _alone(work: Awaitable[None]) -> None:
 def _next(
     observers: dict[RunObserver, None], most: int, *, before: float, others_than: Collection[RunObserver] = frozenset()
 ) -> list[RunObserver]:
-    """Return those whose turn it is, of those that began before, and put them behind the others."""
+    """Return the observers whose turn it is, of those that started earlier, and move them to the end."""
     candidates = (observer for observer in observers if observer.since <= before and observer not in others_than)
     chosen = list(islice(candidates, most))
     for observer in chosen:

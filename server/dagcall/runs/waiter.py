@@ -1,11 +1,11 @@
-"""Everyone who waits for a run, told when it ends.
+"""Watches runs and tells the waiting callers when they end.
 
-One waiter serves all calls of a process. A few runs are watched each by its own stream of states, which is the fastest;
-the others by one shared question ("which runs of these dags have ended since …?"), whose cost to Airflow does not grow
-with the number of runs. Once few of those are left, they have streams, too. A slow sweep checks that each of them is
-still unfinished, so that none is ever forgotten: neither one whose end the question missed nor one that was deleted.
+One waiter serves all calls of a process. A few runs have a stream of states each, which is fastest. All others are
+covered by one shared poll ("which runs of these dags have ended since …?"), whose cost to Airflow does not grow with
+the number of runs. When only a few polled runs are left, they get streams, too. A slow sweep checks that each polled
+run is still unfinished, so that none is forgotten: neither a run whose end the poll missed nor a run that was deleted.
 
-Many may wait for the same run; it is watched once, and as long as somebody waits for it.
+Each run is watched once, however many callers wait for it, and only as long as one of them does.
 """
 
 import asyncio
@@ -33,23 +33,23 @@ from dagcall.runs.intervals import POLL_SHORTEST_SECONDS, interval_seconds, next
 logger = logging.getLogger(__name__)
 
 FIRST_LINE_SECONDS = 3.0
-"""Airflow sends the first state at once; a proxy that holds it back for so long holds back the others too."""
+"""Airflow sends the first state at once. A proxy that buffers it for this long buffers the others, too."""
 NO_STREAMS_SECONDS = 300.0
-"""How long streams are left alone after one was held back."""
+"""How long no streams are opened after one was buffered."""
 OVERLAP = timedelta(seconds=10)
-"""How far the shared question looks back behind the latest end seen: an end is committed later than it is dated."""
+"""How far the shared poll looks back before the latest end seen: Airflow commits an end later than its timestamp."""
 SWEEP_SECONDS = 30.0
-"""How often it is checked that nothing was missed: what the shared question cannot see costs a caller no more."""
+"""The interval of the sweep: the longest delay for an end that the shared poll cannot see."""
 NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How far a run had come when the waiting was over."""
+    """A run's state when the wait ended."""
 
     state: RunState
     results: Mapping[str, Json] | None = None
-    """The stored results of the tasks that were asked for, where they came with the end."""
+    """The stored results of the requested tasks, if they arrived with the end."""
 
 
 @dataclass(eq=False, slots=True)
@@ -60,37 +60,37 @@ class _Watch:
     started: float
     """When the watch began, by the loop's clock."""
     born: float
-    """When the run was triggered, by the loop's clock: a run that is waited for again is as old as it is."""
+    """When the run was triggered, by the loop's clock. A later wait for the same run does not make it younger."""
     run_after: datetime
     """When the run was triggered, by Airflow's clock."""
     state: RunState
     result_task_ids: tuple[str, ...] | None = None
-    """Whose results a stream brings with the end."""
+    """The tasks whose results a stream returns with the end."""
     results: Mapping[str, Json] | None = None
     waiting: dict[asyncio.Future[RunState | None], Callable[[RunState], None]] = field(default_factory=dict)
-    """Who waits, and whom to tell each state that is seen on the way."""
+    """The waiting callers' futures, with their callbacks for each state seen."""
     stream: asyncio.Task[None] | None = None
     may_stream: bool = True
-    """False once a stream has ended without the run's end: something is in its way."""
+    """False after a stream ended before the run: something interrupts streams."""
     is_over: bool = False
-    """Whether there is nothing left to find out."""
+    """Whether the watch has ended."""
 
 
 class _Polled:
-    """The runs that the shared question is about, and what it says: kept up to date, for there may be 10,000."""
+    """The runs that the shared poll covers, and its parameters, updated incrementally: there may be 10,000 runs."""
 
     def __init__(self) -> None:
         self.watches: dict[RunKey, _Watch] = {}
         self.since = NEVER
-        """No end before this, by Airflow's clock, is news for any of them."""
+        """Ends before this time, by Airflow's clock, are known already."""
         self.latest_birth = float("-inf")
-        """When the youngest of these runs was triggered, be it over by now, by the loop's clock."""
+        """When the youngest of these runs was triggered, by the loop's clock; ended runs count, too."""
         self._runs_of: Counter[str] = Counter()
         self._oldest: datetime | None = None
 
     @property
     def oldest(self) -> datetime:
-        """When the oldest of these runs was triggered, by Airflow's clock. There is at least one."""
+        """When the oldest of these runs was triggered, by Airflow's clock. Requires at least one run."""
         if self._oldest is None:
             self._oldest = min(watch.run_after for watch in self.watches.values())
         return self._oldest
@@ -101,7 +101,7 @@ class _Polled:
         return sorted(self._runs_of)
 
     def add(self, watch: _Watch) -> None:
-        """Have the question ask about a run."""
+        """Add a run to the poll."""
         self.watches[watch.key] = watch
         self._runs_of[watch.key[0]] += 1
         self.since = min(self.since, watch.run_after - OVERLAP)
@@ -110,7 +110,7 @@ class _Polled:
         self.latest_birth = max(self.latest_birth, watch.born)
 
     def drop(self, watch: _Watch) -> None:
-        """Ask about this run no more, if it is asked about."""
+        """Remove a run from the poll, if present."""
         if self.watches.pop(watch.key, None) is None:
             return
         dag_id, _ = watch.key
@@ -145,9 +145,9 @@ class Waiter:
         self.poller = Loop("the shared poll for finished runs")
         self._polling: asyncio.Task[None] | None = None
         self._has_found_one = False
-        """Whether the last question found an end."""
+        """Whether the last poll found an end."""
         self._complaint = ""
-        """What was wrong with the last answer; logged once."""
+        """The last poll's error, to log it only once."""
         self._no_streams_until = float("-inf")
         self._swept = float("-inf")
         self._is_released = False
@@ -166,18 +166,18 @@ class Waiter:
         result_task_ids: tuple[str, ...] | None = None,
         told: asyncio.Future[RunState | None] | None = None,
     ) -> Ending:
-        """Return how the run ends, or the state that it has when the time is over or `release` is called.
+        """Return how the run ends, or its state when the time is up or `release` is called.
 
         Args:
-            run: as Airflow last showed it.
+            run: as last read from Airflow.
             seconds: how long to wait at most.
-            on_state: told each state that is seen on the way.
-            result_task_ids: the tasks whose results are welcome with the end; None to ask for none.
-            told: a future of the caller's own; whoever sets it to None ends the wait.
+            on_state: called with each state seen on the way.
+            result_task_ids: the tasks whose results to fetch with the end, if possible; None to fetch none.
+            told: the caller's own future; setting it to None ends the wait.
 
         Raises:
-            RunDeleted: somebody deleted the run.
-            AirflowRefused: Airflow no longer shows the run to dagcall's account, or no longer lets it in.
+            RunDeleted: the run was deleted.
+            AirflowRefused: dagcall's account may no longer see the run, or can no longer log in.
         """
         if run.state.is_final or self._is_released:
             return Ending(run.state)
@@ -195,7 +195,7 @@ class Waiter:
                 self._unwatch(watch)
 
     def release(self) -> None:
-        """Send everybody away with the state that their run has now, and let nobody wait any more."""
+        """End all waits with the current states, and end future waits at once."""
         self._is_released = True
         for watch in list(self._watches.values()):
             self._tell(watch, watch.state)
@@ -221,17 +221,17 @@ class Waiter:
         return watch
 
     def _unwatch(self, watch: _Watch) -> None:
-        """Forget a run that has ended, or that nobody waits for any more."""
+        """Stop watching a run that has ended or has no waiting callers."""
         watch.is_over = True
         self._watches.pop(watch.key, None)
         self._polled.drop(watch)
-        if watch.stream and not watch.state.is_final:  # else it is about to read its own end
+        if watch.stream and not watch.state.is_final:  # at a final state the stream ends by itself
             watch.stream.cancel()
 
     # Streams
 
     def _streamed(self, watch: _Watch) -> bool:
-        """Follow a run by a stream if that makes sense, and if there is a place for one; say whether there was."""
+        """Open a stream for a run if streams work and a slot is free; return whether it was opened."""
         is_wanted = watch.may_stream and not self._is_released and self._now() >= self._no_streams_until
         if not is_wanted or not self.api.rest.gate.try_enter(Purpose.STREAM):
             return False
@@ -240,14 +240,14 @@ class Waiter:
         return True
 
     def _stream_the_last(self) -> None:
-        """Go back to streams where no more runs are polled than may have one."""
+        """Move the polled runs back to streams if there are enough slots for all of them."""
         if len(self._polled.watches) <= self.api.rest.gate.streams:
             for watch in list(self._polled.watches.values()):
                 if self._streamed(watch):
                     self._polled.drop(watch)
 
     async def _stream(self, watch: _Watch) -> None:
-        """Follow one run by streams, each with a longer interval than the last."""
+        """Follow a run with streams, each with a longer interval than the one before."""
         try:
             while not watch.is_over and await self._stream_once(watch):
                 pass
@@ -257,7 +257,7 @@ class Waiter:
             logger.exception("the stream of run %s failed; polling instead", watch.key[1])
 
     def _stream_ended(self, watch: _Watch) -> None:
-        """Give the place back; where the end is still to come, the shared question finds it."""
+        """Free the slot; the shared poll takes over if the run has not ended."""
         self.api.rest.gate.leave(Purpose.STREAM)
         watch.stream = None
         if watch.is_over:
@@ -267,7 +267,7 @@ class Waiter:
             self._poll_for(watch)
 
     async def _stream_once(self, watch: _Watch) -> bool:
-        """Follow one stream to its end; say whether another one makes sense."""
+        """Follow one stream to its end; return whether to open another one."""
         plan = next_stream(self._now() - watch.born)
         loop = asyncio.get_running_loop()
         ends_at = self._now() + plan.lasts_seconds
@@ -281,7 +281,7 @@ class Waiter:
                     async for state, watch.results in states:
                         is_first = False
                         self._saw(watch, state)
-                        if watch.is_over:  # what is still to come is the end of the answer
+                        if watch.is_over:  # only the end of the response is still to come
                             continue
                         if self._now() >= ends_at:
                             return True
@@ -291,11 +291,11 @@ class Waiter:
                     logger.warning("the stream of run %s sent no state; polling instead", watch.key[1])
                     self._no_streams_until = self._now() + NO_STREAMS_SECONDS
                 return False
-            if not watch.is_over:  # no final state: deleted, or Airflow is going down; ask
+            if not watch.is_over:  # no final state: the run was deleted, or Airflow is stopping
                 await self._ask(watch)
             return False
 
-    # The shared question
+    # The shared poll
 
     def _poll_for(self, watch: _Watch) -> None:
         self._polled.add(watch)
@@ -304,15 +304,15 @@ class Waiter:
             self._polling = asyncio.create_task(self._poll(), name="poll")
 
     async def _poll(self) -> None:
-        """Ask about all runs that have no stream, until there is none left."""
+        """Poll all runs without a stream until none is left."""
         self._has_found_one = False
         await self.poller.run(self._poll_once)
         self._polled = _Polled()
 
     async def _poll_once(self) -> bool:
-        """Ask once, after a pause; say whether to ask again.
+        """Poll once, after a pause; return whether to poll again.
 
-        Soon again after an end was found, for where one run ends others are about to.
+        The pause is short after an end was found, because runs often end at about the same time.
         """
         age = 0.0 if self._has_found_one else self._now() - self._polled.latest_birth
         await self._sleep(interval_seconds(age, shortest=POLL_SHORTEST_SECONDS))
@@ -335,7 +335,7 @@ class Waiter:
         return bool(self._polled.watches)
 
     async def _ask_about_all(self) -> str:
-        """Ask the shared question, or where Airflow refuses that, about each run; return why it refused, if it did."""
+        """Poll once for all runs, or for each run if Airflow refuses that; return its reason, else an empty text."""
         try:
             self._has_found_one = await self._ask_which_ended()
             await self._sweep()
@@ -355,9 +355,9 @@ class Waiter:
         )
 
     async def _ask_which_ended(self) -> bool:
-        """Ask the shared question; say whether one of these runs has ended."""
+        """Ask Airflow which runs have ended; return whether one of the polled runs has."""
         polled = self._polled
-        since, polled.since = polled.since, NEVER  # a watch that is added meanwhile has its own
+        since, polled.since = polled.since, NEVER  # a watch added meanwhile sets its own
         found = False
         try:
             runs = await self.api.fetch_finished_runs(polled.dag_ids, since=since, triggered_since=polled.oldest)
@@ -371,18 +371,18 @@ class Waiter:
         return found
 
     async def _sweep(self) -> None:
-        """Ask about each polled run that is not among the unfinished ones: deleted, or ended unseen.
+        """Find polled runs that are no longer unfinished: deleted, or ended without the poll noticing.
 
-        One question for all, and one more for each run that is missing from its answer.
+        One request for all, and one more for each run missing from its answer.
         """
-        if self._now() - self._swept < SWEEP_SECONDS or not self._polled.watches:  # no dags would mean all
+        if self._now() - self._swept < SWEEP_SECONDS or not self._polled.watches:  # no dags would select all
             return
         self._swept = started = self._now()
         unfinished = await self.api.fetch_unfinished_run_ids(self._polled.dag_ids)
         missing = [watch for key, watch in self._polled.watches.items() if key not in unfinished]
         await self._ask_each([watch for watch in missing if watch.started < started])
 
-    # What is seen
+    # Observed states
 
     async def _ask_each(self, watches: list[_Watch]) -> None:
         for watch in watches:
@@ -390,7 +390,7 @@ class Waiter:
                 await self._ask(watch)
 
     async def _ask(self, watch: _Watch) -> None:
-        """Ask about one run. What goes wrong with that is about this run alone, unless nothing else would go better."""
+        """Read one run. An error concerns this run only, unless it would fail all requests."""
         try:
             run = await self.api.fetch_run(*watch.key, attempts=1)
         except AirflowNotFound:
