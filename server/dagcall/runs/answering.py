@@ -166,12 +166,12 @@ class Answering:
         watch.seen, watch.questions, watch.progress_text = ending.results, observer.questions, observer.progress_text
         if not (watch.state.is_final or watch.progress_text or observer.finding):
             async with self.in_time(listener.deadline):
-                watch.state, watch.progress_text = await self._looked_at(run, observer, watch.state)
+                watch.state, watch.progress_text = await self._current_progress(run, observer, watch.state)
         return _event(watch.state, observer.finding)
 
     async def _read_results(self, watch: "_Watch") -> Event:
         watch.listener.on_stage("reading the results")
-        results = watch.results = await self._patiently(
+        results = watch.results = await self._retry_until(
             watch.listener.deadline,
             lambda: self._result_reader.results(watch.tool, watch.run, watch.seen, is_over=watch.state.is_final),
         )
@@ -181,7 +181,7 @@ class Answering:
 
     async def _read_failure(self, watch: "_Watch") -> Event:
         watch.listener.on_stage("reading the results")
-        watch.failure = await self._patiently(
+        watch.failure = await self._retry_until(
             watch.listener.deadline,
             partial(
                 self._failure_reader.failure,
@@ -195,7 +195,7 @@ class Answering:
         )
         return Event.FAILURE_READ
 
-    async def _looked_at(self, run: Run, observer: RunObserver, state: RunState) -> tuple[RunState, str]:
+    async def _current_progress(self, run: Run, observer: RunObserver, state: RunState) -> tuple[RunState, str]:
         """Return a run's state after the wait, and its progress or why it does not start.
 
         The shared poll sees a run only at its end, so the last known state may be out of date.
@@ -212,7 +212,7 @@ class Answering:
                 await self._task_watcher.look_once(observer)
         return state, "" if state.is_final else observer.progress_text
 
-    async def _patiently(self, deadline: float, read: Callable[[], Awaitable[T]]) -> T:
+    async def _retry_until(self, deadline: float, read: Callable[[], Awaitable[T]]) -> T:
         """Read an outcome; while Airflow is unreachable, retry until the call's deadline."""
         pause, longest = READ_PAUSES_SECONDS
         while True:

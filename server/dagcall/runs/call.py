@@ -90,13 +90,13 @@ def unstarted(call: Call, entry: Entry | None, error: AirflowError | CallerError
     """
     reason = str(error).removeprefix(NOTHING_STARTED).rstrip(".")
     if entry is None or not entry.may_exist:
-        told = f"{NOTHING_STARTED}{reason}."
+        message = f"{NOTHING_STARTED}{reason}."
         match error:
             case AirflowUnreachable():
-                return AirflowUnreachable(told, is_effect_possible=False)
+                return AirflowUnreachable(message, is_effect_possible=False)
             case CallerError():
-                return type(error)(told)
-        return TriggerRefused(told)
+                return type(error)(message)
+        return TriggerRefused(message)
     run = f"run {entry.run_id} of dag {call.tool.dag_id}"
     return AirflowUnreachable(
         (

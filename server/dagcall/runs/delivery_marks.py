@@ -1,7 +1,7 @@
 """Records in Airflow which outcomes were delivered.
 
 A restarted process or another replica cannot know whether an answer arrived, so dagcall adds a word to the run's note.
-The words are written in batches, a moment later and with the lowest priority. Writing a word is retried as long as the
+The words are written in batches, a moment later and with low priority. Writing a word is retried as long as the
 outcome could be returned once more without it.
 
 The note is read again before a word is added, because people write there, too; their text is never cut.
@@ -89,7 +89,7 @@ class DeliveryMarks:
         except FOR_NOW:
             raise
         except AirflowError as error:
-            self._not_taken(keys, error)
+            self._give_up(keys, error)
             return
         marked = {key: with_mark(note, MARK) for key, note in notes.items()}
         wanted = {key: note for key, note in marked.items() if note is not None and note != notes[key]}
@@ -107,7 +107,7 @@ class DeliveryMarks:
         try:
             await self._set({key: note})
         except AirflowRefused as error:
-            self._not_taken([key], error)
+            self._give_up([key], error)
 
     async def _set(self, notes: dict[RunKey, str]) -> None:
         """Write notes.
@@ -121,11 +121,11 @@ class DeliveryMarks:
         except (*FOR_NOW, AirflowRefused):
             raise
         except AirflowError as error:
-            self._not_taken(list(notes), error)
+            self._give_up(list(notes), error)
         for key in notes:
             self._due.pop(key, None)
 
-    def _not_taken(self, keys: list[RunKey], error: AirflowError) -> None:
+    def _give_up(self, keys: list[RunKey], error: AirflowError) -> None:
         """Give up on these marks, and warn the operator once per dag."""
         for key in keys:
             self._due.pop(key, None)

@@ -4,8 +4,8 @@ Pure: methods take the time as an argument. The ledger is a cache, not a store: 
 knows nothing (after a restart, or another replica) decides on the safe side: it adopts a run rather than start a second
 one.
 
-Each run with a waiting caller has one entry, whoever started the run and however the caller got to it. A run without an
-entry could be cancelled while somebody waits, or be returned to two callers by mistake.
+Each run with a waiting caller has one entry, regardless of who started the run and how the caller got to it. A run
+without an entry could be cancelled while a caller waits, or be returned to two callers by mistake.
 
 The numbers of a family need no store either, because of two rules:
 

@@ -104,9 +104,9 @@ class Quotas:
             return
         if run_id not in self._count(who).runs:
             if max_concurrent is not None:
-                await self._require_room(who, tool, max_concurrent)
+                await self._require_concurrency(who, tool, max_concurrent)
             if per_minute is not None:
-                self._require_time(who, per_minute)
+                self._require_rate(who, per_minute)
         new = _Run(monotonic(), is_unfinished=max_concurrent is not None)
         self._count(who).runs.setdefault(run_id, new).attempts += 1
         self._counted_for[run_id] = who
@@ -158,7 +158,7 @@ class Quotas:
             self._counted_for = {run_id: one for run_id, one in self._counted_for.items() if run_id in counted}
         return self._counts.setdefault(who, _Count()).tidied(now)
 
-    def _require_time(self, who: Who, limit: int) -> None:
+    def _require_rate(self, who: Who, limit: int) -> None:
         now = monotonic()
         times = self._count(who).times(now)
         if len(times) < limit:
@@ -169,7 +169,7 @@ class Quotas:
             f"minute, and you have reached this limit; try again in {max(seconds, 1)} s."
         )
 
-    async def _require_room(self, who: Who, tool: Tool, limit: int) -> None:
+    async def _require_concurrency(self, who: Who, tool: Tool, limit: int) -> None:
         if len(self._count(who).unfinished()) >= limit:
             await self._forget_ended(who, tool.dag_id)
         if len(runs := self._count(who).unfinished()) >= limit:

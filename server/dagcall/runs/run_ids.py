@@ -37,7 +37,7 @@ class Identity:
     """Makes run ids.
 
     Args:
-        secret: shared by all replicas, and known to nobody else.
+        secret: shared by all replicas, otherwise secret.
     """
 
     def __init__(self, secret: bytes) -> None:
@@ -69,7 +69,7 @@ class Identity:
         return base64.b32encode(self._digest(*parts)[:BYTES]).decode().lower()[:length]
 
     def _digest(self, *parts: str) -> bytes:
-        keyed = self._keyed.copy()  # a third of what it takes to begin with the key
+        keyed = self._keyed.copy()  # costs a third of a new HMAC
         keyed.update(json.dumps(parts).encode())
         return keyed.digest()
 

@@ -128,7 +128,7 @@ class Runs:
             listener: who waits.
             started: what `begin` returned, which counts this caller already; None to count it now.
         """
-        entry = started.entry if started else self._joined(run.run_id)
+        entry = started.entry if started else self._join(run.run_id)
         answer = await self._attend(tool, run, entry, listener)
         if started is None:
             return answer
@@ -181,7 +181,7 @@ class Runs:
             next_step = (
                 f"Call {WAIT_TOOL_NAME} with tool {tool.name!r} and this run id to check again; this starts no run."
             )
-            raise self._unknown(tool, run_id, what, error, next_step) from error
+            raise self._outcome_unknown(tool, run_id, what, error, next_step) from error
         return await self.attend(tool, run, listener)
 
     async def cancel(self, tool: Tool, run_id: str, *, caller: str, account: Account | None = None) -> Answer:
@@ -210,7 +210,7 @@ class Runs:
                 f"Cancel it again to find out, or call {WAIT_TOOL_NAME} with tool {tool.name!r} and this run id to get "
                 "its outcome."
             )
-            raise self._unknown(tool, run_id, what, error, next_step) from error
+            raise self._outcome_unknown(tool, run_id, what, error, next_step) from error
         if state is RunState.FAILED and (entry := self._ledger.entry(run_id)):
             entry.is_delivered = True  # the canceller knows the outcome, so an identical call is a new one
         return Answer(state, run.run_id, self._api.run_url(run.dag_id, run.run_id))
@@ -250,11 +250,11 @@ class Runs:
                 f"Call {WAIT_TOOL_NAME} with tool {tool.name!r} and this run id; it asks again if the answer did not "
                 "arrive."
             )
-            raise self._unknown(tool, run_id, what, error, next_step) from error
+            raise self._outcome_unknown(tool, run_id, what, error, next_step) from error
 
     async def open_questions(self, run: Run) -> tuple[Question, ...]:
         """Return the questions that a run asks people now."""
-        return self._shown(await self._api.fetch_questions([(run.dag_id, run.run_id)]))
+        return self._masked(await self._api.fetch_questions([(run.dag_id, run.run_id)]))
 
     async def note(self, run: Run, *words: str) -> bool:
         """Add the first of these texts that fits to a run's note; return whether one was added."""
@@ -274,7 +274,7 @@ class Runs:
 
     def attended(self, tool: Tool, run_id: str) -> AbstractContextManager[None]:
         """Count a caller as waiting for its run while its person is being asked."""
-        return _Counted(self._cancelling, tool, self._joined(run_id))
+        return _Counted(self._cancelling, tool, self._join(run_id))
 
     async def fetch_results(self, tool: Tool, run_id: str, *, caller: str) -> Mapping[str, Json]:
         """Return the full results of a run that an earlier call of this caller started, for reading parts of them.
@@ -288,7 +288,7 @@ class Runs:
             return await self._results(tool, await self.look(tool, run_id, caller=caller))
         except AirflowError as error:
             what, next_step = "The results of run {run} cannot be read now", "Try again in a moment."
-            raise self._unknown(tool, run_id, what, error, next_step) from error
+            raise self._outcome_unknown(tool, run_id, what, error, next_step) from error
 
     async def _results(self, tool: Tool, run: Run) -> Mapping[str, Json]:
         run_id = run.run_id
@@ -333,7 +333,9 @@ class Runs:
         await self._answering.aclose()
         await self._delivery_marks.aclose()
 
-    def _unknown(self, tool: Tool, run_id: str, what: str, error: AirflowError, next_step: str) -> OutcomeUnknown:
+    def _outcome_unknown(
+        self, tool: Tool, run_id: str, what: str, error: AirflowError, next_step: str
+    ) -> OutcomeUnknown:
         """Return the error for a request about a known run that failed because of Airflow.
 
         Args:
@@ -347,7 +349,7 @@ class Runs:
         url = self._api.run_url(tool.dag_id, run_id)
         return OutcomeUnknown(f"{what}: {error}. {next_step} For people: {url}").about(tool.dag_id, run_id)
 
-    def _joined(self, run_id: str) -> Entry:
+    def _join(self, run_id: str) -> Entry:
         """Count one more caller as waiting for a run."""
         entry = self._ledger.of_run(run_id)
         self._ledger.exists(entry)
@@ -363,20 +365,20 @@ class Runs:
             raise
         except RunError:
             self._quotas.ended(run.run_id)
-            self._ended(run, entry, listener.on_outcome)
+            self._record_end(run, entry, listener.on_outcome)
             raise
         if answer.failure.is_over if answer.failure else answer.state.is_final:
             self._quotas.ended(run.run_id)
         if answer.failure or answer.results is not None:
-            self._ended(run, entry, listener.on_outcome)
-        return replace(answer, questions=self._shown(answer.questions)) if answer.questions else answer
+            self._record_end(run, entry, listener.on_outcome)
+        return replace(answer, questions=self._masked(answer.questions)) if answer.questions else answer
 
-    def _shown(self, questions: tuple[Question, ...]) -> tuple[Question, ...]:
+    def _masked(self, questions: tuple[Question, ...]) -> tuple[Question, ...]:
         """Return questions without dagcall's own secrets."""
         known = self._masker.without_known
         return tuple(replace(one, subject=known(one.subject), body=known(one.body)) for one in questions)
 
-    def _ended(self, run: Run, entry: Entry, on_outcome: Callable[[Entry], None]) -> None:
+    def _record_end(self, run: Run, entry: Entry, on_outcome: Callable[[Entry], None]) -> None:
         entry.ended_at = self._now()
         if entry.number is not None and not says_answered(run):
             entry.on_delivered = lambda: self._delivery_marks.add(run)

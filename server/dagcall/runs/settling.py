@@ -134,7 +134,7 @@ class Settler:
         logical_date = self._wall_clock() if start.call.tool.policy.logical_date == "now" else None
         posting = _Posting(start, entry, logical_date, _Sending(entry))
         try:
-            return await self._settled(posting, Action.POST)
+            return await self._perform(posting, Action.POST)
         except AirflowUnreachable as error:
             first = error
         patience_ends_at = start.asked_at + PATIENCE_SECONDS
@@ -149,10 +149,10 @@ class Settler:
             with attempt:
                 if attempt.num == 1:
                     raise first
-                return await self._settled(posting, Action.FIND if entry.may_exist else Action.POST)
+                return await self._perform(posting, Action.FIND if entry.may_exist else Action.POST)
         raise AssertionError  # pragma: no cover - retry_context ends by returning or raising
 
-    async def _settled(self, posting: _Posting, action: Action) -> Run:
+    async def _perform(self, posting: _Posting, action: Action) -> Run:
         """Perform actions until the run is known, or raise when the next one needs a pause."""
         while True:
             event = await (self._post(posting) if action is Action.POST else self._find(posting))
@@ -160,7 +160,7 @@ class Settler:
             if posting.is_taken and event is not Event.CONFLICT:
                 posting.is_taken = False
                 if event is Event.NOT_FOUND:
-                    self._take_another_date(posting)
+                    self._choose_another_date(posting)
             if step.action is Action.WAIT and posting.run is not None:
                 return posting.run
             if (step.is_later or step.action is Action.TELL_REASON) and posting.error is not None:
@@ -185,7 +185,7 @@ class Settler:
             )
 
         try:
-            posting.run = await self.patiently(start.until, send)
+            posting.run = await self.when_reachable(start.until, send)
         except AirflowConflict as error:
             posting.error, posting.is_taken = error, True
             return Event.CONFLICT
@@ -194,7 +194,7 @@ class Settler:
             posting.error, posting.cause = self._refusal(call, refusal), refusal
             return Event.REFUSED
         except (AirflowUnreachable, AirflowAnswerUnusable) as error:
-            is_sent = self._note_lost(posting, error)
+            is_sent = self._record_lost(posting, error)
             if not is_sent:
                 sending.had_no_effect()
             return Event.ANSWER_LOST if is_sent else Event.NOT_SENT
@@ -204,18 +204,18 @@ class Settler:
         """Ask Airflow for the run."""
         start = posting.start
         try:
-            posting.run = await self.patiently(
+            posting.run = await self.when_reachable(
                 start.until,
                 lambda: self._api.fetch_run(start.call.tool.dag_id, posting.entry.run_id, attempts=1),
             )
         except AirflowNotFound:
             return Event.NOT_FOUND
         except (AirflowUnreachable, AirflowAnswerUnusable) as error:
-            self._note_lost(posting, error)
+            self._record_lost(posting, error)
             return Event.NOT_SEEN
         return Event.FOUND
 
-    def _note_lost(self, posting: _Posting, error: AirflowUnreachable | AirflowAnswerUnusable) -> bool:
+    def _record_lost(self, posting: _Posting, error: AirflowUnreachable | AirflowAnswerUnusable) -> bool:
         """Record a missing or unusable answer; return whether the request may have reached Airflow.
 
         A proxy in front of Airflow can replace the answer, but not undo the effect.
@@ -226,7 +226,7 @@ class Settler:
         posting.error, posting.cause = error, None
         return error.is_effect_possible
 
-    def _take_another_date(self, posting: _Posting) -> None:
+    def _choose_another_date(self, posting: _Posting) -> None:
         """Choose another logical date: Airflow accepts each one for only one run of a dag.
 
         Raises:
@@ -257,7 +257,7 @@ class Settler:
             return TriggerRefused(f"Airflow refused to start dag {dag_id}: {error.reason}")
         return TriggerRefused(f"dag {dag_id} is no longer in Airflow.")
 
-    async def patiently(self, until: float, ask: Callable[[], Awaitable[T]]) -> T:
+    async def when_reachable(self, until: float, ask: Callable[[], Awaitable[T]]) -> T:
         """Send a request; while the breaker is open, wait for Airflow first. This is not a retry: nothing was sent.
 
         A call that arrived before Airflow became unreachable waits until its time is up; a call that arrives later

@@ -21,8 +21,8 @@ of a caller form a family of numbered ids. These rules decide whether a call is 
   was delivered. Otherwise the call gets the next number.
 
 Until the first run of a family exists, its calls proceed one at a time (`ledger` says why); afterwards all at once.
-Number 0 proves that a family exists only until Airflow's history is cleaned up. So dagcall first asks for unfinished
-runs of the family that this process does not know: one request for all calls of a dag.
+Number 0 proves that a family exists only until it is deleted in Airflow. So dagcall first asks for unfinished runs of
+the family that this process does not know: one request for all calls of a dag.
 
 dagcall says "Nothing was started" only if that is certain. An entry counts the requests that were sent and whose effect
 is unknown (`unsettled`): as long as there is one, the run may exist, whatever a later answer says.
@@ -132,7 +132,7 @@ class Starter:
         start = Start(call, taken.arguments, conf, now, min(now + patience, deadline))
         try:
             async with self._deadlines.until(max(deadline, now + SHORTEST_START_SECONDS)):
-                return await self._started(start)
+                return await self._choose_run(start)
         except asyncio.CancelledError:
             if start.entry is not None and start.entry.may_exist:
                 self._on_left(call.tool, start.entry)
@@ -144,10 +144,10 @@ class Starter:
         except (AirflowError, TriggerRefused, Busy) as error:
             raise unstarted(call, start.entry, error) from error
 
-    async def _started(self, start: Start) -> Started:
+    async def _choose_run(self, start: Start) -> Started:
         call = start.call
         if call.key is not None:
-            return await self._keyed(start, call.key)
+            return await self._start_with_key(start, call.key)
         if call.tool.policy.repeat == "key_only":
             problem = (
                 f"this tool needs an idempotency key: set {META_IDEMPOTENCY_KEY} in _meta, or send an Idempotency-Key "
@@ -156,19 +156,19 @@ class Starter:
             raise InvalidArguments(call.tool.name, (problem,))
         if call.tool.policy.repeat == "new":
             entry = self._ledger.of_run(self._identity.run_id_of_key(call.caller, call.tool.name, call.nonce))
-            with self._claimed(start, entry):
+            with self._counted(start, entry):
                 run, _ = await self._trigger(start, entry)
                 return Started(run, entry)
-        return await self._of_family(start, self._identity.family(call.caller, call.tool.name, start.arguments))
+        return await self._start_in_family(start, self._identity.family(call.caller, call.tool.name, start.arguments))
 
     # With a key
 
-    async def _keyed(self, start: Start, key: str) -> Started:
+    async def _start_with_key(self, start: Start, key: str) -> Started:
         call = start.call
         if not key or len(key) > MAX_KEY_LENGTH:
             raise InvalidArguments(call.tool.name, (f"an idempotency key must have 1 to {MAX_KEY_LENGTH} characters",))
         entry = self._ledger.of_run(self._identity.run_id_of_key(call.caller, call.tool.name, key))
-        with self._claimed(start, entry):
+        with self._counted(start, entry):
             run, is_ours = await self._trigger(start, entry)
             if not is_ours and run.conf != start.conf:
                 raise IdempotencyConflict(
@@ -179,12 +179,12 @@ class Starter:
 
     # Without a key
 
-    async def _of_family(self, start: Start, family: str) -> Started:
-        if start.call.tool.policy.reuse_seconds and (reused := await self._reusable(start, family)):
+    async def _start_in_family(self, start: Start, family: str) -> Started:
+        if start.call.tool.policy.reuse_seconds and (reused := await self._find_reusable(start, family)):
             return reused
         for _ in range(FAMILY_ATTEMPTS):
             async with self._turn(family):
-                if (started := await self._in_turn(start, family)) is not None:
+                if (started := await self._try_in_family(start, family)) is not None:
                     return started
         raise TriggerRefused(
             f"other processes keep starting runs of {start.call.tool.name} with these arguments; try again in a moment."
@@ -201,20 +201,20 @@ class Starter:
                     return
         yield
 
-    async def _in_turn(self, start: Start, family: str) -> Started | None:
+    async def _try_in_family(self, start: Start, family: str) -> Started | None:
         """Return the call's run; None if the run it tried belongs to another call."""
         call = start.call
         if not self._ledger.is_known(family):
-            await self._look_for_family(call.tool.dag_id, family)
+            await self._find_unfinished(call.tool.dag_id, family)
         if self._ledger.must_learn(family):
-            await self._learn(start, family)
+            await self._read_family(start, family)
         self._ledger.tidy(family, self._now())
         is_shared = False
         if (entry := self._ledger.left(family, self._now())) is None and not call.tool.policy.annotations.read_only:
             entry = self._ledger.shareable(family, start.asked_at)
             is_shared = entry is not None
         if entry is not None:
-            with self._claimed(start, entry):
+            with self._counted(start, entry):
                 run, is_ours = await self._adopt(start, entry)
                 if run is not None and is_ours:
                     return Started(run, entry)
@@ -222,20 +222,20 @@ class Starter:
                     is_replayed = run.state.is_final and not is_shared
                     return Started(run, entry, is_replayed=is_replayed, is_shared=is_shared)
                 entry.is_delivered = True  # another replica delivered it, it ended too long ago, or it was deleted
-                self._leave_to_others(start, entry)
+                self._release_entry(start, entry)
                 return None
         entry = self._ledger.begin(family)
-        with self._claimed(start, entry):
+        with self._counted(start, entry):
             run, is_ours = await self._trigger(start, entry)
             if is_ours:
                 return Started(run, entry)
             if entry.waiting > 1 and self._may_adopt(start, run):  # a retry of this call was faster
                 return Started(run, entry, is_shared=True)
             self._ledger.taken(entry)
-            self._leave_to_others(start, entry)
+            self._release_entry(start, entry)
             return None
 
-    def _leave_to_others(self, start: Start, entry: Entry) -> None:
+    def _release_entry(self, start: Start, entry: Entry) -> None:
         entry.leave()
         start.entry = None
 
@@ -246,7 +246,7 @@ class Starter:
         """
         run = await self._find(start.call.tool.dag_id, entry.run_id)
         if run is not None:
-            return self._seen(start.call, entry, run)
+            return self._record_run(start.call, entry, run)
         if entry.is_started and entry.waiting > 1:
             return None, False
         if entry.waiting == 1:  # Airflow says that it does not exist, and no other call is starting it
@@ -260,7 +260,7 @@ class Starter:
         """
         return run.conf == start.conf and self._is_recent(run, REPLAY_SECONDS) and not says_answered(run)
 
-    async def _look_for_family(self, dag_id: str, family: str) -> None:
+    async def _find_unfinished(self, dag_id: str, family: str) -> None:
         """Look for unfinished runs of an unknown family.
 
         A 409 would show that number 0 exists, but when old runs are deleted, number 0 is deleted first. If Airflow does
@@ -277,7 +277,7 @@ class Starter:
             if family_of(run_id)[0] == family:
                 self._ledger.exists(self._ledger.of_run(run_id))
 
-    async def _learn(self, start: Start, family: str) -> None:
+    async def _read_family(self, start: Start, family: str) -> None:
         """Add the runs of other processes to the ledger; those that this call may adopt count as left."""
         runs = {number_in(run.run_id) or 0: run for run in await self._family(start.call.tool.dag_id, family)}
         for number, run in sorted(runs.items()):
@@ -285,7 +285,7 @@ class Starter:
             self._ledger.found(family, run.run_id, number, ended_at=ended_at, may_adopt=self._may_adopt(start, run))
         self._ledger.learned(family, max(runs, default=-1) + 1)
 
-    async def _reusable(self, start: Start, family: str) -> Started | None:
+    async def _find_reusable(self, start: Start, family: str) -> Started | None:
         call = start.call
         for run in await self._family(start.call.tool.dag_id, family):
             is_good = run.state is RunState.SUCCESS and run.conf == start.conf
@@ -307,7 +307,7 @@ class Starter:
         return run.end_date is not None and self._wall_clock() - run.end_date <= timedelta(seconds=seconds)
 
     @contextmanager
-    def _claimed(self, start: Start, entry: Entry) -> Iterator[None]:
+    def _counted(self, start: Start, entry: Entry) -> Iterator[None]:
         """Count a call as waiting for the entry's run; undo that if the block raises.
 
         Called before the first await, so that no two calls adopt the same run or get the same number.
@@ -335,7 +335,7 @@ class Starter:
                 raise
             run = await self._find(call.tool.dag_id, entry.run_id)
             if run:
-                return self._seen(call, entry, run)
+                return self._record_run(call, entry, run)
             raise
         try:
             run = await self._settler.settle(start, entry)
@@ -343,9 +343,9 @@ class Starter:
             self._quotas.attempted(entry.run_id, may_exist=entry.may_exist)
             raise
         self._quotas.attempted(entry.run_id, may_exist=call.made(run))
-        return self._seen(call, entry, run)
+        return self._record_run(call, entry, run)
 
-    def _seen(self, call: Call, entry: Entry, run: Run) -> tuple[Run, bool]:
+    def _record_run(self, call: Call, entry: Entry, run: Run) -> tuple[Run, bool]:
         self._ledger.exists(entry)
         return run, call.made(run)
 
@@ -360,7 +360,7 @@ class Starter:
     async def _require_can_run(self, tool: Tool, until: float) -> None:
         """Refuse a dag whose run would stay queued for ever, or that no longer exists."""
         try:
-            dag = await self._settler.patiently(until, lambda: self._summaries(tool.dag_id))
+            dag = await self._settler.when_reachable(until, lambda: self._summaries(tool.dag_id))
             reason = reason_not_to_run(dag)
         except AirflowNotFound:
             reason = "it is no longer in Airflow"

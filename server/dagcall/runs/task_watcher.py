@@ -165,7 +165,7 @@ class TaskWatcher:
         if observer.wants_progress or observer.awaited_task_ids is not None:
             self._full[observer] = None
         if self._looking is None or self._looking.done():
-            self._looking = asyncio.create_task(self._look_on(), name="look into runs")
+            self._looking = asyncio.create_task(self._loop(), name="task watcher")
 
     def unwatch(self, observer: RunObserver) -> None:
         """Stop watching a run."""
@@ -207,7 +207,7 @@ class TaskWatcher:
                 known.reason = "; ".join(await fetch_hindrances(self.api.rest, dag_id, run_id, instance))
             if known.reason:
                 reasons.append(f"task {name_of(instance)} cannot start: {known.reason}")
-        return "; ".join(reasons) or await self._why_silent()
+        return "; ".join(reasons) or await self._why_no_scheduler()
 
     async def _tasks_of(self, dag_id: str) -> tuple[Task, ...]:
         known = self._tasks.setdefault(dag_id, _Cached())
@@ -216,47 +216,47 @@ class TaskWatcher:
             known.tasks = await self.api.fetch_tasks(dag_id, purpose=Purpose.DISCOVERY)
         return known.tasks
 
-    async def _look_on(self) -> None:
+    async def _loop(self) -> None:
         cost = 0.0
 
-        async def turn() -> bool:
+        async def read_next() -> bool:
             nonlocal cost
             age = self.now() - self._latest_start
             pause = max(interval_seconds(age, shortest=FIRST_LOOK_SECONDS), COST_FACTOR * cost)
             await self.sleep(min(pause, LONGEST_PAUSE_SECONDS))
-            began = self.now()
+            started_at = self.now()
             try:
-                before = began - FIRST_LOOK_SECONDS / 2
-                full = _next(self._full, FULL_LOOKS, before=before)
-                await self._look(full, _next(self._observers, QUICK_LOOKS, before=before, others_than=set(full)))
+                before = started_at - FIRST_LOOK_SECONDS / 2
+                full = _take_turns(self._full, FULL_LOOKS, before=before)
+                await self._read(full, _take_turns(self._observers, QUICK_LOOKS, before=before, others_than=set(full)))
             except AirflowError as error:
                 logger.debug("the task watcher could not read task instances: %s", error)
             finally:
-                cost = self.now() - began
+                cost = self.now() - started_at
             return bool(self._observers)
 
         if self._observers:
-            await self.looker.run(turn)
+            await self.looker.run(read_next)
 
-    async def _look(self, full: list[RunObserver], others: list[RunObserver]) -> None:
-        insides = await self._insides(full, None)
+    async def _read(self, full: list[RunObserver], others: list[RunObserver]) -> None:
+        insides = await self._fetch_insides(full, None)
         for observer in full:
             observer.sight = task_progress(instances := insides.get(observer.key, ()))
             if any(instance.state is not None for instance in instances):  # the shared poll sees only ends
                 observer.state = RunState.RUNNING
-        insides |= await self._insides(others, LOST | MAY_WAIT_FOR_PEOPLE)
+        insides |= await self._fetch_insides(others, LOST | MAY_WAIT_FOR_PEOPLE)
         for observer in (*full, *others):
-            await _alone(self._conclude(observer, insides.get(observer.key, [])))
+            await _isolated(self._check_result(observer, insides.get(observer.key, [])))
         asking = {key for key, instances in insides.items() if _may_ask(instances)}
         for dag_id in {observer.key[0] for observer in (*full, *others)}:
-            await _alone(
-                self._ask_people([observer for observer in (*full, *others) if observer.key[0] == dag_id], asking)
+            await _isolated(
+                self._update_questions([observer for observer in (*full, *others) if observer.key[0] == dag_id], asking)
             )
         for observer in full:
-            await _alone(self._explain(observer, insides.get(observer.key, [])))
+            await _isolated(self._update_reasons(observer, insides.get(observer.key, [])))
             observer.on_change()
 
-    async def _insides(
+    async def _fetch_insides(
         self, observers: list[RunObserver], states: frozenset[str] | None
     ) -> dict[RunKey, list[TaskInstance]]:
         """Return the task instances of these runs; dag by dag if Airflow refuses one request for all."""
@@ -271,7 +271,7 @@ class TaskWatcher:
             logger.debug("the task watcher reads the runs dag by dag: %s", error)
         insides: dict[RunKey, list[TaskInstance]] = {}
         for dag_id in sorted({dag_id for dag_id, _ in keys}):
-            await _alone(self._add_insides(insides, [key for key in keys if key[0] == dag_id], states))
+            await _isolated(self._add_insides(insides, [key for key in keys if key[0] == dag_id], states))
         return insides
 
     async def _add_insides(
@@ -279,7 +279,7 @@ class TaskWatcher:
     ) -> None:
         insides.update(await self.api.fetch_insides(keys, states))
 
-    async def _conclude(self, observer: RunObserver, instances: list[TaskInstance]) -> None:
+    async def _check_result(self, observer: RunObserver, instances: list[TaskInstance]) -> None:
         if any(instance.state in LOST for instance in instances) and is_lost(
             instances, await observer.vital_task_ids()
         ):
@@ -287,7 +287,7 @@ class TaskWatcher:
         elif observer.awaited_task_ids is not None and are_ready(instances, observer.awaited_task_ids):
             observer.find(Finding.READY)
 
-    async def _ask_people(self, observers: list[RunObserver], asking: set[RunKey]) -> None:
+    async def _update_questions(self, observers: list[RunObserver], asking: set[RunKey]) -> None:
         """Pass the open questions of one dag's runs to their observers."""
         wanted = asking & {observer.key for observer in observers}
         questions = await self.api.fetch_questions(wanted) if wanted else ()
@@ -296,7 +296,7 @@ class TaskWatcher:
             if observer.questions and observer.stops_for_questions:
                 observer.find(Finding.QUESTIONS)
 
-    async def _explain(self, observer: RunObserver, instances: list[TaskInstance]) -> None:
+    async def _update_reasons(self, observer: RunObserver, instances: list[TaskInstance]) -> None:
         dag_id, _ = observer.key
         if observer.state is RunState.QUEUED and self.now() - observer.since >= QUEUED_SECONDS:
             observer.queued_because = await self.why_queued(dag_id)
@@ -319,7 +319,7 @@ class TaskWatcher:
             else ""
         )
 
-    async def _why_silent(self) -> str:
+    async def _why_no_scheduler(self) -> str:
         if self._silence.until < self.now():
             self._silence = _Cached(self.now() + REASON_SECONDS)
             if (since := await fetch_scheduler_silence(self.api.rest)) is not None:
@@ -330,7 +330,7 @@ class TaskWatcher:
         dag = await self.api.fetch_summary(dag_id)
         if dag.is_paused:
             return f"dag {dag_id} is paused in Airflow; its runs stay queued until it is unpaused"
-        if silence := await self._why_silent():
+        if silence := await self._why_no_scheduler():
             return silence
         running = await count_running(self.api.rest, dag_id)
         if dag.max_active_runs is not None and running >= dag.max_active_runs:
@@ -338,7 +338,7 @@ class TaskWatcher:
         return ""
 
 
-async def _alone(work: Awaitable[None]) -> None:
+async def _isolated(work: Awaitable[None]) -> None:
     """Await work for one run or one dag; its errors do not affect the others."""
     try:
         await work
@@ -348,7 +348,7 @@ async def _alone(work: Awaitable[None]) -> None:
         logger.debug("the task watcher could not read one run: %s", error)
 
 
-def _next(
+def _take_turns(
     observers: dict[RunObserver, None], most: int, *, before: float, others_than: Collection[RunObserver] = frozenset()
 ) -> list[RunObserver]:
     """Return the observers whose turn it is, of those that started earlier, and move them to the end."""

@@ -59,7 +59,7 @@ class _Watch:
     key: RunKey
     started: float
     """When the watch began, by the loop's clock."""
-    born: float
+    triggered_at: float
     """When the run was triggered, by the loop's clock. A later wait for the same run does not make it younger."""
     run_after: datetime
     """When the run was triggered, by Airflow's clock."""
@@ -83,7 +83,7 @@ class _Polled:
         self.watches: dict[RunKey, _Watch] = {}
         self.since = NEVER
         """Ends before this time, by Airflow's clock, are known already."""
-        self.latest_birth = float("-inf")
+        self.latest_trigger = float("-inf")
         """When the youngest of these runs was triggered, by the loop's clock; ended runs count, too."""
         self._runs_of: Counter[str] = Counter()
         self._oldest: datetime | None = None
@@ -107,7 +107,7 @@ class _Polled:
         self.since = min(self.since, watch.run_after - OVERLAP)
         if self._oldest is not None:
             self._oldest = min(self._oldest, watch.run_after)
-        self.latest_birth = max(self.latest_birth, watch.born)
+        self.latest_trigger = max(self.latest_trigger, watch.triggered_at)
 
     def drop(self, watch: _Watch) -> None:
         """Remove a run from the poll, if present."""
@@ -144,12 +144,12 @@ class Waiter:
         self._polled = _Polled()
         self.poller = Loop("the shared poll for finished runs")
         self._polling: asyncio.Task[None] | None = None
-        self._has_found_one = False
+        self._has_found_end = False
         """Whether the last poll found an end."""
-        self._complaint = ""
+        self._last_error = ""
         """The last poll's error, to log it only once."""
         self._no_streams_until = float("-inf")
-        self._swept = float("-inf")
+        self._swept_at = float("-inf")
         self._is_released = False
 
     @property
@@ -184,12 +184,12 @@ class Waiter:
         watch = self._watches.get((run.dag_id, run.run_id)) or self._watch(run, result_task_ids)
         told = told or asyncio.get_running_loop().create_future()
         watch.waiting[told] = on_state
-        time_over = asyncio.get_running_loop().call_later(seconds, _let_go, told)
+        timer = asyncio.get_running_loop().call_later(seconds, _end_wait, told)
         try:
             state = await told
             return Ending(state or watch.state, watch.results if watch.result_task_ids == result_task_ids else None)
         finally:
-            time_over.cancel()
+            timer.cancel()
             del watch.waiting[told]
             if not watch.waiting and not watch.is_over:
                 self._unwatch(watch)
@@ -198,7 +198,7 @@ class Waiter:
         """End all waits with the current states, and end future waits at once."""
         self._is_released = True
         for watch in list(self._watches.values()):
-            self._tell(watch, watch.state)
+            self._resolve(watch, watch.state)
 
     async def aclose(self) -> None:
         """Stop watching."""
@@ -216,7 +216,7 @@ class Waiter:
         age = self.api.rest.clock.seconds_since(run.run_after)
         watch = _Watch(key, now, now - age, run.run_after, run.state, result_task_ids)
         self._watches[watch.key] = watch
-        if not self._streamed(watch):
+        if not self._try_stream(watch):
             self._poll_for(watch)
         return watch
 
@@ -230,7 +230,7 @@ class Waiter:
 
     # Streams
 
-    def _streamed(self, watch: _Watch) -> bool:
+    def _try_stream(self, watch: _Watch) -> bool:
         """Open a stream for a run if streams work and a slot is free; return whether it was opened."""
         is_wanted = watch.may_stream and not self._is_released and self._now() >= self._no_streams_until
         if not is_wanted or not self.api.rest.gate.try_enter(Purpose.STREAM):
@@ -239,11 +239,11 @@ class Waiter:
         watch.stream.add_done_callback(lambda _: self._stream_ended(watch))
         return True
 
-    def _stream_the_last(self) -> None:
+    def _return_to_streams(self) -> None:
         """Move the polled runs back to streams if there are enough slots for all of them."""
         if len(self._polled.watches) <= self.api.rest.gate.streams:
             for watch in list(self._polled.watches.values()):
-                if self._streamed(watch):
+                if self._try_stream(watch):
                     self._polled.drop(watch)
 
     async def _stream(self, watch: _Watch) -> None:
@@ -261,14 +261,14 @@ class Waiter:
         self.api.rest.gate.leave(Purpose.STREAM)
         watch.stream = None
         if watch.is_over:
-            self._stream_the_last()
+            self._return_to_streams()
         else:
             watch.may_stream = False
             self._poll_for(watch)
 
     async def _stream_once(self, watch: _Watch) -> bool:
         """Follow one stream to its end; return whether to open another one."""
-        plan = next_stream(self._now() - watch.born)
+        plan = next_stream(self._now() - watch.triggered_at)
         loop = asyncio.get_running_loop()
         ends_at = self._now() + plan.lasts_seconds
         is_first = True
@@ -280,7 +280,7 @@ class Waiter:
                 async with asyncio.timeout(FIRST_LINE_SECONDS) as silence:
                     async for state, watch.results in states:
                         is_first = False
-                        self._saw(watch, state)
+                        self._update(watch, state)
                         if watch.is_over:  # only the end of the response is still to come
                             continue
                         if self._now() >= ends_at:
@@ -292,7 +292,7 @@ class Waiter:
                     self._no_streams_until = self._now() + NO_STREAMS_SECONDS
                 return False
             if not watch.is_over:  # no final state: the run was deleted, or Airflow is stopping
-                await self._ask(watch)
+                await self._check(watch)
             return False
 
     # The shared poll
@@ -300,12 +300,12 @@ class Waiter:
     def _poll_for(self, watch: _Watch) -> None:
         self._polled.add(watch)
         if not self._is_released and (self._polling is None or self._polling.done()):
-            self._swept = self._now()
+            self._swept_at = self._now()
             self._polling = asyncio.create_task(self._poll(), name="poll")
 
     async def _poll(self) -> None:
         """Poll all runs without a stream until none is left."""
-        self._has_found_one = False
+        self._has_found_end = False
         await self.poller.run(self._poll_once)
         self._polled = _Polled()
 
@@ -314,82 +314,82 @@ class Waiter:
 
         The pause is short after an end was found, because runs often end at about the same time.
         """
-        age = 0.0 if self._has_found_one else self._now() - self._polled.latest_birth
+        age = 0.0 if self._has_found_end else self._now() - self._polled.latest_trigger
         await self._sleep(interval_seconds(age, shortest=POLL_SHORTEST_SECONDS))
         if not self._polled.watches:
             return False
-        complaint = ""
+        last_error = ""
         try:
-            complaint = await self._ask_about_all()
+            last_error = await self._poll_all()
         except AirflowLogInRefused as error:
             logger.warning("%s", error)
             for watch in list(self._polled.watches.values()):
-                self._fail(watch, self._let_in_no_more())
+                self._fail(watch, self._log_in_refused())
         except AirflowUnreachable as error:
             logger.debug("waiting for Airflow: %s", error)
         except AirflowError as error:
-            complaint = str(error)
-        if complaint and complaint != self._complaint:
-            logger.warning("%s", complaint)
-        self._complaint = complaint
+            last_error = str(error)
+        if last_error and last_error != self._last_error:
+            logger.warning("%s", last_error)
+        self._last_error = last_error
         return bool(self._polled.watches)
 
-    async def _ask_about_all(self) -> str:
+    async def _poll_all(self) -> str:
         """Poll once for all runs, or for each run if Airflow refuses that; return its reason, else an empty text."""
         try:
-            self._has_found_one = await self._ask_which_ended()
+            self._has_found_end = await self._poll_finished()
             await self._sweep()
-            self._stream_the_last()
+            self._return_to_streams()
         except AirflowLogInRefused:
             raise
         except AirflowRefused as error:
-            await self._ask_each(list(self._polled.watches.values()))
+            await self._check_each(list(self._polled.watches.values()))
             return str(error)
         return ""
 
-    def _let_in_no_more(self) -> AirflowLogInRefused:
+    def _log_in_refused(self) -> AirflowLogInRefused:
         """Return an error that all waiting callers may read: the original may name another caller's run."""
         return AirflowLogInRefused(
             f"Airflow at {self.api.url} no longer accepts dagcall's account; check the credentials in dagcall's "
             "settings"
         )
 
-    async def _ask_which_ended(self) -> bool:
+    async def _poll_finished(self) -> bool:
         """Ask Airflow which runs have ended; return whether one of the polled runs has."""
         polled = self._polled
         since, polled.since = polled.since, NEVER  # a watch added meanwhile sets its own
-        found = False
+        has_found_end = False
         try:
             runs = await self.api.fetch_finished_runs(polled.dag_ids, since=since, triggered_since=polled.oldest)
             for run in runs:
                 if watch := polled.watches.get((run.dag_id, run.dag_run_id)):
-                    self._saw(watch, run.state)
-                    found = found or watch.is_over
+                    self._update(watch, run.state)
+                    has_found_end = has_found_end or watch.is_over
             since = max([since, *(run.end_date - OVERLAP for run in runs if run.end_date)])
         finally:
             polled.since = min(polled.since, since)
-        return found
+        return has_found_end
 
     async def _sweep(self) -> None:
         """Find polled runs that are no longer unfinished: deleted, or ended without the poll noticing.
 
         One request for all, and one more for each run missing from its answer.
         """
-        if self._now() - self._swept < SWEEP_SECONDS or not self._polled.watches:  # no dags would select all
+        if self._now() - self._swept_at < SWEEP_SECONDS or not self._polled.watches:  # no dags would select all
             return
-        self._swept = started = self._now()
+        self._swept_at = started = self._now()
         unfinished = await self.api.fetch_unfinished_run_ids(self._polled.dag_ids)
         missing = [watch for key, watch in self._polled.watches.items() if key not in unfinished]
-        await self._ask_each([watch for watch in missing if watch.started < started])
+        await self._check_each([watch for watch in missing if watch.started < started])
 
     # Observed states
 
-    async def _ask_each(self, watches: list[_Watch]) -> None:
+    async def _check_each(self, watches: list[_Watch]) -> None:
         for watch in watches:
             if not watch.is_over:
-                await self._ask(watch)
+                await self._check(watch)
 
-    async def _ask(self, watch: _Watch) -> None:
+    async def _check(self, watch: _Watch) -> None:
         """Read one run. An error concerns this run only, unless it would fail all requests."""
         try:
             run = await self.api.fetch_run(*watch.key, attempts=1)
@@ -409,9 +409,9 @@ class Waiter:
         except AirflowError as error:
             logger.debug("could not read run %s, will retry: %s", watch.key[1], error)
         else:
-            self._saw(watch, run.state)
+            self._update(watch, run.state)
 
-    def _saw(self, watch: _Watch, state: RunState) -> None:
+    def _update(self, watch: _Watch, state: RunState) -> None:
         if watch.is_over:
             return
         if state != watch.state:
@@ -419,10 +419,10 @@ class Waiter:
             for on_state in tuple(watch.waiting.values()):
                 on_state(state)
         if state.is_final:
-            self._tell(watch, state)
+            self._resolve(watch, state)
             self._unwatch(watch)
 
-    def _tell(self, watch: _Watch, state: RunState) -> None:
+    def _resolve(self, watch: _Watch, state: RunState) -> None:
         for told in watch.waiting:
             if not told.done():
                 told.set_result(state)
@@ -434,6 +434,6 @@ class Waiter:
         self._unwatch(watch)
 
 
-def _let_go(told: asyncio.Future[RunState | None]) -> None:
+def _end_wait(told: asyncio.Future[RunState | None]) -> None:
     if not told.done():
         told.set_result(None)
