@@ -31,10 +31,10 @@ UNFINISHED_STATES = {"running", "queued", "awaiting_input"}
 Meaning = Literal["outcome", "deleted", "unfinished", "nothing started", "unsure", "unknown run", "strange"]
 _NOTHING_STARTED = re.compile(r"^Nothing was started: ")
 _UNSURE = re.compile(
-    r"^(Whether run |This call belongs to run |How far run |Whether the answer for run "
+    r"^(It is not known whether (run|the answer for run) |This call belongs to run |The state of run "
     r"|Run \S+ of dag \S+ was started and )"
 )
-_DELETED = re.compile(r"was deleted in Airflow (while it was waited for|before dagcall had read)")
+_DELETED = re.compile(r"was deleted in Airflow (while dagcall waited for it|before dagcall had read)")
 _UNKNOWN_RUN = re.compile(r"^([Tt]here is no (run|task) )")
 _OUTCOME = re.compile(r"^The run \S+ of dag ")
 BROKEN = re.compile(

@@ -158,7 +158,7 @@ async def test_what_airflow_can_ask(
 async def test_only_assigned_users_may_answer(demo: RunningDemo, tmp_path: Path) -> None:
     content = await call(demo, MODERN_HTTP, tmp_path / "errors", "ask_mia", Person())
     assert content["state"] == "awaiting_input"
-    assert "in Airflow, which only Mia may do: give your user the url" in content["message"]
+    assert "in Airflow. Only Mia may answer. Give your user the url" in content["message"]
     assert content["questions"][0]["assigned_users"] == ["Mia"]
 
 

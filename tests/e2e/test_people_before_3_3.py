@@ -54,7 +54,7 @@ async def test_an_approval_with_a_form(airflow: RealAirflow, mode: Literal["auto
     content = await call(airflow, mode, "ask_approval", person)
     params = {"subject": "Go on?", "amount": 120, "note": None}
     assert content["results"] == {"told": {"approve0": {"chosen_options": ["Approve"], "params_input": params}}}
-    assert person.asked[1].startswith("Your answer was not taken:\n- amount: 0 is less than the minimum of 1\n")
+    assert person.asked[1].startswith("Your answer was not accepted:\n- amount: 0 is less than the minimum of 1\n")
 
 
 async def test_several_questions_at_once(airflow: RealAirflow) -> None:

@@ -76,7 +76,7 @@ def require_right(answers: list[dict[str, Any]], airflow: FakeAirflow) -> None:
         assert (answer["state"], answer["results"]) == ("success", {"total": 2})
         assert answer["dag_run_id"] in runs
         assert "replayed" not in answer
-        assert ("shared" in answer) == ("you had already made the same call" in answer.get("message", "").lower())
+        assert ("shared" in answer) == ("an identical call of yours was already" in answer.get("message", "").lower())
 
 
 @pytest.mark.parametrize("tools", [pytest.param(READS_ONLY, id="reads only")])

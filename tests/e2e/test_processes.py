@@ -227,8 +227,8 @@ def handle_in(result: Message) -> str:
     assert result["isError"]
     text = result["content"][0]["text"]
     found = re.fullmatch(
-        r"Whether run (\S+) of dag endless was started is not known: this dagcall is about to stop, and Airflow has "
-        r"not answered\. Calling again with the same arguments finds out and starts no second run; .*",
+        r"It is not known whether run (\S+) of dag endless was started: dagcall is shutting down and Airflow has not "
+        r"answered\. Call again with the same arguments to find out; this starts no second run\. .*",
         text,
     )
     assert found, text

@@ -54,7 +54,7 @@ def require_shared(content: Json, run: Json, x: int) -> None:
     assert (content["state"], content["dag_run_id"]) == ("success", run["dag_run_id"])
     assert content["results"] == {"total": x + 1}
     assert content["shared"] is True
-    assert content["message"].startswith("You had already made the same call, and it was still waiting for this run")
+    assert content["message"].startswith("An identical call of yours was already waiting for this run")
     assert "idempotency key" in content["message"]
 
 

@@ -64,7 +64,7 @@ def answered(the_run: AirflowRun) -> AirflowRun:
 
 
 FAILED = error(f"The run {FIRST} of dag quick failed.", FIRST)
-DELETED = error(f"The run {FIRST} of dag quick was deleted in Airflow while it was waited for.", FIRST)
+DELETED = error(f"The run {FIRST} of dag quick was deleted in Airflow while dagcall waited for it.", FIRST)
 NOTHING = error("Nothing was started: Airflow does not answer.")
 GONE = attempt(1, until=1.0)
 
@@ -283,7 +283,7 @@ def test_a_run_that_never_ends_and_an_incident_of_a_server_are_found() -> None:
         (Told("", state="awaiting_input", run_id=FIRST), "unfinished"),
         (Told("", state="odd", run_id=FIRST), "strange"),
         (NOTHING, "nothing started"),
-        (error(f"Whether run {FIRST} of dag quick was started is not known: …", FIRST), "unsure"),
+        (error(f"It is not known whether run {FIRST} of dag quick was started: …", FIRST), "unsure"),
         (error(f"Run {FIRST} of dag quick was started and is running, but …", FIRST), "unsure"),
         (error(f"there is no run '{FIRST}' that you started with tool quick", FIRST), "unknown run"),
     ],

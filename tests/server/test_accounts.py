@@ -127,7 +127,7 @@ async def test_a_question_that_names_others_than_the_callers_account_is_not_aske
         content = await content_of(dagcall, mode, person)
 
     assert person.asked == []
-    assert "which only admin may do" in content["message"]
+    assert "Only admin may answer." in content["message"]
 
 
 GONE = (

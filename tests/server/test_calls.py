@@ -222,7 +222,7 @@ async def test_a_dag_deleted_after_listing_starts_nothing(served: Served) -> Non
         del airflow.dags["add"]
         text = await refusal(dagcall, "add", x=1)
 
-    assert text == "Nothing was started: dag add cannot run now: it is no longer there."
+    assert text == "Nothing was started: dag add cannot run now: it is no longer in Airflow."
 
 
 async def test_params_changed_after_listing_bring_airflows_own_reason(served: Served) -> None:
@@ -234,7 +234,8 @@ async def test_params_changed_after_listing_bring_airflows_own_reason(served: Se
         text = await refusal(dagcall, "add", x=1)
 
     assert text == (
-        "Nothing was started: Airflow refused dag add: Invalid input for param x: 1 is less than the minimum of 10."
+        "Nothing was started: Airflow refused to start dag add: Invalid input for param x: 1 is less than the minimum "
+        "of 10."
     )
 
 
@@ -319,8 +320,8 @@ async def test_a_trigger_that_stays_unsure_says_how_to_find_out(served: Served) 
     async with served(airflow) as dagcall:
         text = await refusal(dagcall, "add", x=1)
 
-    assert text.startswith("Whether run mcp__")
-    assert "Calling again with the same arguments finds out and starts no second run" in text
+    assert text.startswith("It is not known whether run mcp__")
+    assert "Call again with the same arguments to find out; this starts no second run." in text
 
 
 async def test_a_spent_budget_answers_with_the_handle_and_the_handle_with_the_result(served: Served) -> None:
@@ -379,7 +380,7 @@ async def test_a_run_deleted_while_waited_for_is_told(served: Served) -> None:
         airflow.delete(airflow.runs[0])
         text = await calling
 
-    assert "was deleted in Airflow while it was waited for" in text
+    assert "was deleted in Airflow while dagcall waited for it" in text
 
 
 async def test_results_that_cannot_be_read_do_not_hide_the_run(served: Served) -> None:
@@ -392,7 +393,7 @@ async def test_results_that_cannot_be_read_do_not_hide_the_run(served: Served) -
 
     assert text.startswith(f"Run {airflow.runs[0].run_id} of dag add was started and succeeded, but Airflow at")
     assert "the account that dagcall uses may not do this" in text
-    assert "wait_for_dag_run with tool 'add' and this run id returns what comes of it; it starts nothing." in text
+    assert "Call wait_for_dag_run with tool 'add' and this run id to get its outcome; this starts no run." in text
 
 
 @pytest.mark.virtual_time

@@ -233,8 +233,8 @@ async def test_a_run_that_goes_on_has_nothing_to_read_yet(served: Served) -> Non
     async with served(airflow, wait_seconds=0.01) as dagcall:
         run_id = await started(dagcall)
         assert await refusal(dagcall, tool="big", dag_run_id=run_id) == (
-            f"Run {run_id} of dag big is queued, so there are no results to read. wait_for_dag_run with tool 'big' "
-            "and this run id waits for them."
+            f"Run {run_id} of dag big is queued, so there are no results to read. Call wait_for_dag_run with tool "
+            "'big' and this run id to wait for them."
         )
 
 
@@ -249,8 +249,8 @@ async def test_a_run_that_failed_has_nothing_to_read(served: Served) -> None:
         await call(dagcall, "big")
         (run,) = airflow.runs
         assert await refusal(dagcall, tool="big", dag_run_id=run.run_id) == (
-            f"Run {run.run_id} of dag big failed, so there are no results to read. wait_for_dag_run with tool 'big' "
-            "and this run id tells why it failed."
+            f"Run {run.run_id} of dag big failed, so there are no results to read. Call wait_for_dag_run with tool "
+            "'big' and this run id to see why it failed."
         )
 
 

@@ -74,7 +74,7 @@ async def test_a_key_used_for_other_arguments_is_refused(served: Served) -> None
 
 @pytest.mark.parametrize(
     ("key", "problem"),
-    [("", "has 1 to 255 characters"), ("x" * 256, "has 1 to 255 characters"), (3, "in _meta is not text")],
+    [("", "must have 1 to 255 characters"), ("x" * 256, "must have 1 to 255 characters"), (3, "in _meta is not text")],
 )
 async def test_a_key_that_is_none_is_refused(served: Served, key: Any, problem: str) -> None:
     airflow = an_airflow()
@@ -318,7 +318,7 @@ async def test_a_key_is_demanded_where_the_operator_says_so(served: Served) -> N
         refused = await call(dagcall)
         content(await call(dagcall, idempotency_key="k"))
 
-    assert "this tool needs an idempotency key: dagcall/idempotency_key in _meta" in text_of(refused)
+    assert "this tool needs an idempotency key: set dagcall/idempotency_key in _meta" in text_of(refused)
     assert len(airflow.runs) == 1
 
 
@@ -390,8 +390,8 @@ async def test_a_run_that_airflow_makes_a_success_as_it_is_cancelled_is_cancelle
 @pytest.mark.parametrize(
     ("tool", "told"),
     [
-        ("cancel_dag_run", "Whether run {} of dag add was cancelled is not known: "),
-        ("wait_for_dag_run", "How far run {} of dag add is cannot be seen now: "),
+        ("cancel_dag_run", "It is not known whether run {} of dag add was cancelled: "),
+        ("wait_for_dag_run", "The state of run {} of dag add cannot be read now: "),
         ("read_dag_result", "The results of run {} of dag add cannot be read now: "),
     ],
 )

@@ -164,7 +164,7 @@ async def test_a_run_that_may_have_been_started_is_never_said_not_to_be(
         airflow.finish(airflow.runs[0])
         content(await again)
 
-    assert unsure.startswith(f"Whether run {airflow.runs[0].run_id} of dag add was started is not known: ")
+    assert unsure.startswith(f"It is not known whether run {airflow.runs[0].run_id} of dag add was started: ")
     assert len(airflow.runs) == 1
 
 
@@ -177,7 +177,7 @@ async def test_a_refusal_after_a_lost_answer_does_not_say_that_nothing_was_start
         airflow.add_fault(Fault(route="trigger", status=status, body={"detail": "no"}))
         told = text_of(await call(dagcall))
 
-    assert told.startswith("Whether run mcp__")
+    assert told.startswith("It is not known whether run mcp__")
 
 
 @pytest.mark.virtual_time
@@ -249,8 +249,8 @@ async def test_the_time_for_a_call_bounds_its_start(served: Served) -> None:
         hold.release()
 
     assert took <= 2.1
-    assert told.startswith("Whether run mcp__")
-    assert "the time for this call is over" in told
+    assert told.startswith("It is not known whether run mcp__")
+    assert "the call timed out" in told
     assert "wait_for_dag_run" in told
 
 
@@ -265,7 +265,7 @@ async def test_a_call_whose_turn_did_not_come_in_time_started_nothing(served: Se
         told = text_of(await call(dagcall, x=2, wait_seconds=0.5))
         await abandon(first)
 
-    assert told.startswith("Nothing was started: the time for this call is over")
+    assert told.startswith("Nothing was started: the call timed out")
 
 
 @pytest.mark.virtual_time
@@ -282,7 +282,7 @@ async def test_a_result_that_does_not_come_in_time_is_left_to_the_next_call(serv
         hold.release()
 
     assert took <= 11
-    assert "was started and succeeded, but Airflow did not answer in the time for this call" in told
+    assert "was started and succeeded, but Airflow did not answer before the call timed out" in told
 
 
 async def test_calls_that_are_still_starting_are_answered_when_dagcall_stops(
@@ -301,9 +301,9 @@ async def test_calls_that_are_still_starting_are_answered_when_dagcall_stops(
         told = [text_of(result) for result in await asyncio.gather(starting, waiting_its_turn)]
         hold.release()
 
-    assert "this dagcall is about to stop" in told[0]
-    assert told[0].startswith("Whether run mcp__")
-    assert all(text.startswith(("Whether run mcp__", "Nothing was started: ")) for text in told)
+    assert "dagcall is shutting down" in told[0]
+    assert told[0].startswith("It is not known whether run mcp__")
+    assert all(text.startswith(("It is not known whether run mcp__", "Nothing was started: ")) for text in told)
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 
 
@@ -328,7 +328,7 @@ async def test_a_wait_for_a_known_run_is_answered_in_time_though_airflow_does_no
         hold.release()
 
     assert took <= (1.1 if is_stopping else 5.1)
-    assert told.startswith(f"How far run {run_id} of dag add is cannot be seen now: ")
+    assert told.startswith(f"The state of run {run_id} of dag add cannot be read now: ")
 
 
 # Notes
@@ -384,7 +384,7 @@ async def test_where_airflow_refuses_many_notes_at_once_they_go_run_by_run(
     assert all(((run.note or "").endswith("(answered)")) == (run.dag_id == "add") for run in airflow.runs)
     (warning,) = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
     assert "runs of dag other" in warning
-    assert "needs the right to edit runs" in warning
+    assert "Give dagcall's account the right to edit runs" in warning
 
 
 @pytest.mark.virtual_time
@@ -518,7 +518,7 @@ async def test_an_identical_call_that_comes_later_shares_the_run_of_the_first(se
     assert one["dag_run_id"] == two["dag_run_id"]
     assert "shared" not in one
     assert two["shared"] is True
-    assert two["message"].startswith("You had already made the same call")
+    assert two["message"].startswith("An identical call of yours was already waiting")
 
 
 @pytest.mark.virtual_time
@@ -560,8 +560,8 @@ async def test_a_shared_run_that_fails_says_that_it_is_shared(served: Served) ->
         airflow.finish(airflow.runs[0], "failed")
         one, two = text_of(await first), text_of(await second)
 
-    assert "You had already made the same call" in two
-    assert "You had already made the same call" not in one
+    assert "An identical call of yours was already waiting" in two
+    assert "An identical call of yours was already waiting" not in one
 
 
 @pytest.mark.virtual_time

@@ -1,7 +1,7 @@
-"""One call, one run: run ids, the start that never makes two, the wait, questions to people, cancelling.
+"""One call, one run: run ids, starting a run at most once, waiting, questions to people, cancelling.
 
-`runs` is the way in, `lifecycle` the table of what happens when. Refuses to know MCP's messages and HTTP: callers are
-ids here, and answers are data.
+Start reading at `runs`; `lifecycle` is the table of what happens when. Refuses to know MCP's messages and HTTP: callers
+are ids here, and answers are data.
 """
 
 from dagcall.runs.answer import SHARED, Answer

@@ -1,4 +1,4 @@
-"""What a call came to: results, a failed run, or a run that goes on."""
+"""The answer to a call: results, a failed run, or an unfinished run."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,33 +8,33 @@ from dagcall.plain_json import Json
 from dagcall.results import FailureReport
 
 SHARED = (
-    "You had already made the same call, and it was still waiting for this run: no second run was started. If you want "
-    "a run of its own for each call, use an idempotency key."
+    "An identical call of yours was already waiting for this run, so no second run was started. To get a separate run "
+    "for each call, use idempotency keys."
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a call came to, other than an error."""
+    """The answer to a call, other than an error."""
 
     state: RunState
-    """`success`, or the state in which the run was left."""
+    """The run's state when the wait ended."""
     run_id: str
     url: str
     results: Mapping[str, Json] | None = None
-    """Task id -> plain JSON; None while the run goes on."""
+    """Task id -> plain JSON; None without results."""
     failure: FailureReport | None = None
-    """Why there are none, and will be none."""
+    """Why there are no results, and will be none."""
     skipped: tuple[str, ...] = ()
-    """Which of them are null because the dag skipped their task: `task`, or `task[2]`."""
+    """The results that are null because the dag skipped their task: `task`, or `task[2]`."""
     questions: tuple[Question, ...] = ()
-    """What the run asks people."""
+    """The questions that the run asks people."""
     notice: str = ""
-    """Why the questions are still open, where somebody was asked; a sentence."""
+    """Why the questions are still open, if dagcall asked them; a sentence."""
     progress_text: str = ""
-    """How far a run is that goes on, in words."""
+    """The progress of an unfinished run, in words."""
     is_replayed: bool = False
-    """Whether the run had ended before this call came, which repeats one whose answer was lost."""
+    """Whether the run had ended before this call arrived, so that the call may be a retry."""
     is_shared: bool = False
     """Whether an identical call of the same caller waits for the run, too."""
     is_reused: bool = False

@@ -1,7 +1,6 @@
 """A run that a caller waits for -> the answer to its call.
 
-Puts together when the wait is over (`waiter`, `task_watcher`) and what came of it (`results`). Knows nothing of
-who else waits; that is `runs`' business.
+Combines the end of the wait (`waiter`, `task_watcher`) with the run's outcome (`results`). `runs` counts the callers.
 """
 
 import asyncio
@@ -25,18 +24,18 @@ from dagcall.runs.waiter import Waiter
 from dagcall.tools import WAIT_TOOL_NAME, Tool
 
 READ_PAUSES_SECONDS = (0.5, 5.0)
-"""The first and the longest pause between tries to read an outcome while Airflow is away."""
+"""The first and the longest pause between attempts to read an outcome while Airflow is unreachable."""
 
 LEAST_READ_SECONDS = 5.0
-"""How long reading an outcome may take, however little time the caller has left."""
+"""The minimum time for reading an outcome, even if the call's deadline is earlier."""
 WITHOUT_LOGS_SECONDS = 1.0
-"""How long before that time is over a failure is told without the logs that have not come."""
+"""How long before the end of that time a failure is reported without the logs that are still missing."""
 
 T = TypeVar("T")
 
 
 class Answering:
-    """Waits for runs and reads what they came to."""
+    """Waits for runs and reads their outcomes."""
 
     def __init__(
         self,
@@ -55,19 +54,19 @@ class Answering:
         self._task_watcher = TaskWatcher(api, self._now)
 
     def drain(self) -> None:
-        """Have everybody who waits answered with what is known of their run by now."""
+        """Answer all waiting calls with what is known of their runs."""
         self._waiter.release()
 
     async def aclose(self) -> None:
-        """Stop looking into runs."""
+        """Stop the task watcher."""
         await self._task_watcher.aclose()
 
     async def answer(self, tool: Tool, run: Run, listener: Listener) -> Answer:
-        """Wait for a run, and return what comes of it, or what is known of it when the wait is over.
+        """Wait for a run and return its outcome, or what is known of it when the wait ends.
 
         Raises:
-            RunDeleted: somebody deleted the run.
-            OutcomeUnknown: Airflow does not show what came of it.
+            RunDeleted: the run was deleted in Airflow.
+            OutcomeUnknown: the outcome cannot be read from Airflow.
         """
         watch = _Watch(tool, run, listener, self._api.run_url(run.dag_id, run.run_id), run.state)
         reading = {Action.READ_RESULTS: self._read_results, Action.READ_FAILURE: self._read_failure}
@@ -80,19 +79,19 @@ class Answering:
             state = in_words(watch.state)
             if isinstance(error, AirflowNotFound) and await self._is_deleted(run):
                 raise RunDeleted(
-                    f"Run {run.run_id} of dag {run.dag_id} {state}, and was deleted in Airflow before dagcall had read "
-                    "what came of it; what it had done may stand. Calling again starts a new run."
+                    f"Run {run.run_id} of dag {run.dag_id} {state}, but was deleted in Airflow before dagcall had read "
+                    "its outcome. Its side effects are not undone. Calling again starts a new run."
                 ).about(run.dag_id, run.run_id) from error
             raise OutcomeUnknown(
-                f"Run {run.run_id} of dag {run.dag_id} was started and {state}, but {error}. {WAIT_TOOL_NAME} with "
-                f"tool {tool.name!r} and this run id returns what comes of it; it starts nothing. For people: "
+                f"Run {run.run_id} of dag {run.dag_id} was started and {state}, but {error}. Call {WAIT_TOOL_NAME} "
+                f"with tool {tool.name!r} and this run id to get its outcome; this starts no run. For people: "
                 f"{watch.url}"
             ).about(run.dag_id, run.run_id) from error
         return watch.answer(step.action)
 
     async def _is_cancelled(self, run: Run) -> bool:
-        """Say whether a run is a success to Airflow only because its scheduler had it in hand as it was cancelled."""
-        with suppress(AirflowError):  # then it is told as Airflow has it
+        """Say whether a run is a success only because Airflow's scheduler was processing it when it was cancelled."""
+        with suppress(AirflowError):  # then Airflow's state is returned
             return says_cancelled(await self._api.fetch_run(run.dag_id, run.run_id))
         return False
 
@@ -107,13 +106,13 @@ class Answering:
 
     @asynccontextmanager
     async def in_time(self, deadline: float) -> AsyncIterator[float]:
-        """Ask Airflow only until the caller has to have an answer, or a few seconds where that time is over.
+        """Limit requests to Airflow to the call's deadline, or to a few seconds if that has passed.
 
         Yields:
-            When the time is over, by the loop's clock.
+            The time limit, by the loop's clock.
 
         Raises:
-            AirflowUnreachable: it took longer.
+            AirflowUnreachable: the block took longer.
         """
         until = max(deadline, self._now() + LEAST_READ_SECONDS)
         try:
@@ -121,11 +120,11 @@ class Answering:
                 yield until
         except TimeoutError as error:
             raise AirflowUnreachable(
-                "Airflow did not answer in the time for this call", is_effect_possible=False
+                "Airflow did not answer before the call timed out", is_effect_possible=False
             ) from error
 
     async def _observer(self, tool: Tool, run: Run, listener: Listener) -> RunObserver:
-        """Return a caller's view into its run; nothing looks through it yet."""
+        """Return a caller's observer of its run, not yet watched."""
         is_for_results = tool.policy.return_when == "results_ready" and not run.state.is_final
         observer = RunObserver(
             (run.dag_id, run.run_id),
@@ -141,11 +140,7 @@ class Answering:
         return observer
 
     async def _wait(self, watch: "_Watch") -> Event:
-        """Wait until there is no more to wait for.
-
-        That is when the run has ended, when the time is over, when dagcall is about to stop, and when the observer
-        finds something.
-        """
+        """Wait until the run ends, the call times out, dagcall shuts down, or the observer has a finding."""
         tool, run, listener = watch.tool, watch.run, watch.listener
         async with self.in_time(listener.deadline):
             observer = await self._observer(tool, run, listener)
@@ -171,12 +166,12 @@ class Answering:
         watch.seen, watch.questions, watch.progress_text = ending.results, observer.questions, observer.progress_text
         if not (watch.state.is_final or watch.progress_text or observer.finding):
             async with self.in_time(listener.deadline):
-                watch.state, watch.progress_text = await self._looked_at(run, observer, watch.state)
+                watch.state, watch.progress_text = await self._current_progress(run, observer, watch.state)
         return _event(watch.state, observer.finding)
 
     async def _read_results(self, watch: "_Watch") -> Event:
         watch.listener.on_stage("reading the results")
-        results = watch.results = await self._patiently(
+        results = watch.results = await self._retry_until(
             watch.listener.deadline,
             lambda: self._result_reader.results(watch.tool, watch.run, watch.seen, is_over=watch.state.is_final),
         )
@@ -186,7 +181,7 @@ class Answering:
 
     async def _read_failure(self, watch: "_Watch") -> Event:
         watch.listener.on_stage("reading the results")
-        watch.failure = await self._patiently(
+        watch.failure = await self._retry_until(
             watch.listener.deadline,
             partial(
                 self._failure_reader.failure,
@@ -200,14 +195,14 @@ class Answering:
         )
         return Event.FAILURE_READ
 
-    async def _looked_at(self, run: Run, observer: RunObserver, state: RunState) -> tuple[RunState, str]:
-        """Return the state of a run when the wait is over, and how far it is, or why it does not move.
+    async def _current_progress(self, run: Run, observer: RunObserver, state: RunState) -> tuple[RunState, str]:
+        """Return a run's state after the wait, and its progress or why it does not start.
 
-        A run that is watched by the shared poll is seen again only at its end.
+        The shared poll sees a run only at its end, so the last known state may be out of date.
         """
         if self._now() - observer.since < QUEUED_SECONDS or self._deadlines.is_draining:
             return state, ""
-        with suppress(AirflowError):  # the answer is right without it
+        with suppress(AirflowError):  # the answer is correct without it
             if state is RunState.QUEUED:
                 state = (await self._api.fetch_run(run.dag_id, run.run_id, attempts=1)).state
             if state is RunState.QUEUED:
@@ -217,8 +212,8 @@ class Answering:
                 await self._task_watcher.look_once(observer)
         return state, "" if state.is_final else observer.progress_text
 
-    async def _patiently(self, deadline: float, read: Callable[[], Awaitable[T]]) -> T:
-        """Read an outcome; while Airflow is away, wait for it as long as the caller does."""
+    async def _retry_until(self, deadline: float, read: Callable[[], Awaitable[T]]) -> T:
+        """Read an outcome; while Airflow is unreachable, retry until the call's deadline."""
         pause, longest = READ_PAUSES_SECONDS
         while True:
             try:
@@ -232,7 +227,7 @@ class Answering:
 
 @dataclass(eq=False, slots=True)
 class _Watch:
-    """A run that a call waits for, as far as it is known."""
+    """A run that a call waits for, and what is known of it."""
 
     tool: Tool
     run: Run
@@ -242,14 +237,14 @@ class _Watch:
     progress_text: str = ""
     questions: tuple[Question, ...] = ()
     seen: Mapping[str, Json] | None = None
-    """The results that came with the run's end."""
+    """The results that arrived with the run's end."""
     until: float = 0.0
-    """When the outcome has to be read, by the loop's clock."""
+    """By when the outcome must be read, by the loop's clock."""
     results: Results | None = None
     failure: FailureReport | None = None
 
     def answer(self, action: Action) -> Answer:
-        """Return what the caller is told."""
+        """Return the answer for the last action."""
         found = Answer(self.state, self.run.run_id, self.url)
         match action:
             case Action.TELL_RESULTS if self.results:
@@ -264,7 +259,7 @@ class _Watch:
 
 
 def _event(state: RunState, finding: Finding | None) -> Event:
-    """Return why a wait is over."""
+    """Return why a wait ended."""
     if state is RunState.FAILED:
         return Event.FAILED
     if finding is Finding.LOST:
@@ -277,5 +272,5 @@ def _event(state: RunState, finding: Finding | None) -> Event:
 
 
 def in_words(state: RunState) -> str:
-    """Return a run's state as a clause about it."""
+    """Return a run's state as a verb phrase: `succeeded`, `failed`, `is running`."""
     return {RunState.SUCCESS: "succeeded", RunState.FAILED: "failed"}.get(state, f"is {state.value}")

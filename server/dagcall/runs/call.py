@@ -13,7 +13,8 @@ from dagcall.runs.task_watcher import RunObserver
 from dagcall.tools import WAIT_TOOL_NAME, Tool
 
 MAX_NOTE_TEXT = 800
-"""Characters of a note; nonce, receipts and who answered questions come behind it, and Airflow takes 1,000."""
+"""Maximum length of a note's text. The nonce, delivery marks and answered questions follow it, and Airflow accepts
+1,000 characters."""
 IN_LINE = "in line"
 """The first stage of a call."""
 NOTHING_STARTED = "Nothing was started: "
@@ -23,36 +24,36 @@ _calls = count()
 
 @dataclass(frozen=True, slots=True)
 class Listener:
-    """Somebody who waits for a run, and what they want to be told meanwhile."""
+    """A caller that waits for a run, and its callbacks."""
 
     deadline: float
-    """When they have to have an answer, by the loop's clock."""
+    """When the caller needs an answer, by the loop's clock."""
     on_stage: Callable[[str], None] = lambda _: None
-    """Told what is going on, in a word or two."""
+    """Called with the current stage, in a word or two."""
     on_observer: Callable[[RunObserver], None] | None = None
-    """Given what observes the run, by those who want to know how far it is."""
+    """Called with the run's observer; set by listeners that report progress."""
     on_outcome: Callable[[Entry], None] = lambda _: None
-    """Given the entry of a run whose outcome is about to go to its caller, to note there whether it arrived."""
+    """Called with the run's entry before the outcome is sent, so that the listener can record the delivery there."""
     stops_for_questions: bool = True
-    """Whether to come back as soon as a person is asked, or to wait until one has answered."""
+    """Whether a question to a person ends the wait; otherwise the wait continues until a person has answered."""
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """One call of a tool, as it came in."""
+    """One call of a tool, as it arrived."""
 
     tool: Tool
     arguments: Mapping[str, Json]
     caller: str
-    """Who calls; a run's owner."""
+    """Who calls; the owner of the run."""
     listener: Listener
     key: str | None = None
     """The caller's idempotency key."""
     note: str = ""
     account: Account | None = None
-    """In whose name the run is started; None: dagcall's own."""
+    """The Airflow account that starts the run; None: dagcall's own."""
     nonce: str = field(default_factory=lambda: f"{_PROCESS}{next(_calls):08x}")
-    """Written into the run's note, to know this call's run from another one of the same id."""
+    """Written into the run's note, to recognise the run as this call's: another call may use the same run id."""
 
     @property
     def full_note(self) -> str:
@@ -60,7 +61,7 @@ class Call:
         return f"{self.note[:MAX_NOTE_TEXT]} [{self.nonce}]".lstrip()
 
     def made(self, run: Run) -> bool:
-        """Say whether it was this call's own request that made the run."""
+        """Say whether this call's own request started the run."""
         return self.nonce in run.note
 
 
@@ -70,40 +71,40 @@ class Started:
 
     run: Run
     entry: Entry
-    """Counts this call among those who wait."""
+    """Counts this call as waiting."""
     is_replayed: bool = False
-    """Whether the run had ended before this call came, which may be a retry of the one whose run it is."""
+    """Whether the run had ended before this call arrived: the call may be a retry of the one that started it."""
     is_shared: bool = False
     """Whether an identical call of the same caller waits for the run, too."""
     is_reused: bool = False
-    """Whether the run is that of an earlier call, whose outcome the operator lets this one have (`reuse_seconds`)."""
+    """Whether the run belongs to an earlier call, whose results `reuse_seconds` allows this call to get."""
 
 
 def unstarted(call: Call, entry: Entry | None, error: AirflowError | CallerError) -> AirflowError | CallerError:
-    """Return what a caller is told whose run could not be started, or perhaps was.
+    """Return the error for a call whose run was not started, or may have been.
 
     Args:
         call: the call.
-        entry: the run that it was about to get; None if there was none yet.
+        entry: the run that it was about to get; None if none was chosen yet.
         error: what went wrong.
     """
     reason = str(error).removeprefix(NOTHING_STARTED).rstrip(".")
     if entry is None or not entry.may_exist:
-        told = f"{NOTHING_STARTED}{reason}."
+        message = f"{NOTHING_STARTED}{reason}."
         match error:
             case AirflowUnreachable():
-                return AirflowUnreachable(told, is_effect_possible=False)
+                return AirflowUnreachable(message, is_effect_possible=False)
             case CallerError():
-                return type(error)(told)
-        return TriggerRefused(told)
+                return type(error)(message)
+        return TriggerRefused(message)
     run = f"run {entry.run_id} of dag {call.tool.dag_id}"
     return AirflowUnreachable(
         (
-            f"This call belongs to {run}, but what became of it is not known: {reason}."
+            f"This call belongs to {run}, but its outcome is not known: {reason}."
             if entry.is_started
-            else f"Whether {run} was started is not known: {reason}."
+            else f"It is not known whether {run} was started: {reason}."
         )
-        + f" Calling again with the same arguments finds out and starts no second run; {WAIT_TOOL_NAME} with tool "
-        f"{call.tool.name!r} and this run id only looks.",
+        + " Call again with the same arguments to find out; this starts no second run. To check without starting "
+        f"anything, call {WAIT_TOOL_NAME} with tool {call.tool.name!r} and this run id.",
         is_effect_possible=True,
     ).about(call.tool.dag_id, entry.run_id)

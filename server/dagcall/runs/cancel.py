@@ -1,6 +1,7 @@
-"""Callers who leave, and runs that are stopped.
+"""Callers who disconnect, and runs that are cancelled.
 
-A caller who leaves stops nothing, unless the operator wants that of the tool; then it has a few seconds to come back.
+A caller who disconnects does not stop its run, unless the tool has `on_cancel = "fail"`; then it has a few seconds to
+come back.
 """
 
 import asyncio
@@ -19,15 +20,15 @@ from dagcall.tools import Tool
 logger = logging.getLogger(__name__)
 
 GRACE_SECONDS = 3.0
-"""From a caller's leaving to setting its run to failed: whoever only lost the connection is back by then."""
+"""From a caller's disconnect to setting its run to failed. A caller that only lost its connection is back by then."""
 CANCEL_ATTEMPTS = 4
 LOOK_SECONDS = 1.0
-"""How long after a run was set to failed it is looked at again: the scheduler takes about a second for a round."""
+"""When to check a run again after setting it to failed: a loop of the scheduler takes about a second."""
 LOOKS = 3
 
 
 class Cancelling:
-    """Ends the runs of callers who have gone, and those that somebody wants to end.
+    """Sets runs to failed: those whose caller disconnected, and those that a caller cancels.
 
     Args:
         api: Airflow.
@@ -40,13 +41,13 @@ class Cancelling:
         self._endings: set[asyncio.Task[None]] = set()
 
     async def aclose(self) -> None:
-        """Leave what has not begun to end as it is."""
+        """Drop the pending cancellations; their runs continue."""
         for task in self._endings:
             task.cancel()
         await asyncio.gather(*self._endings, return_exceptions=True)
 
     def left(self, tool: Tool, entry: Entry) -> None:
-        """Do what the operator wants done to the run of a caller who left."""
+        """Apply the tool's `on_cancel` policy to the run of a caller who left."""
         if tool.policy.on_cancel == "fail" and not entry.waiting:
             task = asyncio.create_task(self._fail_after_grace(tool.dag_id, entry), name=f"end {entry.run_id}")
             self._endings.add(task)
@@ -60,23 +61,28 @@ class Cancelling:
         try:
             state = await self.set_failed(dag_id, entry.run_id)
         except AirflowError as error:
-            logger.warning("run %s of dag %s was left and could not be set to failed: %s", entry.run_id, dag_id, error)
+            logger.warning(
+                "the caller of run %s of dag %s left, but the run could not be set to failed: %s",
+                entry.run_id,
+                dag_id,
+                error,
+            )
         else:
-            logger.info("run %s of dag %s was left by its caller and is now %s", entry.run_id, dag_id, state.value)
+            logger.info("the caller of run %s of dag %s left; the run is now %s", entry.run_id, dag_id, state.value)
 
     async def set_failed(
         self, dag_id: str, run_id: str, *, is_cancelled: bool = False, account: Account | None = None
     ) -> RunState:
-        """Set a run to failed, but never one that has ended; return the state that it has then.
+        """Set a run to failed unless it has ended; return its state afterwards.
 
-        The scheduler may have the run in hand. It finds its tasks skipped then, and makes the run a success (seen on
-        Airflow 3.3.2 under load), so the run is looked at again, and set to failed again.
+        If the scheduler is processing the run at that moment, it sees skipped tasks and makes the run a success (seen
+        on Airflow 3.3.2 under load). So the run is checked again, and set to failed again if necessary.
 
         Args:
             dag_id: the run's dag.
             run_id: the run.
-            is_cancelled: whether its caller wants that, which is noted on the run.
-            account: in whose name; None: dagcall's own.
+            is_cancelled: whether its caller cancelled it; then the run's note says so.
+            account: the Airflow account that sets it; None: dagcall's own.
         """
         ask = partial(self._set_failed_from, dag_id, run_id, is_cancelled=is_cancelled, account=account)
         state, is_set = await ask({RunState.QUEUED, RunState.RUNNING})
@@ -90,11 +96,11 @@ class Cancelling:
     async def _set_failed_from(
         self, dag_id: str, run_id: str, states: Collection[RunState], *, is_cancelled: bool, account: Account | None
     ) -> tuple[RunState, bool]:
-        """Set a run to failed if it has one of these states; return its state, and whether it was set."""
+        """Set a run to failed if it is in one of these states; return its state, and whether it was set."""
         async for attempt in stamina.retry_context(
             on=self._api.rest.may_retry, attempts=CANCEL_ATTEMPTS, wait_initial=0.2, wait_max=2.0, timeout=None
         ):
-            with attempt:  # Airflow and its scheduler may lock each other out; then the state is read anew
+            with attempt:  # Airflow's API and scheduler may deadlock; then read the state again
                 run = await self._api.fetch_run(dag_id, run_id, attempts=1)
                 if run.state not in states:
                     return run.state, False

@@ -1,6 +1,6 @@
-"""How long work for callers may take: until its caller needs an answer, or until dagcall stops.
+"""Time limits for work on behalf of callers: the call's deadline, or dagcall's shutdown.
 
-One for each process: when dagcall is about to stop, all that is under a deadline is given the same few seconds.
+There is one instance per process. On shutdown, all work under a deadline gets the same few seconds.
 """
 
 import asyncio
@@ -9,25 +9,25 @@ from contextlib import asynccontextmanager
 
 
 class Deadlines:
-    """Ends work that takes too long."""
+    """Cancels work that takes too long."""
 
     def __init__(self) -> None:
         self._now = asyncio.get_running_loop().time
         self._open: set[asyncio.Timeout] = set()
         self._latest = float("inf")
-        """The time by which everything has to end."""
+        """The time by which all work must end."""
 
     @property
     def is_draining(self) -> bool:
-        """Whether dagcall is about to stop."""
+        """Whether dagcall is shutting down."""
         return self._latest != float("inf")
 
     @asynccontextmanager
     async def until(self, when: float) -> AsyncIterator[None]:
-        """Cancel a block that is still at work at this time, by the loop's clock.
+        """Cancel a block that is still running at this time, by the loop's clock.
 
         Raises:
-            TimeoutError: the time was over.
+            TimeoutError: the block was cancelled.
         """
         async with asyncio.timeout_at(min(when, self._latest)) as limit:
             self._open.add(limit)
@@ -37,7 +37,7 @@ class Deadlines:
                 self._open.discard(limit)
 
     def drain(self, seconds: float) -> None:
-        """Give everything that is at work, and whatever begins from now on, no more than this."""
+        """Limit all running and future work to this many seconds from now."""
         self._latest = self._now() + seconds
         for limit in self._open:
             when = limit.when()

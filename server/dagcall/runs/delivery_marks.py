@@ -1,10 +1,10 @@
-"""Writes into Airflow which outcomes have arrived.
+"""Records in Airflow which outcomes were delivered.
 
-A process that starts anew, or another replica, cannot know what became of an answer; a word in the run's note tells
-it. The words go out together, a moment later and behind everything else. A word is worth trying for as long as the
-outcome could be handed out once more without it.
+A restarted process or another replica cannot know whether an answer arrived, so dagcall adds a word to the run's note.
+The words are written in batches, a moment later and with low priority. Writing a word is retried as long as the
+outcome could be returned once more without it.
 
-A note is read again before a word is added, for people write there, too; what they wrote is never cut.
+The note is read again before a word is added, because people write there, too; their text is never cut.
 """
 
 import asyncio
@@ -20,19 +20,19 @@ logger = logging.getLogger(__name__)
 MARK = "(answered)"
 CANCELLED = "(cancelled)"
 MAX_NOTE = 1000
-"""Airflow refuses a longer one."""
+"""Airflow rejects longer notes."""
 PAUSE_SECONDS = 0.5
 LONGEST_PAUSE_SECONDS = 15.0
-"""Between two tries while Airflow is away."""
+"""Between two attempts while Airflow is unreachable."""
 BATCH = 100
 FOR_NOW = AirflowUnreachable, AirflowAnswerUnusable
-"""Errors that pass: Airflow does not answer, or something in front of it does."""
+"""Temporary errors: Airflow does not answer, or a proxy answers."""
 LAST_SECONDS = 2.0
-"""How long the last receipts may take when the process ends."""
+"""How long the last marks may take during shutdown."""
 
 
 class DeliveryMarks:
-    """Collects receipts and sends them.
+    """Collects marks and writes them.
 
     Args:
         api: Airflow.
@@ -43,18 +43,18 @@ class DeliveryMarks:
         self._api = api
         self._now = now
         self._due: dict[RunKey, float] = {}
-        """Run -> until when its receipt is worth sending."""
+        """Run -> until when writing its mark makes sense."""
         self._sending: asyncio.Task[None] | None = None
         self._refused_dags: set[str] = set()
 
     def add(self, run: Run) -> None:
-        """Have it noted that the outcome of this run has arrived."""
+        """Schedule marking this run as answered."""
         self._due[run.dag_id, run.run_id] = self._now() + REPLAY_SECONDS
         if self._sending is None or self._sending.done():
             self._sending = asyncio.create_task(self._send_soon())
 
     async def aclose(self) -> None:
-        """Send what is left, but do not wait for it for long."""
+        """Write the remaining marks, for at most `LAST_SECONDS`."""
         if self._sending is not None:
             self._sending.cancel()
             await asyncio.gather(self._sending, return_exceptions=True)
@@ -63,7 +63,7 @@ class DeliveryMarks:
                 while self._due:
                     await self._send(list(self._due)[:BATCH])
         except (TimeoutError, AirflowError):
-            logger.info("Airflow did not take the last receipts; their outcomes may be handed out once more")
+            logger.info("Airflow did not store the last delivery marks; these outcomes may be returned once more")
 
     async def _send_soon(self) -> None:
         pause = PAUSE_SECONDS
@@ -72,34 +72,34 @@ class DeliveryMarks:
             try:
                 await self._send(list(self._due)[:BATCH])
             except FOR_NOW as error:
-                logger.debug("receipts were not taken, and are sent again: %s", error)
+                logger.debug("could not store delivery marks, will retry: %s", error)
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
                 self._due = {key: until for key, until in self._due.items() if until > self._now()}
             else:
                 pause = PAUSE_SECONDS
 
     async def _send(self, keys: list[RunKey]) -> None:
-        """Send receipts; those that Airflow did not take for now stay due.
+        """Write marks; those that fail temporarily stay due.
 
         Raises:
-            AirflowUnreachable, AirflowAnswerUnusable: some of them.
+            AirflowUnreachable, AirflowAnswerUnusable: some marks were not written.
         """
         try:
             notes = await self._api.fetch_notes(keys)
         except FOR_NOW:
             raise
         except AirflowError as error:
-            self._not_taken(keys, error)
+            self._give_up(keys, error)
             return
         marked = {key: with_mark(note, MARK) for key, note in notes.items()}
         wanted = {key: note for key, note in marked.items() if note is not None and note != notes[key]}
         for key in keys:
-            if key not in wanted:  # deleted, marked already, or there is no room
+            if key not in wanted:  # deleted, already marked, or no room in the note
                 self._due.pop(key, None)
         try:
             if wanted:
                 await self._set(wanted)
-        except AirflowRefused:  # an account that may act on some dags only may do nothing to many runs at once
+        except AirflowRefused:  # an account with rights on single dags may not change many runs at once
             for key, note in wanted.items():
                 await self._set_one(key, note)
 
@@ -107,13 +107,13 @@ class DeliveryMarks:
         try:
             await self._set({key: note})
         except AirflowRefused as error:
-            self._not_taken([key], error)
+            self._give_up([key], error)
 
     async def _set(self, notes: dict[RunKey, str]) -> None:
         """Write notes.
 
         Raises:
-            AirflowUnreachable, AirflowAnswerUnusable: what became of them is not known.
+            AirflowUnreachable, AirflowAnswerUnusable: it is not known whether they were written.
             AirflowRefused: the account may not do this.
         """
         try:
@@ -121,37 +121,37 @@ class DeliveryMarks:
         except (*FOR_NOW, AirflowRefused):
             raise
         except AirflowError as error:
-            self._not_taken(list(notes), error)
+            self._give_up(list(notes), error)
         for key in notes:
             self._due.pop(key, None)
 
-    def _not_taken(self, keys: list[RunKey], error: AirflowError) -> None:
-        """Give up on receipts, and tell the operator once for each dag."""
+    def _give_up(self, keys: list[RunKey], error: AirflowError) -> None:
+        """Give up on these marks, and warn the operator once per dag."""
         for key in keys:
             self._due.pop(key, None)
         dag_ids = {dag_id for dag_id, _ in keys} - self._refused_dags
         if dag_ids and not isinstance(error, AirflowNotFound):
             self._refused_dags |= dag_ids
             logger.warning(
-                "dagcall cannot note on runs of dag %s that their outcome has arrived, so that another replica may "
-                "hand out an old outcome to a new call; its account needs the right to edit runs of this dag: %s",
+                "dagcall cannot mark runs of dag %s as answered, so another replica may return an old outcome to a new "
+                "call. Give dagcall's account the right to edit runs of this dag: %s",
                 ", ".join(sorted(dag_ids)),
                 error,
             )
 
 
 def says_answered(run: Run) -> bool:
-    """Say whether the outcome of a run is noted to have arrived; whoever cancelled it knows it."""
+    """Say whether a run's note says that its outcome was delivered, or that its caller cancelled it and so knows."""
     return MARK in run.note or CANCELLED in run.note
 
 
 def says_cancelled(run: Run) -> bool:
-    """Say whether a run has ended because its caller cancelled it; Airflow may make that a success for a moment."""
+    """Say whether a run ended because its caller cancelled it; Airflow may briefly show a success."""
     return run.state.is_final and CANCELLED in run.note
 
 
 def with_mark(note: str, mark: str) -> str | None:
-    """Return a note with a word added; None where there is no room for it, for what is there stays."""
+    """Return a note with a word added; None if it does not fit, because existing text is never cut."""
     if mark in note:
         return note
     longer = f"{note} {mark}".lstrip()

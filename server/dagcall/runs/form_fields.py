@@ -1,9 +1,8 @@
-"""One property of a schema -> one field of an MCP form, and what comes back -> its value.
+"""One property of a schema -> one field of an MCP form, and the returned content -> its value.
 
-Pure. Knows what forms may hold (`requestedSchema` of `elicitation/create`): text, numbers, yes or no, one of several
-texts. Since 2025-11-25 a choice may have titles, and several of its texts may be chosen; in 2025-06-18, which has
-neither lists nor titles of this kind, a choice of several is asked for as so many questions of yes or no. Anything else
-is asked for as JSON text.
+Pure. Knows what forms may contain (`requestedSchema` of `elicitation/create`): strings, numbers, booleans, enums of
+strings. Since 2025-11-25, enums may have titles and be multi-select. 2025-06-18 has neither, so there a multi-select
+becomes one boolean per choice. Everything else is asked for as JSON text.
 """
 
 import json
@@ -16,9 +15,9 @@ from dagcall.text import shortened
 from dagcall.tools import JsonObject
 
 RICH_SINCE = "2025-11-25"
-"""The first revision whose forms have titled choices, and choices of several."""
+"""The first revision whose forms have titled and multi-select enums."""
 MAX_FLAGS = 20
-"""How many questions of yes or no stand for one choice of several; a longer list is asked for as JSON text."""
+"""The most booleans that replace one multi-select; a longer one is asked for as JSON text."""
 
 _KEPT_KEYS = {
     "string": ("minLength", "maxLength"),
@@ -37,29 +36,29 @@ class Choice(NamedTuple):
 
     @property
     def text(self) -> str:
-        """What stands for it in the form and in its answer."""
+        """The text that represents the value in the form and in its answer."""
         return self.value if isinstance(self.value, str) else json.dumps(self.value, ensure_ascii=False)
 
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """What a form asks for under one name, or, in the place of several choices, under a name for each."""
+    """One field of a form: one property, or one boolean property per choice of a multi-select."""
 
     name: str
     schema: JsonObject
-    """Its property since 2025-11-25."""
+    """The property since 2025-11-25."""
     plain: Mapping[str, JsonObject]
-    """Its properties in 2025-06-18."""
+    """The properties in 2025-06-18."""
     values: Mapping[str, Json] = field(default_factory=dict)
-    """Text shown -> value, of a choice."""
+    """Text shown -> value, for choices."""
     is_multiple: bool = False
-    """Whether several may be chosen."""
+    """Whether several choices may be selected."""
     is_json: bool = False
     """Whether its text is JSON."""
 
     @property
     def flags(self) -> Mapping[str, tuple[str, bool]]:
-        """The questions of yes or no that stand for it: property -> text of the choice, default."""
+        """The booleans that replace a multi-select: property -> text of the choice, default."""
         if self.name in self.plain:
             return {}
         return {
@@ -68,9 +67,9 @@ class Field:
         }
 
     def given(self, content: Mapping[str, Json]) -> dict[str, Json]:
-        """Return what a filled-in form says of it, by its name; nothing if the form says nothing.
+        """Return this field's content of a filled-in form, by its name; empty if the form lacks it.
 
-        Which revision the form was of does not matter.
+        Accepts forms of either revision.
         """
         if self.name in content:
             return {self.name: content[self.name]}
@@ -87,7 +86,7 @@ class Field:
         }
 
     def value(self, given: Json) -> Json:
-        """Return the value that was meant.
+        """Return the value for the form's content.
 
         Raises:
             ValueError: the text is not JSON.
@@ -117,14 +116,14 @@ def choice_field(
     limits: Mapping[str, Json] | None = None,
     taken: frozenset[str] = frozenset(),
 ) -> Field:
-    """Return a field for a choice.
+    """Return a field for choices.
 
     Args:
         name: of the field.
-        choices: what may be chosen; their texts differ.
+        choices: the choices; their texts differ.
         labels: `title` and `description`.
         default: the text of the default, or a list of them; None without one.
-        is_multiple: whether several may be chosen.
+        is_multiple: whether several choices may be selected.
         limits: `minItems` and `maxItems`.
         taken: the names of other fields.
     """
@@ -156,7 +155,7 @@ def field_of(
     Args:
         name: of the property.
         schema: its schema, as the author wrote it, in one dialect.
-        display: Airflow's names of its values (`values_display`).
+        display: Airflow's labels for its values (`values_display`).
         taken: the names of other fields.
     """
     schema = _without_null(schema)
@@ -183,7 +182,7 @@ def field_of(
 
 
 def _without_null(schema: Mapping[str, Json]) -> Mapping[str, Json]:
-    """Return a schema that may be null without that: a field that is left empty says so."""
+    """Return a nullable schema without null: an empty field means null."""
     for key in ("anyOf", "oneOf"):
         branches = schema.get(key)
         kept = [branch for branch in branches if not _is_null(branch)] if isinstance(branches, list) else []
@@ -204,7 +203,7 @@ def _is_null(schema: Json) -> bool:
 
 
 def _choices(schema: Mapping[str, Json], display: Mapping[str, Json]) -> list[Choice]:
-    """Return what may be chosen; nothing if a schema is no choice, or two of its values read alike."""
+    """Return a schema's choices; empty if it has none, or if two of them have the same text."""
     found: list[Choice] = []
     if "const" in schema:
         found = [Choice(schema["const"])]
@@ -259,7 +258,7 @@ def _flags(
 
 
 def _flat(schema: Mapping[str, Json], labels: Mapping[str, str]) -> JsonObject | None:
-    """Return a schema with what a form knows; None where there is no one plain type."""
+    """Return a schema reduced to what forms allow; None if it has no single primitive type."""
     kind = schema.get("type")
     if not isinstance(kind, str) or kind not in _KEPT_KEYS:
         return None
@@ -274,7 +273,7 @@ def _labels(schema: Mapping[str, Json]) -> dict[str, str]:
 
 
 def _listed(text: str) -> Json:
-    """Return the list that a text is as JSON; else the text."""
+    """Return the list that a text encodes as JSON; otherwise the text."""
     try:
         found: Json = json.loads(text)
     except (ValueError, RecursionError):

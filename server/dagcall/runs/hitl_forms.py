@@ -1,9 +1,9 @@
 """A question that a run asks a person -> a form for an MCP client, and the filled-in form -> the response for Airflow.
 
-Pure. What the form of each protocol revision may hold is `form_fields`' business.
+Pure. `form_fields` knows what the forms of each protocol revision may contain.
 
-Everything is checked here before it is sent: Airflow 3.1 and 3.2 take a response that does not fit, and then the task
-fails. A response holds every param or none, so those that were left out are sent with their defaults.
+Responses are validated here before they are sent: Airflow 3.1 and 3.2 accept an invalid response, and then the task
+fails. A response contains all params or none, so missing params are sent with their defaults.
 """
 
 from collections.abc import Mapping
@@ -17,9 +17,9 @@ from dagcall.text import shortened, visible
 from dagcall.tools import InputSchema, JsonObject
 
 MAX_BODY = 4000
-"""Characters of a body that are shown; it is whole at the question's url."""
+"""Characters of a body that are shown; the question's url shows all of it."""
 MAX_QUESTIONS = 20
-"""How many are asked or shown at once; a mapped task may ask hundreds."""
+"""Questions asked or shown at once; a mapped task may ask hundreds."""
 ANSWER = "answer"
 """The property for the options."""
 
@@ -30,7 +30,7 @@ class Form:
 
     fields: tuple[Field, ...]
     answer: Field | None
-    """The field for the options; None where there is one option, which whoever sends the form takes."""
+    """The field for the options; None if there is only one, which submitting the form selects."""
     inputs: InputSchema
 
     def schema(self, revision: str) -> JsonObject:
@@ -46,7 +46,7 @@ class Form:
 
 
 def form_of(question: Question) -> Form | None:
-    """Return the form; None where a param's schema cannot be shown or checked, so that only Airflow can ask."""
+    """Return the form; None if a param's schema cannot be shown or validated, so only Airflow's UI can ask."""
     try:
         inputs = InputSchema.from_params(question.params)
     except ToolUnpublishable:
@@ -63,20 +63,20 @@ def form_of(question: Question) -> Form | None:
 
 
 def message_of(question: Question, *, problems: tuple[str, ...] = ()) -> str:
-    """Return what the person reads above the form.
+    """Return the text above the form.
 
     Args:
-        question: what is asked.
-        problems: why the person's last answer was not taken; one sentence for each bad value.
+        question: the question.
+        problems: why the person's last answer was not accepted; one sentence for each invalid value.
     """
     rejected = "".join(f"\n- {visible(problem)}" for problem in problems)
     parts = [
-        f"Your answer was not taken:{rejected}" if problems else "",
+        f"Your answer was not accepted:{rejected}" if problems else "",
         f"The Airflow dag {question.dag_id} waits for a person (task {question.name} of run {question.run_id}).",
         _subject(question),
         _body(question),
-        f"Airflow takes an answer only from {_named(question.assigned_users)}." if question.assigned_users else "",
-        f"Sending this answers {visible(question.options[0])!r}." if len(question.options) == 1 else "",
+        f"Airflow accepts an answer only from {_named(question.assigned_users)}." if question.assigned_users else "",
+        f"Submitting this form answers {visible(question.options[0])!r}." if len(question.options) == 1 else "",
     ]
     return "\n\n".join(part for part in parts if part)
 
@@ -85,7 +85,7 @@ def response_from_content(question: Question, form: Form, content: Mapping[str, 
     """Read a filled-in form.
 
     Raises:
-        InvalidArguments: with one sentence for each value that does not fit; nothing was sent.
+        InvalidArguments: with one sentence for each invalid value; nothing was sent.
     """
     problems: list[str] = []
     chosen = _chosen(question, form, content, problems)
@@ -105,7 +105,7 @@ def response_from_content(question: Question, form: Form, content: Mapping[str, 
 
 
 def question_json(question: Question) -> dict[str, Json]:
-    """Return a question as an answer shows it to a model."""
+    """Return a question as JSON for a model."""
     shown: dict[str, Json] = {"task_id": question.task_id}
     if question.map_index >= 0:
         shown["map_index"] = question.map_index
@@ -126,21 +126,21 @@ def question_json(question: Question) -> dict[str, Json]:
 
 
 def waiting_message(questions: tuple[Question, ...], *, how_to_go_on: str, notice: str = "") -> str:
-    """Return what to do about questions that were not answered.
+    """Return a message that says what to do about open questions.
 
     Args:
-        questions: those that are open.
+        questions: the open questions.
         how_to_go_on: how the caller gets the result afterwards; a sentence.
-        notice: why they are still open, where they were asked; a sentence.
+        notice: why they are still open, if dagcall asked them; a sentence.
     """
     several = len(questions) > 1
     who = _named(tuple(dict.fromkeys(name for question in questions for name in question.assigned_users)))
     return (
         f"{notice + ' ' if notice else ''}The run waits for a person to answer "
-        f"{f'{len(questions)} questions' if several else 'a question'} in Airflow"
-        f"{f', which only {who} may do' if who else ''}: give your user the "
-        f"{'urls of the questions' if several else 'url of the question'}, and do not answer in their place. "
-        f"{how_to_go_on}"
+        f"{f'{len(questions)} questions' if several else 'a question'} in Airflow."
+        f"{f' Only {who} may answer.' if who else ''} "
+        f"Give your user the {'urls of the questions' if several else 'url of the question'}, and do not answer "
+        f"{'them' if several else 'it'} yourself. {how_to_go_on}"
     )
 
 
@@ -186,7 +186,7 @@ def _chosen(question: Question, form: Form, content: Mapping[str, Json], problem
 
 
 def _is_left_out(form: Form, name: str, value: Json) -> bool:
-    """Say whether a client sent a field that its user did not touch: as null, or as an empty text."""
+    """Say whether the user left a field empty, which clients send as null or as an empty text."""
     if name in form.inputs.wire["required"]:
         return False
     return value is None or value == ""

@@ -1,8 +1,8 @@
-"""Takes what people answered to Airflow.
+"""Sends people's answers to Airflow.
 
-Airflow keeps one answer to each question and does not take a second one, so that a reply that is sent twice, or that
-comes after somebody else's, does no harm. It records dagcall's account as the one who answered; through whom the answer
-came is added to the run's note.
+Airflow stores one answer per question and rejects a second one, so sending a reply twice, or after another person's,
+does no harm. Airflow records dagcall's account as the one who answered; the run's note names the client that sent the
+answer.
 """
 
 import asyncio
@@ -30,19 +30,19 @@ logger = logging.getLogger(__name__)
 
 ATTEMPTS = 4
 SETTLE_SECONDS = 5.0
-"""How old a question has to be before it is answered. An answer within a second or two of the question lets Airflow's
-scheduler, which hears late that the asking task has left its worker, take the resumed task for one that was killed, and
-fail it (measured on 3.3.2; https://github.com/apache/airflow/issues/67287 and 72716). People are slower, programs are
+"""The minimum age of a question before it is answered. Airflow's scheduler learns late that the asking task has left
+its worker. If the answer arrives within a second or two, the scheduler takes the resumed task for a killed one and
+fails it (measured on 3.3.2; https://github.com/apache/airflow/issues/67287 and 72716). People are slower, programs are
 not."""
 
 
 @dataclass(slots=True)
 class TakenReplies:
-    """What became of the replies to a run's questions."""
+    """The outcome of replies to a run's questions."""
 
     taken: list[Question] = field(default_factory=list)
     problems: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    """Question key -> why the reply does not fit; one sentence for each bad value."""
+    """Question key -> why the reply is invalid; one sentence for each invalid value."""
     refused: list[Question] = field(default_factory=list)
     """Questions that the account may not answer."""
 
@@ -52,7 +52,7 @@ class HitlReplies:
 
     Args:
         api: Airflow.
-        wall_clock: the time in UTC, which is about Airflow's.
+        wall_clock: the time in UTC, approximately Airflow's.
     """
 
     def __init__(self, api: AirflowApi, *, wall_clock: Callable[[], datetime]) -> None:
@@ -60,9 +60,9 @@ class HitlReplies:
         self._wall_clock = wall_clock
 
     async def answerable(self, questions: tuple[Question, ...], account: Account | None) -> tuple[Question, ...]:
-        """Return those questions that name nobody who alone may answer them, or that name this account.
+        """Return the questions that this account may answer: without assigned users, or assigned to it.
 
-        Where it is not known who the account is, all of them: Airflow then says what it does not take.
+        If the account's user id is unknown, return all questions; Airflow then rejects what it does not accept.
         """
         if not any(question.assigned_ids for question in questions):
             return questions
@@ -77,16 +77,16 @@ class HitlReplies:
     async def deliver(
         self, run: Run, contents: Mapping[str, Mapping[str, Json]], *, who: str, account: Account | None = None
     ) -> TakenReplies:
-        """Answer those questions of a run that are still open.
+        """Answer the questions of a run that are still open.
 
         Args:
-            run: as Airflow shows it now.
+            run: as just read from Airflow.
             contents: question key -> the filled-in form.
-            who: through whom the answers came.
-            account: in whose name they are given; None: dagcall's own.
+            who: the client that sent the answers.
+            account: the Airflow account that answers; None: dagcall's own.
 
         Raises:
-            AirflowUnreachable: what became of a reply is not known.
+            AirflowUnreachable: it is not known whether Airflow has a reply.
         """
         delivery = TakenReplies()
         questions = await self._api.fetch_questions([(run.dag_id, run.run_id)]) if contents else ()
@@ -114,7 +114,7 @@ class HitlReplies:
             logger.warning("%s may not answer task %s of dag %s: %s", name, question.name, question.dag_id, error)
             delivery.refused.append(question)
         except (AirflowConflict, AirflowNotFound) as error:
-            logger.info("task %s of run %s no longer asks: %s", question.name, question.run_id, error)
+            logger.info("task %s of run %s no longer waits for an answer: %s", question.name, question.run_id, error)
         else:
             delivery.taken.append(question)
 
@@ -133,19 +133,21 @@ class HitlReplies:
         await self.add_to_note(run, f"Answered through MCP by {who}: {names}.")
 
     async def add_to_note(self, run: Run, *words: str) -> bool:
-        """Add the first of these texts that there is room for to the note of a run; say whether it is there.
+        """Add the first of these texts that fits to a run's note; return whether one was added.
 
-        The note is read again before: people write there, too, and what they wrote stays as it is.
+        The note is read first, because people write there, too; their text stays as it is.
         """
         try:
             note = (await self._api.fetch_run(run.dag_id, run.run_id)).note
             for text in words:
                 longer = f"{note} {text}".lstrip()
-                if len(longer) < MAX_NOTE - len(MARK):  # the receipt's mark must still fit
+                if len(longer) < MAX_NOTE - len(MARK):  # the delivery mark must still fit
                     await self._api.set_note(run.dag_id, run.run_id, longer)
                     return True
         except AirflowError as error:
-            logger.warning("%r could not be noted on run %s of dag %s: %s", words[0], run.run_id, run.dag_id, error)
+            logger.warning(
+                "could not add %r to the note of run %s of dag %s: %s", words[0], run.run_id, run.dag_id, error
+            )
             return False
-        logger.info("there is no room for %r in the note of run %s of dag %s", words[0], run.run_id, run.dag_id)
+        logger.info("no room to add %r to the note of run %s of dag %s", words[0], run.run_id, run.dag_id)
         return False

@@ -1,39 +1,39 @@
-"""How long until the next look at a run.
+"""Poll intervals for runs.
 
-Pure: ages and intervals in seconds, no clock. The interval is a share of the run's age, so that the delay it adds stays
-a small share of the run, whether that takes half a second or half a day, and a long run costs Airflow next to nothing.
+Pure: ages and intervals in seconds, no clock. The interval is a share of the run's age. So polling delays a run by a
+small share of its duration, whether that is half a second or half a day, and a long run costs Airflow next to nothing.
 """
 
 from typing import NamedTuple
 
 SHARE_OF_AGE = 0.05
-"""Of shared questions. On average half of it is added to a run: 2.5 %."""
+"""For the shared poll. The mean delay is half of it: 2.5 % of a run."""
 STREAMED_SHARE = 0.025
-"""Of streams, which are few, and answer the calls that somebody waits for alone."""
+"""For streams: they are few, and serve calls while only a few wait."""
 SHORTEST_SECONDS = 0.05
-"""A one-task dag takes 0.4 to 0.5 s on a tuned Airflow; the mean delay added to it is half of this."""
+"""A one-task dag takes 0.4 to 0.5 s on a tuned Airflow; the mean delay is half of this."""
 LONGEST_SECONDS = 5.0
 POLL_SHORTEST_SECONDS = 0.25
-"""One query for all waiting runs takes Airflow 20 to 40 ms of CPU: at most a tenth of a core."""
+"""One query for all waiting runs costs Airflow 20 to 40 ms of CPU: at this interval, less than a fifth of a core."""
 
 
 class StreamPlan(NamedTuple):
-    """How to watch one run for a while: with this interval, for so long; then ask anew, for the run is older."""
+    """How to stream one run's states: the interval, and when to open a new stream because the run is older."""
 
     interval_seconds: float
     lasts_seconds: float
 
 
 def interval_seconds(age_seconds: float, *, shortest: float, share: float = SHARE_OF_AGE) -> float:
-    """Return how long to wait before looking again at a run of this age."""
+    """Return the pause before the next poll of a run of this age."""
     return min(max(age_seconds * share, shortest), LONGEST_SECONDS)
 
 
 def next_stream(age_seconds: float) -> StreamPlan:
     """Return how to stream the states of a run of this age.
 
-    Airflow keeps the interval it was given when the stream was opened. The stream is opened anew when the interval
-    would have doubled: seven times in the first two hundred seconds, and not again once it is the longest.
+    A stream's interval is fixed when it is opened. A new stream is opened when the interval would have doubled: seven
+    times in the first two hundred seconds, and not again at the longest interval.
     """
     interval = interval_seconds(age_seconds, shortest=SHORTEST_SECONDS, share=STREAMED_SHARE)
     if interval >= LONGEST_SECONDS:

@@ -1,18 +1,17 @@
-"""What this process knows of its own calls: who still waits for which run, and which answers have arrived.
+"""What this process knows of its own calls: who waits for which run, and which outcomes were delivered.
 
-Pure: every method takes the time. It is a memory, not a store: what matters is in Airflow, and a process that knows
-nothing (after a restart, or another replica) decides on the safe side, which is to adopt a run rather than to start a
-second one.
+Pure: methods take the time as an argument. The ledger is a cache, not a store: the truth is in Airflow. A process that
+knows nothing (after a restart, or another replica) decides on the safe side: it adopts a run rather than start a second
+one.
 
-Each run that somebody waits for has one entry, whoever started the run and on whatever path the caller came to it:
-what is not counted here cannot be protected from being cancelled, or handed to two callers by mistake.
+Each run with a waiting caller has one entry, regardless of who started the run and how the caller got to it. A run
+without an entry could be cancelled while a caller waits, or be returned to two callers by mistake.
 
 The numbers of a family need no store either, because of two rules:
 
-* Number 0 exists in Airflow before any other number is sent there (`is_begun`). So a process that knows nothing, and
-  begins at 0, is told by Airflow that there is a family, and asks for it.
-* A number that Airflow said to be taken is never given out again, and no other one is, until the family has been read
-  (`must_learn`).
+* Number 0 exists in Airflow before any other number is sent (`is_begun`). So a process that knows nothing starts at 0,
+  gets a conflict from Airflow, and reads the family.
+* After a conflict, no number is given out until the family has been read (`must_learn`); a taken number, never again.
 """
 
 from collections import OrderedDict
@@ -22,13 +21,13 @@ from dataclasses import dataclass, field
 from dagcall.runs.run_ids import family_of
 
 CAPACITY = 10_000
-"""Families kept, beside those that somebody waits for. The oldest is forgotten first; then Airflow is asked, as after
+"""Families kept, not counting those with waiting callers. The oldest is evicted first; then Airflow is asked, as after
 a restart."""
 REPLAY_SECONDS = 600.0
-"""How long after its end an answer that never arrived is still handed to whoever asks again."""
+"""How long after a run's end an undelivered outcome is still returned to an identical call."""
 SHARE_AFTER_SECONDS = 1.0
-"""An identical call that comes so much later than the first one may be its repeat, by a client that gave up without a
-word; calls that come together are calls of their own."""
+"""An identical call that arrives this much later may be the retry of a client that timed out silently; calls that
+arrive closer together are separate calls."""
 
 
 @dataclass(eq=False, slots=True)
@@ -39,46 +38,46 @@ class Entry:
     number: int | None
     """Its number in its family; None for a run with an idempotency key."""
     waiting: int = 0
-    """How many callers wait for it, or have its answer on the way, now."""
+    """How many callers wait for it now, including those whose answer is being sent."""
     waiting_since: float = 0.0
     """When the first of them called."""
     ended_at: float | None = None
     is_delivered: bool = False
-    """Whether a caller has had its outcome."""
+    """Whether its outcome has reached a caller."""
     is_started: bool = False
     """Whether the run is known to exist in Airflow."""
     unsettled: int = 0
-    """How many requests to start it were sent and have an effect that is not known."""
+    """How many requests to start it were sent with unknown effect."""
     on_delivered: Callable[[], None] | None = None
-    """Told once, when a caller has had the outcome."""
+    """Called once, when the outcome has reached a caller."""
 
     @property
     def may_exist(self) -> bool:
-        """Whether the run exists, as far as can be known here."""
+        """Whether the run exists or may exist."""
         return self.is_started or self.unsettled > 0
 
     def join(self, now: float) -> None:
-        """Count one more caller among those who wait."""
+        """Count one more waiting caller."""
         if not self.waiting:
             self.waiting_since = now
         self.waiting += 1
 
     def leave(self) -> None:
-        """Count one caller less."""
+        """Count one waiting caller less."""
         self.waiting -= 1
 
     def deliver(self) -> None:
-        """Record that a caller has had the outcome."""
+        """Record that the outcome has reached a caller."""
         is_first, self.is_delivered = not self.is_delivered, True
         if is_first and self.on_delivered is not None:
             self.on_delivered()
 
     def is_left(self, now: float) -> bool:
-        """Say whether somebody who asks again may be its caller: nobody waits for it, and nobody had its outcome."""
+        """Say whether an identical call may adopt the run: no caller waits, and the outcome was not delivered."""
         return not self.waiting and self.has_outcome_to_give(now)
 
     def has_outcome_to_give(self, now: float) -> bool:
-        """Say whether nobody had the outcome of its run, and that is still to come or recent enough."""
+        """Say whether the outcome was not delivered, and is still to come or recent enough to replay."""
         return not self.is_delivered and (self.ended_at is None or now - self.ended_at <= REPLAY_SECONDS)
 
 
@@ -100,13 +99,13 @@ class Ledger:
     # Choosing a run for a call
 
     def left(self, family: str, now: float) -> Entry | None:
-        """Return the oldest run of a family that its caller left; None if there is none."""
+        """Return the oldest run of a family whose caller left; None without one."""
         return next((entry for entry in self._entries(family) if entry.is_left(now)), None)
 
     def shareable(self, family: str, asked_at: float) -> Entry | None:
-        """Return the run that a call asked for at this time may share: one that an earlier call still waits for.
+        """Return the run of an earlier, still waiting call that a call arriving at this time may share.
 
-        Of several, it is one that is started, then the one with the fewest callers, then the oldest.
+        Prefers started runs, then those with the fewest callers, then the oldest.
         """
         earlier = (
             entry
@@ -118,7 +117,7 @@ class Ledger:
         return min(earlier, key=lambda entry: (not entry.is_started, entry.waiting), default=None)
 
     def begin(self, family: str) -> Entry:
-        """Make an entry for the next run of a family. No other call of this process gets its number."""
+        """Create an entry for the next run of a family. No other call of this process gets its number."""
         known = self._known(family)
         entry = Entry(f"{family}{known.next_number}", known.next_number)
         known.next_number += 1
@@ -126,14 +125,14 @@ class Ledger:
         return entry
 
     def of_run(self, run_id: str) -> Entry:
-        """Return the one entry of a run; a new one if this process does not know the run."""
+        """Return the entry of a run, creating it if this process does not know the run."""
         if (entry := self.entry(run_id)) is not None:
             return entry
         family, number = family_of(run_id)
         known = self._known(family)
         entry = Entry(run_id, number)
         known.entries.append(entry)
-        if number is not None:  # its number says that there is a family, and not how far that goes
+        if number is not None:  # the number shows that the family exists, but not how many runs it has
             known.is_begun = known.must_learn = True
         return entry
 
@@ -145,16 +144,16 @@ class Ledger:
     # What is known of families
 
     def is_known(self, family: str) -> bool:
-        """Say whether this process knows anything of a family."""
+        """Say whether this process knows a family."""
         return family in self._families
 
     def is_begun(self, family: str) -> bool:
-        """Say whether the first run of a family is known to exist, so that others may follow it."""
+        """Say whether the first run of a family is known to exist, so that others may start."""
         known = self._families.get(family)
         return known is not None and known.is_begun
 
     def must_learn(self, family: str) -> bool:
-        """Say whether Airflow has to be asked for the runs of a family before any number is given out."""
+        """Say whether the runs of a family must be read from Airflow before any number is given out."""
         known = self._families.get(family)
         return known is not None and known.must_learn
 
@@ -166,20 +165,20 @@ class Ledger:
             self._families[family].is_begun = True
 
     def taken(self, entry: Entry) -> None:
-        """Record that the run under this number is another call's; its family has to be learned."""
+        """Record that the run with this number is another call's, so the family must be read."""
         self.exists(entry)
         family, _ = family_of(entry.run_id)
         self._known(family).must_learn = True
 
     def found(self, family: str, run_id: str, number: int, *, ended_at: float | None, may_adopt: bool) -> None:
-        """Enter a run that was found in Airflow.
+        """Add a run that was found in Airflow.
 
         Args:
-            family: what its id begins with.
+            family: the prefix of its id.
             run_id: the run.
             number: its number in the family.
-            ended_at: when it ended, by the loop's clock; None while it goes on.
-            may_adopt: whether it may be the run of a caller who asks again.
+            ended_at: when it ended, by the loop's clock; None while unfinished.
+            may_adopt: whether an identical call may adopt it.
         """
         known = self._known(family)
         entry = next((entry for entry in known.entries if entry.number == number), None)
@@ -191,13 +190,13 @@ class Ledger:
             entry.is_delivered = entry.is_delivered or not may_adopt
 
     def learned(self, family: str, next_number: int) -> None:
-        """Record that the runs of a family were read, and that the numbers below this one are taken."""
+        """Record that a family was read, and that the numbers below `next_number` are taken."""
         known = self._known(family)
         known.next_number = max(known.next_number, next_number)
         known.must_learn = False
 
     def forget(self, entry: Entry) -> None:
-        """Take back a number under which nothing was started, so that the next call uses it."""
+        """Remove an entry for which nothing was started; the next call gets its number."""
         family, _ = family_of(entry.run_id)
         known = self._families.get(family)
         if known and entry in known.entries:
@@ -206,7 +205,7 @@ class Ledger:
                 known.next_number = entry.number
 
     def tidy(self, family: str, now: float) -> None:
-        """Drop what no call can ask for any more."""
+        """Drop entries that no call can get any more."""
         known = self._families.get(family)
         if known:
             known.entries = [entry for entry in known.entries if entry.waiting or entry.is_left(now)]
@@ -218,7 +217,7 @@ class Ledger:
     def _known(self, family: str) -> _Family:
         known = self._families.setdefault(family, _Family())
         self._families.move_to_end(family)
-        for _ in range(2):  # two, so that families that could not be forgotten in time are forgotten later
+        for _ in range(2):  # two, to catch up on families that had waiting callers when it was their turn
             if len(self._families) <= self._capacity:
                 break
             oldest = next(iter(self._families))

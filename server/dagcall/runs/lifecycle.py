@@ -1,12 +1,16 @@
-"""The life of a call on one page: what can happen to it, and what dagcall does then.
+"""The life of a call on one page: what can happen, and what dagcall does next.
 
-Pure. `settling` performs the actions until the run is known, `answering` those after that. Each performs one action,
-says which event came of it, and looks up in `NEXT` what to do then.
+Pure. `settling` performs the actions until the run is known to exist; `answering` performs the later ones. Each
+performs one action, reports the event that resulted, and looks up the next action in `NEXT`.
 
-Before that, `starting` has chosen the run's id: of an earlier call that this one repeats or shares, or a new one.
-Beside it, in every state: when the time of a call is over, or dagcall stops, it is told what is known; when its caller
-leaves, the run goes on, or is set to failed a few seconds later where the operator wants that (`cancel`); when its
-outcome has arrived, that is noted on the run (`delivery_marks`).
+`starting` has chosen the run id before: a new one, or that of an earlier call that this call repeats or shares.
+
+In every state:
+
+* When a call times out or dagcall shuts down, the caller gets what is known.
+* When a caller disconnects, its run continues, or is set to failed a few seconds later if the operator configured that
+  (`cancel`).
+* When an outcome is delivered, dagcall marks the run (`delivery_marks`).
 """
 
 from collections.abc import Mapping
@@ -18,73 +22,73 @@ class State(Enum):
     """How far a call has come."""
 
     UNSENT = auto()
-    """No request to start its run has left, or it is known of each that it had no effect."""
+    """No request to start the run was sent, or every request sent is known to have had no effect."""
     UNSURE = auto()
-    """A request to start its run has left and may have had an effect, or the run is known to exist."""
+    """A request was sent and may have started the run, or the run is known to exist."""
     TAKEN = auto()
-    """Airflow has a run of this id, or one of this logical date; its answer does not say which."""
+    """Airflow has a run with this id or with this logical date; its answer does not say which."""
     WAITING = auto()
-    """The run exists, and has not ended."""
+    """The run exists and has not ended."""
     READING = auto()
-    """There is nothing more to wait for."""
+    """The wait is over; the outcome is being read."""
 
 
 class Event(Enum):
-    """What came of an action."""
+    """The result of an action."""
 
     # of POST
     CREATED = auto()
     CONFLICT = auto()
     """409."""
     REFUSED = auto()
-    """400, 401, 403, 404 or 422, by Airflow itself."""
+    """400, 401, 403, 404 or 422, from Airflow itself."""
     NOT_SENT = auto()
-    """Nothing of it reached Airflow."""
+    """The request did not reach Airflow."""
     ANSWER_LOST = auto()
-    """No answer, one of a proxy, or one that nobody can read."""
+    """No answer, a proxy's answer, or an unreadable answer."""
     # of FIND
     FOUND = auto()
     NOT_FOUND = auto()
-    """By Airflow's own word."""
+    """Airflow itself answered 404."""
     NOT_SEEN = auto()
-    """Airflow did not answer, or something in front of it did."""
+    """Airflow did not answer, or a proxy answered."""
     # of WAIT
     SUCCEEDED = auto()
     FAILED = auto()
     RESULT_READY = auto()
-    """The run goes on, and the tool answers as soon as its result is there."""
+    """The run continues, but the tool returns as soon as its result exists."""
     RESULT_LOST = auto()
-    """The run goes on, and a task has failed for good that makes the result."""
+    """The run continues, but a task that produces the result has failed with no retries left."""
     PERSON_ASKED = auto()
     """The run waits for a person."""
     TIME_OVER = auto()
-    """The call has waited for as long as it may, or dagcall stops."""
+    """The call timed out, or dagcall is shutting down."""
     # of READ_RESULTS and READ_FAILURE
     COMPLETE = auto()
     INCOMPLETE = auto()
-    """The run succeeded and left out what makes its result."""
+    """The run succeeded, but did not run the tasks that produce its result."""
     CANCELLED = auto()
-    """The run is a success only because Airflow's scheduler had it in hand as its caller cancelled it."""
+    """The caller cancelled the run while Airflow's scheduler was processing it, so Airflow reports a success."""
     FAILURE_READ = auto()
 
 
 class Action(Enum):
-    """What to do next. A call is over where it is told something."""
+    """What to do next. The `TELL_…` actions end the call."""
 
     POST = auto()
-    """Ask Airflow to start the run, by its id."""
+    """Ask Airflow to start the run with this id."""
     FIND = auto()
-    """Ask Airflow for the run, by its id."""
+    """Ask Airflow for the run with this id."""
     WAIT = auto()
     READ_RESULTS = auto()
     READ_FAILURE = auto()
     TELL_REASON = auto()
-    """Airflow's own. "Nothing was started" is said if the call is unsent, and not if it is unsure."""
+    """Airflow's reason. The message says "Nothing was started" if the call is `UNSENT`, but not if it is `UNSURE`."""
     TELL_RESULTS = auto()
     TELL_FAILURE = auto()
     TELL_CANCELLED = auto()
     TELL_HANDLE = auto()
-    """How far the run is, what it asks a person, and how to wait for it again."""
+    """The run's state and progress, its questions to people, and how to wait for it again."""
 
 
 class Step(NamedTuple):
@@ -92,45 +96,45 @@ class Step(NamedTuple):
 
     action: Action
     is_later: bool = False
-    """Whether the action comes after a pause, if there is time for one; else the call is told what is known."""
+    """Whether to pause before the action. If there is no time for a pause, the caller gets what is known."""
 
 
 NEXT: Mapping[tuple[State, Event], Step] = {
-    # The start. Airflow takes each run id once per dag: to send the same POST again never makes a second run.
+    # The start. Airflow accepts each run id once per dag, so repeating the same POST never starts a second run.
     (State.UNSENT, Event.CREATED): Step(Action.WAIT),
     (State.UNSENT, Event.REFUSED): Step(Action.TELL_REASON),
     (State.UNSENT, Event.NOT_SENT): Step(Action.POST, is_later=True),
-    (State.UNSENT, Event.ANSWER_LOST): Step(Action.POST, is_later=True),  # of the log-in
-    # What has left may take effect at any time, so the run is looked for before the request is sent again.
+    (State.UNSENT, Event.ANSWER_LOST): Step(Action.POST, is_later=True),  # the log-in's answer
+    # A sent request may take effect at any time, so dagcall looks for the run before it sends the request again.
     (State.UNSURE, Event.CREATED): Step(Action.WAIT),
     (State.UNSURE, Event.NOT_SENT): Step(Action.FIND, is_later=True),
     (State.UNSURE, Event.ANSWER_LOST): Step(Action.FIND, is_later=True),
     (State.UNSURE, Event.FOUND): Step(Action.WAIT),
     (State.UNSURE, Event.NOT_FOUND): Step(Action.POST),
     (State.UNSURE, Event.NOT_SEEN): Step(Action.FIND, is_later=True),
-    # A refusal is about the last request, and not about an earlier one that may still take effect.
+    # A refusal concerns the last request only; an earlier request may still take effect.
     (State.UNSURE, Event.REFUSED): Step(Action.TELL_REASON),
-    # Another call had sent the request to start this run, and it came out meanwhile that it had no effect.
+    # Another call had sent the request to start this run, and has since learned that it had no effect.
     (State.UNSENT, Event.FOUND): Step(Action.WAIT),
     (State.UNSENT, Event.NOT_FOUND): Step(Action.POST),
     (State.UNSENT, Event.NOT_SEEN): Step(Action.POST, is_later=True),
-    # A conflict: the run is there, perhaps by an earlier request of this call. If it is not, its logical date is taken,
-    # and the run gets another one.
+    # A conflict: the run exists, perhaps from an earlier request of this call. If it does not, its logical date is
+    # taken, and the run gets another one.
     (State.TAKEN, Event.CONFLICT): Step(Action.FIND),
     (State.TAKEN, Event.FOUND): Step(Action.WAIT),
     (State.TAKEN, Event.NOT_FOUND): Step(Action.POST),
     (State.TAKEN, Event.NOT_SEEN): Step(Action.FIND, is_later=True),
-    # The wait. While Airflow is away it goes on: the run does, too.
+    # The wait. It continues while Airflow is unreachable, because the run does, too.
     (State.WAITING, Event.SUCCEEDED): Step(Action.READ_RESULTS),
     (State.WAITING, Event.RESULT_READY): Step(Action.READ_RESULTS),
     (State.WAITING, Event.FAILED): Step(Action.READ_FAILURE),
     (State.WAITING, Event.RESULT_LOST): Step(Action.READ_FAILURE),
     (State.WAITING, Event.PERSON_ASKED): Step(Action.TELL_HANDLE),
     (State.WAITING, Event.TIME_OVER): Step(Action.TELL_HANDLE),
-    # The outcome. It is read as long as the caller waits, and at least for a few seconds.
+    # The outcome. Reading it is retried as long as the caller waits, and for at least a few seconds.
     (State.READING, Event.COMPLETE): Step(Action.TELL_RESULTS),
     (State.READING, Event.INCOMPLETE): Step(Action.READ_FAILURE),
     (State.READING, Event.CANCELLED): Step(Action.TELL_CANCELLED),
     (State.READING, Event.FAILURE_READ): Step(Action.TELL_FAILURE),
 }
-"""What follows from an event. What is not here cannot happen."""
+"""What follows from an event in a state. Missing combinations cannot happen."""

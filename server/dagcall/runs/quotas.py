@@ -1,7 +1,7 @@
-"""How much one caller may start of one tool: so many runs within a minute, so many unfinished ones at a time.
+"""Limits per caller and tool: runs started per minute, and unfinished runs at a time.
 
-Counted are new runs: a call that takes up a run or is handed its outcome once more costs nothing. Each process counts
-for itself, so with several replicas the limits hold per replica, and a restarted process begins at nothing.
+Only new runs count: adopting a run or replaying its outcome is free. Each process counts by itself, so the limits apply
+per replica, and a restarted process starts at zero.
 """
 
 import math
@@ -16,9 +16,9 @@ from dagcall.tools import WAIT_TOOL_NAME, Tool
 
 WINDOW_SECONDS = 60.0
 CHECK_SECONDS = 2.0
-"""How long it is believed that a caller's runs are unfinished."""
+"""How long to cache which runs of a caller are unfinished."""
 LOOKS_PER_MINUTE = 60
-"""How often Airflow is asked whether a refused call belongs to a run that is there: refusals must stay cheap."""
+"""How often to ask Airflow whether a refused call belongs to an existing run: refusals must stay cheap."""
 
 Who = tuple[str, str]
 """Caller and tool."""
@@ -26,29 +26,29 @@ Who = tuple[str, str]
 
 @dataclass(slots=True)
 class _Run:
-    """A run that is counted."""
+    """A counted run."""
 
     counted_at: float
     is_unfinished: bool
-    """False, too, where nobody limits how many may be unfinished."""
+    """Also False without a limit on unfinished runs."""
     attempts: int = 0
-    """How many attempts to start it go on: calls with the same key may come at the same time."""
+    """How many attempts to start it are in progress: calls with the same key may arrive at the same time."""
     may_exist: bool = False
-    """Whether one of them has started it, as far as is known."""
+    """Whether an attempt has started it or may have."""
 
 
 @dataclass(slots=True)
 class _Count:
-    """What one caller has of one tool, as far as this process started it."""
+    """The runs of one caller and tool that this process started."""
 
     runs: dict[str, _Run] = field(default_factory=dict)
-    """Run id -> run, the oldest first: those of the last minute, and the unfinished ones."""
+    """Run id -> run, oldest first: the last minute's, and unfinished ones."""
     looks: deque[float] = field(default_factory=deque)
-    """When Airflow was asked about a refused call, within the last minute."""
+    """When Airflow was asked about refused calls within the last minute."""
     checked_at: float = float("-inf")
 
     def tidied(self, now: float) -> "_Count":
-        """Forget what no longer counts."""
+        """Drop what no longer counts."""
         for run_id, run in list(self.runs.items()):
             if run.counted_at <= now - WINDOW_SECONDS and not (run.is_unfinished or run.attempts):
                 del self.runs[run_id]
@@ -68,10 +68,10 @@ class Quotas:
     """Counts new runs.
 
     Args:
-        api: asked which runs have ended, when a caller seems to have too many.
-        calls_per_minute: for tools that do not say; None for as many as anybody likes.
+        api: asked which runs have ended when a caller seems to have too many.
+        calls_per_minute: the default for tools without their own limit; None for no limit.
         max_concurrent: likewise.
-        max_argument_bytes: what the arguments of a call may take, as JSON.
+        max_argument_bytes: the maximum size of a call's arguments, as JSON.
     """
 
     def __init__(
@@ -88,14 +88,14 @@ class Quotas:
         self.max_argument_bytes = max_argument_bytes
         self._counts: dict[Who, _Count] = {}
         self._counted_for: dict[str, Who] = {}
-        """Run id -> who has, or had, a run of that id."""
+        """Run id -> who has or had this run."""
         self._tidied_at = monotonic()
 
     async def admit(self, caller: str, tool: Tool, run_id: str) -> None:
-        """Count a run that is about to be started, unless it is counted already; `attempted` has to follow.
+        """Count a run that is about to be started, unless it is counted already; call `attempted` afterwards.
 
         Raises:
-            RateLimited: the caller has to wait.
+            RateLimited: the caller has reached a limit.
         """
         who = caller, tool.name
         per_minute = tool.entry.calls_per_minute or self._calls_per_minute
@@ -104,19 +104,19 @@ class Quotas:
             return
         if run_id not in self._count(who).runs:
             if max_concurrent is not None:
-                await self._require_room(who, tool, max_concurrent)
+                await self._require_concurrency(who, tool, max_concurrent)
             if per_minute is not None:
-                self._require_time(who, per_minute)
+                self._require_rate(who, per_minute)
         new = _Run(monotonic(), is_unfinished=max_concurrent is not None)
         self._count(who).runs.setdefault(run_id, new).attempts += 1
         self._counted_for[run_id] = who
 
     def attempted(self, run_id: str, *, may_exist: bool) -> None:
-        """Take note of what the attempt to start a run came to.
+        """Record the outcome of an attempt to start a run.
 
         Args:
-            run_id: the run that was admitted.
-            may_exist: whether this attempt has started it, as far as is known.
+            run_id: the admitted run.
+            may_exist: whether this attempt started it or may have.
         """
         if (run := self._run(run_id)) is None:
             return
@@ -126,12 +126,12 @@ class Quotas:
             del self._counts[self._counted_for.pop(run_id)].runs[run_id]
 
     def ended(self, run_id: str) -> None:
-        """Take note that a run has ended."""
+        """Record that a run has ended."""
         if (run := self._run(run_id)) is not None:
             run.is_unfinished = False
 
     def may_look(self, caller: str, tool: Tool) -> bool:
-        """Say whether Airflow may be asked once more for a run of a call that is refused."""
+        """Say whether Airflow may be asked for the run of a refused call; counts the request."""
         looks = self._count((caller, tool.name)).looks
         if len(looks) >= LOOKS_PER_MINUTE:
             return False
@@ -140,7 +140,7 @@ class Quotas:
 
     @property
     def callers(self) -> int:
-        """How many callers are counted for, each once per tool."""
+        """The number of counted (caller, tool) pairs."""
         return len(self._counts)
 
     def _run(self, run_id: str) -> _Run | None:
@@ -148,7 +148,7 @@ class Quotas:
         return self._counts[who].runs.get(run_id) if who in self._counts else None
 
     def _count(self, who: Who) -> _Count:
-        """Return what is counted now, and once a minute forget callers who have nothing any more."""
+        """Return the current count; once a minute, drop callers without any."""
         now = monotonic()
         if now - self._tidied_at >= WINDOW_SECONDS:
             self._tidied_at = now
@@ -158,29 +158,30 @@ class Quotas:
             self._counted_for = {run_id: one for run_id, one in self._counted_for.items() if run_id in counted}
         return self._counts.setdefault(who, _Count()).tidied(now)
 
-    def _require_time(self, who: Who, limit: int) -> None:
+    def _require_rate(self, who: Who, limit: int) -> None:
         now = monotonic()
         times = self._count(who).times(now)
         if len(times) < limit:
             return
         seconds = math.ceil(times[-limit] + WINDOW_SECONDS - now)
         raise RateLimited(
-            f"Nothing was started: {who[1]} may be started {'once' if limit == 1 else f'{limit} times'} a minute, and "
-            f"you have done so; try again in {max(seconds, 1)} s."
+            f"Nothing was started: you may start {who[1]} at most {'once' if limit == 1 else f'{limit} times'} a "
+            f"minute, and you have reached this limit; try again in {max(seconds, 1)} s."
         )
 
-    async def _require_room(self, who: Who, tool: Tool, limit: int) -> None:
+    async def _require_concurrency(self, who: Who, tool: Tool, limit: int) -> None:
         if len(self._count(who).unfinished()) >= limit:
             await self._forget_ended(who, tool.dag_id)
         if len(runs := self._count(who).unfinished()) >= limit:
             started = ", ".join(run_id for run_id, run in runs.items() if run.may_exist) or "being started"
             raise RateLimited(
-                f"Nothing was started: you may have {limit} unfinished {'run' if limit == 1 else 'runs'} of "
-                f"{tool.name}, and you have ({started}); try again when one has ended, which {WAIT_TOOL_NAME} tells."
+                f"Nothing was started: you may have at most {limit} unfinished {'run' if limit == 1 else 'runs'} of "
+                f"{tool.name}, and you have reached this limit ({started}). Call {WAIT_TOOL_NAME} to wait until one "
+                "ends, then try again."
             )
 
     async def _forget_ended(self, who: Who, dag_id: str) -> None:
-        """Ask Airflow which runs have ended unseen: nobody waits for the run of a caller who left."""
+        """Ask Airflow which counted runs have ended: runs whose caller left are not watched."""
         count, now = self._count(who), monotonic()
         if now - count.checked_at < CHECK_SECONDS:
             return

@@ -1,6 +1,6 @@
-"""One call from start to end: check, start, wait, read the outcome; and what a caller may do to a run afterwards.
+"""One call from start to end: validate, start, wait, read the outcome; and what a caller may do with a run afterwards.
 
-How a call gets its one run is `starting`'s business, how its end is noticed `waiter`'s, what it came to `results`'.
+`starting` gives a call its one run, `waiter` notices the run's end, `results` reads its outcome.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ from dagcall.runs.waiter import Waiter
 from dagcall.tools import WAIT_TOOL_NAME, Catalog, Tool
 
 DRAIN_SECONDS = 1.0
-"""How long requests to Airflow may still take once dagcall is about to stop; the answers have to leave, too."""
+"""How long requests to Airflow may still take during shutdown; sending the answers takes time, too."""
 
 
 class Runs:
@@ -47,12 +47,12 @@ class Runs:
 
     Args:
         api: Airflow.
-        catalog: told when a definition no longer holds.
+        catalog: refreshed when a dag has changed.
         waiter: watches the runs.
         identity: makes the run ids.
-        dossiers: tell why a run failed.
-        masker: hides the server's own secrets in results.
-        quotas: how much a caller may start.
+        failure_reader: reads why a run failed.
+        masker: masks dagcall's own secrets in results.
+        quotas: limits per caller.
         wall_clock: the time in UTC.
     """
 
@@ -95,27 +95,27 @@ class Runs:
         )
 
     def in_line(self, caller: str) -> int:
-        """Return how many calls of a caller wait to be started; those of others are nobody else's business."""
+        """Return how many calls of this caller wait to be started, without those of other callers."""
         return self._api.rest.gate.waiting_for(Purpose.TRIGGER, caller)
 
     async def call(self, call: Call) -> Answer:
-        """Run the dag and return its results, or, when the time is over, what is known of the run by then.
+        """Run the dag and return its results, or what is known of the run at the call's deadline.
 
         Raises:
             CallerError: nothing was started.
-            RunError: the run did not deliver.
-            AirflowError: Airflow did not answer as needed; the message says what is known of the run.
+            RunError: the run was deleted, or its outcome is unknown.
+            AirflowError: a request to Airflow failed; the message says what is known of the run.
         """
         call.listener.on_stage(IN_LINE)
         started = await self.begin(call)
         return await self.attend(call.tool, started.run, call.listener, started)
 
     async def begin(self, call: Call) -> Started:
-        """Give a call its run and count it among those who wait for it; whoever calls this goes on to `attend` it.
+        """Give a call its run and count the call as waiting. The caller of this method must then call `attend`.
 
         Raises:
             CallerError: nothing was started.
-            AirflowError: Airflow did not answer as needed; the message says what is known of the run.
+            AirflowError: a request to Airflow failed; the message says what is known of the run.
         """
         return await self._starter.start(call)
 
@@ -126,9 +126,9 @@ class Runs:
             tool: the tool that started it.
             run: the run.
             listener: who waits.
-            started: as `begin` returned it, with this caller counted already; None to count it now.
+            started: what `begin` returned, which counts this caller already; None to count it now.
         """
-        entry = started.entry if started else self._joined(run.run_id)
+        entry = started.entry if started else self._join(run.run_id)
         answer = await self._attend(tool, run, entry, listener)
         if started is None:
             return answer
@@ -137,7 +137,7 @@ class Runs:
         )
 
     def require_own(self, run_id: str, *, caller: str) -> None:
-        """Refuse what is about a run of somebody else, without a question to Airflow.
+        """Reject the id of another caller's run, without a request to Airflow.
 
         Raises:
             UnknownRun: no call of this caller made this run id.
@@ -146,11 +146,11 @@ class Runs:
             raise UnknownRun(f"there is no run {run_id!r} that you started")
 
     async def look(self, tool: Tool, run_id: str, *, caller: str) -> Run:
-        """Return a run that an earlier call of this caller started, as it is now.
+        """Fetch a run that an earlier call of this caller started.
 
         Raises:
             UnknownRun: this caller started no such run of this tool.
-            AirflowError: Airflow did not answer as needed.
+            AirflowError: the request to Airflow failed.
         """
         unknown = UnknownRun(f"there is no run {run_id!r} that you started with tool {tool.name}")
         if not self._identity.owns(caller, run_id):
@@ -177,18 +177,20 @@ class Runs:
             async with self._answering.in_time(listener.deadline):
                 run = await self.look(tool, run_id, caller=caller)
         except AirflowError as error:
-            what = "How far run {run} is cannot be seen now"
-            next_step = f"{WAIT_TOOL_NAME} with tool {tool.name!r} and this run id looks again; it starts nothing."
-            raise self._unknown(tool, run_id, what, error, next_step) from error
+            what = "The state of run {run} cannot be read now"
+            next_step = (
+                f"Call {WAIT_TOOL_NAME} with tool {tool.name!r} and this run id to check again; this starts no run."
+            )
+            raise self._outcome_unknown(tool, run_id, what, error, next_step) from error
         return await self.attend(tool, run, listener)
 
     async def cancel(self, tool: Tool, run_id: str, *, caller: str, account: Account | None = None) -> Answer:
-        """Set a run to failed unless it has ended, and confirm it.
+        """Set a run to failed unless it has ended, and return its state.
 
         Raises:
             UnknownRun: this caller started no such run of this tool.
             TriggerRefused: Airflow does not let the account do this.
-            OutcomeUnknown: whether the run is cancelled is not known.
+            OutcomeUnknown: it is not known whether the run was cancelled.
             AirflowRefused: Airflow does not let dagcall do this.
         """
         try:
@@ -203,14 +205,14 @@ class Runs:
         except AirflowRefused:
             raise
         except AirflowError as error:
-            what = "Whether run {run} was cancelled is not known"
+            what = "It is not known whether run {run} was cancelled"
             next_step = (
-                f"Cancelling it again finds out; {WAIT_TOOL_NAME} with tool {tool.name!r} and this run id tells what "
-                "became of it."
+                f"Cancel it again to find out, or call {WAIT_TOOL_NAME} with tool {tool.name!r} and this run id to get "
+                "its outcome."
             )
-            raise self._unknown(tool, run_id, what, error, next_step) from error
+            raise self._outcome_unknown(tool, run_id, what, error, next_step) from error
         if state is RunState.FAILED and (entry := self._ledger.entry(run_id)):
-            entry.is_delivered = True  # whoever cancels knows the outcome: the same call made again is a new one
+            entry.is_delivered = True  # the canceller knows the outcome, so an identical call is a new one
         return Answer(state, run.run_id, self._api.run_url(run.dag_id, run.run_id))
 
     # People
@@ -225,44 +227,45 @@ class Runs:
         who: str,
         account: Account | None = None,
     ) -> TakenReplies:
-        """Answer what a run asks people.
+        """Answer a run's questions to people.
 
         Args:
             tool: the tool that started the run.
             run_id: the run.
             caller: whose run it must be.
-            contents: question key -> the filled-in form. A question that is no longer open is passed over.
-            who: through whom the answers came, for Airflow's administrators.
-            account: in whose name they are given; None: dagcall's own.
+            contents: question key -> the filled-in form. Questions that are no longer open are skipped.
+            who: the client that sent the answers, for Airflow's administrators.
+            account: the Airflow account that answers; None: dagcall's own.
 
         Raises:
             UnknownRun: this caller started no such run of this tool.
-            OutcomeUnknown: whether Airflow has the answers is not known.
+            OutcomeUnknown: it is not known whether Airflow has the answers.
         """
         try:
             run = await self.look(tool, run_id, caller=caller)
             return await self._hitl_replies.deliver(run, contents, who=who, account=account)
         except AirflowError as error:
-            what = "Whether the answer for run {run} has reached Airflow is not known"
+            what = "It is not known whether the answer for run {run} reached Airflow"
             next_step = (
-                f"{WAIT_TOOL_NAME} with tool {tool.name!r} and this run id goes on, and asks again if it has not."
+                f"Call {WAIT_TOOL_NAME} with tool {tool.name!r} and this run id; it asks again if the answer did not "
+                "arrive."
             )
-            raise self._unknown(tool, run_id, what, error, next_step) from error
+            raise self._outcome_unknown(tool, run_id, what, error, next_step) from error
 
     async def open_questions(self, run: Run) -> tuple[Question, ...]:
-        """Return what a run asks people now."""
-        return self._shown(await self._api.fetch_questions([(run.dag_id, run.run_id)]))
+        """Return the questions that a run asks people now."""
+        return self._masked(await self._api.fetch_questions([(run.dag_id, run.run_id)]))
 
     async def note(self, run: Run, *words: str) -> bool:
-        """Add the first of these texts that there is room for to the note of a run; say whether it is there."""
+        """Add the first of these texts that fits to a run's note; return whether one was added."""
         return await self._hitl_replies.add_to_note(run, *words)
 
     async def answerable(self, questions: tuple[Question, ...], account: Account | None) -> tuple[Question, ...]:
-        """Return those questions that Airflow lets an account answer, as far as that is known; None: dagcall's own."""
+        """Return the questions that Airflow lets an account answer, as far as known; None: dagcall's own account."""
         return await self._hitl_replies.answerable(questions, account)
 
     async def is_open(self, tool: Tool, run_id: str, question_key: str) -> bool:
-        """Say whether a run still asks this; yes as long as Airflow does not say otherwise."""
+        """Say whether a question of a run is still open; True if Airflow cannot be asked."""
         try:
             questions = await self._api.fetch_questions([(tool.dag_id, run_id)])
         except AirflowError:
@@ -270,22 +273,22 @@ class Runs:
         return any(question.key == question_key for question in questions)
 
     def attended(self, tool: Tool, run_id: str) -> AbstractContextManager[None]:
-        """Count a caller among those who wait for its run, for as long as its person is asked."""
-        return _Counted(self._cancelling, tool, self._joined(run_id))
+        """Count a caller as waiting for its run while its person is being asked."""
+        return _Counted(self._cancelling, tool, self._join(run_id))
 
     async def fetch_results(self, tool: Tool, run_id: str, *, caller: str) -> Mapping[str, Json]:
-        """Return the results of a run that an earlier call of this caller started, for reading parts of them.
+        """Return the full results of a run that an earlier call of this caller started, for reading parts of them.
 
         Raises:
             UnknownRun: this caller started no such run of this tool.
             Unreadable: the run has no results, or none yet.
-            OutcomeUnknown: Airflow does not show them now.
+            OutcomeUnknown: the results cannot be read from Airflow now.
         """
         try:
             return await self._results(tool, await self.look(tool, run_id, caller=caller))
         except AirflowError as error:
-            what, next_step = "The results of run {run} cannot be read now", "Reading again in a moment may help."
-            raise self._unknown(tool, run_id, what, error, next_step) from error
+            what, next_step = "The results of run {run} cannot be read now", "Try again in a moment."
+            raise self._outcome_unknown(tool, run_id, what, error, next_step) from error
 
     async def _results(self, tool: Tool, run: Run) -> Mapping[str, Json]:
         run_id = run.run_id
@@ -293,16 +296,16 @@ class Runs:
         if run.state is RunState.FAILED or not (is_over or await self._is_ready(tool, run)):
             raise Unreadable(
                 f"Run {run_id} of dag {run.dag_id} {in_words(run.state)}, so there are no results to read. "
-                f"{WAIT_TOOL_NAME} with tool {tool.name!r} and this run id "
-                f"{'tells why it failed' if is_over else 'waits for them'}."
+                f"Call {WAIT_TOOL_NAME} with tool {tool.name!r} and this run id to "
+                f"{'see why it failed' if is_over else 'wait for them'}."
             )
-        key = (run.dag_id, run_id, run.end_date, tool.policy.results)  # a run that is cleared ends anew
+        key = (run.dag_id, run_id, run.end_date, tool.policy.results)  # a cleared run ends again
         if (results := self._results_cache.get(key)) is None:
             found = await self._result_reader.results(tool, run, is_over=is_over)
             if found.absent or found.has_no_tasks:
                 raise Unreadable(
-                    f"Run {run_id} of dag {run.dag_id} left out what makes its result. {WAIT_TOOL_NAME} with tool "
-                    f"{tool.name!r} and this run id tells why."
+                    f"Run {run_id} of dag {run.dag_id} did not run the tasks that produce its result. Call "
+                    f"{WAIT_TOOL_NAME} with tool {tool.name!r} and this run id to see why."
                 )
             results = found.values
             if is_over:
@@ -310,7 +313,7 @@ class Runs:
         return results
 
     async def _is_ready(self, tool: Tool, run: Run) -> bool:
-        """Say whether the results are there of a run that goes on, for a tool that answers as soon as they are."""
+        """Say whether an unfinished run already has the results that a `results_ready` tool returns."""
         if tool.policy.return_when != "results_ready":
             return False
         task_ids = await self._result_reader.early_task_ids(tool)
@@ -320,23 +323,25 @@ class Runs:
         return are_ready(instances, task_ids)
 
     def drain(self) -> None:
-        """Have everybody answered with what is known of their run by now, those whose run is not started included."""
+        """Answer all calls with what is known of their runs, including calls whose run is not started yet."""
         self._deadlines.drain(DRAIN_SECONDS)
         self._answering.drain()
 
     async def aclose(self) -> None:
-        """End what was begun for callers who left, and send the last receipts."""
+        """Stop background work for callers who left, and write the last delivery marks."""
         await self._cancelling.aclose()
         await self._answering.aclose()
         await self._delivery_marks.aclose()
 
-    def _unknown(self, tool: Tool, run_id: str, what: str, error: AirflowError, next_step: str) -> OutcomeUnknown:
-        """Return what a caller is told who asked about its run while Airflow did not answer as needed.
+    def _outcome_unknown(
+        self, tool: Tool, run_id: str, what: str, error: AirflowError, next_step: str
+    ) -> OutcomeUnknown:
+        """Return the error for a request about a known run that failed because of Airflow.
 
         Args:
             tool: the run's tool.
             run_id: the run.
-            what: what is not known of `{run}`; a clause.
+            what: what is not known about `{run}`; a clause.
             error: why.
             next_step: a sentence.
         """
@@ -344,36 +349,36 @@ class Runs:
         url = self._api.run_url(tool.dag_id, run_id)
         return OutcomeUnknown(f"{what}: {error}. {next_step} For people: {url}").about(tool.dag_id, run_id)
 
-    def _joined(self, run_id: str) -> Entry:
-        """Count one more caller among those who wait for a run."""
+    def _join(self, run_id: str) -> Entry:
+        """Count one more caller as waiting for a run."""
         entry = self._ledger.of_run(run_id)
         self._ledger.exists(entry)
         entry.join(self._now())
         return entry
 
     async def _attend(self, tool: Tool, run: Run, entry: Entry, listener: Listener) -> Answer:
-        """Wait for a run as one of those whom its entry counts, and answer."""
+        """Wait for a run on behalf of a caller that its entry already counts, and answer."""
         try:
             with _Counted(self._cancelling, tool, entry):
                 answer = await self._answering.answer(tool, run, listener)
-        except OutcomeUnknown:  # its outcome is still to come, for whoever asks again
+        except OutcomeUnknown:  # the outcome is still to come: a retry may get it
             raise
         except RunError:
             self._quotas.ended(run.run_id)
-            self._ended(run, entry, listener.on_outcome)
+            self._record_end(run, entry, listener.on_outcome)
             raise
         if answer.failure.is_over if answer.failure else answer.state.is_final:
             self._quotas.ended(run.run_id)
         if answer.failure or answer.results is not None:
-            self._ended(run, entry, listener.on_outcome)
-        return replace(answer, questions=self._shown(answer.questions)) if answer.questions else answer
+            self._record_end(run, entry, listener.on_outcome)
+        return replace(answer, questions=self._masked(answer.questions)) if answer.questions else answer
 
-    def _shown(self, questions: tuple[Question, ...]) -> tuple[Question, ...]:
+    def _masked(self, questions: tuple[Question, ...]) -> tuple[Question, ...]:
         """Return questions without dagcall's own secrets."""
         known = self._masker.without_known
         return tuple(replace(one, subject=known(one.subject), body=known(one.body)) for one in questions)
 
-    def _ended(self, run: Run, entry: Entry, on_outcome: Callable[[Entry], None]) -> None:
+    def _record_end(self, run: Run, entry: Entry, on_outcome: Callable[[Entry], None]) -> None:
         entry.ended_at = self._now()
         if entry.number is not None and not says_answered(run):
             entry.on_delivered = lambda: self._delivery_marks.add(run)
@@ -381,7 +386,7 @@ class Runs:
 
 
 class _Counted:
-    """Takes a caller who was counted off the count when its wait is over, however that ends."""
+    """Context manager that uncounts a waiting caller at the end, however the wait ends."""
 
     __slots__ = ("_cancelling", "_entry", "_tool")
 

@@ -1,7 +1,7 @@
-"""Has Airflow start a run, until it is known what came of that: the first half of `lifecycle`'s table.
+"""Starts a run in Airflow and retries until the outcome is known: the first half of `lifecycle`'s table.
 
-An entry of the ledger counts the requests that were sent and whose effect is not known (`unsettled`). As long as there
-is one the run may exist, whatever a later answer says, and "Nothing was started" is not said.
+An entry of the ledger counts the requests that were sent and whose effect is unknown (`unsettled`). As long as there is
+one, the run may exist, whatever a later answer says, and dagcall does not say "Nothing was started".
 """
 
 import asyncio
@@ -33,7 +33,7 @@ from dagcall.tools import Catalog
 
 ATTEMPTS = 4
 PATIENCE_SECONDS = 60.0
-"""How long a call tries to start its run, if it may take so long at all."""
+"""How long a call retries starting its run, if its deadline allows."""
 LOOK_AGAIN_SECONDS = 1.0
 LOGICAL_DATE_ATTEMPTS = 10
 
@@ -42,22 +42,22 @@ T = TypeVar("T")
 
 @dataclass(eq=False, slots=True)
 class Start:
-    """A call on its way to its run."""
+    """A call whose run is being chosen and started."""
 
     call: Call
     arguments: Mapping[str, Json]
-    """As they count, however they were written: they tell which calls are the same."""
+    """In normalised form, which decides whether two calls are identical."""
     conf: Mapping[str, Json]
     asked_at: float
-    """When the call came, by the loop's clock."""
+    """When the call arrived, by the loop's clock."""
     until: float
-    """How long it waits for an Airflow that is away."""
+    """Until when it waits if Airflow is unreachable, by the loop's clock."""
     entry: Entry | None = None
-    """The run that it is about to get."""
+    """The run that the call is about to get."""
 
 
 class _Sending:
-    """One request to start a run, as far as its effect is known."""
+    """One request to start a run, and whether its effect is known."""
 
     __slots__ = ("_entry", "_is_unsettled")
 
@@ -66,13 +66,13 @@ class _Sending:
         self._is_unsettled = False
 
     def sent(self) -> None:
-        """Record that the request leaves now, perhaps for a second time, with a new token."""
+        """Record that the request is being sent, perhaps for a second time with a new token."""
         if not self._is_unsettled:
             self._is_unsettled = True
             self._entry.unsettled += 1
 
     def had_no_effect(self) -> None:
-        """Record that the request has started nothing."""
+        """Record that the request started nothing."""
         if self._is_unsettled:
             self._is_unsettled = False
             self._entry.unsettled -= 1
@@ -80,7 +80,7 @@ class _Sending:
 
 @dataclass(eq=False, slots=True)
 class _Posting:
-    """The start of the run of an entry, as far as it has come."""
+    """The progress of starting an entry's run."""
 
     start: Start
     entry: Entry
@@ -88,15 +88,15 @@ class _Posting:
     sending: _Sending
     dates_tried: int = 0
     is_taken: bool = False
-    """Whether Airflow has said that the run's id or its logical date is taken."""
+    """Whether Airflow answered that the run id or the logical date is taken."""
     run: Run | None = None
     error: AirflowError | TriggerRefused | None = None
-    """What was wrong with the last answer."""
+    """The error of the last request."""
     cause: AirflowError | None = None
 
     @property
     def state(self) -> State:
-        """How far it has come, by what all calls know that are about to get this run."""
+        """The state, from what all calls that share this entry know."""
         if self.is_taken:
             return State.TAKEN
         return State.UNSURE if self.entry.may_exist else State.UNSENT
@@ -107,7 +107,7 @@ class Settler:
 
     Args:
         api: Airflow.
-        catalog: told when a definition no longer holds.
+        catalog: refreshed when a dag has changed.
         now: the loop's clock, in seconds.
         wall_clock: the time in UTC, for logical dates.
     """
@@ -121,19 +121,20 @@ class Settler:
         self._wall_clock = wall_clock
 
     async def settle(self, start: Start, entry: Entry) -> Run:
-        """Start the run of an entry, or find it there.
+        """Start the run of an entry, or find it in Airflow.
 
-        Most calls have no use for stamina, and setting it up takes a twentieth of what a call does: it comes in when
-        the first try has failed. Whether a run exists that may have been started is asked as long as there is time.
+        Most calls succeed without stamina, and setting it up costs a twentieth of a call's work, so it is used only
+        after the first attempt has failed. If the run may have been started, dagcall looks for it as long as there is
+        time.
 
         Raises:
             TriggerRefused, AirflowError: Airflow's own reason.
-            AirflowUnreachable: what came of it is not known, or nothing was sent; `entry` knows which.
+            AirflowUnreachable: the outcome is unknown, or nothing was sent; `entry` knows which.
         """
         logical_date = self._wall_clock() if start.call.tool.policy.logical_date == "now" else None
         posting = _Posting(start, entry, logical_date, _Sending(entry))
         try:
-            return await self._settled(posting, Action.POST)
+            return await self._perform(posting, Action.POST)
         except AirflowUnreachable as error:
             first = error
         patience_ends_at = start.asked_at + PATIENCE_SECONDS
@@ -148,18 +149,18 @@ class Settler:
             with attempt:
                 if attempt.num == 1:
                     raise first
-                return await self._settled(posting, Action.FIND if entry.may_exist else Action.POST)
+                return await self._perform(posting, Action.FIND if entry.may_exist else Action.POST)
         raise AssertionError  # pragma: no cover - retry_context ends by returning or raising
 
-    async def _settled(self, posting: _Posting, action: Action) -> Run:
-        """Perform one action after the other, up to one that is to come after a pause."""
+    async def _perform(self, posting: _Posting, action: Action) -> Run:
+        """Perform actions until the run is known, or raise when the next one needs a pause."""
         while True:
             event = await (self._post(posting) if action is Action.POST else self._find(posting))
             step = NEXT[posting.state, event]
             if posting.is_taken and event is not Event.CONFLICT:
                 posting.is_taken = False
                 if event is Event.NOT_FOUND:
-                    self._take_another_date(posting)
+                    self._choose_another_date(posting)
             if step.action is Action.WAIT and posting.run is not None:
                 return posting.run
             if (step.is_later or step.action is Action.TELL_REASON) and posting.error is not None:
@@ -184,7 +185,7 @@ class Settler:
             )
 
         try:
-            posting.run = await self.patiently(start.until, send)
+            posting.run = await self.when_reachable(start.until, send)
         except AirflowConflict as error:
             posting.error, posting.is_taken = error, True
             return Event.CONFLICT
@@ -193,7 +194,7 @@ class Settler:
             posting.error, posting.cause = self._refusal(call, refusal), refusal
             return Event.REFUSED
         except (AirflowUnreachable, AirflowAnswerUnusable) as error:
-            is_sent = self._note_lost(posting, error)
+            is_sent = self._record_lost(posting, error)
             if not is_sent:
                 sending.had_no_effect()
             return Event.ANSWER_LOST if is_sent else Event.NOT_SENT
@@ -203,21 +204,21 @@ class Settler:
         """Ask Airflow for the run."""
         start = posting.start
         try:
-            posting.run = await self.patiently(
+            posting.run = await self.when_reachable(
                 start.until,
                 lambda: self._api.fetch_run(start.call.tool.dag_id, posting.entry.run_id, attempts=1),
             )
         except AirflowNotFound:
             return Event.NOT_FOUND
         except (AirflowUnreachable, AirflowAnswerUnusable) as error:
-            self._note_lost(posting, error)
+            self._record_lost(posting, error)
             return Event.NOT_SEEN
         return Event.FOUND
 
-    def _note_lost(self, posting: _Posting, error: AirflowUnreachable | AirflowAnswerUnusable) -> bool:
-        """Take note of an answer that did not come, or not from Airflow; say whether the request may have arrived.
+    def _record_lost(self, posting: _Posting, error: AirflowUnreachable | AirflowAnswerUnusable) -> bool:
+        """Record a missing or unusable answer; return whether the request may have reached Airflow.
 
-        Whatever stands in front of Airflow garbles the answer, and not the effect.
+        A proxy in front of Airflow can replace the answer, but not undo the effect.
         """
         if isinstance(error, AirflowAnswerUnusable):
             posting.error, posting.cause = AirflowUnreachable(str(error), is_effect_possible=True), error
@@ -225,12 +226,12 @@ class Settler:
         posting.error, posting.cause = error, None
         return error.is_effect_possible
 
-    def _take_another_date(self, posting: _Posting) -> None:
-        """Have the run get another logical date: Airflow gives each moment to one run of a dag.
+    def _choose_another_date(self, posting: _Posting) -> None:
+        """Choose another logical date: Airflow accepts each one for only one run of a dag.
 
         Raises:
-            AirflowConflict: the run has none.
-            TriggerRefused: enough were tried.
+            AirflowConflict: the run has no logical date.
+            TriggerRefused: no date was free in `LOGICAL_DATE_ATTEMPTS` attempts.
         """
         posting.sending.had_no_effect()
         posting.dates_tried += 1
@@ -238,11 +239,14 @@ class Settler:
             raise posting.error
         if posting.dates_tried == LOGICAL_DATE_ATTEMPTS or posting.logical_date is None:
             dag_id = posting.start.call.tool.dag_id
-            raise TriggerRefused(f"dag {dag_id} has a run for every logical date that was tried; try again.")
+            raise TriggerRefused(
+                f"dag {dag_id} already has runs at all {LOGICAL_DATE_ATTEMPTS} logical dates that dagcall tried; try "
+                "again."
+            )
         posting.logical_date += timedelta(microseconds=1 + secrets.randbelow(1000))
 
     def _refusal(self, call: Call, error: AirflowError) -> AirflowError | TriggerRefused:
-        """Return what Airflow's refusal to start a run means."""
+        """Return the error for Airflow's refusal to start a run."""
         dag_id = call.tool.dag_id
         if isinstance(error, AirflowRefused):
             if call.account is None:
@@ -250,27 +254,28 @@ class Settler:
             return TriggerRefused(f"dagcall starts your runs {call.account.refusal(error, f'run dag {dag_id}')}")
         self._catalog.refresh_soon()
         if isinstance(error, AirflowRejected):
-            return TriggerRefused(f"Airflow refused dag {dag_id}: {error.reason}")
+            return TriggerRefused(f"Airflow refused to start dag {dag_id}: {error.reason}")
         return TriggerRefused(f"dag {dag_id} is no longer in Airflow.")
 
-    async def patiently(self, until: float, ask: Callable[[], Awaitable[T]]) -> T:
-        """Ask; where the breaker lets nothing through, wait for Airflow and ask then: this is no retry.
+    async def when_reachable(self, until: float, ask: Callable[[], Awaitable[T]]) -> T:
+        """Send a request; while the breaker is open, wait for Airflow first. This is not a retry: nothing was sent.
 
-        A call that came while Airflow was there waits its time out; one that comes while it is away is told at once.
+        A call that arrived before Airflow became unreachable waits until its time is up; a call that arrives later
+        fails at once.
         """
         while True:
             try:
                 return await ask()
             except CircuitOpen:
                 seconds = min(self._api.rest.gate.breaker.seconds_to_next_try(self._now()), LOOK_AGAIN_SECONDS)
-                seconds += secrets.randbelow(500) / 1000  # not all of those who wait at once
+                seconds += secrets.randbelow(500) / 1000  # spreads the waiting calls
                 if self._now() + seconds > until:
                     raise
             await asyncio.sleep(seconds)
 
 
 def _may_settle(error: Exception) -> bool | float:
-    """Say whether asking again settles it. Not from the budget for retries: what is unsure must not stay so."""
+    """Say whether to try again, and after how many seconds. Ignores the retry budget: the outcome must become known."""
     if not isinstance(error, AirflowUnreachable) or isinstance(error, CircuitOpen):
         return False
     return True if error.retry_after_seconds is None else error.retry_after_seconds

@@ -1,30 +1,31 @@
 """One call, one run.
 
     One call starts at most one dag run, and every retry of it gets that run's outcome: after a dropped connection, a
-    client's time-out, a crash or a restart of this server, on any replica.
+    client time-out, a crash or a restart of this server, on any replica.
 
-How: the run id is chosen before the first request, and Airflow takes a run id once per dag. A lost answer is followed
-by a question ("is it there?"), and by the same request again if it is not. A 409 says only that something was in the
-way: the run of that id decides what.
+How: the run id is chosen before the first request, and Airflow accepts a run id once per dag. After a lost answer,
+dagcall looks for the run, and repeats the request if the run does not exist. A 409 says only that something conflicts;
+looking up the run id decides what.
 
-A caller's program may give an idempotency key; then the key alone makes the id. Without one, identical calls of a
-caller form a family of numbered ids, and it is decided whether this call is a retry of an earlier one or a new one:
+A caller's program may send an idempotency key; then the key alone determines the id. Without a key, the identical calls
+of a caller form a family of numbered ids. These rules decide whether a call is a retry or a new call:
 
-* this process has a run whose caller left, unfinished or with an outcome that never arrived: the call adopts it
-* an identical call came a second or more earlier and still waits: the call shares its run, for this is how a client
-  repeats a call that it gave up without a word; unless the tool only reads, and so does no harm by running twice
-* every other run of the family that this process knows belongs to a caller who waits, or its outcome was delivered:
-  the next number
-* the number is taken by a run that this process did not start: what became of its caller cannot be known here, so an
-  unfinished run is adopted, and one that ended a short while ago is delivered again unless its note says that its
-  outcome has arrived; else the next number
+* This process knows a run of the family whose caller left, and which is unfinished or whose outcome was not delivered:
+  the call adopts it.
+* An identical call came a second or more earlier and still waits: the call shares its run, because clients that time
+  out silently repeat their calls like this. Read-only tools do not share: running twice does no harm.
+* All other runs of the family that this process knows have waiting callers or delivered outcomes: the call gets the
+  next number.
+* A run that this process did not start has the number: this process cannot know whether its caller still waits. The
+  call adopts the run if it is unfinished, or if it ended a short while ago and its note does not say that its outcome
+  was delivered. Otherwise the call gets the next number.
 
-Until the first run of a family exists, its calls are let through one at a time (`ledger` says why); then all at once.
-Whether a run of a family goes on that this process does not know is asked first, once for all calls of a dag: number 0
-tells of its family only until it is deleted.
+Until the first run of a family exists, its calls proceed one at a time (`ledger` says why); afterwards all at once.
+Number 0 proves that a family exists only until it is deleted in Airflow. So dagcall first asks for unfinished runs of
+the family that this process does not know: one request for all calls of a dag.
 
-"Nothing was started" is said only where that is known. An entry counts the requests that were sent and whose effect is
-not known (`unsettled`): as long as there is one, the run may exist, whatever a later answer says.
+dagcall says "Nothing was started" only if that is certain. An entry counts the requests that were sent and whose effect
+is unknown (`unsettled`): as long as there is one, the run may exist, whatever a later answer says.
 """
 
 import asyncio
@@ -57,15 +58,15 @@ from dagcall.singleflight import SingleFlight
 from dagcall.tools import Catalog, Tool, reason_not_to_run
 
 SHORTEST_START_SECONDS = 2.0
-"""How long a call may take to start its run, however little time its caller has: one that wants to wait for 0 s wants
-the handle of its run."""
+"""The minimum time for starting a run, even if the call's deadline is earlier: a caller that waits 0 s wants the run's
+handle."""
 FAMILY_ATTEMPTS = 20
-"""How many numbers are tried when other processes keep taking them."""
+"""How many numbers to try when other processes keep taking them."""
 CHECK_SECONDS = 2.0
-"""How long "this dag can run now" is believed: parallel calls of a dag share one question."""
+"""How long to cache "this dag can run now", so that parallel calls of a dag share one request."""
 MAX_KEY_LENGTH = 255
 META_IDEMPOTENCY_KEY = "dagcall/idempotency_key"
-"""Where a caller's program puts its key: never among the arguments, for a model makes a new one with every retry."""
+"""Where a caller's program puts its key. It is not an argument, because a model would make up a new one per retry."""
 
 T = TypeVar("T")
 logger = logging.getLogger(__name__)
@@ -76,12 +77,12 @@ class Starter:
 
     Args:
         api: Airflow.
-        catalog: told when a definition no longer holds.
+        catalog: refreshed when a dag has changed.
         identity: makes the run ids.
-        ledger: what this process knows.
-        quotas: how much a caller may start.
+        ledger: the runs that this process knows.
+        quotas: limits per caller.
         deadlines: end a start that takes too long.
-        on_left: told of a run whose caller left while it was being started.
+        on_left: called with a run whose caller left while the run was being started.
         now: the loop's clock, in seconds.
         wall_clock: the time in UTC, for logical dates and for "a short while ago".
     """
@@ -114,13 +115,13 @@ class Starter:
         self._turns: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def start(self, call: Call) -> Started:
-        """Return the call's run: a new one, or the one that it belongs to. The call is counted in the run's entry.
+        """Return the call's run: a new one, or an earlier one that it belongs to. The run's entry counts the call.
 
         Raises:
-            InvalidArguments: the arguments do not fit; a key is demanded, or is too long.
-            IdempotencyConflict: the key belongs to a run with other arguments.
+            InvalidArguments: the arguments are invalid, or the key is missing or too long.
+            IdempotencyConflict: the key belongs to a run with different arguments.
             TriggerRefused, Busy: nothing was started.
-            AirflowUnreachable: the message says whether something may have been started.
+            AirflowUnreachable: the message says whether a run may have been started.
         """
         now, tool, deadline = self._now(), call.tool, call.listener.deadline
         taken = tool.input.taken(call.arguments, tool=tool.name, max_bytes=self._quotas.max_argument_bytes)
@@ -131,58 +132,59 @@ class Starter:
         start = Start(call, taken.arguments, conf, now, min(now + patience, deadline))
         try:
             async with self._deadlines.until(max(deadline, now + SHORTEST_START_SECONDS)):
-                return await self._started(start)
+                return await self._choose_run(start)
         except asyncio.CancelledError:
             if start.entry is not None and start.entry.may_exist:
                 self._on_left(call.tool, start.entry)
             raise
         except TimeoutError as error:
-            why = "this dagcall is about to stop" if self._deadlines.is_draining else "the time for this call is over"
-            over = AirflowUnreachable(f"{why}, and Airflow has not answered", is_effect_possible=False)
-            raise unstarted(call, start.entry, over) from error
+            why = "dagcall is shutting down" if self._deadlines.is_draining else "the call timed out"
+            timed_out = AirflowUnreachable(f"{why} and Airflow has not answered", is_effect_possible=False)
+            raise unstarted(call, start.entry, timed_out) from error
         except (AirflowError, TriggerRefused, Busy) as error:
             raise unstarted(call, start.entry, error) from error
 
-    async def _started(self, start: Start) -> Started:
+    async def _choose_run(self, start: Start) -> Started:
         call = start.call
         if call.key is not None:
-            return await self._keyed(start, call.key)
+            return await self._start_with_key(start, call.key)
         if call.tool.policy.repeat == "key_only":
             problem = (
-                f"this tool needs an idempotency key: {META_IDEMPOTENCY_KEY} in _meta, or an Idempotency-Key header"
+                f"this tool needs an idempotency key: set {META_IDEMPOTENCY_KEY} in _meta, or send an Idempotency-Key "
+                "header"
             )
             raise InvalidArguments(call.tool.name, (problem,))
         if call.tool.policy.repeat == "new":
             entry = self._ledger.of_run(self._identity.run_id_of_key(call.caller, call.tool.name, call.nonce))
-            with self._claimed(start, entry):
+            with self._counted(start, entry):
                 run, _ = await self._trigger(start, entry)
                 return Started(run, entry)
-        return await self._of_family(start, self._identity.family(call.caller, call.tool.name, start.arguments))
+        return await self._start_in_family(start, self._identity.family(call.caller, call.tool.name, start.arguments))
 
     # With a key
 
-    async def _keyed(self, start: Start, key: str) -> Started:
+    async def _start_with_key(self, start: Start, key: str) -> Started:
         call = start.call
         if not key or len(key) > MAX_KEY_LENGTH:
-            raise InvalidArguments(call.tool.name, (f"an idempotency key has 1 to {MAX_KEY_LENGTH} characters",))
+            raise InvalidArguments(call.tool.name, (f"an idempotency key must have 1 to {MAX_KEY_LENGTH} characters",))
         entry = self._ledger.of_run(self._identity.run_id_of_key(call.caller, call.tool.name, key))
-        with self._claimed(start, entry):
+        with self._counted(start, entry):
             run, is_ours = await self._trigger(start, entry)
             if not is_ours and run.conf != start.conf:
                 raise IdempotencyConflict(
                     f"Nothing was started: this idempotency key belongs to run {run.run_id} of dag {run.dag_id}, which "
-                    "was called with other arguments. Use a new key for a new call."
+                    "was started with different arguments. Use a new key for a new call."
                 ).about(run.dag_id, run.run_id)
             return Started(run, entry, is_replayed=not is_ours and run.state.is_final)
 
     # Without a key
 
-    async def _of_family(self, start: Start, family: str) -> Started:
-        if start.call.tool.policy.reuse_seconds and (reused := await self._reusable(start, family)):
+    async def _start_in_family(self, start: Start, family: str) -> Started:
+        if start.call.tool.policy.reuse_seconds and (reused := await self._find_reusable(start, family)):
             return reused
         for _ in range(FAMILY_ATTEMPTS):
             async with self._turn(family):
-                if (started := await self._in_turn(start, family)) is not None:
+                if (started := await self._try_in_family(start, family)) is not None:
                     return started
         raise TriggerRefused(
             f"other processes keep starting runs of {start.call.tool.name} with these arguments; try again in a moment."
@@ -190,7 +192,7 @@ class Starter:
 
     @asynccontextmanager
     async def _turn(self, family: str) -> AsyncIterator[None]:
-        """Let the calls of a family through one at a time until its first run exists, and then all of them."""
+        """Admit the calls of a family one at a time until its first run exists, then all at once."""
         if not self._ledger.is_begun(family):
             turn = self._turns.setdefault(family, asyncio.Lock())
             async with turn:
@@ -199,20 +201,20 @@ class Starter:
                     return
         yield
 
-    async def _in_turn(self, start: Start, family: str) -> Started | None:
-        """Return the call's run; None where the run that was tried turned out to be another call's."""
+    async def _try_in_family(self, start: Start, family: str) -> Started | None:
+        """Return the call's run; None if the run it tried belongs to another call."""
         call = start.call
         if not self._ledger.is_known(family):
-            await self._look_for_family(call.tool.dag_id, family)
+            await self._find_unfinished(call.tool.dag_id, family)
         if self._ledger.must_learn(family):
-            await self._learn(start, family)
+            await self._read_family(start, family)
         self._ledger.tidy(family, self._now())
         is_shared = False
         if (entry := self._ledger.left(family, self._now())) is None and not call.tool.policy.annotations.read_only:
             entry = self._ledger.shareable(family, start.asked_at)
             is_shared = entry is not None
         if entry is not None:
-            with self._claimed(start, entry):
+            with self._counted(start, entry):
                 run, is_ours = await self._adopt(start, entry)
                 if run is not None and is_ours:
                     return Started(run, entry)
@@ -220,70 +222,70 @@ class Starter:
                     is_replayed = run.state.is_final and not is_shared
                     return Started(run, entry, is_replayed=is_replayed, is_shared=is_shared)
                 entry.is_delivered = True  # another replica delivered it, it ended too long ago, or it was deleted
-                self._leave_to_others(start, entry)
+                self._release_entry(start, entry)
                 return None
         entry = self._ledger.begin(family)
-        with self._claimed(start, entry):
+        with self._counted(start, entry):
             run, is_ours = await self._trigger(start, entry)
             if is_ours:
                 return Started(run, entry)
-            if entry.waiting > 1 and self._may_adopt(start, run):  # a repeat of this call was faster
+            if entry.waiting > 1 and self._may_adopt(start, run):  # a retry of this call was faster
                 return Started(run, entry, is_shared=True)
             self._ledger.taken(entry)
-            self._leave_to_others(start, entry)
+            self._release_entry(start, entry)
             return None
 
-    def _leave_to_others(self, start: Start, entry: Entry) -> None:
+    def _release_entry(self, start: Start, entry: Entry) -> None:
         entry.leave()
         start.entry = None
 
     async def _adopt(self, start: Start, entry: Entry) -> tuple[Run | None, bool]:
-        """Return the run of an earlier call; start it if that call ended before the run was there.
+        """Return the run of an earlier call, starting it if that call ended before the run existed.
 
-        None for a run that was deleted while others wait for it: they are told so, and it is nobody's to start again.
+        None for a run that was deleted while others wait for it: they get an error, and the run is not started again.
         """
         run = await self._find(start.call.tool.dag_id, entry.run_id)
         if run is not None:
-            return self._seen(start.call, entry, run)
+            return self._record_run(start.call, entry, run)
         if entry.is_started and entry.waiting > 1:
             return None, False
-        if entry.waiting == 1:  # Airflow says that it is not there, and nobody else is about to start it
+        if entry.waiting == 1:  # Airflow says that it does not exist, and no other call is starting it
             entry.unsettled = 0
         return await self._trigger(start, entry)
 
     def _may_adopt(self, start: Start, run: Run) -> bool:
-        """Say whether a run may be this call's: it goes on, or it ended a short while ago, and nobody had its outcome.
+        """Say whether this call may adopt a run: unfinished or ended recently, with an outcome not yet delivered.
 
-        What this process remembers is not enough: another replica may have delivered the outcome.
+        The ledger is not enough to decide this: another replica may have delivered the outcome.
         """
         return run.conf == start.conf and self._is_recent(run, REPLAY_SECONDS) and not says_answered(run)
 
-    async def _look_for_family(self, dag_id: str, family: str) -> None:
-        """Look whether a run of an unknown family goes on.
+    async def _find_unfinished(self, dag_id: str, family: str) -> None:
+        """Look for unfinished runs of an unknown family.
 
-        Airflow tells by a 409 that number 0 exists, but old runs are deleted, and then number 0 is the first to go.
-        Where Airflow does not list runs for dagcall's account, this goes without.
+        A 409 would show that number 0 exists, but when old runs are deleted, number 0 is deleted first. If Airflow does
+        not let dagcall's account list runs, the search is skipped.
         """
         try:
             unfinished = await self._unfinished(dag_id)
         except AirflowUnreachable:
             raise
         except AirflowError as error:
-            logger.warning("the unfinished runs of dag %s cannot be listed: %s", dag_id, error)
+            logger.warning("could not list the unfinished runs of dag %s: %s", dag_id, error)
             return
         for run_id in unfinished:
             if family_of(run_id)[0] == family:
                 self._ledger.exists(self._ledger.of_run(run_id))
 
-    async def _learn(self, start: Start, family: str) -> None:
-        """Enter the runs of other processes into the ledger, those that may be this call's as left by their callers."""
+    async def _read_family(self, start: Start, family: str) -> None:
+        """Add the runs of other processes to the ledger; those that this call may adopt count as left."""
         runs = {number_in(run.run_id) or 0: run for run in await self._family(start.call.tool.dag_id, family)}
         for number, run in sorted(runs.items()):
             ended_at = self._now() if run.state.is_final else None
             self._ledger.found(family, run.run_id, number, ended_at=ended_at, may_adopt=self._may_adopt(start, run))
         self._ledger.learned(family, max(runs, default=-1) + 1)
 
-    async def _reusable(self, start: Start, family: str) -> Started | None:
+    async def _find_reusable(self, start: Start, family: str) -> Started | None:
         call = start.call
         for run in await self._family(start.call.tool.dag_id, family):
             is_good = run.state is RunState.SUCCESS and run.conf == start.conf
@@ -299,16 +301,16 @@ class Starter:
         return [run for run in runs if number_in(run.run_id) is not None]
 
     def _is_recent(self, run: Run, seconds: float) -> bool:
-        """Say whether a run ended so recently; one that goes on is as recent as can be."""
+        """Say whether a run ended within these seconds; an unfinished run counts as recent."""
         if not run.state.is_final:
             return True
         return run.end_date is not None and self._wall_clock() - run.end_date <= timedelta(seconds=seconds)
 
     @contextmanager
-    def _claimed(self, start: Start, entry: Entry) -> Iterator[None]:
-        """Count a call among those who wait for the entry's run, and no longer if it comes to nothing.
+    def _counted(self, start: Start, entry: Entry) -> Iterator[None]:
+        """Count a call as waiting for the entry's run; undo that if the block raises.
 
-        Claimed before anything is awaited, so that no two calls adopt the same run, or get the same number.
+        Called before the first await, so that no two calls adopt the same run or get the same number.
         """
         start.entry = entry
         entry.join(start.asked_at)
@@ -323,7 +325,7 @@ class Starter:
     # Triggering
 
     async def _trigger(self, start: Start, entry: Entry) -> tuple[Run, bool]:
-        """Start the run of an entry, or find it there; say whether it is this call's own."""
+        """Start the run of an entry, or find it in Airflow; also return whether this call's request started it."""
         call = start.call
         try:
             await self._require_can_run(call.tool, start.until)
@@ -333,7 +335,7 @@ class Starter:
                 raise
             run = await self._find(call.tool.dag_id, entry.run_id)
             if run:
-                return self._seen(call, entry, run)
+                return self._record_run(call, entry, run)
             raise
         try:
             run = await self._settler.settle(start, entry)
@@ -341,9 +343,9 @@ class Starter:
             self._quotas.attempted(entry.run_id, may_exist=entry.may_exist)
             raise
         self._quotas.attempted(entry.run_id, may_exist=call.made(run))
-        return self._seen(call, entry, run)
+        return self._record_run(call, entry, run)
 
-    def _seen(self, call: Call, entry: Entry, run: Run) -> tuple[Run, bool]:
+    def _record_run(self, call: Call, entry: Entry, run: Run) -> tuple[Run, bool]:
         self._ledger.exists(entry)
         return run, call.made(run)
 
@@ -353,15 +355,15 @@ class Starter:
         except AirflowNotFound:
             return None
 
-    # Beforehand
+    # Checks before the start
 
     async def _require_can_run(self, tool: Tool, until: float) -> None:
-        """Refuse a dag that would leave the run queued for ever, or that is no longer there."""
+        """Refuse a dag whose run would stay queued for ever, or that no longer exists."""
         try:
-            dag = await self._settler.patiently(until, lambda: self._summaries(tool.dag_id))
+            dag = await self._settler.when_reachable(until, lambda: self._summaries(tool.dag_id))
             reason = reason_not_to_run(dag)
         except AirflowNotFound:
-            reason = "it is no longer there"
+            reason = "it is no longer in Airflow"
         if reason:
             self._catalog.refresh_soon()
             raise TriggerRefused(f"dag {tool.dag_id} cannot run now: {reason}.")

@@ -1,4 +1,4 @@
-"""Task instances of a run that goes on -> how far it is, in numbers and in words.
+"""Task instances of an unfinished run -> its progress, in numbers and in words.
 
 Pure. Knows Airflow's task instance states (3.1 to 3.3) and which of them are final.
 """
@@ -10,23 +10,23 @@ from statistics import median
 from dagcall.airflow import FINISHED, Task, TaskInstance
 
 LOST = frozenset({"failed", "upstream_failed"})
-"""No try is left; a task that will be tried again is `up_for_retry`."""
+"""No retries left; a task that will be retried is `up_for_retry`."""
 MAX_NAMES = 3
-"""How many tasks are named in one breath."""
+"""How many tasks a list names."""
 FEWEST_PAST_RUNS = 3
-"""Fewer say nothing about how long a run usually takes."""
+"""Fewer runs say nothing about the usual duration."""
 
 
 @dataclass(frozen=True, slots=True)
 class TaskProgress:
-    """How far a run was when it was looked at."""
+    """How far a run was when it was read."""
 
     finished: int
-    """Task instances that have ended, however."""
+    """Task instances that have ended, in whatever state."""
     known: int
-    """Task instances that are there; more come when a mapped task is expanded."""
+    """Task instances that exist; expanding a mapped task adds more."""
     doing: str
-    """What goes on, e.g. `running: fit[2], report`; empty between two tasks."""
+    """What is happening, e.g. `running: fit[2], report`; empty between two tasks."""
 
 
 def task_progress(instances: Sequence[TaskInstance]) -> TaskProgress:
@@ -40,7 +40,7 @@ def name_of(instance: TaskInstance) -> str:
 
 
 def not_started(instances: Sequence[TaskInstance]) -> list[TaskInstance]:
-    """Return the task instances that wait to be queued, if all that is left of a run does so; those due come first."""
+    """Return the task instances that wait to be queued, the due ones first; empty if any other is unfinished."""
     left = [instance for instance in instances if instance.state not in FINISHED]
     if any(instance.state not in {None, "scheduled"} for instance in left):
         return []
@@ -48,7 +48,7 @@ def not_started(instances: Sequence[TaskInstance]) -> list[TaskInstance]:
 
 
 def first_to_start(instances: Sequence[TaskInstance], tasks: Iterable[Task]) -> list[TaskInstance]:
-    """Return those of `not_started` that wait for no task before them, one of each task.
+    """Return those of `not_started` that wait for no upstream task, one per task.
 
     Args:
         instances: all task instances of a run.
@@ -82,7 +82,7 @@ def are_ready(instances: Iterable[TaskInstance], task_ids: Collection[str]) -> b
 
 
 def usual_seconds(durations: Sequence[float]) -> float | None:
-    """Return how long runs usually take, by the durations of past ones; None where these are too few."""
+    """Return the usual duration of a run, from past durations; None if these are too few."""
     return median(durations) if len(durations) >= FEWEST_PAST_RUNS else None
 
 
@@ -91,8 +91,8 @@ def _doing(instances: Sequence[TaskInstance]) -> str:
     for states, words in (
         ({"running", "restarting"}, "running: {}"),
         ({"awaiting_input"}, "waiting for a person: {}"),
-        ({"deferred", "up_for_reschedule"}, "waiting for something outside: {}"),
-        ({"up_for_retry"}, "failed, to be tried again: {}"),
+        ({"deferred", "up_for_reschedule"}, "waiting for an external event: {}"),
+        ({"up_for_retry"}, "failed, will be retried: {}"),
     ):
         if names := [name_of(instance) for instance in instances if instance.state in states]:
             parts.append(words.format(_listed(names)))
@@ -102,7 +102,7 @@ def _doing(instances: Sequence[TaskInstance]) -> str:
 
 
 def _held_back(held: Sequence[TaskInstance]) -> str:
-    """Say what tasks that could run are waiting for: a worker, or the scheduler, which looks for a slot in the pool."""
+    """Say what runnable tasks wait for: a worker, or the scheduler, which needs a free slot in the pool."""
     first = min(held, key=lambda instance: (instance.ready_at is None, instance.ready_at))
     waits_for = "a worker" if first.state == "queued" else f"the scheduler (pool {first.pool})"
     since = f" since {first.ready_at:%H:%M:%S} UTC" if first.ready_at else ""

@@ -1,8 +1,8 @@
-"""What goes on inside the runs that are waited for: one shared look for all of them.
+"""Watches the task instances of runs with waiting callers, with one shared poll for all of them.
 
-A run's own state says nothing until the run has ended. The task instances tell earlier that the result can no longer
-come, that it is there already, that a person is asked, and how far the run is. They are asked for in one request for
-many runs, and never for a run that is over within seconds; what a look costs Airflow sets the time to the next one.
+A run's own state says nothing until the run has ended. Its task instances show earlier that the result can no longer
+come, that it exists already, that a person is asked, and how far the run is. One request reads many runs, and runs that
+end within seconds are never read. The pause between two reads depends on how long a read takes.
 """
 
 import asyncio
@@ -44,46 +44,46 @@ from dagcall.runs.task_progress import (
 logger = logging.getLogger(__name__)
 
 FIRST_LOOK_SECONDS = 2.0
-"""Most runs are over by then, and cost nothing more."""
+"""Most runs have ended by then, and cost no extra request."""
 COST_FACTOR = 20
-"""The pause between two looks, in durations of a look: a twentieth of one of Airflow's workers at most."""
+"""The pause between two reads, in durations of a read: they use at most a twentieth of one of Airflow's workers."""
 LONGEST_PAUSE_SECONDS = 30.0
 FULL_LOOKS = 50
-"""Of how many runs all task instances are read in one look; where more are wanted, they take turns."""
+"""How many runs are read in full at a time; more runs take turns."""
 QUICK_LOOKS = 1000
-"""Of how many other runs those task instances are read that call for something; likewise."""
+"""How many other runs are read at a time, for failed or asking task instances only; more runs take turns."""
 QUEUED_SECONDS = 5.0
-"""A run that is queued for longer, or of which nothing starts for longer, has a reason that is worth asking for."""
+"""After this time queued, or without a starting task, dagcall asks Airflow for the reason."""
 REASON_SECONDS = 10.0
-"""How long an answer holds to "why is this dag's run queued", and to "why does this task not start"."""
+"""How long to cache why a dag's runs are queued, and why a task does not start."""
 MOST_ASKED = 3
-"""About how many tasks of a run is asked why they do not start."""
+"""For how many tasks of a run to ask why they do not start."""
 USUAL_SECONDS = 600.0
-"""How long answers hold to "how long does this dag usually take", and to "which tasks does it have"."""
+"""How long to cache how long a dag usually takes, and which tasks it has."""
 
 
 class Finding(Enum):
-    """What makes it pointless to wait until the run ends."""
+    """A reason to stop waiting before the run ends."""
 
     LOST = auto()
     """The result can no longer come."""
     READY = auto()
-    """The result is there, and was wanted as soon as it is."""
+    """The result exists, and the tool returns it without waiting for the run's end."""
     QUESTIONS = auto()
     """The run waits for a person."""
 
 
 @dataclass(eq=False, slots=True)
 class RunObserver:
-    """One caller's view into its run."""
+    """What one caller knows of its unfinished run."""
 
     key: RunKey
     told: asyncio.Future[RunState | None]
-    """What the caller awaits; None tells it to stop waiting and to look at `finding`."""
+    """What the caller awaits; None means: stop waiting and look at `finding`."""
     vital_task_ids: Callable[[], Awaitable[frozenset[str]]]
     """The tasks without which there is no result."""
     awaited_task_ids: frozenset[str] | None = None
-    """The tasks whose success is all that is waited for; None: the run's end is."""
+    """The tasks whose success ends the wait; None to wait for the run's end."""
     wants_progress: bool = False
     stops_for_questions: bool = True
     """Whether a question to a person ends the wait."""
@@ -93,26 +93,26 @@ class RunObserver:
     sight: TaskProgress | None = None
     queued_because: str = ""
     stuck_since: float | None = None
-    """Since when nothing of the run was seen to start or to run; None while something does."""
+    """Since when no task of the run starts or runs; None while one does."""
     stuck_because: str = ""
     usual_seconds: float | None = None
     finding: Finding | None = None
     questions: tuple[Question, ...] = ()
 
     def find(self, finding: Finding) -> None:
-        """End the wait."""
+        """End the wait with a finding."""
         if not self.told.done():
             self.finding = finding
         self.close()
 
     def close(self) -> None:
-        """End the wait though nothing was found."""
+        """End the wait without a finding."""
         if not self.told.done():
             self.told.set_result(None)
 
     @property
     def progress_text(self) -> str:
-        """How far the run is, in words; empty where nothing is known."""
+        """The run's progress in words; empty if unknown."""
         if self.state is RunState.QUEUED:
             return self.queued_because or self.stuck_because
         if self.sight is None:
@@ -123,7 +123,7 @@ class RunObserver:
 
 @dataclass(slots=True)
 class _Cached:
-    """Something that was asked, and until when it is believed."""
+    """A cached answer of Airflow, and when it expires."""
 
     until: float = float("-inf")
     reason: str = ""
@@ -133,7 +133,7 @@ class _Cached:
 
 @dataclass
 class TaskWatcher:
-    """Looks into runs as long as somebody observes them.
+    """Reads the task instances of runs as long as they have observers.
 
     Args:
         api: Airflow.
@@ -144,42 +144,42 @@ class TaskWatcher:
     api: AirflowApi
     now: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
-    looker: Loop = field(default_factory=lambda: Loop("the look into the runs that are waited for"))
+    looker: Loop = field(default_factory=lambda: Loop("the task watcher"))
     _observers: dict[RunObserver, None] = field(default_factory=dict)
-    """In the order in which they were last looked into; there may be 10,000."""
+    """Ordered by their last read; there may be 10,000."""
     _full: dict[RunObserver, None] = field(default_factory=dict)
-    """Those of them into which a full look is wanted, likewise."""
+    """Those that need all task instances of their run, in the same order."""
     _latest_start: float = float("-inf")
     _looking: asyncio.Task[None] | None = None
     _reasons: dict[str, _Cached] = field(default_factory=dict)
     _hindrances: dict[tuple[str, str], _Cached] = field(default_factory=dict)
-    """(dag id, task id) -> why the task does not start: mostly the same in all runs of the dag."""
+    """(dag id, task id) -> why the task does not start, which is mostly the same in all runs of the dag."""
     _durations: dict[str, _Cached] = field(default_factory=dict)
     _tasks: dict[str, _Cached] = field(default_factory=dict)
     _silence: _Cached = field(default_factory=_Cached)
 
     def watch(self, observer: RunObserver) -> None:
-        """Look into a run, until `unwatch`."""
+        """Watch a run until `unwatch`."""
         observer.since = self._latest_start = self.now()
         self._observers[observer] = None
         if observer.wants_progress or observer.awaited_task_ids is not None:
             self._full[observer] = None
         if self._looking is None or self._looking.done():
-            self._looking = asyncio.create_task(self._look_on(), name="look into runs")
+            self._looking = asyncio.create_task(self._loop(), name="task watcher")
 
     def unwatch(self, observer: RunObserver) -> None:
-        """Look into this run no more."""
+        """Stop watching a run."""
         del self._observers[observer]
         self._full.pop(observer, None)
 
     async def aclose(self) -> None:
-        """Stop looking."""
+        """Stop the loop."""
         if self._looking is not None:
             self._looking.cancel()
             await asyncio.gather(self._looking, return_exceptions=True)
 
     async def why_queued(self, dag_id: str) -> str:
-        """Return why a run of this dag does not begin, in words; empty where Airflow shows no reason."""
+        """Return why a run of this dag does not start, in words; empty if Airflow shows no reason."""
         known = self._reasons.setdefault(dag_id, _Cached())
         if known.until < self.now():
             known.reason = await self._fetch_reason(dag_id)
@@ -187,7 +187,7 @@ class TaskWatcher:
         return known.reason
 
     async def look_once(self, observer: RunObserver) -> None:
-        """Look into a run when the wait for it is over; not while many others are waited for."""
+        """Read a run's task instances once, after the wait; skipped while many runs are being watched."""
         if len(self._observers) > FULL_LOOKS:
             return
         instances = (await self.api.fetch_insides({observer.key})).get(observer.key, [])
@@ -195,7 +195,7 @@ class TaskWatcher:
         observer.stuck_because = await self._why_stuck(observer.key, instances)
 
     async def _why_stuck(self, key: RunKey, instances: Sequence[TaskInstance]) -> str:
-        """Return why no task of a run starts, in words; empty where one runs, or Airflow has no reason."""
+        """Return why no task of a run starts, in words; empty if one runs, or Airflow gives no reason."""
         dag_id, run_id = key
         if not not_started(instances):
             return ""
@@ -207,7 +207,7 @@ class TaskWatcher:
                 known.reason = "; ".join(await fetch_hindrances(self.api.rest, dag_id, run_id, instance))
             if known.reason:
                 reasons.append(f"task {name_of(instance)} cannot start: {known.reason}")
-        return "; ".join(reasons) or await self._why_silent()
+        return "; ".join(reasons) or await self._why_no_scheduler()
 
     async def _tasks_of(self, dag_id: str) -> tuple[Task, ...]:
         known = self._tasks.setdefault(dag_id, _Cached())
@@ -216,50 +216,50 @@ class TaskWatcher:
             known.tasks = await self.api.fetch_tasks(dag_id, purpose=Purpose.DISCOVERY)
         return known.tasks
 
-    async def _look_on(self) -> None:
+    async def _loop(self) -> None:
         cost = 0.0
 
-        async def turn() -> bool:
+        async def read_next() -> bool:
             nonlocal cost
             age = self.now() - self._latest_start
             pause = max(interval_seconds(age, shortest=FIRST_LOOK_SECONDS), COST_FACTOR * cost)
             await self.sleep(min(pause, LONGEST_PAUSE_SECONDS))
-            began = self.now()
+            started_at = self.now()
             try:
-                before = began - FIRST_LOOK_SECONDS / 2
-                full = _next(self._full, FULL_LOOKS, before=before)
-                await self._look(full, _next(self._observers, QUICK_LOOKS, before=before, others_than=set(full)))
+                before = started_at - FIRST_LOOK_SECONDS / 2
+                full = _take_turns(self._full, FULL_LOOKS, before=before)
+                await self._read(full, _take_turns(self._observers, QUICK_LOOKS, before=before, others_than=set(full)))
             except AirflowError as error:
-                logger.debug("a look into the runs that are waited for failed: %s", error)
+                logger.debug("the task watcher could not read task instances: %s", error)
             finally:
-                cost = self.now() - began
+                cost = self.now() - started_at
             return bool(self._observers)
 
         if self._observers:
-            await self.looker.run(turn)
+            await self.looker.run(read_next)
 
-    async def _look(self, full: list[RunObserver], others: list[RunObserver]) -> None:
-        insides = await self._insides(full, None)
+    async def _read(self, full: list[RunObserver], others: list[RunObserver]) -> None:
+        insides = await self._fetch_insides(full, None)
         for observer in full:
             observer.sight = task_progress(instances := insides.get(observer.key, ()))
-            if any(instance.state is not None for instance in instances):  # the shared poll sees ends only
+            if any(instance.state is not None for instance in instances):  # the shared poll sees only ends
                 observer.state = RunState.RUNNING
-        insides |= await self._insides(others, LOST | MAY_WAIT_FOR_PEOPLE)
+        insides |= await self._fetch_insides(others, LOST | MAY_WAIT_FOR_PEOPLE)
         for observer in (*full, *others):
-            await _alone(self._conclude(observer, insides.get(observer.key, [])))
+            await _isolated(self._check_result(observer, insides.get(observer.key, [])))
         asking = {key for key, instances in insides.items() if _may_ask(instances)}
         for dag_id in {observer.key[0] for observer in (*full, *others)}:
-            await _alone(
-                self._ask_people([observer for observer in (*full, *others) if observer.key[0] == dag_id], asking)
+            await _isolated(
+                self._update_questions([observer for observer in (*full, *others) if observer.key[0] == dag_id], asking)
             )
         for observer in full:
-            await _alone(self._explain(observer, insides.get(observer.key, [])))
+            await _isolated(self._update_reasons(observer, insides.get(observer.key, [])))
             observer.on_change()
 
-    async def _insides(
+    async def _fetch_insides(
         self, observers: list[RunObserver], states: frozenset[str] | None
     ) -> dict[RunKey, list[TaskInstance]]:
-        """Return what goes on inside these runs; where Airflow does not say it of all at once, dag by dag."""
+        """Return the task instances of these runs; dag by dag if Airflow refuses one request for all."""
         keys = {observer.key for observer in observers}
         if not keys:
             return {}
@@ -268,10 +268,10 @@ class TaskWatcher:
         except (AirflowUnreachable, AirflowLogInRefused):
             raise
         except AirflowError as error:
-            logger.debug("the runs are looked into dag by dag: %s", error)
+            logger.debug("the task watcher reads the runs dag by dag: %s", error)
         insides: dict[RunKey, list[TaskInstance]] = {}
         for dag_id in sorted({dag_id for dag_id, _ in keys}):
-            await _alone(self._add_insides(insides, [key for key in keys if key[0] == dag_id], states))
+            await _isolated(self._add_insides(insides, [key for key in keys if key[0] == dag_id], states))
         return insides
 
     async def _add_insides(
@@ -279,7 +279,7 @@ class TaskWatcher:
     ) -> None:
         insides.update(await self.api.fetch_insides(keys, states))
 
-    async def _conclude(self, observer: RunObserver, instances: list[TaskInstance]) -> None:
+    async def _check_result(self, observer: RunObserver, instances: list[TaskInstance]) -> None:
         if any(instance.state in LOST for instance in instances) and is_lost(
             instances, await observer.vital_task_ids()
         ):
@@ -287,8 +287,8 @@ class TaskWatcher:
         elif observer.awaited_task_ids is not None and are_ready(instances, observer.awaited_task_ids):
             observer.find(Finding.READY)
 
-    async def _ask_people(self, observers: list[RunObserver], asking: set[RunKey]) -> None:
-        """Have the people asked whom the runs of one dag ask."""
+    async def _update_questions(self, observers: list[RunObserver], asking: set[RunKey]) -> None:
+        """Pass the open questions of one dag's runs to their observers."""
         wanted = asking & {observer.key for observer in observers}
         questions = await self.api.fetch_questions(wanted) if wanted else ()
         for observer in observers:
@@ -296,7 +296,7 @@ class TaskWatcher:
             if observer.questions and observer.stops_for_questions:
                 observer.find(Finding.QUESTIONS)
 
-    async def _explain(self, observer: RunObserver, instances: list[TaskInstance]) -> None:
+    async def _update_reasons(self, observer: RunObserver, instances: list[TaskInstance]) -> None:
         dag_id, _ = observer.key
         if observer.state is RunState.QUEUED and self.now() - observer.since >= QUEUED_SECONDS:
             observer.queued_because = await self.why_queued(dag_id)
@@ -319,39 +319,39 @@ class TaskWatcher:
             else ""
         )
 
-    async def _why_silent(self) -> str:
+    async def _why_no_scheduler(self) -> str:
         if self._silence.until < self.now():
             self._silence = _Cached(self.now() + REASON_SECONDS)
             if (since := await fetch_scheduler_silence(self.api.rest)) is not None:
-                self._silence.reason = f"Airflow's scheduler gives no sign of life (the last one: {since})"
+                self._silence.reason = f"Airflow's scheduler sends no heartbeats (last one: {since})"
         return self._silence.reason
 
     async def _fetch_reason(self, dag_id: str) -> str:
         dag = await self.api.fetch_summary(dag_id)
         if dag.is_paused:
-            return f"dag {dag_id} is paused in Airflow, and its runs with it, until somebody unpauses it"
-        if silence := await self._why_silent():
+            return f"dag {dag_id} is paused in Airflow; its runs stay queued until it is unpaused"
+        if silence := await self._why_no_scheduler():
             return silence
         running = await count_running(self.api.rest, dag_id)
         if dag.max_active_runs is not None and running >= dag.max_active_runs:
-            return f"{running} runs of dag {dag_id} go on, and no more than {dag.max_active_runs} may (max_active_runs)"
+            return f"dag {dag_id} has reached its max_active_runs ({running} of {dag.max_active_runs} running)"
         return ""
 
 
-async def _alone(work: Awaitable[None]) -> None:
-    """Do something about one run, or one dag: what Airflow does not say of it keeps nobody from the others."""
+async def _isolated(work: Awaitable[None]) -> None:
+    """Await work for one run or one dag; its errors do not affect the others."""
     try:
         await work
     except (CircuitOpen, AirflowLogInRefused):
         raise
     except AirflowError as error:
-        logger.debug("a look into one run failed: %s", error)
+        logger.debug("the task watcher could not read one run: %s", error)
 
 
-def _next(
+def _take_turns(
     observers: dict[RunObserver, None], most: int, *, before: float, others_than: Collection[RunObserver] = frozenset()
 ) -> list[RunObserver]:
-    """Return those whose turn it is, of those that began before, and put them behind the others."""
+    """Return the observers whose turn it is, of those that started earlier, and move them to the end."""
     candidates = (observer for observer in observers if observer.since <= before and observer not in others_than)
     chosen = list(islice(candidates, most))
     for observer in chosen:

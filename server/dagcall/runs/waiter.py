@@ -1,11 +1,11 @@
-"""Everyone who waits for a run, told when it ends.
+"""Watches runs and tells the waiting callers when they end.
 
-One waiter serves all calls of a process. A few runs are watched each by its own stream of states, which is the fastest;
-the others by one shared question ("which runs of these dags have ended since …?"), whose cost to Airflow does not grow
-with the number of runs. Once few of those are left, they have streams, too. A slow sweep checks that each of them is
-still unfinished, so that none is ever forgotten: neither one whose end the question missed nor one that was deleted.
+One waiter serves all calls of a process. A few runs have a stream of states each, which is fastest. All others are
+covered by one shared poll ("which runs of these dags have ended since …?"), whose cost to Airflow does not grow with
+the number of runs. When only a few polled runs are left, they get streams, too. A slow sweep checks that each polled
+run is still unfinished, so that none is forgotten: neither a run whose end the poll missed nor a run that was deleted.
 
-Many may wait for the same run; it is watched once, and as long as somebody waits for it.
+Each run is watched once, however many callers wait for it, and only as long as one of them does.
 """
 
 import asyncio
@@ -33,23 +33,23 @@ from dagcall.runs.intervals import POLL_SHORTEST_SECONDS, interval_seconds, next
 logger = logging.getLogger(__name__)
 
 FIRST_LINE_SECONDS = 3.0
-"""Airflow sends the first state at once; a proxy that holds it back for so long holds back the others too."""
+"""Airflow sends the first state at once. A proxy that buffers it for this long buffers the others, too."""
 NO_STREAMS_SECONDS = 300.0
-"""How long streams are left alone after one was held back."""
+"""How long no streams are opened after one was buffered."""
 OVERLAP = timedelta(seconds=10)
-"""How far the shared question looks back behind the latest end seen: an end is committed later than it is dated."""
+"""How far the shared poll looks back before the latest end seen: Airflow commits an end later than its timestamp."""
 SWEEP_SECONDS = 30.0
-"""How often it is checked that nothing was missed: what the shared question cannot see costs a caller no more."""
+"""The interval of the sweep: the longest delay for an end that the shared poll cannot see."""
 NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
 class Ending:
-    """How far a run had come when the waiting was over."""
+    """A run's state when the wait ended."""
 
     state: RunState
     results: Mapping[str, Json] | None = None
-    """The stored results of the tasks that were asked for, where they came with the end."""
+    """The stored results of the requested tasks, if they arrived with the end."""
 
 
 @dataclass(eq=False, slots=True)
@@ -59,38 +59,38 @@ class _Watch:
     key: RunKey
     started: float
     """When the watch began, by the loop's clock."""
-    born: float
-    """When the run was triggered, by the loop's clock: a run that is waited for again is as old as it is."""
+    triggered_at: float
+    """When the run was triggered, by the loop's clock. A later wait for the same run does not make it younger."""
     run_after: datetime
     """When the run was triggered, by Airflow's clock."""
     state: RunState
     result_task_ids: tuple[str, ...] | None = None
-    """Whose results a stream brings with the end."""
+    """The tasks whose results a stream returns with the end."""
     results: Mapping[str, Json] | None = None
     waiting: dict[asyncio.Future[RunState | None], Callable[[RunState], None]] = field(default_factory=dict)
-    """Who waits, and whom to tell each state that is seen on the way."""
+    """The waiting callers' futures, with their callbacks for each state seen."""
     stream: asyncio.Task[None] | None = None
     may_stream: bool = True
-    """False once a stream has ended without the run's end: something is in its way."""
+    """False after a stream ended before the run: something interrupts streams."""
     is_over: bool = False
-    """Whether there is nothing left to find out."""
+    """Whether the watch has ended."""
 
 
 class _Polled:
-    """The runs that the shared question is about, and what it says: kept up to date, for there may be 10,000."""
+    """The runs that the shared poll covers, and its parameters, updated incrementally: there may be 10,000 runs."""
 
     def __init__(self) -> None:
         self.watches: dict[RunKey, _Watch] = {}
         self.since = NEVER
-        """No end before this, by Airflow's clock, is news for any of them."""
-        self.latest_birth = float("-inf")
-        """When the youngest of these runs was triggered, be it over by now, by the loop's clock."""
+        """Ends before this time, by Airflow's clock, are known already."""
+        self.latest_trigger = float("-inf")
+        """When the youngest of these runs was triggered, by the loop's clock; ended runs count, too."""
         self._runs_of: Counter[str] = Counter()
         self._oldest: datetime | None = None
 
     @property
     def oldest(self) -> datetime:
-        """When the oldest of these runs was triggered, by Airflow's clock. There is at least one."""
+        """When the oldest of these runs was triggered, by Airflow's clock. Requires at least one run."""
         if self._oldest is None:
             self._oldest = min(watch.run_after for watch in self.watches.values())
         return self._oldest
@@ -101,16 +101,16 @@ class _Polled:
         return sorted(self._runs_of)
 
     def add(self, watch: _Watch) -> None:
-        """Have the question ask about a run."""
+        """Add a run to the poll."""
         self.watches[watch.key] = watch
         self._runs_of[watch.key[0]] += 1
         self.since = min(self.since, watch.run_after - OVERLAP)
         if self._oldest is not None:
             self._oldest = min(self._oldest, watch.run_after)
-        self.latest_birth = max(self.latest_birth, watch.born)
+        self.latest_trigger = max(self.latest_trigger, watch.triggered_at)
 
     def drop(self, watch: _Watch) -> None:
-        """Ask about this run no more, if it is asked about."""
+        """Remove a run from the poll, if present."""
         if self.watches.pop(watch.key, None) is None:
             return
         dag_id, _ = watch.key
@@ -142,14 +142,14 @@ class Waiter:
         self._sleep = sleep
         self._watches: dict[RunKey, _Watch] = {}
         self._polled = _Polled()
-        self.poller = Loop("the shared question about the runs that are waited for")
+        self.poller = Loop("the shared poll for finished runs")
         self._polling: asyncio.Task[None] | None = None
-        self._has_found_one = False
-        """Whether the last question found an end."""
-        self._complaint = ""
-        """What was wrong with the last answer; logged once."""
+        self._has_found_end = False
+        """Whether the last poll found an end."""
+        self._last_error = ""
+        """The last poll's error, to log it only once."""
         self._no_streams_until = float("-inf")
-        self._swept = float("-inf")
+        self._swept_at = float("-inf")
         self._is_released = False
 
     @property
@@ -166,39 +166,39 @@ class Waiter:
         result_task_ids: tuple[str, ...] | None = None,
         told: asyncio.Future[RunState | None] | None = None,
     ) -> Ending:
-        """Return how the run ends, or the state that it has when the time is over or `release` is called.
+        """Return how the run ends, or its state when the time is up or `release` is called.
 
         Args:
-            run: as Airflow last showed it.
+            run: as last read from Airflow.
             seconds: how long to wait at most.
-            on_state: told each state that is seen on the way.
-            result_task_ids: the tasks whose results are welcome with the end; None to ask for none.
-            told: a future of the caller's own; whoever sets it to None ends the wait.
+            on_state: called with each state seen on the way.
+            result_task_ids: the tasks whose results to fetch with the end, if possible; None to fetch none.
+            told: the caller's own future; setting it to None ends the wait.
 
         Raises:
-            RunDeleted: somebody deleted the run.
-            AirflowRefused: Airflow no longer shows the run to dagcall's account, or no longer lets it in.
+            RunDeleted: the run was deleted.
+            AirflowRefused: dagcall's account may no longer see the run, or can no longer log in.
         """
         if run.state.is_final or self._is_released:
             return Ending(run.state)
         watch = self._watches.get((run.dag_id, run.run_id)) or self._watch(run, result_task_ids)
         told = told or asyncio.get_running_loop().create_future()
         watch.waiting[told] = on_state
-        time_over = asyncio.get_running_loop().call_later(seconds, _let_go, told)
+        timer = asyncio.get_running_loop().call_later(seconds, _end_wait, told)
         try:
             state = await told
             return Ending(state or watch.state, watch.results if watch.result_task_ids == result_task_ids else None)
         finally:
-            time_over.cancel()
+            timer.cancel()
             del watch.waiting[told]
             if not watch.waiting and not watch.is_over:
                 self._unwatch(watch)
 
     def release(self) -> None:
-        """Send everybody away with the state that their run has now, and let nobody wait any more."""
+        """End all waits with the current states, and end future waits at once."""
         self._is_released = True
         for watch in list(self._watches.values()):
-            self._tell(watch, watch.state)
+            self._resolve(watch, watch.state)
 
     async def aclose(self) -> None:
         """Stop watching."""
@@ -216,22 +216,22 @@ class Waiter:
         age = self.api.rest.clock.seconds_since(run.run_after)
         watch = _Watch(key, now, now - age, run.run_after, run.state, result_task_ids)
         self._watches[watch.key] = watch
-        if not self._streamed(watch):
+        if not self._try_stream(watch):
             self._poll_for(watch)
         return watch
 
     def _unwatch(self, watch: _Watch) -> None:
-        """Forget a run that has ended, or that nobody waits for any more."""
+        """Stop watching a run that has ended or has no waiting callers."""
         watch.is_over = True
         self._watches.pop(watch.key, None)
         self._polled.drop(watch)
-        if watch.stream and not watch.state.is_final:  # else it is about to read its own end
+        if watch.stream and not watch.state.is_final:  # at a final state the stream ends by itself
             watch.stream.cancel()
 
     # Streams
 
-    def _streamed(self, watch: _Watch) -> bool:
-        """Follow a run by a stream if that makes sense, and if there is a place for one; say whether there was."""
+    def _try_stream(self, watch: _Watch) -> bool:
+        """Open a stream for a run if streams work and a slot is free; return whether it was opened."""
         is_wanted = watch.may_stream and not self._is_released and self._now() >= self._no_streams_until
         if not is_wanted or not self.api.rest.gate.try_enter(Purpose.STREAM):
             return False
@@ -239,36 +239,36 @@ class Waiter:
         watch.stream.add_done_callback(lambda _: self._stream_ended(watch))
         return True
 
-    def _stream_the_last(self) -> None:
-        """Go back to streams where no more runs are polled than may have one."""
+    def _return_to_streams(self) -> None:
+        """Move the polled runs back to streams if there are enough slots for all of them."""
         if len(self._polled.watches) <= self.api.rest.gate.streams:
             for watch in list(self._polled.watches.values()):
-                if self._streamed(watch):
+                if self._try_stream(watch):
                     self._polled.drop(watch)
 
     async def _stream(self, watch: _Watch) -> None:
-        """Follow one run by streams, each with a longer interval than the last."""
+        """Follow a run with streams, each with a longer interval than the one before."""
         try:
             while not watch.is_over and await self._stream_once(watch):
                 pass
         except AirflowError as error:
             logger.debug("the stream of run %s ended: %s", watch.key[1], error)
         except Exception:
-            logger.exception("the stream of run %s failed; the run is polled instead", watch.key[1])
+            logger.exception("the stream of run %s failed; polling instead", watch.key[1])
 
     def _stream_ended(self, watch: _Watch) -> None:
-        """Give the place back; where the end is still to come, the shared question finds it."""
+        """Free the slot; the shared poll takes over if the run has not ended."""
         self.api.rest.gate.leave(Purpose.STREAM)
         watch.stream = None
         if watch.is_over:
-            self._stream_the_last()
+            self._return_to_streams()
         else:
             watch.may_stream = False
             self._poll_for(watch)
 
     async def _stream_once(self, watch: _Watch) -> bool:
-        """Follow one stream to its end; say whether another one makes sense."""
-        plan = next_stream(self._now() - watch.born)
+        """Follow one stream to its end; return whether to open another one."""
+        plan = next_stream(self._now() - watch.triggered_at)
         loop = asyncio.get_running_loop()
         ends_at = self._now() + plan.lasts_seconds
         is_first = True
@@ -280,116 +280,117 @@ class Waiter:
                 async with asyncio.timeout(FIRST_LINE_SECONDS) as silence:
                     async for state, watch.results in states:
                         is_first = False
-                        self._saw(watch, state)
-                        if watch.is_over:  # what is still to come is the end of the answer
+                        self._update(watch, state)
+                        if watch.is_over:  # only the end of the response is still to come
                             continue
                         if self._now() >= ends_at:
                             return True
                         silence.reschedule(loop.time() + FIRST_LINE_SECONDS + plan.interval_seconds)
             except TimeoutError:
                 if is_first:
-                    logger.warning("no state came through the stream of run %s; polling instead", watch.key[1])
+                    logger.warning("the stream of run %s sent no state; polling instead", watch.key[1])
                     self._no_streams_until = self._now() + NO_STREAMS_SECONDS
                 return False
-            if not watch.is_over:  # no final state: deleted, or Airflow is going down; ask
-                await self._ask(watch)
+            if not watch.is_over:  # no final state: the run was deleted, or Airflow is stopping
+                await self._check(watch)
             return False
 
-    # The shared question
+    # The shared poll
 
     def _poll_for(self, watch: _Watch) -> None:
         self._polled.add(watch)
         if not self._is_released and (self._polling is None or self._polling.done()):
-            self._swept = self._now()
+            self._swept_at = self._now()
             self._polling = asyncio.create_task(self._poll(), name="poll")
 
     async def _poll(self) -> None:
-        """Ask about all runs that have no stream, until there is none left."""
-        self._has_found_one = False
+        """Poll all runs without a stream until none is left."""
+        self._has_found_end = False
         await self.poller.run(self._poll_once)
         self._polled = _Polled()
 
     async def _poll_once(self) -> bool:
-        """Ask once, after a pause; say whether to ask again.
+        """Poll once, after a pause; return whether to poll again.
 
-        Soon again after an end was found, for where one run ends others are about to.
+        The pause is short after an end was found, because runs often end at about the same time.
         """
-        age = 0.0 if self._has_found_one else self._now() - self._polled.latest_birth
+        age = 0.0 if self._has_found_end else self._now() - self._polled.latest_trigger
         await self._sleep(interval_seconds(age, shortest=POLL_SHORTEST_SECONDS))
         if not self._polled.watches:
             return False
-        complaint = ""
+        last_error = ""
         try:
-            complaint = await self._ask_about_all()
+            last_error = await self._poll_all()
         except AirflowLogInRefused as error:
             logger.warning("%s", error)
             for watch in list(self._polled.watches.values()):
-                self._fail(watch, self._let_in_no_more())
+                self._fail(watch, self._log_in_refused())
         except AirflowUnreachable as error:
             logger.debug("waiting for Airflow: %s", error)
         except AirflowError as error:
-            complaint = str(error)
-        if complaint and complaint != self._complaint:
-            logger.warning("%s", complaint)
-        self._complaint = complaint
+            last_error = str(error)
+        if last_error and last_error != self._last_error:
+            logger.warning("%s", last_error)
+        self._last_error = last_error
         return bool(self._polled.watches)
 
-    async def _ask_about_all(self) -> str:
-        """Ask the shared question, or where Airflow refuses that, about each run; return why it refused, if it did."""
+    async def _poll_all(self) -> str:
+        """Poll once for all runs, or for each run if Airflow refuses that; return its reason, else an empty text."""
         try:
-            self._has_found_one = await self._ask_which_ended()
+            self._has_found_end = await self._poll_finished()
             await self._sweep()
-            self._stream_the_last()
+            self._return_to_streams()
         except AirflowLogInRefused:
             raise
         except AirflowRefused as error:
-            await self._ask_each(list(self._polled.watches.values()))
+            await self._check_each(list(self._polled.watches.values()))
             return str(error)
         return ""
 
-    def _let_in_no_more(self) -> AirflowLogInRefused:
-        """Return what everybody who waits may read: the error itself may name the run of somebody else."""
+    def _log_in_refused(self) -> AirflowLogInRefused:
+        """Return an error that all waiting callers may read: the original may name another caller's run."""
         return AirflowLogInRefused(
-            f"Airflow at {self.api.url} no longer lets dagcall's account in; check the credentials in its settings"
+            f"Airflow at {self.api.url} no longer accepts dagcall's account; check the credentials in dagcall's "
+            "settings"
         )
 
-    async def _ask_which_ended(self) -> bool:
-        """Ask the shared question; say whether one of these runs has ended."""
+    async def _poll_finished(self) -> bool:
+        """Ask Airflow which runs have ended; return whether one of the polled runs has."""
         polled = self._polled
-        since, polled.since = polled.since, NEVER  # a watch that is added meanwhile has its own
-        found = False
+        since, polled.since = polled.since, NEVER  # a watch added meanwhile sets its own
+        has_found_end = False
         try:
             runs = await self.api.fetch_finished_runs(polled.dag_ids, since=since, triggered_since=polled.oldest)
             for run in runs:
                 if watch := polled.watches.get((run.dag_id, run.dag_run_id)):
-                    self._saw(watch, run.state)
-                    found = found or watch.is_over
+                    self._update(watch, run.state)
+                    has_found_end = has_found_end or watch.is_over
             since = max([since, *(run.end_date - OVERLAP for run in runs if run.end_date)])
         finally:
             polled.since = min(polled.since, since)
-        return found
+        return has_found_end
 
     async def _sweep(self) -> None:
-        """Ask about each polled run that is not among the unfinished ones: deleted, or ended unseen.
+        """Find polled runs that are no longer unfinished: deleted, or ended without the poll noticing.
 
-        One question for all, and one more for each run that is missing from its answer.
+        One request for all, and one more for each run missing from its answer.
         """
-        if self._now() - self._swept < SWEEP_SECONDS or not self._polled.watches:  # no dags would mean all
+        if self._now() - self._swept_at < SWEEP_SECONDS or not self._polled.watches:  # no dags would select all
             return
-        self._swept = started = self._now()
+        self._swept_at = started = self._now()
         unfinished = await self.api.fetch_unfinished_run_ids(self._polled.dag_ids)
         missing = [watch for key, watch in self._polled.watches.items() if key not in unfinished]
-        await self._ask_each([watch for watch in missing if watch.started < started])
+        await self._check_each([watch for watch in missing if watch.started < started])
 
-    # What is seen
+    # Observed states
 
-    async def _ask_each(self, watches: list[_Watch]) -> None:
+    async def _check_each(self, watches: list[_Watch]) -> None:
         for watch in watches:
             if not watch.is_over:
-                await self._ask(watch)
+                await self._check(watch)
 
-    async def _ask(self, watch: _Watch) -> None:
-        """Ask about one run. What goes wrong with that is about this run alone, unless nothing else would go better."""
+    async def _check(self, watch: _Watch) -> None:
+        """Read one run. An error concerns this run only, unless it would fail all requests."""
         try:
             run = await self.api.fetch_run(*watch.key, attempts=1)
         except AirflowNotFound:
@@ -397,8 +398,8 @@ class Waiter:
             self._fail(
                 watch,
                 RunDeleted(
-                    f"run {run_id} of dag {dag_id} was deleted in Airflow while it was waited for; what it had done by "
-                    "then may stand. Calling again starts a new run."
+                    f"Run {run_id} of dag {dag_id} was deleted in Airflow while dagcall waited for it. Its side "
+                    "effects are not undone. Calling again starts a new run."
                 ).about(dag_id, run_id),
             )
         except (CircuitOpen, AirflowLogInRefused):
@@ -406,11 +407,11 @@ class Waiter:
         except AirflowRefused as error:
             self._fail(watch, error)
         except AirflowError as error:
-            logger.debug("run %s could not be asked about, and is again: %s", watch.key[1], error)
+            logger.debug("could not read run %s, will retry: %s", watch.key[1], error)
         else:
-            self._saw(watch, run.state)
+            self._update(watch, run.state)
 
-    def _saw(self, watch: _Watch, state: RunState) -> None:
+    def _update(self, watch: _Watch, state: RunState) -> None:
         if watch.is_over:
             return
         if state != watch.state:
@@ -418,10 +419,10 @@ class Waiter:
             for on_state in tuple(watch.waiting.values()):
                 on_state(state)
         if state.is_final:
-            self._tell(watch, state)
+            self._resolve(watch, state)
             self._unwatch(watch)
 
-    def _tell(self, watch: _Watch, state: RunState) -> None:
+    def _resolve(self, watch: _Watch, state: RunState) -> None:
         for told in watch.waiting:
             if not told.done():
                 told.set_result(state)
@@ -433,6 +434,6 @@ class Waiter:
         self._unwatch(watch)
 
 
-def _let_go(told: asyncio.Future[RunState | None]) -> None:
+def _end_wait(told: asyncio.Future[RunState | None]) -> None:
     if not told.done():
         told.set_result(None)

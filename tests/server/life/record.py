@@ -276,7 +276,7 @@ class Record:
             caller.is_done = True
         elif text.startswith("Nothing was started: "):
             self._judge_nothing_started(attempt, text)
-        elif text.startswith(("Whether run ", "This call belongs to run ")):
+        elif text.startswith(("It is not known whether run ", "This call belongs to run ")):
             caller.run_id = _run_id_in(text)
             assert self._is_excused(attempt, START_ROUTES), f"attempt {attempt.number}: {text}"
         elif " was started and " in text:
@@ -289,7 +289,7 @@ class Record:
             is_there = any(self._age(run) > self._loop.time() - attempt.asked_at for run in there)
             assert not is_there, f"attempt {attempt.number}: {text}"
             caller.run_id = None
-        elif " was deleted in Airflow while it was waited for" in text:
+        elif " was deleted in Airflow while dagcall waited for it" in text:
             assert any(run.is_deleted for run in self._runs(_run_id_in(text))), text
             caller.run_id = None
         elif not (named := _RUN_ID.search(text)) or not re.search(r"failed|cancelled", text.splitlines()[0]):

@@ -163,7 +163,7 @@ async def test_an_answer_that_does_not_fit_is_asked_for_again(served: Served, mo
 
     assert content["results"]["approve"]["params_input"] == {"amount": 1}
     assert person.asked[1].message.startswith(
-        "Your answer was not taken:\n- amount: 0 is less than the minimum of 1\n\nThe Airflow dag refund waits"
+        "Your answer was not accepted:\n- amount: 0 is less than the minimum of 1\n\nThe Airflow dag refund waits"
     )
     assert len(airflow.requests_to("respond")) == 1
 
@@ -177,7 +177,7 @@ async def test_what_airflow_finds_wrong_is_asked_for_again(served: Served) -> No
     async with served(airflow) as dagcall:
         await content_of(dagcall, "auto", person)
 
-    assert person.asked[1].message.startswith("Your answer was not taken:\n- Not today.\n")
+    assert person.asked[1].message.startswith("Your answer was not accepted:\n- Not today.\n")
 
 
 @pytest.mark.virtual_time
@@ -257,8 +257,8 @@ async def test_a_client_that_cannot_ask_gets_the_question(served: Served, versio
             }
         ],
         "message": (
-            "The run waits for a person to answer a question in Airflow, which only mia may do: give your user the url "
-            "of the question, and do not answer in their place. Then call wait_for_dag_run with tool 'refund' and this "
+            "The run waits for a person to answer a question in Airflow. Only mia may answer. Give your user the url "
+            "of the question, and do not answer it yourself. Then call wait_for_dag_run with tool 'refund' and this "
             "dag_run_id for its result."
         ),
         "url": url,
@@ -381,7 +381,7 @@ async def test_only_assigned_users_may_answer(served: Served, mode: Mode) -> Non
 
     assert person.asked == []
     assert content["message"].startswith(
-        "The run waits for a person to answer a question in Airflow, which only mia or joe may do: give your user"
+        "The run waits for a person to answer a question in Airflow. Only mia or joe may answer. Give your user"
     )
 
 
@@ -395,7 +395,7 @@ async def test_a_question_for_dagcall_s_own_account_is_asked_here(served: Served
         content = await content_of(dagcall, mode, person)
 
     assert content["state"] == "success"
-    assert "Airflow takes an answer only from mia or admin." in person.asked[0].message
+    assert "Airflow accepts an answer only from mia or admin." in person.asked[0].message
 
 
 @ERAS
@@ -483,7 +483,7 @@ async def test_an_answer_that_does_not_arrive(served: Served) -> None:
 
     assert result.is_error
     run_id = airflow.runs[0].run_id
-    assert text_of(result).startswith(f"Whether the answer for run {run_id} of dag refund has reached Airflow is not")
+    assert text_of(result).startswith(f"It is not known whether the answer for run {run_id} of dag refund reached")
 
 
 async def test_a_note_that_cannot_be_written_costs_nothing(served: Served) -> None:

@@ -159,7 +159,9 @@ async def test_airflow_s_refusal_and_a_server_that_stops_are_told_in_a_task_too(
         refused = await client.get((await client.call("add", {"x": 3}))["taskId"])
         dagcall.mcp.begin_stop()
         stopping = await client.get((await client.call("add", {"x": 3}))["taskId"])
-    assert refused["result"]["content"][0]["text"].startswith("Nothing was started: Airflow refused dag add: No. ")
+    assert refused["result"]["content"][0]["text"].startswith(
+        "Nothing was started: Airflow refused to start dag add: No. "
+    )
     assert stopping["result"]["content"][0]["text"].startswith("Nothing was started: this dagcall is about to stop")
 
 
@@ -334,9 +336,7 @@ async def test_a_task_goes_on_while_airflow_does_not_show_the_outcome(served: Se
     async with served(airflow) as dagcall, connected(dagcall) as client:
         created = await client.call("add", {"x": 3})
         airflow.add_fault(Fault(status=403, times=None))
-        while (
-            "this run id returns what comes of it" not in (task := await client.get(created["taskId"]))["statusMessage"]
-        ):
+        while "this run id to get its outcome" not in (task := await client.get(created["taskId"]))["statusMessage"]:
             pass
         with pytest.raises(MCPError) as refused:
             await client.get(created["taskId"])
@@ -497,7 +497,7 @@ async def test_an_answer_that_does_not_fit_is_asked_for_anew_under_another_key(s
         await client.update(created["taskId"], {new_key: accepts(answer="Approve", amount=1)})
         done = await client.until(created["taskId"])
     assert new_key != key
-    assert request["params"]["message"].startswith("Your answer was not taken:\n- amount")
+    assert request["params"]["message"].startswith("Your answer was not accepted:\n- amount")
     assert done["result"]["structuredContent"]["results"]["ask_1"]["params_input"] == {"amount": 1}
 
 
@@ -670,9 +670,9 @@ async def test_the_person_reads_what_did_not_fit_through_whichever_replica(serve
         ((_, here),) = (await settled(creator, created["taskId"]))["inputRequests"].items()
         ((_, there),) = (await settled(client, created["taskId"]))["inputRequests"].items()
     assert there["params"]["message"].startswith(
-        "Your answer was not taken:\n- amount: 0 is less than the minimum of 1"
+        "Your answer was not accepted:\n- amount: 0 is less than the minimum of 1"
     )
-    assert here["params"]["message"].startswith("Your answer was not taken:\n- it does not fit the question")
+    assert here["params"]["message"].startswith("Your answer was not accepted:\n- it does not fit the question")
 
 
 async def test_an_answer_that_airflow_does_not_take_is_asked_for_by_no_replica_again(served: Served) -> None:

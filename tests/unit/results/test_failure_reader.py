@@ -122,8 +122,8 @@ async def test_a_failed_run_that_is_deleted_while_it_is_read_is_told_as_deleted(
         text = await deleted_at(airflow, route, dagcall)
 
     assert text == (
-        f"Run {RUN_ID} of dag d failed, and was deleted in Airflow before dagcall had read what came of it; what it "
-        "had done may stand. Calling again starts a new run."
+        f"Run {RUN_ID} of dag d failed, but was deleted in Airflow before dagcall had read its outcome. Its side "
+        "effects are not undone. Calling again starts a new run."
     )
 
 
@@ -136,7 +136,7 @@ async def test_a_run_that_succeeded_and_is_deleted_while_it_is_read_is_told_as_d
     async with served(airflow, airflow={"max_in_flight": 1}) as dagcall:  # one place: no streams
         text = await deleted_at(airflow, route, dagcall)
 
-    assert " succeeded, and was deleted in Airflow before dagcall had read what came of it; " in text
+    assert " succeeded, but was deleted in Airflow before dagcall had read its outcome. " in text
 
 
 async def deleted_at(airflow: FakeAirflow, route: Route, dagcall: Dagcall) -> str:

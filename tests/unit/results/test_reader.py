@@ -172,7 +172,7 @@ async def test_a_success_in_which_what_was_wanted_never_ran_is_a_failure(
         for line in lines:
             assert line in text
         read = await call(dagcall, "read_dag_result", tool="d", dag_run_id=run.run_id, path="")
-        assert text_of(read).startswith(f"Run {run.run_id} of dag d left out what makes its result.")
+        assert text_of(read).startswith(f"Run {run.run_id} of dag d did not run the tasks that produce its result.")
 
 
 @every_version

@@ -11,8 +11,8 @@ from tests.unit.tools.test_tool import dag
 
 CALL = Call(tool_from_dag(dag("sales.daily"), ToolPolicy(dag="sales.daily")), {}, "key:ada", Listener(60.0))
 WAIT = (
-    "Calling again with the same arguments finds out and starts no second run; wait_for_dag_run with tool "
-    "'sales_daily_a3fae80589' and this run id only looks."
+    "Call again with the same arguments to find out; this starts no second run. To check without starting anything, "
+    "call wait_for_dag_run with tool 'sales_daily_a3fae80589' and this run id."
 )
 
 
@@ -41,7 +41,9 @@ def test_a_run_may_have_been_started() -> None:
 
     assert isinstance(told, AirflowUnreachable)
     assert told.is_effect_possible is True
-    assert str(told) == f"Whether run mcp__x_0 of dag sales.daily was started is not known: too many calls wait. {WAIT}"
+    assert (
+        str(told) == f"It is not known whether run mcp__x_0 of dag sales.daily was started: too many calls wait. {WAIT}"
+    )
 
 
 def test_what_became_of_a_run_is_not_known() -> None:
@@ -52,8 +54,8 @@ def test_what_became_of_a_run_is_not_known() -> None:
     assert isinstance(told, AirflowUnreachable)
     assert told.is_effect_possible is True
     assert str(told) == (
-        "This call belongs to run mcp__x_0 of dag sales.daily, but what became of it is not known: Airflow does not "
-        f"answer. {WAIT}"
+        "This call belongs to run mcp__x_0 of dag sales.daily, but its outcome is not known: Airflow does not answer. "
+        f"{WAIT}"
     )
 
 

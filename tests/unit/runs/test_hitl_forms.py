@@ -175,7 +175,7 @@ def test_several_options() -> None:
 def test_a_single_option_needs_no_field() -> None:
     question = asking(options=("OK",))
     assert schema_of(question) == {"type": "object", "properties": {}, "required": []}
-    assert "Sending this answers 'OK'." in message_of(question)
+    assert "Submitting this form answers 'OK'." in message_of(question)
     assert response(question) == Response(("OK",), {})
 
 
@@ -526,11 +526,11 @@ def test_what_the_person_reads() -> None:
         APPROVAL, map_index=2, body="Order **A7**\u202e", subject="Refund\nnow?", assigned_users=("mia", "joe")
     )
     assert message_of(question, problems=("amount: too much",)) == (
-        "Your answer was not taken:\n- amount: too much\n\n"
+        "Your answer was not accepted:\n- amount: too much\n\n"
         "The Airflow dag refund waits for a person (task approve[2] of run mcp__x).\n\n"
         "Refund now?\n\n"
         "Order **A7**\n\n"
-        "Airflow takes an answer only from mia or joe."
+        "Airflow accepts an answer only from mia or joe."
     )
 
 
@@ -539,10 +539,10 @@ def test_what_the_person_reads_of_a_question_that_anybody_may_answer() -> None:
         "The Airflow dag refund waits for a person (task approve of run mcp__x).\n\nRefund 180 EUR?"
     )
     assert message_of(replace(APPROVAL, assigned_users=("mia",)), problems=("amount: too much", "who: nobody")) == (
-        "Your answer was not taken:\n- amount: too much\n- who: nobody\n\n"
+        "Your answer was not accepted:\n- amount: too much\n- who: nobody\n\n"
         "The Airflow dag refund waits for a person (task approve of run mcp__x).\n\n"
         "Refund 180 EUR?\n\n"
-        "Airflow takes an answer only from mia."
+        "Airflow accepts an answer only from mia."
     )
 
 
@@ -583,11 +583,11 @@ def test_what_a_model_reads() -> None:
 
 def test_what_to_do_next() -> None:
     assert waiting_message((APPROVAL,), how_to_go_on="Then wait.") == (
-        "The run waits for a person to answer a question in Airflow: give your user the url of the question, and do "
-        "not answer in their place. Then wait."
+        "The run waits for a person to answer a question in Airflow. Give your user the url of the question, and do "
+        "not answer it yourself. Then wait."
     )
     several = (replace(APPROVAL, assigned_users=("mia", "joe")), replace(APPROVAL, assigned_users=("mia", "ann")))
     assert waiting_message(several, how_to_go_on="Then wait.", notice="They declined.") == (
-        "They declined. The run waits for a person to answer 2 questions in Airflow, which only mia, joe or ann may "
-        "do: give your user the urls of the questions, and do not answer in their place. Then wait."
+        "They declined. The run waits for a person to answer 2 questions in Airflow. Only mia, joe or ann may "
+        "answer. Give your user the urls of the questions, and do not answer them yourself. Then wait."
     )

@@ -44,7 +44,8 @@ async def test_more_calls_than_allowed_are_told_when_to_come_back(
 
     assert refused.is_error
     assert text_of(refused) == (
-        "Nothing was started: add may be started 2 times a minute, and you have done so; try again in 40 s."
+        "Nothing was started: you may start add at most 2 times a minute, and you have reached this limit; try again "
+        "in 40 s."
     )
     assert not late.is_error
     assert len(airflow.runs) == 3
@@ -59,7 +60,7 @@ async def test_the_tool_s_own_limit_counts(served: Served) -> None:
         answers = [await call(dagcall, name, x=x) for x, name in enumerate(["add", "add", "plus", "plus", "plus"])]
 
     assert [answer.is_error for answer in answers] == [False, True, False, False, True]
-    assert "add may be started once a minute" in text_of(answers[1])
+    assert "you may start add at most once a minute" in text_of(answers[1])
 
 
 async def test_a_retry_of_a_run_that_is_there_is_never_refused(served: Served) -> None:
@@ -107,7 +108,8 @@ async def test_a_retry_with_its_key_makes_no_room(served: Served, more: dict[str
         await asyncio.gather(*(briefly(dagcall, "a", x=1) for _ in range(3)))
         refused = await briefly(dagcall, "b", x=2)
 
-    assert refused.startswith("Nothing was started: you may have 1 unfinished run of waits, and you have (mcp__")
+    assert refused.startswith("Nothing was started: you may have at most 1 unfinished run of waits")
+    assert "you have reached this limit (mcp__" in refused
     assert len(airflow.runs) == 1
 
 
@@ -146,8 +148,8 @@ async def test_unfinished_runs_are_counted_and_those_that_ended_unseen_are_not(
         allowed = await briefly(dagcall, x=3)
 
     assert refused == (
-        f"Nothing was started: you may have 2 unfinished runs of waits, and you have ({first.run_id}, "
-        f"{second.run_id}); try again when one has ended, which wait_for_dag_run tells."
+        f"Nothing was started: you may have at most 2 unfinished runs of waits, and you have reached this limit "
+        f"({first.run_id}, {second.run_id}). Call wait_for_dag_run to wait until one ends, then try again."
     )
     assert '"running"' in allowed
 

@@ -26,8 +26,8 @@ def at(state: str | None, task_id: str = "fit", map_index: int = -1, ready_at: d
             id="many",
         ),
         pytest.param([at("awaiting_input", "approve")], "waiting for a person: approve", id="a person"),
-        pytest.param([at("deferred", "file")], "waiting for something outside: file", id="an event"),
-        pytest.param([at("up_for_retry")], "failed, to be tried again: fit", id="a retry"),
+        pytest.param([at("deferred", "file")], "waiting for an external event: file", id="an event"),
+        pytest.param([at("up_for_retry")], "failed, will be retried: fit", id="a retry"),
         pytest.param(
             [at("scheduled", ready_at=NOON), at("running", "a")],
             "running: a; waiting for the scheduler (pool gpu) since 12:00:05 UTC: fit",

@@ -69,7 +69,7 @@ async def test_a_run_that_goes_on_without_its_result_is_unfinished_still(served:
         async with Client(dagcall.mcp.sdk) as client:
             second = await client.call_tool("steps", {}, meta=cast("Any", {"dagcall/idempotency_key": "another"}))
 
-    assert text_of(second).startswith("Nothing was started: you may have 1 unfinished run of steps")
+    assert text_of(second).startswith("Nothing was started: you may have at most 1 unfinished run of steps")
     assert run.run_id in text_of(second)
 
 
@@ -174,8 +174,8 @@ async def test_a_run_that_stays_queued_says_why(served: Served, monkeypatch: pyt
 
     expected = {
         "paused": "queued: dag steps is paused in Airflow",
-        "max_active_runs": "queued: 1 runs of dag steps go on, and no more than 1 may",
-        "scheduler": "queued: Airflow's scheduler gives no sign of life",
+        "max_active_runs": "queued: dag steps has reached its max_active_runs (1 of 1 running)",
+        "scheduler": "queued: Airflow's scheduler sends no heartbeats",
         "nothing": "(queued). Call wait_for_dag_run",
     }
     assert expected[why] in content["message"]
@@ -386,7 +386,7 @@ async def test_a_run_of_which_nothing_starts_for_no_reason_of_its_own_names_the_
         airflow.start(airflow.runs[0])
         content = await calling
 
-    silence = "; Airflow's scheduler gives no sign of life (the last one: never)" if is_silent else ""
+    silence = "; Airflow's scheduler sends no heartbeats (last one: never)" if is_silent else ""
     assert content["message"].startswith(f"The run goes on (running: 0 of 2 tasks done{silence}). ")
 
 

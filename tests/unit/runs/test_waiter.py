@@ -297,7 +297,7 @@ async def test_account_that_is_let_in_no_more_ends_all_waits_and_names_no_run_of
         for run in airflow.runs:
             named = [text for text in texts if run.run_id in text]
             assert len(named) <= 1
-        assert all("no longer lets dagcall's account in" in text for text in texts)
+        assert all("no longer accepts dagcall's account" in text for text in texts)
         for run in airflow.runs:
             airflow.finish(run)
         await asyncio.gather(*calls)
