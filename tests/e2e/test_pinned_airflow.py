@@ -70,6 +70,7 @@ def test_a_dag_file_edited_after_pinning_costs_its_own_tool_only(demo: RunningDe
             "    +Sends it off.",
         ]
         assert '"default": true' in differs.stdout.partition("inputSchema:")[2]
-        assert differs.stderr.splitlines()[-1] == "1 tool differs from its pin in pins; review, then: dagcall pin"
+        last = differs.stderr.splitlines()[-1]
+        assert last == "1 tool differs from its pin in pins; review the changes, then run: dagcall pin"
     finally:
         file.unlink(missing_ok=True)

@@ -264,5 +264,5 @@ async def test_the_caller_is_in_the_conf_where_that_is_configured(served: Served
 
 def test_an_identity_param_is_nothing_else() -> None:
     tool = {"dag": "d", "identity_param": "who", "fixed": {"who": "me"}}
-    with pytest.raises(ValidationError, match="identity_param 'who' is fixed or hidden, too"):
+    with pytest.raises(ValidationError, match="identity_param 'who' is also fixed or hidden"):
         Settings.model_validate({"tools": [tool]})
