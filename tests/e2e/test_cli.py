@@ -157,7 +157,7 @@ def test_pins_are_equal_until_one_is_changed(demo: RunningDemo, tmp_path: Path) 
     assert f"submit_order:\n  description:\n    -Order something.\n{description}  inputSchema:\n" in differs.stdout
     assert '-      "default": "WELCOME10"' in differs.stdout.replace("       ", "      ")
     assert "factorial: published, but not pinned\n" in differs.stdout
-    assert "gone: pinned, but not published any more\n" in differs.stdout
+    assert "gone: pinned, but no longer published\n" in differs.stdout
     assert "3 tools differ from their pins in pins; " in differs.stderr
 
     again = run_dagcall("pin", "--prune", "--dir", "pins", environ=demo.environ, folder=tmp_path)
@@ -168,12 +168,12 @@ def test_pins_are_equal_until_one_is_changed(demo: RunningDemo, tmp_path: Path) 
 
 def test_check_without_pins_says_how_to_make_them(demo: RunningDemo, tmp_path: Path) -> None:
     text = complaint(run_dagcall("check", environ=demo.environ, folder=tmp_path), 2)
-    assert text.splitlines()[-1] == "there is no folder of pins tool_schemas; `dagcall pin` makes it"
+    assert text.splitlines()[-1] == "folder of pins not found: tool_schemas; `dagcall pin` creates it"
 
 
 def test_serve_pinned_needs_pins(demo: RunningDemo, tmp_path: Path) -> None:
     text = complaint(run_dagcall("serve", "--pinned", environ=demo.environ, folder=tmp_path), 2)
-    assert "there is no folder of pins tool_schemas" in text
+    assert "folder of pins not found: tool_schemas" in text
 
 
 # Help

@@ -181,7 +181,7 @@ async def test_bad_arguments_start_nothing(served: Served) -> None:
 
     assert text == (
         "Nothing was started: the arguments of add need mending.\n"
-        "- z: there is no such argument; there are x, y\n"
+        "- z: unknown argument; there are x, y\n"
         "- x: '3' is not of type 'integer'"
     )
     assert airflow.runs == []
@@ -350,7 +350,7 @@ async def test_a_spent_budget_answers_with_the_handle_and_the_handle_with_the_re
     [
         ({"tool": "add"}, "dag_run_id: required, and text"),
         ({"tool": "add", "dag_run_id": 3}, "dag_run_id: required, and text"),
-        ({"tool": "add", "dag_run_id": "x", "seconds": 3}, "seconds: there is no such argument"),
+        ({"tool": "add", "dag_run_id": "x", "seconds": 3}, "seconds: unknown argument"),
         ({"tool": "ad", "dag_run_id": "x"}, "tool: there is no tool 'ad'; did you mean 'add'?"),
         (
             {"tool": "add", "dag_run_id": "manual__2026"},

@@ -196,7 +196,7 @@ async def test_even_at_its_worst_the_largest_answer_is_below_the_mebibyte_at_whi
             "- dag_run_id: it should be a valid string\n"
             "- offset: it should be greater than or equal to 0\n"
             "- limit: it should be greater than or equal to 1\n"
-            "- paht: there is no such argument; did you mean 'path'?",
+            "- paht: unknown argument; did you mean 'path'?",
             id="bad arguments",
         ),
     ],

@@ -292,7 +292,7 @@ class ToolCalls:
         """
         arguments = call.arguments
         known = self._own_tools[call.name].input_schema["properties"]
-        problems = [f"{name}: there is no such argument" for name in arguments if name not in known]
+        problems = [f"{name}: unknown argument" for name in arguments if name not in known]
         problems += [
             f"{name}: required, and text" for name in sorted(known) if not isinstance(arguments.get(name), str)
         ]

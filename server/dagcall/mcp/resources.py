@@ -137,10 +137,9 @@ def listed_templates() -> ListResourceTemplatesResult:
         title="Results of a dag run",
         uri_template=str(RESULTS_URI),
         description=(
-            "What a run that you started returned, as JSON. path is a JSON Pointer into the results (task id -> "
-            "value); offset and limit choose items of a list, characters of a text or keys of an object. The value at "
-            "the path stands under `value`; `next_offset` says where the next part begins, `omitted` what is left "
-            "out within this one."
+            "The results of a run that you started, as JSON. path is a JSON Pointer into the results (task id -> "
+            "value); offset and limit select items of a list, characters of a text or keys of an object. `value` is "
+            "the value at the path, `next_offset` the offset of the next part, and `omitted` what this part omits."
         ),
         mime_type=JSON_TYPE,
     )
@@ -162,7 +161,7 @@ def _place_from_uri(uri: str) -> Place:
 def _sentence(error: ErrorDetails) -> str:
     name = str(error["loc"][0])
     if error["type"] == "extra_forbidden":
-        return f"{name}: there is no such argument{did_you_mean(name, Place.model_fields)}"
+        return f"{name}: unknown argument{did_you_mean(name, Place.model_fields)}"
     if error["type"] == "missing":
         return f"{name}: required"
     return f"{name}: {error['msg'].replace('Input should', 'it should')}"

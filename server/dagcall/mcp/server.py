@@ -52,10 +52,10 @@ from dagcall.tools import READ_TOOL_NAME, WAIT_TOOL_NAME, Catalog, own_tools
 logger = logging.getLogger(__name__)
 
 INSTRUCTIONS = (
-    "Each tool runs one Airflow dag and waits for its result. A result with state 'running' is no failure: the run "
-    f"goes on, and {WAIT_TOOL_NAME} with its dag_run_id returns the rest. Results too large for one answer come as a "
-    f"preview, and {READ_TOOL_NAME} reads them part by part. To repeat a call that broke off, make the "
-    "same call again: it returns the outcome of the run that is there already."
+    "Each tool runs one Airflow dag and waits for its result. A result with state 'running' is not a failure: the run "
+    f"continues; call {WAIT_TOOL_NAME} with its dag_run_id for the result. Results too large for one answer are "
+    f"returned as a preview; {READ_TOOL_NAME} reads them in parts. To repeat an interrupted call, make the same call "
+    "again: it returns the outcome of the existing run."
 )
 
 

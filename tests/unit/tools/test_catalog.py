@@ -89,7 +89,7 @@ async def test_more_dags_than_fit_on_a_page_are_all_found(served: Served) -> Non
         ),
         pytest.param(
             FakeDag("d", params={"p": FakeParam(NOTSET, type="array", items={"$dynamicRef": "#x"})}),
-            "the schema of param 'p' uses $dynamicRef, which MCP clients do not follow",
+            "the schema of param 'p' uses $dynamicRef, which MCP clients do not support",
             id="schema",
         ),
         pytest.param(FakeDag("d", tasks=()), "it has no tasks", id="no tasks"),
@@ -318,7 +318,7 @@ def with_block(toml: str) -> FakeDag:
             'titel = "Sales"',
             (
                 "d: the dagcall block in its doc_md",
-                "line 4: 'titel' is not a key of such a block; did you mean 'title'?",
+                "line 4: 'titel' is not a key of this block; did you mean 'title'?",
             ),
             id="the author's key",
         ),
@@ -336,7 +336,7 @@ def with_block(toml: str) -> FakeDag:
             "",
             (
                 "d: its output_schema",
-                "the schema has a property 'total', which is no result task; there are report.",
+                "the schema has a property 'total', which is not a result task; there are report.",
             ),
             id="the operator's output schema",
         ),
@@ -654,7 +654,7 @@ async def test_a_tool_withheld_while_airflow_is_away_comes_back_with_its_pin(ser
 
 async def test_the_folder_of_pins_is_read_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = PinFolder(tmp_path / "pins")
-    with pytest.raises(ConfigError, match=r"there is no folder of pins .*; `dagcall pin` makes it"):
+    with pytest.raises(ConfigError, match=r"folder of pins not found: .*; `dagcall pin` creates it"):
         folder.read()
     folder.path.mkdir()
     assert folder.read() == Pins()
@@ -666,8 +666,8 @@ async def test_the_folder_of_pins_is_read_anew(tmp_path: Path, caplog: pytest.Lo
     folder.path.rename(tmp_path / "elsewhere")
     assert folder.read() == both
     assert caplog.messages == [
-        f"the pin {folder.path / 'bad'} is of no use: it cannot be read",
-        f"the folder of pins {folder.path} cannot be read (No such file or directory); what it last held stays",
+        f"the pin {folder.path / 'bad'} is unusable: it cannot be read",
+        f"the folder of pins {folder.path} cannot be read (No such file or directory); the last pins remain in effect",
     ]
 
 

@@ -116,14 +116,14 @@ async def test_a_file_of_no_use_is_written_anew(file: Path, content: str, caplog
     caplog.set_level(logging.INFO, "dagcall.tools.dag_cache")
     write(file, content)
     assert await tools_before_an_answer(file) == []
-    assert "is of no use and is written anew" in caplog.text
+    assert "is unusable and will be rewritten" in caplog.text
 
 
 async def test_where_nothing_can_be_written_nothing_is_lost(file: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "dagcall.tools.dag_cache")
     write(file.parent, "a file where a folder should be")
     async with started(airflow_with("one"), file) as catalog:
-        await until(lambda: "not remembered" in caplog.text)
+        await until(lambda: "cannot be cached" in caplog.text)
         assert list(catalog.snapshot.tools) == ["one"]
 
 
