@@ -111,7 +111,7 @@ async def test_an_answer_that_is_refused_names_the_account_that_gave_it(
         content = await content_of(dagcall, mode, person)
 
     assert notice_in(content) == (
-        "Airflow does not take the answer from its account 'clerk', which answers for you here."
+        "Airflow does not accept the answer from its account 'clerk', which answers for you here."
     )
 
 
@@ -258,7 +258,7 @@ async def test_the_caller_is_in_the_conf_where_that_is_configured(served: Served
         schema = dagcall.catalog.tool("d").wire.input_schema
 
     assert airflow.runs[0].conf == {"requested_by": "local"}
-    assert "requested_by: unknown argument" in forged
+    assert "requested_by: there is no such argument" in forged
     assert schema["properties"] == {}
 
 

@@ -363,7 +363,7 @@ async def test_a_run_can_be_cancelled_until_it_has_ended(served: Served) -> None
     assert cancelled == again == {"state": "failed", "dag_run_id": handle, "url": cancelled["url"]}
     assert len(airflow.requests_to("patch_run")) == 1
     assert told.is_error
-    assert "somebody set the run to failed" in text_of(told)
+    assert "someone set the run to failed" in text_of(told)
 
 
 async def test_a_run_that_airflow_makes_a_success_as_it_is_cancelled_is_cancelled_again(

@@ -180,7 +180,7 @@ class InputSchema:
         for name in arguments:
             if name not in self.properties:
                 known = did_you_mean(name, self.properties, nothing="it takes none")
-                problems.append(f"{name}: unknown argument{known}")
+                problems.append(f"{name}: there is no such argument{known}")
         for name, prop in self.properties.items():
             if name not in arguments:
                 problems += [f"{name}: required, but not given"] if prop.is_required else []

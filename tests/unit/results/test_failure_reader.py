@@ -82,7 +82,7 @@ async def test_a_failure_is_told_without_its_log(served: Served, airflow: FakeAi
 
     assert lines[1:4] == [
         f"Task explode failed on try 1 of 1: why is not known here, for {why}",
-        "Had succeeded before, and is not undone: prepare.",
+        "Already succeeded, and is not undone: prepare.",
         "Calling again starts a new run.",
     ]
 

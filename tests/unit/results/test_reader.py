@@ -118,9 +118,9 @@ async def test_a_result_task_that_is_gone_fails_the_call(
             FakeDag("d", start_date=FAR_FUTURE),
             None,
             [
-                " of dag d did nothing: Airflow made no task instance for it, and calls it a success all the same.",
+                " of dag d did nothing: Airflow created no task instance for it, but reports success.",
                 "Task work did not run: its start_date is 2099-01-01T00:00:00+00:00, and the run's logical date is ",
-                "Calling again comes to the same until somebody changes the dates in the dag, or sets logical_date",
+                "Calling again has the same outcome until the dates in the dag are changed",
             ],
             id="outside the dag's dates",
         ),
@@ -128,9 +128,9 @@ async def test_a_result_task_that_is_gone_fails_the_call(
             FakeDag("d", tasks=[FakeTask("a", downstream=["b"]), FakeTask("b", end_date=LONG_PAST)]),
             None,
             [
-                " of dag d succeeded, but what it was called for did not come of it.",
+                " of dag d succeeded, but without its result.",
                 "Task b did not run: its end_date was 2020-01-01T00:00:00+00:00, and the run's logical date is ",
-                "Had succeeded before, and is not undone: a.",
+                "Already succeeded, and is not undone: a.",
             ],
             id="outside a task's dates",
         ),
@@ -138,7 +138,7 @@ async def test_a_result_task_that_is_gone_fails_the_call(
             FakeDag("d", tasks=()),
             None,
             [
-                " of dag d did nothing: Airflow made no task instance for it, and calls it a success all the same.",
+                " of dag d did nothing: Airflow created no task instance for it, but reports success.",
                 "The dag has no tasks.",
                 "Calling again with the same arguments starts a new run, which will probably fail in the same way.",
             ],

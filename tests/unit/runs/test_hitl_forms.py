@@ -511,7 +511,7 @@ def test_every_bad_value_is_named() -> None:
     assert problems(question, answer="Maybe", amount=-1, q="[", other=1) == (
         "answer: choose one of Approve, Reject",
         "q: this is not JSON",
-        "other: unknown argument; there are amount, who, q",
+        "other: there is no such argument; there are amount, who, q",
         "amount: -1 is less than the minimum of 0",
         "who: required, but not given",
         "q: '[' is not of type 'array'",

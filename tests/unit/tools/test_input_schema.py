@@ -285,7 +285,7 @@ EVERY_KIND = InputSchema.from_params(
         ({"text": ""}, ["text: '' should be non-empty"]),
         (
             {"text": "x", "count": "3", "cuont": 1},
-            ["cuont: unknown argument; did you mean 'count'?", "count: '3' is not of type 'integer'"],
+            ["cuont: there is no such argument; did you mean 'count'?", "count: '3' is not of type 'integer'"],
         ),
         ({"text": "x", "items": [{"sku": "a"}, {"sku": "c"}]}, ["items[1].sku: 'c' is not one of ['a', 'b']"]),
         ({"text": "x", "plain": "3"}, ["plain: '3' is not of type 'number'"]),
@@ -302,7 +302,7 @@ def test_each_bad_argument_gets_a_sentence(arguments: dict[str, Any], problems: 
         EVERY_KIND.conf_from_arguments(arguments, tool="t")
 
     assert list(refusal.value.problems) == problems
-    assert str(refusal.value).startswith("Nothing was started: the arguments of t need mending.\n- ")
+    assert str(refusal.value).startswith("Nothing was started: invalid arguments for t.\n- ")
 
 
 def refusal(one: Param | None, **arguments: Any) -> tuple[str, ...]:
@@ -324,7 +324,7 @@ def test_a_plain_default_says_of_which_type_an_argument_is() -> None:
 def test_a_dag_without_params_takes_no_argument() -> None:
     schema = InputSchema.from_params(())
     assert schema.wire == {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
-    assert refusal(None, x=1) == ("x: unknown argument; it takes none",)
+    assert refusal(None, x=1) == ("x: there is no such argument; it takes none",)
 
 
 def test_an_odd_name_is_the_title_where_the_author_gave_none() -> None:
