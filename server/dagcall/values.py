@@ -1,7 +1,7 @@
-"""Values that every call makes: dataclasses that nobody changes once they are made, as mypy sees to.
+"""Dataclasses that every call creates: immutable for mypy, not at run time.
 
-A frozen dataclass sees to it as well, at every field that it is given: with sixty of them that is a fiftieth of what a
-call takes. What is made once, or is a key of a dictionary, is a frozen dataclass.
+A frozen dataclass checks at run time, too, for every field: with sixty of them per call, that takes 2 % of a call.
+Classes that are created once, or are dictionary keys, are frozen dataclasses.
 """
 
 from dataclasses import dataclass
@@ -12,5 +12,5 @@ T = TypeVar("T")
 
 @dataclass_transform(frozen_default=True)
 def value(cls: type[T]) -> type[T]:
-    """Make a class a value."""
+    """Make a class such a dataclass."""
     return dataclass(slots=True)(cls)

@@ -77,7 +77,7 @@ async def test_what_the_account_may_not_do_is_not_done(served: Served, airflow: 
 
     assert text == (
         "Nothing was started: dagcall starts your runs with Airflow's account 'viewer', and Airflow does not let it "
-        "run dag add. Whoever runs Airflow can change that."
+        "run dag add. Airflow's administrator can change that."
     )
     assert airflow.runs == []
 
@@ -93,7 +93,7 @@ async def test_an_account_may_start_and_not_stop(served: Served, airflow: FakeAi
 
     assert text == (
         "Nothing was changed: dagcall acts for you with Airflow's account 'clerk', and Airflow does not let it set "
-        "runs of dag waits to failed. Whoever runs Airflow can change that."
+        "runs of dag waits to failed. Airflow's administrator can change that."
     )
     assert run.state != "failed"
 
@@ -131,8 +131,8 @@ async def test_a_question_that_names_others_than_the_callers_account_is_not_aske
 
 
 GONE = (
-    "with Airflow's account '{}', and Airflow does not let that account in: its password or token is no longer good. "
-    "Whoever runs this dagcall can mend that."
+    "with Airflow's account '{}', and Airflow does not let that account in: its password or token is no longer valid. "
+    "The operator of this dagcall can fix that."
 )
 
 
@@ -184,7 +184,7 @@ async def test_whoever_has_no_account_starts_nothing(served: Served, airflow: Fa
     async with served(airflow, dags=["*"], accounts=[logging_in(tmp_path, "clerk", "group:finance")]) as dagcall:
         text = await refusal(dagcall, "add", x=1)
 
-    assert text.startswith("Nothing was changed: dagcall has no account of Airflow that acts for you.")
+    assert text.startswith("Nothing was changed: dagcall has no Airflow account for you.")
     assert airflow.runs == []
 
 

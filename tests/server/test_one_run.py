@@ -506,7 +506,7 @@ async def test_a_full_line_turns_calls_away_at_once(served: Served) -> None:
         hold.release()
         await asyncio.gather(first, second)
 
-    assert turned_away.startswith("Nothing was started: too many calls are in line already; try again in ")
+    assert turned_away.startswith("Nothing was started: too many calls are queued; try again in ")
     assert len(airflow.runs) == 2
 
 

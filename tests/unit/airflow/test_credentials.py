@@ -246,7 +246,7 @@ async def test_account_whose_every_token_is_refused_logs_in_rarely() -> None:
 
 @pytest.mark.parametrize("token", ["", "two words", "\ufefftoken", "line\nline", "töken"])
 async def test_token_that_cannot_be_sent_is_told_apart(token: str) -> None:
-    with pytest.raises(AirflowUnreachable, match="blanks or characters that no token has"):
+    with pytest.raises(AirflowUnreachable, match="spaces or characters that are invalid in a token"):
         await Credentials(static_token(token), now=Clock()).token()
 
 

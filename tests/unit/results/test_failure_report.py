@@ -156,7 +156,7 @@ def test_a_failure_is_told_the_most_important_first() -> None:
         ),
         (
             log(LogEvent("error", "deploying", exit_code="a text of somebody's own")),
-            "its log names no exception; it was set to failed by hand, or lost together with its machine",
+            "its log contains no exception; it was set to failed by hand, or lost with its machine",
             PASSING,
         ),
         (
@@ -166,13 +166,17 @@ def test_a_failure_is_told_the_most_important_first() -> None:
         ),
         (
             log(LogEvent("info", "Worker startup parse complete", "task")),
-            "its log names no exception; it was set to failed by hand, or lost together with its machine",
+            "its log contains no exception; it was set to failed by hand, or lost with its machine",
             PASSING,
         ),
-        (TaskLog(missing="Airflow has no log of it"), "why is not known here, for Airflow has no log of it", UNKNOWN),
+        (
+            TaskLog(missing="Airflow has no log of it"),
+            "the reason is unknown, because Airflow has no log of it",
+            UNKNOWN,
+        ),
         (
             log(LogEvent(None, "::group::Log message source details"), LogEvent(None, "::endgroup::")),
-            "why is not known here, for its log is empty",
+            "the reason is unknown, because its log is empty",
             UNKNOWN,
         ),
     ],
@@ -295,7 +299,7 @@ def test_a_task_that_is_not_tried_again_though_it_could_be() -> None:
 def test_a_task_that_could_not_even_start() -> None:
     gone = TaskLog(missing="Airflow has no log of it")
     assert told(instance("t", try_number=0, end_date=None), logs=gone)[1] == (
-        "Task t failed before its first try: why is not known here, for Airflow has no log of it"
+        "Task t failed before its first try: the reason is unknown, because Airflow has no log of it"
     )
 
 

@@ -103,9 +103,9 @@ async def test_a_result_task_that_is_gone_fails_the_call(
         dag.tasks = [FakeTask("sum", lambda _: 1), FakeTask("other", lambda _: 2)]
         text = await refusal(dagcall, "d")
 
-    assert "Task total did not run: the dag has no such task any more." in text
+    assert "Task total did not run: the dag no longer has this task." in text
     assert (
-        f"run {airflow.runs[0].run_id} of dag d is a success to Airflow, and did not run what makes the result of tool "
+        f"run {airflow.runs[0].run_id} of dag d is a success in Airflow, but did not run the result tasks of tool "
         "d: total"
     ) in caplog.messages
 
@@ -147,7 +147,7 @@ async def test_a_result_task_that_is_gone_fails_the_call(
         pytest.param(
             FakeDag("d", checks=None),
             [FakeTask("work", downstream=["check"]), FakeTask("check")],
-            ["Task check did not run: the run has no instance of it; the dag was probably changed since."],
+            ["Task check did not run: the run has no instance of it; the dag has probably changed since."],
             id="a task that is newer than the run",
         ),
     ],

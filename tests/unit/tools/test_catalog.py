@@ -544,7 +544,7 @@ async def test_airflow_away_at_the_start_serves_nothing_and_recovers(served: Ser
             "it points to https://login",
         ),
         (Fault(route="log_in", status=401, times=None), "did not log in user 'admin': wrong user name or password"),
-        (Fault(route="log_in", status=503, times=None), "cannot log anybody in now (503)"),
+        (Fault(route="log_in", status=503, times=None), "cannot log in users now (503)"),
         (
             Fault(route="dags", status=403, body={"detail": "Forbidden"}, times=None),
             "the account that dagcall uses may not do this",

@@ -294,7 +294,7 @@ EVERY_KIND = InputSchema.from_params(
             ["number_or_time: 'nope' is not a date and time such as 2026-01-31T12:00:00+00:00"],
         ),
         ({"text": "x", "when": "nope"}, ["when: 'nope' is not a date and time such as 2026-01-31T12:00:00+00:00"]),
-        ({"text": "x\0"}, ["the arguments hold a NUL character, which Airflow's database cannot store"]),
+        ({"text": "x\0"}, ["the arguments contain a NUL character, which Airflow's database cannot store"]),
     ],
 )
 def test_each_bad_argument_gets_a_sentence(arguments: dict[str, Any], problems: list[str]) -> None:
@@ -460,7 +460,7 @@ def test_a_number_beyond_64_bits_starts_no_run_that_cannot_begin(number: float) 
         with pytest.raises(InvalidArguments, match="Nothing was started"):
             SENT.taken(sent, tool="t")
 
-    with pytest.raises(ToolUnpublishable, match="fixed values: the arguments hold the number"):
+    with pytest.raises(ToolUnpublishable, match="fixed values: the arguments contain the number"):
         InputSchema.from_params((param(value=1, type="number"),), fixed={"p": number})
 
 
