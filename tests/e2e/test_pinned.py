@@ -73,7 +73,7 @@ def test_a_dag_edited_after_pinning_is_withheld_within_one_refresh(
         errors.until(lambda line: "not published: edited: tool edited differs from its pin:" in line, seconds=SOON)
         assert {tool["name"] for tool in ask("tools/list")["result"]["tools"]} == before - {"edited"}
         refused = ask("tools/call", name="edited", arguments={})["error"]
-        assert "differs from what was reviewed. Nothing was done" in refused["message"]
+        assert "differs from the reviewed one. Nothing was done" in refused["message"]
         assert airflow.runs == []
         answer = ask("tools/call", name="steady", arguments={})["result"]["structuredContent"]
         assert answer["results"] == {"back": "steady"}

