@@ -11,7 +11,7 @@
     │  │  └─ RateLimited              this caller has reached its quota
     │  └─ TriggerRefused         -> tool error: Airflow's own reason (400, 422), or the dag cannot run now
     ├─ RunError                the outcome of the dag run is unknown
-    │  ├─ RunDeleted             -> tool error: somebody deleted the run
+    │  ├─ RunDeleted             -> tool error: the run was deleted
     │  └─ OutcomeUnknown          -> tool error: the run exists, but Airflow does not return its outcome
     ├─ AirflowError            Airflow did not answer, or not usefully
     │  ├─ AirflowUnreachable     -> tool error: calling again may help

@@ -195,7 +195,7 @@ def run_key(data: Mapping[str, Json]) -> tuple[str, str]:
     """Return dag id and run id of an element of a list."""
     key = data["dag_id"], data["dag_run_id"]
     if not all(isinstance(part, str) for part in key):
-        raise TypeError(f"{key} is no run")
+        raise TypeError(f"{key} is not a run")
     return key
 
 

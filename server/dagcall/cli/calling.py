@@ -1,4 +1,4 @@
-"""One call from a terminal: its arguments, its progress, and its run's questions to whoever sits there."""
+"""One call from a terminal: its arguments, its progress, and its run's questions to the user."""
 
 import json
 import secrets

@@ -39,7 +39,7 @@ FOREIGN = re.compile(r"_?AIRFLOW|PYTHON|VIRTUAL_ENV|PG[A-Z]+$|OTEL_|DAGCALL_|__P
 
 
 class NotReady(Exception):  # a statement, as its siblings in errors.py
-    """Something did not become ready."""
+    """A component did not become ready."""
 
 
 @dataclass(frozen=True)
@@ -239,7 +239,7 @@ def shop_connection(folder: Folder) -> str:
 
 
 def socket_folder(postgres: Path) -> Path:
-    """Return the folder of the database's Unix socket: a short one where the demo's own path is too long for it."""
+    """Return the folder of the database's Unix socket: a short one if the demo's own path is too long."""
     own = postgres / "socket"
     if len(bytes(own)) <= MAX_SOCKET_FOLDER:
         return own
@@ -308,7 +308,7 @@ async def until(is_true: Callable[[], bool], what: str, seconds: float) -> None:
 
 
 async def until_async(look: Callable[[], Any], what: str, seconds: float) -> None:
-    """Wait until `look` says so; a server that does not answer yet has not said so.
+    """Wait until `look` returns True; a server that does not answer yet counts as False.
 
     Raises:
         NotReady: `what` was not ready after `seconds`.

@@ -76,7 +76,7 @@ class Failure:
 
     task_id: str
     text: str
-    """What its caller is told."""
+    """The error text for its caller."""
     at: datetime
 
 
@@ -94,7 +94,7 @@ class Sealer:
         """Return the task of a call that came to nothing.
 
         Args:
-            text: what its caller is told; a very long one is cut.
+            text: the error text; a very long one is cut.
             tool: what was called.
             caller: who alone may ask for it.
             at: when it came.

@@ -352,7 +352,7 @@ def _with_path(value: Any, change: Callable[[Path], Path], field: FieldInfo | No
     if Path in kinds and isinstance(value, (str, Path)):
         try:
             return change(Path(value))
-        except RuntimeError as error:  # ~somebody, or no home folder at all
+        except RuntimeError as error:  # an unknown ~user, or no home folder
             raise ValueError(f"{str(value)!r}: {error}") from error
     return value
 
