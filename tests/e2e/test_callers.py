@@ -322,7 +322,7 @@ def test_a_key_is_taken_beside_tokens(server: HttpServer, key: str, revision: st
 
 
 @revisions
-def test_a_key_that_nobody_has_is_refused(server: HttpServer, key: str, revision: str) -> None:
+def test_an_unknown_key_is_refused(server: HttpServer, key: str, revision: str) -> None:
     for wrong in (new_key(), key[:-1], key.swapcase(), f"{key}-3", hash_of(key)):
         assert ask(server, wrong, revision).status_code == 401
 

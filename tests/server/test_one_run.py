@@ -511,7 +511,7 @@ async def test_a_full_line_turns_calls_away_at_once(served: Served) -> None:
 
 
 @pytest.mark.parametrize("seconds", ["soon", -1, True])
-async def test_a_wait_that_is_no_number_of_seconds_is_refused(served: Served, seconds: Any) -> None:
+async def test_a_wait_that_is_not_a_number_of_seconds_is_refused(served: Served, seconds: Any) -> None:
     airflow = an_airflow()
 
     async with served(airflow) as dagcall:

@@ -86,7 +86,7 @@ async def test_an_airflow_for_all_needs_no_token() -> None:
 
 
 @given(st.text())
-def test_a_token_that_is_no_jwt_has_no_expiry(token: str) -> None:
+def test_an_opaque_token_has_no_expiry(token: str) -> None:
     assert expiry_of(token) is None
 
 

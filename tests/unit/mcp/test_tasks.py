@@ -483,7 +483,7 @@ async def test_two_questions_may_be_answered_one_by_one_and_on_any_replica(serve
     assert [results[name]["chosen_options"] for name in ("ask_1", "ask_2")] == [["Approve"], ["Reject"]]
 
 
-async def test_an_answer_that_does_not_fit_is_asked_for_anew_under_another_key(served: Served) -> None:
+async def test_an_invalid_answer_is_requested_again_under_another_key(served: Served) -> None:
     """Clients answer each key once."""
     airflow = FakeAirflow()
     airflow.add_dag(asks(FakeQuestion("Refund?", params={"amount": FakeParam(180, type="integer", minimum=1)})))

@@ -75,7 +75,9 @@ async def test_how_much_of_a_log_is_shown_is_the_operators_choice(
         (500, "Airflow could not return its log"),
     ],
 )
-async def test_a_failure_is_told_without_its_log(served: Served, airflow: FakeAirflow, status: int, why: str) -> None:
+async def test_a_failure_is_reported_without_its_log(
+    served: Served, airflow: FakeAirflow, status: int, why: str
+) -> None:
     airflow.add_fault(Fault(route="log", status=status, times=None))
     async with served(airflow) as dagcall:
         lines = await failure(dagcall)
@@ -97,7 +99,7 @@ async def test_a_log_is_read_again_while_there_is_time(served: Served, airflow: 
 
 
 @pytest.mark.virtual_time
-async def test_a_failure_is_told_in_time_though_its_log_does_not_come(served: Served, airflow: FakeAirflow) -> None:
+async def test_a_failure_is_reported_in_time_without_its_log(served: Served, airflow: FakeAirflow) -> None:
     hold = airflow.hold("log", times=None)
     loop = asyncio.get_running_loop()
     async with served(airflow) as dagcall:

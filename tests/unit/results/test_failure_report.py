@@ -76,7 +76,7 @@ def told(
     return lines[:-1]
 
 
-def test_a_failure_is_told_the_most_important_first() -> None:
+def test_a_failure_report_starts_with_the_most_important() -> None:
     frames = (
         Frame("/opt/lib/python3.12/site-packages/airflow/sdk/task_runner.py", 1, "run"),
         Frame("/opt/airflow/dags/regions.py", 36, "look_up"),
@@ -468,7 +468,7 @@ def test_a_traceback_within_libraries_names_no_line() -> None:
     assert told(instance("t"), logs=raised(("E", "m"), frames=frames))[2] == UNKNOWN
 
 
-def test_a_place_is_told_in_one_line() -> None:
+def test_a_place_is_shown_on_one_line() -> None:
     frames = (Frame("/opt/airflow/dags/a\nb.py", 3, "f"),)
     assert told(instance("t"), logs=raised(("E", "m"), frames=frames))[2] == "  Raised in dags/a b.py, line 3, in f"
 

@@ -279,7 +279,7 @@ async def test_the_only_task_of_a_new_version_is_not_the_result_of_an_older_run(
 
 
 @every_version
-async def test_a_new_version_of_the_dag_is_read_anew(served: Served, version: Version) -> None:
+async def test_a_new_version_of_the_dag_is_reread(served: Served, version: Version) -> None:
     """The tool is the same, for nothing of the dag changed that it shows; its tasks are others."""
     airflow = FakeAirflow(version)
     dag = FakeDag("d", tasks=[FakeTask("old", lambda _: 1)])

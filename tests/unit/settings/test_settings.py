@@ -44,7 +44,7 @@ def test_a_file_is_read_and_its_paths_start_from_it(tmp_path: Path) -> None:
     assert settings.policies[0].wait_seconds == 9
 
 
-def test_a_variable_outdoes_the_file_and_the_command_line_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variables_override_the_file_and_options_override_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "dagcall.toml"
     path.write_text('[airflow]\nurl = "http://file:1"\ntoken = "t"\n[server]\nport = 1\n', encoding="utf-8")
     monkeypatch.setenv("DAGCALL_AIRFLOW_URL", "http://variable:2")

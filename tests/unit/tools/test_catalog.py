@@ -581,7 +581,7 @@ async def test_changes_are_announced_once(served: Served) -> None:
     assert told == ["changed"]
 
 
-async def test_a_tool_is_made_anew_only_when_its_dag_changed(served: Served) -> None:
+async def test_a_tool_is_rebuilt_only_when_its_dag_changed(served: Served) -> None:
     airflow = an_airflow()
 
     async with served(airflow) as dagcall:

@@ -112,7 +112,7 @@ async def test_what_differs_from_its_pin_is_not_listed(file: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "[{}]", "{", "\x00"])
-async def test_a_file_of_no_use_is_written_anew(file: Path, content: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_unusable_file_is_rewritten(file: Path, content: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "dagcall.tools.dag_cache")
     write(file, content)
     assert await tools_before_an_answer(file) == []

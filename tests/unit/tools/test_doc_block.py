@@ -113,7 +113,7 @@ def test_a_block_in_the_docstring_of_a_dag_function() -> None:
         ),
     ],
 )
-def test_a_mistake_is_told_with_its_line(lines: list[str], sentence: str) -> None:
+def test_a_mistake_is_reported_with_its_line(lines: list[str], sentence: str) -> None:
     with pytest.raises(WordsUnusable) as refusal:
         doc_block(doc_md(*lines))
 

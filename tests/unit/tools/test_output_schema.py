@@ -119,7 +119,7 @@ def test_what_is_declared_stands_in_the_tools_output_schema() -> None:
         ({}, "results: 'report' is a required property"),
     ],
 )
-def test_a_mismatch_is_told_with_its_place_and_without_the_value(results: dict[str, Any], problem: str | None) -> None:
+def test_a_mismatch_is_reported_with_its_path_but_not_the_value(results: dict[str, Any], problem: str | None) -> None:
     schema = OutputSchema.from_declared(REPORT, task_ids=("report", "other"))
 
     assert schema.problem(results) == problem

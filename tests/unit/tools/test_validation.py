@@ -96,7 +96,7 @@ def test_keys_are_told_apart_as_jsonschema_does(dialect: type[Validator], others
         ({"pattern": "b"}, "a", ": 'a' does not match 'b'"),
     ],
 )
-def test_a_problem_is_told_in_the_words_of_json(schema: dict[str, Any], value: Any, problem: str) -> None:
+def test_a_problem_is_reported_in_json_notation(schema: dict[str, Any], value: Any, problem: str) -> None:
     assert Checker.of(schema, Draft202012Validator, FORMATS).problems(value, most=1) == [problem]
 
 
