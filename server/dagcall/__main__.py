@@ -4,9 +4,9 @@ from dagcall.gc_tuning import loading
 
 
 def main() -> None:
-    """Run the command that was typed."""
+    """Run the command line."""
     with loading():
-        from dagcall.cli import main as command  # noqa: PLC0415 - this is what is loaded
+        from dagcall.cli import main as command  # noqa: PLC0415 - imported without garbage collection
 
     command()
 

@@ -1,4 +1,4 @@
-"""dagcall wired together: the one place that knows every part."""
+"""Wires dagcall together: the only module that knows every part."""
 
 import hashlib
 import json
@@ -52,9 +52,9 @@ class Dagcall:
 
     @property
     def is_ready(self) -> bool:
-        """Whether calls are better made here than at another process.
+        """Whether this process can take calls.
 
-        Not while Airflow is away for this process: it may not be for another one.
+        Not while it cannot reach Airflow: another process may.
         """
         is_working = self.catalog.refresher.is_working and self.waiter.poller.is_working
         return self.catalog.is_read and is_working and not self.waiter.api.rest.gate.breaker.is_open
@@ -70,18 +70,18 @@ async def assembled(
     transport: Any = None,
     wall_clock: Callable[[], datetime] | None = None,
 ) -> AsyncIterator[Dagcall]:
-    """Wire dagcall together. Nothing is asked of Airflow yet.
+    """Wire dagcall together, without a request to Airflow yet.
 
     Args:
-        settings: what the operator set.
-        wait_seconds: how long a call waits where its tool does not say.
-        read_pins: what was reviewed, asked at each refresh; None to publish without pins.
-        remembered: what the last process read of the dags; None to begin with nothing.
-        transport: in place of the network, for tests; as httpx takes it.
+        settings: the settings.
+        wait_seconds: how long a call waits if its tool does not set it.
+        read_pins: reads the pins at each refresh; None to publish without pins.
+        remembered: the cache of the dags; None to start without one.
+        transport: replaces the network in tests; an httpx transport.
         wall_clock: the time in UTC, for tests.
     """
     gate = Gate(settings.airflow.max_in_flight, queue=settings.airflow.max_in_line)
-    own_clock = wall_clock or (lambda: datetime.now(UTC))  # noqa: TID251 - the real one, but for tests
+    own_clock = wall_clock or (lambda: datetime.now(UTC))  # noqa: TID251 - the real clock, except in tests
     clock = airflow_clock(own_clock)
     credentials = credentials_for(settings.airflow, gate, clock, transport=transport)
     rest = AirflowRest(
@@ -140,12 +140,12 @@ async def assembled(
 
 
 def identity_secret(settings: Settings) -> bytes:
-    """Return what run ids are made with: the secret that was set, else one that follows from the log-in to Airflow.
+    """Return the key for run ids: the configured secret, or one derived from the log-in to Airflow.
 
-    Replicas that log in with the same password or token then make the same run ids, and so does a restarted server.
-    A caller knows all else that goes into its run ids, and could try passwords against them: each try is made slow.
-    Where nothing lasting is known (a command prints the token, or everybody may log in), each process has its own, and
-    a retry is recognised only by the process that saw the first call.
+    Replicas with the same password or token then make the same run ids, and so does a restarted server. A caller knows
+    everything else in its run ids, and could try passwords against them, so the hash is slow. Without a lasting secret
+    (a command prints the token, or Airflow needs none), each process has its own key, and recognises only retries of
+    calls that it saw.
     """
     server, airflow = settings.server, settings.airflow
     if server.secret is not None:
@@ -154,7 +154,7 @@ def identity_secret(settings: Settings) -> bytes:
         return read_secret(server.secret_file, "server.secret_file").encode()
     lasting = _password(airflow) or (airflow.token and airflow.token.get_secret_value())
     if not lasting:
-        logger.info("without server.secret a call is not recognised as a retry after a restart")
+        logger.info("without server.secret, retries are not recognised after a restart")
         return secrets.token_bytes(32)
     return _slow_hash(lasting, json.dumps(["dagcall", airflow.url, airflow.username]))
 
@@ -166,9 +166,9 @@ def _slow_hash(password: str, salt: str) -> bytes:
 
 
 def remembered_file(settings: Settings) -> Path | None:
-    """Return where the dags are kept for the next start.
+    """Return the cache file of the dags.
 
-    Whatever decides which dags there may be has a file of its own: the Airflow, the account, and the allow-list.
+    Each combination of Airflow, account and allow-list has its own file.
     """
     if not settings.remember:
         return None
@@ -178,7 +178,7 @@ def remembered_file(settings: Settings) -> Path | None:
 
 
 def _account_identity(airflow: AirflowSettings) -> list[str | None]:
-    """Return what tells this account from others, and stays the same when its password or token is renewed."""
+    """Return an identity of this account that stays the same when its password or token is renewed."""
     token = airflow.token.get_secret_value() if airflow.token is not None else None
     if airflow.token_file is not None:
         token = read_secret(airflow.token_file, "airflow.token_file")
@@ -188,10 +188,10 @@ def _account_identity(airflow: AirflowSettings) -> list[str | None]:
 
 
 def known_secrets(settings: Settings) -> list[str]:
-    """Return every secret that the settings hold or name a file of, to be hidden in what callers read.
+    """Return every secret in the settings and their files, to be masked for callers.
 
     Raises:
-        ConfigError: a file that should hold a secret does not.
+        ConfigError: a file of a secret is unusable.
     """
     server, airflow = settings.server, settings.airflow
     files = {
@@ -219,10 +219,10 @@ def _password(airflow: AirflowSettings) -> str | None:
 
 
 def _accounts(settings: Settings, gate: Gate, clock: AirflowClock, *, transport: Any) -> Accounts:
-    """Return the accounts that act for callers.
+    """Return the Airflow accounts for callers.
 
     Raises:
-        ConfigError: a file that should hold a secret does not.
+        ConfigError: a file of a secret is unusable.
     """
     none = dict.fromkeys(("username", "password", "password_file", "token", "token_file", "token_command"))
 
@@ -237,10 +237,10 @@ def _accounts(settings: Settings, gate: Gate, clock: AirflowClock, *, transport:
 
 
 def credentials_for(airflow: AirflowSettings, gate: Gate, clock: AirflowClock, *, transport: Any = None) -> Credentials:
-    """Return what Airflow is asked with. Files are read anew at each log-in, so that a new secret counts at once.
+    """Return the credentials for Airflow. Files are reread at each log-in, so that new secrets work immediately.
 
     Raises:
-        ConfigError: a file that should hold a secret does not.
+        ConfigError: a file of a secret is unusable.
     """
     if airflow.username is not None:
         return _password_credentials(airflow, airflow.username, gate, clock, transport)
@@ -264,7 +264,7 @@ def credentials_for(airflow: AirflowSettings, gate: Gate, clock: AirflowClock, *
 
 def _require_token(text: str, setting: str) -> None:
     if not is_token(text.strip()):
-        raise ConfigError(f"{setting} holds no token: there are blanks or characters in it that no token has")
+        raise ConfigError(f"{setting} contains no valid token: it has spaces or characters that are invalid in a token")
 
 
 def _password_credentials(
@@ -280,7 +280,7 @@ def _password_credentials(
 
 
 def _read_again(path: Path, what: str) -> str:
-    """Read a secret while dagcall serves. A file that is away is an operator's matter, and so is where it lies."""
+    """Reread a secret while dagcall serves. Only the operator's log names a missing file."""
     try:
         return read_secret(path, f"airflow.{what}_file")
     except ConfigError as error:
@@ -299,16 +299,16 @@ def _content(path: Path) -> bytes | None:
 async def admitting(
     auth: AuthSettings, *, url: str, metadata_url: str, open_paths: Collection[str]
 ) -> AsyncIterator[AuthMiddleware]:
-    """Wire together what asks callers over HTTP who they are. Nothing is asked of the issuer yet.
+    """Wire the authentication of HTTP callers together, without a request to the issuer yet.
 
     Args:
-        auth: what the operator set; it is on.
+        auth: the settings, with authentication on.
         url: the address that callers use.
-        metadata_url: where clients read of the issuer.
-        open_paths: what everybody may ask.
+        metadata_url: where clients find the issuer.
+        open_paths: paths without authentication.
 
     Raises:
-        ConfigError: a file cannot be used.
+        ConfigError: a file is unusable.
     """
     keys = None if auth.keys_file is None else Keys(auth.keys_file)
     http = IssuerHttp(verify=auth.tls(), client=_issuers_client(auth))

@@ -1,59 +1,59 @@
-"""What can go wrong, sorted by who can mend it.
+"""What can go wrong, sorted by who can fix it.
 
     DagcallError
-    ├─ CallerError             the agent can mend its call; nothing was started
+    ├─ CallerError             the agent can fix its call; nothing was started
     │  ├─ UnknownTool            -> JSON-RPC invalid params
     │  ├─ InvalidArguments       -> tool error naming every bad argument
     │  ├─ UnknownRun             -> tool error: no such run, or not the caller's
     │  ├─ Unreadable             -> tool error: the run has no results to read, or none at this path
     │  ├─ IdempotencyConflict    -> tool error: this key was used for other arguments
-    │  ├─ Busy                   -> tool error: when to come back
-    │  │  └─ RateLimited              this caller has started as much as it may
+    │  ├─ Busy                   -> tool error: when to retry
+    │  │  └─ RateLimited              this caller has reached its quota
     │  └─ TriggerRefused         -> tool error: Airflow's own reason (400, 422), or the dag cannot run now
-    ├─ RunError                what became of the dag run cannot be told
-    │  ├─ RunDeleted             -> tool error: somebody deleted the run
-    │  └─ OutcomeUnknown          -> tool error: the run exists, but Airflow does not show what became of it
-    ├─ AirflowError            Airflow did not answer as needed
+    ├─ RunError                the outcome of the dag run is unknown
+    │  ├─ RunDeleted             -> tool error: the run was deleted
+    │  └─ OutcomeUnknown          -> tool error: the run exists, but Airflow does not return its outcome
+    ├─ AirflowError            Airflow did not answer, or not usefully
     │  ├─ AirflowUnreachable     -> tool error: calling again may help
-    │  │  └─ CircuitOpen           the breaker is open: nothing was even sent
-    │  ├─ AirflowRefused         -> tool error: the operator must mend permissions (403)
-    │  │  └─ AirflowLogInRefused      likewise credentials (401, or a token that is none)
-    │  ├─ AirflowNotFound        404, turned into something better by whoever asked
+    │  │  └─ CircuitOpen           the breaker is open: nothing was sent
+    │  ├─ AirflowRefused         -> tool error: the operator must fix permissions (403)
+    │  │  └─ AirflowLogInRefused      the operator must fix credentials (401, or an invalid token)
+    │  ├─ AirflowNotFound        404, turned into a more specific error by the caller
     │  ├─ AirflowConflict        409, likewise
     │  ├─ AirflowRejected        400 and 422, likewise
     │  └─ AirflowAnswerUnusable  -> tool error: not an Airflow 3.1+, or not Airflow at all
     │     └─ AirflowAnswerTooLarge  the operator may raise airflow.max_answer_bytes
-    ├─ IssuerAway              whoever vouches for callers did not answer as needed -> 503, before any message is read
+    ├─ IssuerAway              the authorization server gave no usable answer -> 503, before any message is read
     └─ OperatorError           found before serving; never reaches an agent
        ├─ ConfigError            -> one sentence on stderr, exit code 2
-       └─ ToolUnpublishable      -> this dag is left out, with the reason; the others go on
+       └─ ToolUnpublishable      -> this dag is withheld, with the reason; the others stay published
 
-Every message is a sentence that can be shown as it is: what happened, to which dag and run, what to do next.
-None holds a token, a password or Airflow's HTML.
+Every message can be shown as it is: what happened, to which dag and run, what to do next. No message contains a token,
+a password or Airflow's HTML.
 """
 
 from typing import Self
 
 
 class DagcallError(Exception):
-    """Something dagcall foresaw.
+    """An expected error.
 
     Attributes:
-        dag_id: the dag that it is about; None where it is about none, or about any.
-        run_id: likewise the run.
+        dag_id: the dag concerned, if there is one.
+        run_id: the run concerned, if there is one.
     """
 
     dag_id: str | None = None
     run_id: str | None = None
 
     def about(self, dag_id: str, run_id: str) -> Self:
-        """Return the error, which is about this run."""
+        """Set the run that the error is about, and return the error."""
         self.dag_id, self.run_id = dag_id, run_id
         return self
 
 
 class CallerError(DagcallError):
-    """The call cannot be made as it is; nothing was started."""
+    """The call is invalid; nothing was started."""
 
 
 class UnknownTool(CallerError):
@@ -61,7 +61,7 @@ class UnknownTool(CallerError):
 
 
 class InvalidArguments(CallerError):
-    """The arguments do not fit the tool's input schema.
+    """The arguments do not match the tool's input schema.
 
     Attributes:
         problems: one sentence per bad argument, e.g. `("max_sentences: 0 is less than the minimum of 1",)`.
@@ -70,7 +70,7 @@ class InvalidArguments(CallerError):
     def __init__(self, tool: str, problems: tuple[str, ...]) -> None:
         self.problems = problems
         lines = "".join(f"\n- {problem}" for problem in problems)
-        super().__init__(f"Nothing was started: the arguments of {tool} need mending.{lines}")
+        super().__init__(f"Nothing was started: invalid arguments for {tool}.{lines}")
 
 
 class UnknownRun(CallerError):
@@ -78,7 +78,7 @@ class UnknownRun(CallerError):
 
 
 class Unreadable(CallerError):
-    """The run has no results to read, or none where the caller looked."""
+    """The run has no results to read, or none at the given path."""
 
 
 class IdempotencyConflict(CallerError):
@@ -86,31 +86,31 @@ class IdempotencyConflict(CallerError):
 
 
 class Busy(CallerError):
-    """Too many calls are in line; nothing was started."""
+    """Too many calls are queued; nothing was started."""
 
 
 class RateLimited(Busy):
-    """The caller has started as many runs as it may; nothing was started."""
+    """The caller has reached its quota of runs; nothing was started."""
 
 
 class TriggerRefused(CallerError):
-    """The dag cannot be run now; nothing was started."""
+    """The dag cannot run now; nothing was started."""
 
 
 class RunError(DagcallError):
-    """What became of the dag run cannot be told; that it failed is an answer, with a report."""
+    """The outcome of the dag run is unknown. A failed run is no such error, but an answer with a report."""
 
 
 class RunDeleted(RunError):
-    """The dag run was deleted in Airflow while it was waited for."""
+    """The dag run was deleted in Airflow while a call waited for it."""
 
 
 class OutcomeUnknown(RunError):
-    """The dag run was started, but Airflow does not show what became of it."""
+    """The dag run was started, but Airflow does not return its outcome."""
 
 
 class AirflowError(DagcallError):
-    """Airflow did not answer as needed."""
+    """Airflow did not answer, or not usefully."""
 
 
 class AirflowUnreachable(AirflowError):
@@ -118,8 +118,8 @@ class AirflowUnreachable(AirflowError):
 
     Attributes:
         is_effect_possible: whether the request may have reached Airflow and taken effect.
-        retry_after_seconds: when Airflow wants to be asked again; None if it did not say.
-        is_late: whether nothing at all came in time.
+        retry_after_seconds: when Airflow asked for a retry; None if it did not.
+        is_late: whether the request timed out.
     """
 
     def __init__(
@@ -137,15 +137,15 @@ class AirflowUnreachable(AirflowError):
 
 
 class CircuitOpen(AirflowUnreachable):
-    """Airflow has not answered for a while, and this request was not sent."""
+    """Airflow has not answered for some time, and this request was not sent."""
 
 
 class AirflowRefused(AirflowError):
-    """Airflow does not accept the credentials, or the account may not do this (401, 403)."""
+    """Airflow rejects the credentials, or the account may not do this (401, 403)."""
 
 
 class AirflowLogInRefused(AirflowRefused):
-    """Airflow does not accept the credentials, whatever the account may do."""
+    """Airflow rejects the credentials."""
 
 
 class AirflowNotFound(AirflowError):
@@ -153,15 +153,15 @@ class AirflowNotFound(AirflowError):
 
 
 class AirflowConflict(AirflowError):
-    """Something like it exists already (409)."""
+    """The thing already exists (409)."""
 
 
 class AirflowRejected(AirflowError):
-    """Airflow found fault with the request (400, 422).
+    """Airflow rejected the request as invalid (400, 422).
 
     Attributes:
-        reason: the first line of Airflow's own reason, e.g. `Invalid input for param n: 0 is less
-            than the minimum of 1`.
+        reason: the first line of Airflow's own reason, e.g. `Invalid input for param n: 0 is less than the minimum
+            of 1`.
     """
 
     def __init__(self, message: str, *, reason: str) -> None:
@@ -170,11 +170,11 @@ class AirflowRejected(AirflowError):
 
 
 class AirflowAnswerUnusable(AirflowError):
-    """What answered is not an Airflow that dagcall can work with."""
+    """The server that answered is not an Airflow that dagcall supports."""
 
 
 class IssuerAway(DagcallError):
-    """The authorization server did not answer as needed, so that nobody can say whose a token is."""
+    """The authorization server gave no usable answer, so a token cannot be verified."""
 
 
 class AirflowAnswerTooLarge(AirflowAnswerUnusable):
@@ -182,12 +182,12 @@ class AirflowAnswerTooLarge(AirflowAnswerUnusable):
 
 
 class OperatorError(DagcallError):
-    """The operator has to change something before dagcall can serve."""
+    """The operator must change something before dagcall can serve."""
 
 
 class ConfigError(OperatorError):
-    """The configuration has a mistake."""
+    """The configuration is invalid."""
 
 
 class ToolUnpublishable(OperatorError):
-    """The dag cannot be published as a tool as it is, or as it is configured."""
+    """The dag, or its configuration, cannot be published as a tool."""

@@ -1,7 +1,6 @@
-"""Python's search for garbage, kept away from what a process loads once and keeps, and from waiting calls.
+"""Tuning of Python's cyclic garbage collector: fewer pauses for waiting calls, and none for objects loaded at start.
 
-Objects that refer to each other in a circle are found by searching: often among the young, and at times among all.
-The pauses that this makes are everybody's.
+The collector searches young objects often, and all objects at times. Each search pauses every call.
 """
 
 import asyncio
@@ -13,28 +12,28 @@ from contextlib import asynccontextmanager, contextmanager
 from dagcall.loops import Loop
 
 FULL_SEARCH_SHARE = 1 / 200
-"""Of the time, at most, goes into full searches: so rarely does a request meet one."""
+"""The maximum share of time for full searches, so that a request rarely meets one."""
 LEAST_PAUSE_SECONDS = 2.0
 YOUNG_OF_MANY = (500, 1)
-"""A search among the young whenever there are so many more, and after more of these one among those a bit older.
+"""The thresholds while many calls wait: for the youngest generation, and for the next.
 
-With Python's own 700 and 10 it is 33,000 objects at a time while ten thousand calls wait, for where each makes new ones
-and drops old ones their number hardly grows; so it is 6,000. With a threshold of 200 each single call would start one.
+With Python's own 700 and 10, a search covers 33,000 objects while ten thousand calls wait, because calls create and
+drop objects and their number hardly grows; with these, it covers 6,000. A threshold of 200 would search for every call.
 """
 YOUNG_OF_FEW = (10_000, 5)
-"""Likewise, where few calls wait: searches are short then anyway, and so many would take a tenth of a call's CPU."""
+"""The thresholds while few calls wait: searches are short then, but the others would take 10 % of a call's CPU."""
 MANY_SECONDS = 0.05
-"""A full search that takes so long goes through many objects: two hundred waiting calls, or so."""
+"""A full search that takes longer means many objects: about two hundred waiting calls."""
 NEVER = 2**31 - 1
 IS_INCREMENTAL = sys.version_info >= (3, 14)
-"""Whether Python itself searches in small steps, and takes thresholds to mean something else."""
+"""Whether Python itself collects incrementally, with another meaning of thresholds."""
 
 
 @contextmanager
 def loading() -> Iterator[None]:
-    """Import without a search after every few hundred objects, and never search through what was imported again.
+    """Import without searches, and exclude the imported objects from later ones.
 
-    The searches take a fifth of the time that importing takes, and later pause every call for a tenth of a second.
+    Searches would take a fifth of the import time, and later pause every call for 0.1 s.
     """
     gc.disable()
     try:
@@ -45,7 +44,7 @@ def loading() -> Iterator[None]:
 
 
 def search_all() -> bool:
-    """Search all objects, if any have grown old since that was done last; say whether that is so."""
+    """Search all objects, if any have reached the oldest generation since the last time; return whether it did."""
     if not gc.get_count()[2]:
         return False
     gc.collect()
@@ -54,12 +53,12 @@ def search_all() -> bool:
 
 @asynccontextmanager
 async def searched_sparingly(search: Callable[[], bool] = search_all) -> AsyncIterator[None]:
-    """Search all objects as seldom as a search takes long, instead of whenever their number has grown by a quarter.
+    """Run full searches at a rate limited by their duration, instead of whenever objects grow by a quarter.
 
-    With ten thousand waiting calls a full search takes more than two seconds.
+    With ten thousand waiting calls, a full search takes more than two seconds.
 
     Args:
-        search: searches all objects, and says whether it had to; for tests.
+        search: searches all objects, and returns whether it did; replaced in tests.
     """
     if IS_INCREMENTAL:
         yield
@@ -76,7 +75,7 @@ async def searched_sparingly(search: Callable[[], bool] = search_all) -> AsyncIt
 
 
 async def _search_sparingly(search: Callable[[], bool]) -> None:
-    """Search, and then wait for as much longer as the share says, for ever."""
+    """Search repeatedly, with pauses that keep to the share."""
     now = asyncio.get_running_loop().time
 
     async def turn() -> bool:

@@ -1,7 +1,7 @@
-"""Loops in the background that go on whatever goes wrong in one of their turns.
+"""Background loops that survive errors.
 
-A task that ends with an error is noticed by nobody, and what it did is not done any more. So a turn that fails is
-logged, with its traceback the first time, and the next one comes after a pause.
+An asyncio task that ends with an error goes unnoticed, and its work stops. So a failed turn is logged, with its
+traceback the first time, and the next turn follows after a pause.
 """
 
 import asyncio
@@ -15,10 +15,10 @@ LONGEST_PAUSE_SECONDS = 60.0
 
 
 class Loop:
-    """Keeps one loop going.
+    """Keeps one loop running.
 
     Args:
-        name: what log lines call it.
+        name: its name in log lines.
     """
 
     def __init__(self, name: str) -> None:
@@ -28,11 +28,11 @@ class Loop:
 
     @property
     def is_working(self) -> bool:
-        """Whether its last turn did not fail."""
+        """Whether the last turn succeeded."""
         return not self._failures
 
     async def run(self, turn: Callable[[], Awaitable[bool]]) -> None:
-        """Take one turn after the other until one says that there is nothing left to do."""
+        """Run turns until one returns False."""
         goes_on = True
         while goes_on:
             try:
@@ -40,8 +40,8 @@ class Loop:
             except asyncio.CancelledError as error:
                 if _is_being_cancelled():
                     raise
-                await self._pause_after(error)  # something that this turn waited for was cancelled
-            except Exception as error:  # noqa: BLE001 - whatever it is, the loop goes on
+                await self._pause_after(error)  # something that the turn awaited was cancelled
+            except Exception as error:  # noqa: BLE001 - the loop survives any error
                 await self._pause_after(error)
             else:
                 self._recover()
@@ -49,7 +49,7 @@ class Loop:
     async def _pause_after(self, error: BaseException) -> None:
         self._failures += 1
         if self._failures == 1:
-            logger.error("%s failed, and is tried again", self.name, exc_info=error)
+            logger.error("%s failed and will be retried", self.name, exc_info=error)
         else:
             logger.debug("%s failed again: %r", self.name, error)
         await asyncio.sleep(min(FIRST_PAUSE_SECONDS * 2 ** (self._failures - 1), LONGEST_PAUSE_SECONDS))

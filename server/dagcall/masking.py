@@ -1,10 +1,10 @@
-"""Text that leaves dagcall, without the secrets that somebody put into it.
+"""Masks secrets in text that leaves dagcall.
 
-Two nets. What the server itself knows (its password for Airflow, its own secret, …) is found by value, also where it
-is percent-encoded, escaped or in base64. What it does not know is found by shape: tokens that their issuers made
-recognisable, and whatever is assigned to a name such as `password`. The second net is a help, not a promise: a secret
-without a shape, in a sentence of its own, passes. So it errs towards hiding, but leaves alone what people read logs
-for: counts of tokens, file names of secrets, `password=None`.
+Two ways. Secrets that the server knows (its Airflow password, its own secret, …) are found by value, even if
+percent-encoded, escaped or in base64. Others are found by shape: tokens with recognisable formats, and values assigned
+to a name such as `password`. The second way is no guarantee: a secret without a shape, in a plain sentence, is not
+found. It prefers to mask too much, but keeps what people read logs for: counts of tokens, file names of secrets,
+`password=None`.
 
 Pure, and linear in the length of the text.
 """
@@ -20,9 +20,9 @@ from dagcall.plain_json import Json
 
 MASK = "***"
 MIN_SECRET_CHARACTERS = 6
-"""A shorter secret would hide half of every text, and is guessed faster than it is stolen."""
+"""Masking a shorter secret would garble text, and it is easily guessed anyway."""
 MIN_CHARACTERS_IN_DATA = 12
-"""In data a shorter one, `airflow` for one, would spoil values that have nothing to do with it."""
+"""In data, masking a shorter one (such as `airflow`) would damage unrelated values."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +31,7 @@ class Shape:
 
     name: str
     pattern: re.Pattern[str]
-    """Its group `keep` is what stays in front of the mask."""
+    """Its group `keep` is kept, in front of the mask."""
 
 
 _NAMES = (
@@ -50,7 +50,7 @@ def _shape(name: str, pattern: str) -> Shape:
 
 
 def _token(name: str, pattern: str) -> Shape:
-    """A token that its issuer made recognisable; nothing that goes on to the left is one, which keeps it linear."""
+    """A token with a recognisable format; it must not continue to the left, which keeps matching linear."""
     return Shape(name, re.compile(rf"(?P<keep>)(?<![A-Za-z0-9_\-])(?:{pattern})"))
 
 
@@ -86,7 +86,7 @@ SHAPES = (
         rf"(?P<keep>{_NAMES}\\?[\"']?\s{{0,3}}(?:[:=]|:=|=>)\s{{0,3}}{_QUOTED}){_UNTIL_QUOTE}",
     ),
     _shape("value of a name", rf"(?P<keep>{_NAMES}\\?[\"']?\s{{0,3}}(?:=|:=|=>)\s{{0,3}}){_VALUE}"),
-    # In prose, "token: unexpected" and "secret: not found" are no secrets; what holds a digit may be one.
+    # In prose, "token: unexpected" and "secret: not found" are not secrets; a value with a digit may be one.
     _shape("value after a colon", rf"(?P<keep>pass(?:word|wd|phrase): {{0,3}}){_VALUE}"),
     _shape(
         "likely value after a colon",
@@ -95,14 +95,14 @@ SHAPES = (
     _shape("abbreviated password", r"(?P<keep>\bpwd=)(?![/~.])[^\s,;&\"'<>(){}\[\]\\]+"),
     _shape("option of a command", rf"(?P<keep>(?<!\S)--(?:[a-z]{{1,20}}-){{0,3}}?{_NAMES} +)(?!-){_VALUE}"),
 )
-"""In this order; a later one sees what the earlier ones have left."""
+"""Applied in this order."""
 
 
 class Masker:
     """Masks texts.
 
     Args:
-        secrets: what the server knows to be secret.
+        secrets: the secrets that the server knows.
     """
 
     def __init__(self, secrets: Iterable[str] = ()) -> None:
@@ -119,9 +119,9 @@ class Masker:
         return text
 
     def without_known(self, value: Json) -> Json:
-        """Return data without the secrets that the server knows: by value alone, for data may well look like secrets.
+        """Return data without the secrets that the server knows: only by value, because data may look like secrets.
 
-        What a task returned is for its caller. That a task can read dagcall's own password makes it nobody's result.
+        A task's results belong to its caller, but dagcall's own password, which a task may be able to read, does not.
         """
         if self._known_in_data is None:
             return value
@@ -141,7 +141,7 @@ def _any_of(secrets: list[str], min_characters: int) -> re.Pattern[str] | None:
 
 
 def _forms(secret: str) -> Iterator[str]:
-    """Yield a secret as it stands in addresses, JSON, JSON within JSON, Python and headers."""
+    """Yield a secret's spellings in addresses, JSON, nested JSON, Python and headers."""
     data = secret.encode(errors="surrogateescape")
     yield secret
     for quoted in (quote(data, safe=""), quote_plus(data)):
@@ -154,10 +154,10 @@ def _forms(secret: str) -> Iterator[str]:
 
 
 def _in_base64(data: bytes) -> Iterator[str]:
-    """Yield what base64 makes of data wherever it stands, as behind the user's name of basic authentication.
+    """Yield the base64 forms of data at any position, e.g. after the user name of basic authentication.
 
-    Three bytes become four characters, so there are three ways to begin. The characters that hold bits of what stands
-    before or behind the data are no part of it.
+    Three bytes become four characters, so there are three alignments. Characters that also encode bits of neighbouring
+    bytes are left out.
     """
     for before in range(3):
         first, after = -(-before * 8 // 6), (before + len(data)) * 8 // 6

@@ -1,4 +1,4 @@
-"""JSON, as arguments and results are made of it, and what of it Airflow can carry.
+"""JSON of arguments and results, and the limits of Airflow.
 
 Pure.
 """
@@ -12,30 +12,30 @@ Json = Any
 """A value as `json.loads` makes it."""
 
 MAX_BYTES = 1_048_576
-"""As JSON. Airflow keeps conf in its database and sends it along with every list of runs."""
+"""As JSON. Airflow stores conf in its database and returns it with every list of runs."""
 MAX_DEPTH = 100
-"""Levels of arrays and objects. PostgreSQL and every JSON parser on the way have a limit; this is below all of them."""
+"""Levels of arrays and objects. PostgreSQL and every JSON parser involved have limits; this is below all of them."""
 
 MIN_WHOLE_NUMBER, MAX_WHOLE_NUMBER = -(2**63), 2**64 - 1
-"""Airflow hands arguments to its workers in a format that has no whole numbers beyond 64 bits. To PostgreSQL, from
-which they come, 1e20 is the whole number, too."""
+"""Airflow passes arguments to its workers in a format without integers beyond 64 bits. PostgreSQL turns 1e20 into such
+an integer, too."""
 
 MAX_EXACT_NUMBER = 2**53
-"""JavaScript's whole numbers are exact up to here."""
+"""JavaScript's integers are exact up to here."""
 _LARGE_NUMBER = re.compile("-?[1-9][0-9]{15,19}")
 
-# `json.dumps` makes an encoder for each text that is not quite as it makes them.
+# `json.dumps` with options creates an encoder for each call.
 canonical: Callable[[Json], str] = json.JSONEncoder(sort_keys=True, separators=(",", ":")).encode
-"""Returns the JSON text of arguments, the same for equal ones whatever the order of their names."""
+"""Returns the JSON text of arguments, independent of the order of keys."""
 _as_sent: Callable[[Json], str] = json.JSONEncoder(allow_nan=False, ensure_ascii=False).encode
 
 
 def transport_problems(arguments: Mapping[str, Json], max_bytes: int = MAX_BYTES) -> Iterator[str]:
-    """Find what no JSON document in a PostgreSQL database can hold, before anything tries to.
+    """Yield problems of arguments that Airflow's PostgreSQL database could not store.
 
     Args:
-        arguments: of a call.
-        max_bytes: what they may take, as JSON.
+        arguments: the call's arguments.
+        max_bytes: maximum size, as JSON.
     """
     if _is_deeper_than(arguments, MAX_DEPTH):
         yield f"the arguments are nested more than {MAX_DEPTH} levels deep"
@@ -44,29 +44,29 @@ def transport_problems(arguments: Mapping[str, Json], max_bytes: int = MAX_BYTES
         text = _as_sent(arguments)
         size = len(text.encode())
     except UnicodeEncodeError:
-        yield "the arguments hold half of a surrogate pair, which is not text"
+        yield "the arguments contain half of a surrogate pair, which is not valid text"
         return
-    except ValueError as error:  # NaN, Infinity, or a number of more than 4,300 digits
-        yield f"the arguments hold a number that JSON cannot carry: {error}"
+    except ValueError as error:  # NaN, Infinity, or a number with more than 4,300 digits
+        yield f"the arguments contain a number that JSON cannot carry: {error}"
         return
     if size > max_bytes:
         yield (
-            f"the arguments are {size:,} bytes of JSON; at most {max_bytes:,} are taken here; pass what is large by a "
-            "name or an address under which the dag finds it"
+            f"the arguments are {size:,} bytes of JSON; at most {max_bytes:,} are taken here; pass large values "
+            "as a name or an address from which the dag can read them"
         )
     elif "\\u0000" in text and _holds_nul(arguments):
-        yield "the arguments hold a NUL character, which Airflow's database cannot store"
+        yield "the arguments contain a NUL character, which Airflow's database cannot store"
     elif number := next(_numbers_beyond_64_bits(arguments), None):
         yield (
-            f"the arguments hold the number {number}, which does not fit into 64 bits; a run with it would fail in "
+            f"the arguments contain the number {number}, which does not fit into 64 bits; a run with it would fail in "
             "Airflow before any task starts"
         )
 
 
 def with_whole_numbers(value: Json) -> Json:
-    """Return the value with each float that is a whole number as an integer: `3.0` as `3`.
+    """Return the value with each whole float as an integer: `3.0` as `3`.
 
-    They are the same number to JSON, and JavaScript writes both as `3`. To Python's `range` they are not.
+    They are the same number in JSON, and JavaScript writes both as `3`; Python's `range`, for one, needs an integer.
 
     Args:
         value: at most `MAX_DEPTH` levels deep.
@@ -79,10 +79,10 @@ def with_whole_numbers(value: Json) -> Json:
 
 
 def json_within(text: str) -> Json | None:
-    """Return the list or object of which a text is the JSON, or the whole number that JavaScript cannot write; or None.
+    """Return the list, object or integer too large for JavaScript that a text contains as JSON; otherwise None.
 
-    Several clients send lists and objects as texts. JavaScript's whole numbers are exact up to 2^53, so a larger one
-    reaches us unchanged only as text.
+    Several clients send lists and objects as text. JavaScript's integers are exact up to 2^53, so larger ones reach us
+    unchanged only as text.
     """
     if text.lstrip()[:1] not in {"[", "{"} and not _LARGE_NUMBER.fullmatch(text):
         return None

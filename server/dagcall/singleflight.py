@@ -1,4 +1,4 @@
-"""Questions that many callers have in the same moment: Airflow is asked once, and the answer is for all of them."""
+"""One request for many concurrent callers: Airflow is asked once, and all callers share the answer."""
 
 import asyncio
 from collections.abc import Callable, Coroutine
@@ -9,14 +9,14 @@ V = TypeVar("V")
 
 
 class SingleFlight(Generic[K, V]):
-    """Asks for those who ask now, and for those who ask within some time after.
+    """Shares one request between concurrent callers, and its answer with callers shortly after.
 
-    An error is for those who asked before it came; whoever asks afterwards asks anew. A caller who leaves breaks off
-    nobody's question.
+    An error is shared only by callers that were already waiting; later callers ask again. A caller that leaves cancels
+    no request.
 
     Args:
         ask: asks Airflow.
-        seconds: how long after a question its answer is good for further callers.
+        seconds: how long after a request its answer is reused.
     """
 
     def __init__(self, ask: Callable[[K], Coroutine[Any, Any, V]], *, seconds: float = 0.0) -> None:
@@ -25,7 +25,7 @@ class SingleFlight(Generic[K, V]):
         self._asked: dict[K, tuple[float, asyncio.Task[V]]] = {}
 
     async def __call__(self, key: K) -> V:
-        """Return the answer, from now or from shortly before.
+        """Return the answer, new or recent.
 
         Raises:
             AirflowError: as `ask`.
@@ -34,7 +34,7 @@ class SingleFlight(Generic[K, V]):
         since, answer = self._asked.get(key, (float("-inf"), None))
         if answer is None or _has_failed(answer) or (now - since > self._seconds and answer.done()):
             answer = asyncio.create_task(self._ask(key))
-            # Whoever asked may have left; that there was no answer is then nobody's business.
+            # If all callers have left, an error is dropped.
             answer.add_done_callback(_has_failed)
             self._asked[key] = (now, answer)
         return answer.result() if answer.done() else await asyncio.shield(answer)

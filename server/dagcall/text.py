@@ -1,4 +1,4 @@
-"""Text as models, terminals and logs may see it: nothing invisible, and not too long.
+"""Text for models, terminals and logs: without invisible characters, and of limited length.
 
 Pure.
 """
@@ -14,28 +14,28 @@ _HIDDEN_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Co", "Cn"})
 _HIDDEN_LETTERS = re.compile(
     "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
 )
-"""Fillers and variation selectors: letters and marks to Unicode, nothing at all on a screen. The selectors can carry
-any text, one byte each."""
+"""Fillers and variation selectors: letters and marks to Unicode, but invisible. Selectors can carry any text, one byte
+each."""
 _SENTENCE = re.compile(r".*[.!?。](?=\s)", re.DOTALL)
 _LINE_ENDS = str.maketrans({"\u2028": "\n", "\u2029": "\n"})
 
 
 def visible(text: str) -> str:
-    """Drop the characters that a reviewer cannot see and a model can read: controls, direction marks, tags.
+    """Drop characters that a reviewer cannot see but a model can read: controls, direction marks, tags.
 
-    Unicode's categories Cc (but for line breaks and tabs), Cf, Cs, Co and Cn, fillers and variation selectors.
+    Drops Unicode's categories Cc (except line breaks and tabs), Cf, Cs, Co and Cn, fillers and variation selectors.
     Unicode's own line ends become line breaks.
     """
     return "".join(c for c in text.translate(_LINE_ENDS) if c in "\n\t" or is_visible(c))
 
 
 def is_visible(character: str) -> bool:
-    """Say whether something is seen where this character stands."""
+    """Return whether a character is visible."""
     return unicodedata.category(character) not in _HIDDEN_CATEGORIES and not _HIDDEN_LETTERS.match(character)
 
 
 def without_hidden(value: Any) -> Any:
-    """Return JSON with every text in it visible, names of objects included."""
+    """Return JSON without invisible characters in any text, including keys."""
     if isinstance(value, str):
         return visible(value)
     if isinstance(value, list):
@@ -46,7 +46,7 @@ def without_hidden(value: Any) -> Any:
 
 
 def has_hidden(value: Any) -> bool:
-    """Say whether a text in this JSON holds what cannot be seen; carriage returns do not count."""
+    """Return whether a text in this JSON contains invisible characters; carriage returns do not count."""
     if isinstance(value, str):
         text = value.replace("\r", "")
         return visible(text) != text
@@ -56,16 +56,16 @@ def has_hidden(value: Any) -> bool:
 
 
 def text_length(text: str) -> int:
-    """Return how long a text is to JavaScript: in UTF-16 units."""
+    """Return the length of a text in UTF-16 units, as JavaScript counts."""
     return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
 def cut(text: str, most: int) -> str:
-    """Return a text, or its beginning up to the end of a sentence or at least of a word, with `…`.
+    """Return a text, or its beginning up to the end of a sentence or at least a word, with `…`.
 
     Args:
-        text: what somebody wrote.
-        most: how long it may be, as `text_length` counts.
+        text: the text.
+        most: its maximum length, as `text_length` counts.
     """
     if text_length(text) <= most:
         return text
@@ -77,14 +77,14 @@ def cut(text: str, most: int) -> str:
 
 
 def in_one_line(text: str) -> str:
-    """Return visible text without line breaks, for where one line is one statement."""
+    """Return visible text without line breaks, for line-based formats."""
     return " ".join(visible(text).split())
 
 
 def escaped(text: str) -> str:
-    r"""Return JSON text, or a line of anything, with what cannot be seen as JSON's escapes: `\u200b`.
+    r"""Return JSON text, or any line, with invisible characters as JSON escapes: `\u200b`.
 
-    In JSON it means the same as before. Line breaks stay.
+    The JSON value stays the same. Line breaks stay.
     """
     return "".join(
         c if c == "\n" or (is_visible(c) and ord(c) not in _LINE_ENDS) else json.dumps(c)[1:-1] for c in text
@@ -92,7 +92,7 @@ def escaped(text: str) -> str:
 
 
 def did_you_mean(name: str, known: Iterable[str], *, nothing: str = "there are none") -> str:
-    """Return a clause to end a sentence about an unknown name with: the nearest known one, else all of them."""
+    """Return a clause for the end of a sentence about an unknown name: the nearest known name, or all of them."""
     names = list(known)
     if close := difflib.get_close_matches(name, names, n=1):
         return f"; did you mean {close[0]!r}?"

@@ -22,7 +22,7 @@ async def test_the_authors_words_hold_and_a_mismatch_costs_nothing(
         assert (tool.description or "").startswith("Add up amounts; as_declared set to false returns text.\n\nThe call")
         assert (tool.output_schema or {})["properties"]["results"] == {
             "type": "object",
-            "description": "What each result task returned, by task id",
+            "description": "The return value of each result task, by task id",
             "required": ["add_up"],
             "properties": {"add_up": {"type": "number", "description": "The sum, in EUR."}},
         }
@@ -66,12 +66,12 @@ dag = "mistaken_words"
     assert found["withheld"] == [
         {
             "what": "doc_block: its output_schema",
-            "reason": "the schema uses minContains, which MCP clients do not all read alike. "
+            "reason": "the schema uses minContains, which MCP clients interpret differently. "
             "The tool is published without it",
         },
         {
             "what": "mistaken_words: the dagcall block in its doc_md",
-            "reason": "line 5: 'anotations' is not a key of such a block; did you mean 'annotations'? "
+            "reason": "line 5: 'anotations' is not a key of this block; did you mean 'annotations'? "
             "The tool is published without it",
         },
     ]

@@ -140,7 +140,7 @@ def test_pins_are_equal_until_one_is_changed(demo: RunningDemo, tmp_path: Path) 
     assert pinned.returncode == 0
     assert f"pinned: {Path('pins') / 'submit_order.json'}\n" in pinned.stdout
     equal = run_dagcall("check", "--dir", "pins", environ=demo.environ, folder=tmp_path)
-    assert (equal.returncode, equal.stdout) == (0, "all tools are as pinned in pins\n")
+    assert (equal.returncode, equal.stdout) == (0, "all tools equal their pins in pins\n")
 
     pin = tmp_path / "pins" / "submit_order.json"
     tool = json.loads(pin.read_text())
@@ -157,7 +157,7 @@ def test_pins_are_equal_until_one_is_changed(demo: RunningDemo, tmp_path: Path) 
     assert f"submit_order:\n  description:\n    -Order something.\n{description}  inputSchema:\n" in differs.stdout
     assert '-      "default": "WELCOME10"' in differs.stdout.replace("       ", "      ")
     assert "factorial: published, but not pinned\n" in differs.stdout
-    assert "gone: pinned, but not published any more\n" in differs.stdout
+    assert "gone: pinned, but no longer published\n" in differs.stdout
     assert "3 tools differ from their pins in pins; " in differs.stderr
 
     again = run_dagcall("pin", "--prune", "--dir", "pins", environ=demo.environ, folder=tmp_path)
@@ -168,12 +168,12 @@ def test_pins_are_equal_until_one_is_changed(demo: RunningDemo, tmp_path: Path) 
 
 def test_check_without_pins_says_how_to_make_them(demo: RunningDemo, tmp_path: Path) -> None:
     text = complaint(run_dagcall("check", environ=demo.environ, folder=tmp_path), 2)
-    assert text.splitlines()[-1] == "there is no folder of pins tool_schemas; `dagcall pin` makes it"
+    assert text.splitlines()[-1] == "folder of pins not found: tool_schemas; `dagcall pin` creates it"
 
 
 def test_serve_pinned_needs_pins(demo: RunningDemo, tmp_path: Path) -> None:
     text = complaint(run_dagcall("serve", "--pinned", environ=demo.environ, folder=tmp_path), 2)
-    assert "there is no folder of pins tool_schemas" in text
+    assert "folder of pins not found: tool_schemas" in text
 
 
 # Help
@@ -216,7 +216,7 @@ def test_no_command_shows_the_help() -> None:
 def test_without_settings_dagcall_says_what_it_needs(tmp_path: Path) -> None:
     text = complaint(run_dagcall("tools", environ=clean_environ(XDG_DATA_HOME=str(tmp_path)), folder=tmp_path), 2)
     assert text.startswith("dagcall does not know which Airflow to use: ")
-    assert text.endswith("To try it out without an Airflow: dagcall demo")
+    assert text.endswith("To try dagcall without an Airflow, run: dagcall demo")
 
 
 @pytest.mark.parametrize(
@@ -224,13 +224,13 @@ def test_without_settings_dagcall_says_what_it_needs(tmp_path: Path) -> None:
     [
         pytest.param(
             '[airflow]\nusrname = "x"\n',
-            "dagcall.toml: airflow.usrname is no setting of dagcall; did you mean 'username'?",
+            "dagcall.toml: airflow.usrname is not a dagcall setting; did you mean 'username'?",
             id="typo",
         ),
         pytest.param("[airflow\n", "dagcall.toml is not valid TOML", id="not TOML"),
         pytest.param('[[tools]]\ndag = "a"\ntag = "b"\n', "give exactly one of dag, dags and tag", id="contradiction"),
         pytest.param("[server]\nport = 0\n", "server.port", id="out of range"),
-        pytest.param('[server]\nhost = "0.0.0.0"\n', "is not an address of this machine only", id="open to the world"),
+        pytest.param('[server]\nhost = "0.0.0.0"\n', "is reachable from other machines", id="open to the world"),
     ],
 )
 def test_a_mistake_in_the_settings_is_one_sentence(tmp_path: Path, content: str, sentence: str) -> None:
@@ -243,7 +243,7 @@ def test_a_mistake_in_the_settings_is_one_sentence(tmp_path: Path, content: str,
 def test_a_misspelt_variable_is_named() -> None:
     text = complaint(run_dagcall("tools", environ=clean_environ(DAGCALL_AIRFLOW_URI="http://127.0.0.1:1")), 2)
     assert text == (
-        "the environment: DAGCALL_AIRFLOW_URI is no setting of dagcall; did you mean 'DAGCALL_AIRFLOW_URL'?"
+        "the environment: DAGCALL_AIRFLOW_URI is not a dagcall setting; did you mean 'DAGCALL_AIRFLOW_URL'?"
     )
 
 

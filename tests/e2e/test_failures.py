@@ -12,9 +12,9 @@ from tests.e2e.running_demo import RunningDemo
 
 LONGEST_SECONDS = 240.0
 AGAIN_FAILS = "Calling again with the same arguments starts a new run, which will probably fail in the same way."
-MAY_HELP = "Calling again starts a new run, and may help: this kind of failure can pass."
-PREPARED = "Had succeeded before, and is not undone: prepare."
-WORK_NOT_RUN = "Not run, for a task before it failed: work."
+MAY_HELP = "Calling again starts a new run and may help: this kind of failure is often temporary."
+PREPARED = "Already succeeded, and is not undone: prepare."
+WORK_NOT_RUN = "Not run, because an earlier task failed: work."
 
 FAILURES: dict[str, list[str]] = {
     "fails_in_the_middle": [
@@ -61,7 +61,7 @@ FAILURES: dict[str, list[str]] = {
             "ZeroDivisionError: integer division or modulo by zero"
         ),
         "Task add_up failed on try 1 of 1: LookupError: some counts are missing",
-        "Had succeeded before, and is not undone: count_down (6 of 12 instances).",
+        "Already succeeded, and is not undone: count_down (6 of 12 instances).",
         AGAIN_FAILS,
     ],
     "fails_slow_task": [
@@ -69,7 +69,7 @@ FAILURES: dict[str, list[str]] = {
         MAY_HELP,
     ],
     "fails_slow_run": [
-        "It took longer than its dag allows (dagrun_timeout), so Airflow ended it and skipped what was not done.",
+        "It exceeded the dag's dagrun_timeout, so Airflow stopped it and skipped the remaining tasks.",
         MAY_HELP,
     ],
     "fails_killed": [
@@ -94,7 +94,7 @@ FAILURES: dict[str, list[str]] = {
     ],
 }
 """What each dag of `dags/failures.py` is told with: these lines, in this order, between the first and the last."""
-ENDING = "is about to end without what it was called for."
+ENDING = "is about to end without its result."
 """What is said of a run that Airflow has not ended yet, though nothing is left to run in it."""
 SECRETS = ("hunter2hunter2", "correct-horse-battery", "a1B2a1B2", "abcdefgh12345678")
 
@@ -133,7 +133,7 @@ async def test_a_run_that_somebody_ends_by_hand(demo: RunningDemo, tmp_path: Pat
         lines = (await call).splitlines()
 
     stopped = "Task sleep_on failed on try 1 of 1: its state was set to failed from outside while it ran"
-    last = "It was probably ended on purpose: find out why before calling again."
+    last = "It was probably stopped on purpose: find out why before calling again."
     assert lines[1] == stopped
     assert lines[-4:-1] == [PREPARED, "Skipped: work.", last]
 

@@ -142,7 +142,7 @@ async def test_a_client_whose_token_allows_too_little_asks_for_more(
 
 
 @ERAS
-async def test_a_client_whose_token_is_taken_no_more_logs_in_anew(
+async def test_a_client_whose_token_is_refused_logs_in_again(
     server: HttpServer, authority: LogInServer, mode: Mode
 ) -> None:
     async with logged_in(server, mode, Memory()) as client:

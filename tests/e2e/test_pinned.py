@@ -73,7 +73,7 @@ def test_a_dag_edited_after_pinning_is_withheld_within_one_refresh(
         errors.until(lambda line: "not published: edited: tool edited differs from its pin:" in line, seconds=SOON)
         assert {tool["name"] for tool in ask("tools/list")["result"]["tools"]} == before - {"edited"}
         refused = ask("tools/call", name="edited", arguments={})["error"]
-        assert "differs from what was reviewed. Nothing was done" in refused["message"]
+        assert "differs from the reviewed one. Nothing was done" in refused["message"]
         assert airflow.runs == []
         answer = ask("tools/call", name="steady", arguments={})["result"]["structuredContent"]
         assert answer["results"] == {"back": "steady"}
@@ -95,9 +95,9 @@ def test_a_broken_pin_withholds_its_tool_only(airflow: FakeAirflow, tmp_path: Pa
     assert run_dagcall("pin", environ=environ).returncode == 0
     (tmp_path / "edited.json").write_text("{")
     shown = run_dagcall("tools", environ=environ | {"COLUMNS": "200"}).stdout
-    assert "the pin of tool edited is of no use: it is not JSON" in shown
+    assert "the pin of tool edited is unusable: it is not JSON" in shown
     differs = run_dagcall("check", environ=environ)
-    assert (differs.returncode, differs.stdout.split(" (")[0]) == (1, "edited: its pin is of no use: it is not JSON")
+    assert (differs.returncode, differs.stdout.split(" (")[0]) == (1, "edited: its pin is unusable: it is not JSON")
     with serving("stdio", MODERN, environ) as (ask, _):
         names = {tool["name"] for tool in ask("tools/list")["result"]["tools"]}
         assert ("steady" in names, "edited" in names) == (True, False)
@@ -106,6 +106,6 @@ def test_a_broken_pin_withholds_its_tool_only(airflow: FakeAirflow, tmp_path: Pa
 def test_the_operator_can_say_no_to_pins(airflow: FakeAirflow, tmp_path: Path) -> None:
     environ = environ_for(airflow.url) | {"DAGCALL_PINS": str(tmp_path / "missing")}
     refused = run_dagcall("serve", "--stdio", environ=environ)
-    assert (refused.returncode, "there is no folder of pins" in refused.stderr) == (2, True)
+    assert (refused.returncode, "folder of pins not found" in refused.stderr) == (2, True)
     unpinned = run_dagcall("serve", "--stdio", "--unpinned", environ=environ)
     assert unpinned.returncode == 0, unpinned.stderr

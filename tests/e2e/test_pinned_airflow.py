@@ -55,7 +55,7 @@ def test_a_dag_file_edited_after_pinning_costs_its_own_tool_only(demo: RunningDe
             names = {tool["name"] for tool in server.ask(MODERN, "tools/list")["result"]["tools"]}
             assert ("summarize_text" in names, "reviewed" in names) == (True, False)
             refused = server.ask(MODERN, "tools/call", name="reviewed", arguments={})["error"]
-            assert "differs from what was reviewed. Nothing was done" in refused["message"]
+            assert "differs from the reviewed one. Nothing was done" in refused["message"]
             assert demo.runs_of("reviewed") == {}
             arguments = {"text": "One sentence. Another one.", "max_sentences": 1}
             answer = server.ask(MODERN, "tools/call", name="summarize_text", arguments=arguments)["result"]
@@ -70,6 +70,7 @@ def test_a_dag_file_edited_after_pinning_costs_its_own_tool_only(demo: RunningDe
             "    +Sends it off.",
         ]
         assert '"default": true' in differs.stdout.partition("inputSchema:")[2]
-        assert differs.stderr.splitlines()[-1] == "1 tool differs from its pin in pins; review, then: dagcall pin"
+        last = differs.stderr.splitlines()[-1]
+        assert last == "1 tool differs from its pin in pins; review the changes, then run: dagcall pin"
     finally:
         file.unlink(missing_ok=True)

@@ -317,7 +317,7 @@ def test_arguments_nested_200_deep_are_refused(server: HttpServer) -> None:
     ],
 )
 @revisions
-def test_a_body_that_is_no_request_is_refused(server: HttpServer, revision: str, body: bytes, status: int) -> None:
+def test_an_invalid_request_body_is_refused(server: HttpServer, revision: str, body: bytes, status: int) -> None:
     known = headers(revision, request(revision, 1, "tools/list", {})) | {"Content-Type": "application/json"}
     response = httpx.post(server.url, content=body, headers=known, trust_env=False, timeout=60)
     assert response.status_code == status

@@ -234,7 +234,7 @@ def test_airflow_s_own_permissions_hold_for_each_caller(site: Site, revision: st
     assert refused["isError"]
     assert refused["content"][0]["text"] == (
         "Nothing was started: dagcall starts your runs with Airflow's account 'viewer', and Airflow does not let it "
-        "run dag payroll. Whoever runs Airflow can change that."
+        "run dag payroll. Airflow's administrator can change that."
     )
     assert len(site.airflow.runs) == before
 

@@ -131,7 +131,7 @@ async def test_a_question_that_was_declined_through_one_process_is_asked_by_no_o
     assert [task["status"] for task in found] == ["completed", "completed"]
     assert found[0]["result"] == found[1]["result"]
     content = found[0]["result"]["structuredContent"]
-    assert content["message"].startswith("Your user declined to answer here")
+    assert content["message"].startswith("Your user declined to answer")
     note = demo.note_of("approve_refund", content["dag_run_id"])
     assert "] Declined through MCP by mcp 0.1.0: approve (declined " in note
 
@@ -203,7 +203,7 @@ def test_fastmcp_reads_why_a_call_was_refused(demo: RunningDemo, python: Path) -
     before = demo.runs_of("slow_steps")
     found = followed(demo, python, "slow_steps", {"batches": "many"})
     assert found["is_error"] is True
-    assert found["text"].startswith("Nothing was started: the arguments of slow_steps need mending.\n- batches: ")
+    assert found["text"].startswith("Nothing was started: invalid arguments for slow_steps.\n- batches: ")
     assert demo.runs_of("slow_steps") == before
 
 

@@ -52,7 +52,7 @@ async def test_a_run_that_is_set_to_failed_is_told_so(airflow: Record, serve: Se
         answer = await calling
         assert answer.is_error
         (now,) = await airflow.runs_with("held", run["conf"]["x"])
-        told = {"failed": "failed.", "success": "succeeded, but what it was called for did not come of it."}
+        told = {"failed": "failed.", "success": "succeeded, but without its result."}
         # Airflow's scheduler may have the run in hand: it then finds the tasks ended, and makes the run a success.
         assert text_of(answer).startswith(f"The run {run['dag_run_id']} of dag held {told[now['state']]}")
 

@@ -174,7 +174,7 @@ async def test_a_full_line_turns_calls_away_and_keeps_those_that_stand_in_it(
 
     busy = [answer for answer in answers if answer.is_error]
     assert busy
-    assert all("calls are in line already; try again in " in text_of(answer) for answer in busy)
+    assert all("calls are queued; try again in " in text_of(answer) for answer in busy)
     for number, answer in enumerate(answers, 1):
         if answer.is_error:
             assert await airflow.runs_with("add", x + number) == []

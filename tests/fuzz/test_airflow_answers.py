@@ -144,7 +144,7 @@ def judge(tool: Tool, result: CallToolResult | None) -> None:
         return
     text = result.content[0]
     assert isinstance(text, TextContent)
-    assert "dagcall itself failed" not in text.text, text.text
+    assert "dagcall failed" not in text.text, text.text
     content = result.structured_content
     if result.is_error or content is None or content.get("state") != "success":
         return

@@ -87,7 +87,7 @@ def test_a_call_that_is_never_answered_is_lost_and_its_attempt_unexplained() -> 
     assert found([call(attempt(1, left_at=None))], [run()]) == ["LOST", "UNEXPLAINED"]
 
 
-def test_a_handle_is_no_outcome() -> None:
+def test_a_handle_does_not_count_as_an_outcome() -> None:
     handle = Told("", state="running", run_id=FIRST)
 
     assert found([call(attempt(1, handle))], [run()]) == ["LOST"]

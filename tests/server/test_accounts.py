@@ -77,7 +77,7 @@ async def test_what_the_account_may_not_do_is_not_done(served: Served, airflow: 
 
     assert text == (
         "Nothing was started: dagcall starts your runs with Airflow's account 'viewer', and Airflow does not let it "
-        "run dag add. Whoever runs Airflow can change that."
+        "run dag add. Airflow's administrator can change that."
     )
     assert airflow.runs == []
 
@@ -93,7 +93,7 @@ async def test_an_account_may_start_and_not_stop(served: Served, airflow: FakeAi
 
     assert text == (
         "Nothing was changed: dagcall acts for you with Airflow's account 'clerk', and Airflow does not let it set "
-        "runs of dag waits to failed. Whoever runs Airflow can change that."
+        "runs of dag waits to failed. Airflow's administrator can change that."
     )
     assert run.state != "failed"
 
@@ -111,7 +111,7 @@ async def test_an_answer_that_is_refused_names_the_account_that_gave_it(
         content = await content_of(dagcall, mode, person)
 
     assert notice_in(content) == (
-        "Airflow does not take the answer from its account 'clerk', which answers for you here."
+        "Airflow does not accept the answer from its account 'clerk', which answers for you here."
     )
 
 
@@ -131,8 +131,8 @@ async def test_a_question_that_names_others_than_the_callers_account_is_not_aske
 
 
 GONE = (
-    "with Airflow's account '{}', and Airflow does not let that account in: its password or token is no longer good. "
-    "Whoever runs this dagcall can mend that."
+    "with Airflow's account '{}', and Airflow does not let that account in: its password or token is no longer valid. "
+    "The operator of this dagcall can fix that."
 )
 
 
@@ -184,7 +184,7 @@ async def test_whoever_has_no_account_starts_nothing(served: Served, airflow: Fa
     async with served(airflow, dags=["*"], accounts=[logging_in(tmp_path, "clerk", "group:finance")]) as dagcall:
         text = await refusal(dagcall, "add", x=1)
 
-    assert text.startswith("Nothing was changed: dagcall has no account of Airflow that acts for you.")
+    assert text.startswith("Nothing was changed: dagcall has no Airflow account for you.")
     assert airflow.runs == []
 
 
@@ -264,5 +264,5 @@ async def test_the_caller_is_in_the_conf_where_that_is_configured(served: Served
 
 def test_an_identity_param_is_nothing_else() -> None:
     tool = {"dag": "d", "identity_param": "who", "fixed": {"who": "me"}}
-    with pytest.raises(ValidationError, match="identity_param 'who' is fixed or hidden, too"):
+    with pytest.raises(ValidationError, match="identity_param 'who' is also fixed or hidden"):
         Settings.model_validate({"tools": [tool]})

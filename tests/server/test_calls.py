@@ -166,7 +166,7 @@ async def test_a_failed_run_names_the_task_and_its_exception(served: Served, ver
         f"The run {run.run_id} of dag d failed.",
         "Task explode failed on try 2 of 2: ValueError: no such region",
         "  Raised in dags/dags.py, line 1, in call",
-        "Had succeeded before, and is not undone: prepare.",
+        "Already succeeded, and is not undone: prepare.",
         "Calling again with the same arguments starts a new run, which will probably fail in the same way.",
         f"For people: http://airflow.test/dags/d/runs/{run.run_id}",
     ]
@@ -180,7 +180,7 @@ async def test_bad_arguments_start_nothing(served: Served) -> None:
         text = await refusal(dagcall, "add", x="3", z=1)
 
     assert text == (
-        "Nothing was started: the arguments of add need mending.\n"
+        "Nothing was started: invalid arguments for add.\n"
         "- z: there is no such argument; there are x, y\n"
         "- x: '3' is not of type 'integer'"
     )
@@ -349,8 +349,8 @@ async def test_a_spent_budget_answers_with_the_handle_and_the_handle_with_the_re
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
-        ({"tool": "add"}, "dag_run_id: required, and text"),
-        ({"tool": "add", "dag_run_id": 3}, "dag_run_id: required, and text"),
+        ({"tool": "add"}, "dag_run_id: required, must be text"),
+        ({"tool": "add", "dag_run_id": 3}, "dag_run_id: required, must be text"),
         ({"tool": "add", "dag_run_id": "x", "seconds": 3}, "seconds: there is no such argument"),
         ({"tool": "ad", "dag_run_id": "x"}, "tool: there is no tool 'ad'; did you mean 'add'?"),
         (
@@ -528,5 +528,5 @@ async def test_what_dagcall_did_not_foresee_stays_inside(
         monkeypatch.setattr(dagcall.runs, "call", None)
         text = await refusal(dagcall, "add", x=1)
 
-    assert text.startswith("dagcall itself failed while it worked on this call of add; its log says how.")
+    assert text.startswith("dagcall failed during this call of add; see its log.")
     assert "TypeError" in caplog.text

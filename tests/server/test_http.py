@@ -104,7 +104,7 @@ async def test_a_session_id_is_new_each_time_and_one_of_somebody_else_is_ignored
             await post(http, "tools/call", call, revision="2025-06-18", session=session)
 
     assert len(sessions) == 3
-    assert all(" by a client that gave no name [" in (run.note or "") for run in airflow.runs)
+    assert all(" by an unnamed client [" in (run.note or "") for run in airflow.runs)
     assert len(airflow.runs) == 4
 
 

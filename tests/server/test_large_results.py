@@ -86,9 +86,9 @@ async def test_the_whole_answer_with_a_preview(served: Served, mode: Mode) -> No
         "omitted": [{"path": "/it", "what": "items 20 to 9,999 of 10,000"}],
         "size_bytes": bytes_of({"it": ROWS}),
         "message": (
-            f"The results are {bytes_of({'it': ROWS}):,} bytes of JSON, more than the 100,000 that one answer "
-            "may hold: preview shows a little of them, and omitted says what is not in it. To read the rest, part by "
-            "part, call read_dag_result with tool 'big', this dag_run_id and a path such as '/it'."
+            f"The results are {bytes_of({'it': ROWS}):,} bytes of JSON, more than the limit of 100,000 for one "
+            "answer: preview is an excerpt, and omitted lists what it leaves out. To read the rest in "
+            "parts, call read_dag_result with tool 'big', this dag_run_id and a path such as '/it'."
         ),
         "url": f"http://airflow.test/dags/big/runs/{run.run_id}",
     }
@@ -97,7 +97,7 @@ async def test_the_whole_answer_with_a_preview(served: Served, mode: Mode) -> No
             name="big results",
             title="Results of big",
             uri=f"dagcall://runs/big/{run.run_id}/results",
-            description=f"What run {run.run_id} returned; read it part by part.",
+            description=f"The results of run {run.run_id}; read them in parts.",
             mime_type="application/json",
             size=content["size_bytes"],
         )
@@ -186,13 +186,13 @@ async def test_even_at_its_worst_the_largest_answer_is_below_the_mebibyte_at_whi
         pytest.param({"path": "/at"}, "path: there is no 'at' at the top; there are it", id="no such path"),
         pytest.param(
             {"tool": "bug"},
-            "Nothing was started: the arguments of read_dag_result need mending.\n"
+            "Nothing was started: invalid arguments for read_dag_result.\n"
             "- tool: there is no tool 'bug'; did you mean 'big'?",
             id="no such tool",
         ),
         pytest.param(
             {"offset": -1, "limit": 0, "dag_run_id": 1, "paht": ""},
-            "Nothing was started: the arguments of read_dag_result need mending.\n"
+            "Nothing was started: invalid arguments for read_dag_result.\n"
             "- dag_run_id: it should be a valid string\n"
             "- offset: it should be greater than or equal to 0\n"
             "- limit: it should be greater than or equal to 1\n"
@@ -308,7 +308,7 @@ async def test_many_of_them_come_part_by_part_and_none_is_lost(served: Served) -
         one = content_of(await call(dagcall, READ_TOOL_NAME, **{**place, "path": "/it/7"}))
 
     assert content["size_bytes"] < LIMIT
-    assert "and with exact_numbers more than the 100,000 that one answer may hold" in content["message"]
+    assert "and with exact_numbers more than the limit of 100,000 for one answer" in content["message"]
     assert content["exact_numbers"]["/it/0"] == str(IDS[0])
     exact = [part["exact_numbers"][f"/{at}"] for part in parts for at in range(len(part["value"]))]
     assert exact == [str(number) for number in IDS]
@@ -328,7 +328,7 @@ async def test_results_that_are_not_as_declared_come_all_the_same(served: Served
     assert "results" not in content
     assert content["unexpected_results"] == {"it": ["a", 2]}
     assert content["message"] == (
-        "The results are whole, but not as this tool declares them, and so in unexpected_results: "
+        "The results are complete, but do not match this tool's output schema, so they are in unexpected_results: "
         "results.it[1]: the value is not of type 'string'"
     )
 
@@ -373,7 +373,7 @@ async def test_the_link_is_read_and_the_template_reads_on(served: Served, mode: 
     [
         (
             "file:///etc/passwd",
-            f"There is no resource 'file:///etc/passwd'; there is {RESULTS_URI}.",
+            f"Unknown resource 'file:///etc/passwd'; resources have the form {RESULTS_URI}.",
         ),
         ("dagcall://runs/bug/mcp__1/results", "there is no tool 'bug'; did you mean 'big'?"),
         ("dagcall://runs/big/mcp__1/results", "there is no run 'mcp__1' that you started with tool big"),
@@ -415,7 +415,7 @@ async def test_what_dagcall_did_not_foresee_stays_inside(
         with pytest.raises(MCPError) as refused:
             await client.read_resource("dagcall://runs/big/mcp__1/results")
 
-    assert refused.value.error.message == "dagcall itself failed while it read this resource; its log says how."
+    assert refused.value.error.message == "dagcall failed while reading this resource; see its log."
     assert "TypeError" in caplog.text
 
 

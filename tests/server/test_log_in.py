@@ -40,8 +40,8 @@ from tests.support.in_memory import Served
         (302, "", AirflowAnswerUnusable, "it points to https://sso.example"),
         (200, "<html>Sign in</html>", AirflowAnswerUnusable, "with no token: something in front of Airflow"),
         (201, {"token": "t"}, AirflowAnswerUnusable, "with no token: something in front of Airflow"),
-        (429, "slow down", AirflowUnreachable, "cannot log anybody in now (429)"),
-        (502, "<html>Bad gateway</html>", AirflowUnreachable, "cannot log anybody in now (502)"),
+        (429, "slow down", AirflowUnreachable, "cannot log in users now (429)"),
+        (502, "<html>Bad gateway</html>", AirflowUnreachable, "cannot log in users now (502)"),
     ],
 )
 async def test_answer_to_a_log_in_says_what_is_wrong(
@@ -111,7 +111,7 @@ async def test_one_429_at_the_log_in_is_retried(served: Served) -> None:
         content = await answer(dagcall, "add", x=1)
 
     assert problem is not None
-    assert "cannot log anybody in now (429)" in problem
+    assert "cannot log in users now (429)" in problem
     assert content["results"] == {"total": 3}
 
 
@@ -120,7 +120,7 @@ async def test_text_that_is_no_token_is_told_at_the_start(tmp_path: Path, settin
     (tmp_path / "file").write_text("please log in", encoding="utf-8")
     value: dict[str, Any] = {"token": "please log in", "token_file": str(tmp_path / "file")}
     settings = AirflowSettings.model_validate({setting: value[setting]})
-    with pytest.raises(ConfigError, match=rf"airflow\.{setting}.* holds no token"):
+    with pytest.raises(ConfigError, match=rf"airflow\.{setting}.* contains no valid token"):
         credentials_for(settings, Gate(), airflow_clock())
 
 

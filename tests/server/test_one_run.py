@@ -363,7 +363,7 @@ async def test_a_run_can_be_cancelled_until_it_has_ended(served: Served) -> None
     assert cancelled == again == {"state": "failed", "dag_run_id": handle, "url": cancelled["url"]}
     assert len(airflow.requests_to("patch_run")) == 1
     assert told.is_error
-    assert "somebody set the run to failed" in text_of(told)
+    assert "someone set the run to failed" in text_of(told)
 
 
 async def test_a_run_that_airflow_makes_a_success_as_it_is_cancelled_is_cancelled_again(
@@ -506,12 +506,12 @@ async def test_a_full_line_turns_calls_away_at_once(served: Served) -> None:
         hold.release()
         await asyncio.gather(first, second)
 
-    assert turned_away.startswith("Nothing was started: too many calls are in line already; try again in ")
+    assert turned_away.startswith("Nothing was started: too many calls are queued; try again in ")
     assert len(airflow.runs) == 2
 
 
 @pytest.mark.parametrize("seconds", ["soon", -1, True])
-async def test_a_wait_that_is_no_number_of_seconds_is_refused(served: Served, seconds: Any) -> None:
+async def test_a_wait_that_is_not_a_number_of_seconds_is_refused(served: Served, seconds: Any) -> None:
     airflow = an_airflow()
 
     async with served(airflow) as dagcall:

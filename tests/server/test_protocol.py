@@ -105,7 +105,7 @@ async def test_a_cursor_that_was_never_given_out_is_refused(served: Served, what
         await ask(params=PaginatedRequestParams(cursor=None))
 
     assert refused.value.error.code == INVALID_PARAMS
-    assert refused.value.error.message == "There is no page 'bogus': the list has one page."
+    assert refused.value.error.message == "Unknown cursor 'bogus': the list has one page."
 
 
 @ERAS

@@ -38,9 +38,9 @@ async def test_loop_goes_on_after_any_error_and_logs_it_once(caplog: pytest.LogC
 
     assert turns.taken_at == [0, 1, 3, 7, 7, 8]
     assert [(record.levelname, record.message) for record in caplog.records] == [
-        ("ERROR", "the loop failed, and is tried again"),
+        ("ERROR", "the loop failed and will be retried"),
         ("WARNING", "the loop works again"),
-        ("ERROR", "the loop failed, and is tried again"),
+        ("ERROR", "the loop failed and will be retried"),
         ("WARNING", "the loop works again"),
     ]
     assert "ValueError: odd" in caplog.text

@@ -153,7 +153,7 @@ def test_no_known_secret_passes(secret: str, before: str, after: str) -> None:
         assert form not in Masker([secret]).masked(before + form + after)
 
 
-def test_a_secret_that_is_no_text_is_hidden_too() -> None:
+def test_a_secret_that_is_not_text_is_masked_too() -> None:
     assert Masker(["\udcffsecret"]).masked("a \udcffsecret or %FFsecret") == "a *** or ***"
 
 

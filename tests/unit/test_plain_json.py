@@ -18,8 +18,8 @@ def nested(levels: int) -> dict[str, Any]:
     [
         pytest.param(
             {"p": "x" * (MAX_BYTES - 8)},
-            f"the arguments are {MAX_BYTES + 1:,} bytes of JSON; at most {MAX_BYTES:,} are taken here; pass what is "
-            "large by a name or an address under which the dag finds it",
+            f"the arguments are {MAX_BYTES + 1:,} bytes of JSON; at most {MAX_BYTES:,} are taken here; pass "
+            "large values as a name or an address from which the dag can read them",
             id="too large",
         ),
         pytest.param(nested(MAX_DEPTH), "nested more than 100 levels deep", id="one level too deep"),
@@ -27,12 +27,14 @@ def nested(levels: int) -> dict[str, Any]:
         pytest.param({"p": float("nan")}, "a number that JSON cannot carry", id="NaN"),
         pytest.param({"p": [float("-inf")]}, "a number that JSON cannot carry", id="infinity"),
         pytest.param({"p": 10**5000}, "a number that JSON cannot carry", id="5,000 digits"),
-        pytest.param({"p": "\ud800"}, "the arguments hold half of a surrogate pair, which is not text", id="surrogate"),
+        pytest.param(
+            {"p": "\ud800"}, "the arguments contain half of a surrogate pair, which is not valid text", id="surrogate"
+        ),
         pytest.param({"p": [{"a\0": 1}]}, "NUL", id="NUL in a key"),
         pytest.param(
             {"p": [{"a": 2**64}]},
-            "the arguments hold the number 18446744073709551616, which does not fit into 64 bits; a run with it would "
-            "fail in Airflow before any task starts",
+            "the arguments contain the number 18446744073709551616, which does not fit into 64 bits; a run with it "
+            "would fail in Airflow before any task starts",
             id="beyond 64 bits",
         ),
         pytest.param(

@@ -66,7 +66,7 @@ async def test_an_error_is_for_those_who_asked_before_it_came() -> None:
 
 
 @in_virtual_time
-async def test_a_caller_who_leaves_breaks_off_nobodys_question() -> None:
+async def test_a_caller_that_leaves_cancels_no_request() -> None:
     oracle = Oracle()
     shared = SingleFlight(oracle.answer)
     leaver = asyncio.create_task(shared("a"))

@@ -1,7 +1,7 @@
-"""Airflow's REST API (3.1 to 3.3): one method for each question that dagcall asks.
+"""Airflow's REST API (3.1 to 3.3): one method per request.
 
-Knows questions and bodies; what a version has is in `versions`, how a list is read whole in `paging`, and how a
-request travels is `rest`'s business. Knows nothing of tools or MCP, and keeps no state but the version.
+Knows paths and bodies; `versions` knows the differences between versions, `paging` reads whole lists, and `rest` sends
+requests. Knows nothing of tools or MCP, and keeps no state except the version.
 
 `result` is never sent to `/wait` below 3.3, where each use leaks a database connection and mixes up mapped tasks.
 """
@@ -30,7 +30,7 @@ from dagcall.plain_json import Json
 
 TASK_INSTANCE_LIST = "dags/~/dagRuns/~/taskInstances/list"
 ASKED_ONE_BY_ONE = 5
-"""Of how many runs of a dag it is asked one by one what they ask people."""
+"""Up to how many runs of a dag are asked one by one for questions."""
 
 RunKey = tuple[str, str]
 """dag id, run id"""
@@ -38,11 +38,11 @@ RunKey = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class DagQuery:
-    """Which dags to list: with one of these tags, or with this text in the id. Both empty: all."""
+    """Which dags to list: with this tag, or with this text in the id. Both empty: all."""
 
     tag: str | None = None
     dag_id_like: str | None = None
-    """Matched by Airflow as SQL's ILIKE `%…%`: a wide net, to be filtered again."""
+    """Airflow matches it as SQL's ILIKE `%…%`: too broad, so filter the answer again."""
 
 
 @dataclass(slots=True)
@@ -72,17 +72,17 @@ class _RunEnds:
 
 
 _RUN_NAMES = TypeAdapter(_RunNames)
-"""Reads which runs a list holds, and nothing else of it: twenty fields of ten thousand runs would pause every call."""
+"""Parses only the ids of a list of runs: twenty fields of ten thousand runs would pause every call."""
 _RUN_ENDS = TypeAdapter(_RunEnds)
-"""Likewise: of runs that end often, the same ones are listed again and again."""
+"""Likewise: the same recently ended runs are listed repeatedly."""
 
 
 class AirflowApi:
     """One Airflow.
 
     Args:
-        rest: how requests travel.
-        ui_url: what links for people start with, where that is not the address of the API.
+        rest: sends requests.
+        ui_url: the address for links, if it differs from the API's.
     """
 
     def __init__(self, rest: AirflowRest, *, ui_url: str | None = None) -> None:
@@ -92,20 +92,20 @@ class AirflowApi:
 
     @property
     def url(self) -> str:
-        """Where Airflow's UI is."""
+        """The address of Airflow's UI."""
         return self._rest.url
 
     @property
     def rest(self) -> AirflowRest:
-        """How requests travel; the waiter asks its gate for places for streams."""
+        """Sends requests; the waiter gets places for streams from its gate."""
         return self._rest
 
     async def version(self) -> tuple[int, ...]:
-        """Return Airflow's version, e.g. `(3, 3, 2)`, as last fetched."""
+        """Return Airflow's version as last fetched, e.g. `(3, 3, 2)`."""
         return self._version or await self.fetch_version()
 
     async def fetch_version(self) -> tuple[int, ...]:
-        """Ask for Airflow's version.
+        """Fetch Airflow's version.
 
         Raises:
             AirflowAnswerUnusable: it is below 3.1, or not Airflow.
@@ -128,7 +128,7 @@ class AirflowApi:
     # Dags
 
     async def fetch_dags(self, query: DagQuery) -> tuple[DagSummary, ...]:
-        """Return the dags that fit, stale ones left out, sorted by id; as many pages as it takes."""
+        """Return the matching dags without stale ones, sorted by id; reads all pages."""
         asked: dict[str, str | bool] = {"order_by": "dag_id", "exclude_stale": True}
         if query.tag is not None:
             asked["tags"] = query.tag
@@ -137,20 +137,20 @@ class AirflowApi:
         return await all_pages(self._rest, "dags", asked, "dags", DagSummary.from_json, purpose=Purpose.DISCOVERY)
 
     async def fetch_ignores_conf(self) -> bool:
-        """Ask whether Airflow ignores what runs are started with (`[core] dag_run_conf_overrides_params = False`).
+        """Return whether Airflow ignores a run's conf (`[core] dag_run_conf_overrides_params = False`).
 
         Raises:
-            AirflowRefused: Airflow does not show its configuration (`[api] expose_config`), which is the default.
+            AirflowRefused: Airflow does not expose its configuration (`[api] expose_config`); this is the default.
         """
         value = await self._rest.get(
             "config/section/core/option/dag_run_conf_overrides_params",
             purpose=Purpose.DISCOVERY,
             read=lambda data: str(data["sections"][0]["options"][0]["value"]),
         )
-        return value.strip().lower() in {"f", "false", "0"}  # Airflow's own words for it
+        return value.strip().lower() in {"f", "false", "0"}  # as Airflow itself reads it
 
     async def fetch_summary(self, dag_id: str) -> DagSummary:
-        """Return what is true of a dag right now.
+        """Return the current state of a dag.
 
         Raises:
             AirflowNotFound: there is no such dag, or the account may not see it.
@@ -174,7 +174,7 @@ class AirflowApi:
         )
 
     async def fetch_import_errors(self) -> ImportErrors:
-        """Return which files Airflow cannot import, a page of them; asked once, for it is only a hint."""
+        """Return Airflow's import errors, one page of them, without retries: they are only a hint."""
         try:
             return await self._rest.get(
                 "importErrors",
@@ -202,14 +202,14 @@ class AirflowApi:
         account: Account | None = None,
         on_send: Callable[[], None] | None = None,
     ) -> Run:
-        """Start a run. Asked once: whoever calls this decides what a lost answer means.
+        """Start a run. Without retries: the caller decides what a lost answer means.
 
-        `on_send` is told when the request leaves; before that it has no effect.
+        `on_send` is called when the request is sent; before, it has no effect.
 
         Raises:
             AirflowConflict: a run with this id, or with this logical date, exists.
             AirflowNotFound: there is no such dag.
-            AirflowRejected: the conf does not fit the params, or the dag cannot be triggered.
+            AirflowRejected: the conf does not match the params, or the dag cannot be triggered.
             AirflowUnreachable: no answer; `is_effect_possible` says whether the run may exist.
         """
         path = f"{dag_path(dag_id)}/dagRuns"
@@ -231,7 +231,7 @@ class AirflowApi:
         )
 
     async def fetch_run(self, dag_id: str, run_id: str, *, attempts: int = READ_ATTEMPTS) -> Run:
-        """Return a run as it is now.
+        """Return a run in its current state.
 
         Raises:
             AirflowNotFound: there is no such run.
@@ -240,9 +240,9 @@ class AirflowApi:
         return await self._rest.get(path, purpose=Purpose.RESULT, read=Run.from_json, attempts=attempts)
 
     async def fetch_family(self, dag_id: str, run_id_prefix: str) -> tuple[Run, ...]:
-        """Return the newest runs of a dag whose ids begin like this, the newest first; at most a page of them.
+        """Return the newest runs of a dag whose ids have this prefix, newest first; at most one page.
 
-        `run_id_pattern` is ILIKE in every version, and unknown to be so exact: the answer is filtered again here.
+        `run_id_pattern` is an ILIKE in every version, so the answer is filtered again.
         """
         runs = await self._rest.get(
             "dags/~/dagRuns",
@@ -255,13 +255,13 @@ class AirflowApi:
     async def set_run_failed(
         self, dag_id: str, run_id: str, *, note: str | None = None, account: Account | None = None
     ) -> Run:
-        """Set a run to failed, which stops its tasks. Whoever asks has seen that it is not finished.
+        """Set a run to failed, which stops its tasks. The caller has checked that it has not ended.
 
         Args:
             dag_id: the run's dag.
             run_id: the run.
-            note: replaces the run's note; None to leave it.
-            account: in whose name; None: dagcall's own.
+            note: replaces the run's note; None to keep it.
+            account: the account to use; None: dagcall's own.
         """
         path = run_path(dag_id, run_id)
         body = {"state": RunState.FAILED} | ({} if note is None else {"note": note})
@@ -275,9 +275,9 @@ class AirflowApi:
         )
 
     async def fetch_notes(self, runs: Collection[RunKey]) -> dict[RunKey, str]:
-        """Return the notes of runs that have ended a short while ago; a run that was deleted is missing.
+        """Return the notes of recently ended runs; deleted runs are missing.
 
-        One question for all, and one more for each run that is not among those that ended last.
+        One request for all, and one more for each run that is not among the last ended ones.
         """
         notes: dict[RunKey, str] = {}
         if len(runs) > 1:
@@ -302,7 +302,7 @@ class AirflowApi:
     async def set_notes(self, notes: Mapping[tuple[str, str], str]) -> None:
         """Replace the notes of runs: (dag id, run id) -> note.
 
-        Several go in one request from Airflow 3.3 on, where the account has the right for all their dags.
+        From Airflow 3.3 on, several use one request; the account needs the right for all their dags.
         """
         if len(notes) > 1 and await self.version() >= BULK_RUNS:
             entities = [{"dag_id": dag, "dag_run_id": run, "note": note} for (dag, run), note in notes.items()]
@@ -328,11 +328,11 @@ class AirflowApi:
     async def fetch_finished_runs(
         self, dag_ids: list[str], *, since: datetime, triggered_since: datetime
     ) -> tuple[RunEnd, ...]:
-        """Return the runs of these dags that ended at `since` or later, the oldest end first; one question for all.
+        """Return the runs of these dags that ended at `since` or later, by end date; one request for all.
 
-        Runs that were triggered before `triggered_since` are left out.
+        Leaves out runs triggered before `triggered_since`.
 
-        The batch endpoint does not load the dag as `GET /dags/{dag_id}/dagRuns` does.
+        Unlike `GET /dags/{dag_id}/dagRuns`, the batch endpoint does not load the dag.
         """
         body = {
             "dag_ids": dag_ids,
@@ -366,7 +366,7 @@ class AirflowApi:
         return frozenset(ids)
 
     async def fetch_newest_unfinished(self, dag_id: str) -> tuple[str, ...]:
-        """Return the ids of the newest runs of a dag that are queued or running; at most a page of them."""
+        """Return the ids of the newest queued or running runs of a dag; at most one page."""
         body = {
             "dag_ids": [dag_id],
             "states": [RunState.QUEUED, RunState.RUNNING],
@@ -384,16 +384,16 @@ class AirflowApi:
     async def stream_states(
         self, dag_id: str, run_id: str, *, interval_seconds: float, result_task_ids: tuple[str, ...] | None = None
     ) -> Stream[tuple[RunState, dict[str, Json] | None]]:
-        """Stream a run's state, one each interval, the first at once, the last when it is final.
+        """Stream a run's state, once per interval, from now until it is final.
 
-        With the final state come the results of the named tasks, as `xcoms.fetch_results` returns them; None with any
-        other state, below 3.3, and where no task is named.
+        The final state comes with the results of the named tasks, as `xcoms.fetch_results` returns them; None with any
+        other state, below 3.3, and if no task is named.
 
-        The stream may end without a final state (the run was deleted, Airflow restarted): that means "unknown, ask".
+        The stream may end without a final state (the run was deleted, Airflow restarted): the state is then unknown.
         The caller holds a place in the gate (`Purpose.STREAM`), and closes the stream.
 
         Raises:
-            AirflowUnreachable, AirflowNotFound, AirflowRefused: as everywhere; also while streaming.
+            AirflowUnreachable, AirflowNotFound, AirflowRefused: as everywhere, also while streaming.
         """
         path = f"{run_path(dag_id, run_id)}/wait"
         query: Query = {"interval": interval_seconds}
@@ -422,9 +422,9 @@ class AirflowApi:
     async def fetch_insides(
         self, runs: Collection[RunKey], states: Collection[str] | None = None
     ) -> dict[RunKey, list[TaskInstance]]:
-        """Return the task instances of several runs, or those in one of these states; one question for all.
+        """Return the task instances of several runs, or those in one of these states; one request for all.
 
-        A state that this Airflow does not know is left out. A run without any is missing from the answer.
+        States unknown to this Airflow are dropped. Runs without matching instances are missing from the answer.
         """
         body: dict[str, Any] = {
             "dag_ids": sorted({dag_id for dag_id, _ in runs}),
@@ -449,7 +449,7 @@ class AirflowApi:
         """Return the log of a task instance's latest try.
 
         Raises:
-            AirflowNotFound, AirflowRefused: there is none, or the account may not read it.
+            AirflowNotFound, AirflowRefused: there is no log, or the account may not read it.
         """
         path = f"{task_path(dag_id, run_id, instance.task_id)}/logs/{instance.try_number}"
         return await self._rest.get(
@@ -462,13 +462,13 @@ class AirflowApi:
     # People
 
     async def fetch_questions(self, runs: Collection[RunKey]) -> tuple[Question, ...]:
-        """Return what these runs ask people now, the oldest question first.
+        """Return the open questions of these runs, oldest first.
 
-        Airflow filters by a run or by a dag, not by several: a few runs of a dag are asked about one by one, more of
-        them in one question whose answer is filtered again here.
+        Airflow filters by one run or one dag: a few runs of a dag use one request each, more of them one request whose
+        answer is filtered again.
 
         Args:
-            runs: which; not empty.
+            runs: the runs; not empty.
         """
         states = known_states(await self.version(), MAY_WAIT_FOR_PEOPLE)
         query: Query = {"response_received": False, "state": states, "order_by": "created_at"}
@@ -483,13 +483,13 @@ class AirflowApi:
         return tuple(sorted(found, key=lambda question: question.asked_at))
 
     async def respond(self, question: Question, response: Response, *, account: Account | None = None) -> None:
-        """Answer a question. Asked once: whoever calls this decides what a lost answer means.
+        """Answer a question. Without retries: the caller decides what a lost answer means.
 
         Raises:
-            AirflowConflict: it has been answered.
+            AirflowConflict: it was already answered.
             AirflowNotFound: the task no longer asks.
-            AirflowRefused: dagcall's account may not answer it.
-            AirflowRejected: the response does not fit (Airflow 3.3; below, the task fails later).
+            AirflowRefused: the account may not answer it.
+            AirflowRejected: the response is invalid (Airflow 3.3; below, the task fails later).
         """
         task = task_path(question.dag_id, question.run_id, question.task_id)
         path = f"{task}/{question.map_index}/hitlDetails"
@@ -499,7 +499,7 @@ class AirflowApi:
         )
 
     async def user_id(self, account: Account | None = None) -> str | None:
-        """Return the id of an account, None: of dagcall's own; None where it is not known.
+        """Return the id of an account (None: dagcall's own); None if it is unknown.
 
         Raises:
             AirflowRefused: the account cannot log in.
@@ -513,7 +513,7 @@ class AirflowApi:
 
 
 def _where_runs_are(runs: Collection[RunKey]) -> list[str]:
-    """Return as few paths as make sense that have all these runs below them, and as little else as possible."""
+    """Return few paths that together contain all these runs, and few others."""
     of_dag: dict[str, list[str]] = {}
     for dag_id, run_id in sorted(runs):
         of_dag.setdefault(dag_id, []).append(run_id)
@@ -525,7 +525,7 @@ def _where_runs_are(runs: Collection[RunKey]) -> list[str]:
 
 
 def _ignore(_: Any) -> None:
-    """Read nothing of an answer that only has to be there."""
+    """Ignore the content of an answer."""
 
 
 def _credentials_of(account: Account | None) -> Credentials | None:

@@ -1,11 +1,11 @@
-"""Airflow's clock, as its answers tell it.
+"""Airflow's clock, derived from the `Date` headers of its answers.
 
-Whatever is compared with a time that Airflow has written (the end of a run, the expiry of a token), or is written for
-Airflow to compare (a logical date: tasks of one in the future wait for it), is taken from this clock and not from
-dagcall's own, which may be minutes ahead or behind.
+Times that are compared with Airflow's times (the end of a run, the expiry of a token), or that Airflow compares (a
+logical date: tasks wait for one in the future), come from this clock, not from dagcall's own, which may be minutes
+ahead or behind.
 
-Every answer bears a `Date`, in whole seconds and of the past. The latest of what the answers imply is kept, so that the
-clock is never ahead of Airflow's, and mostly less than a second behind.
+Every answer has a `Date`, in whole seconds and in the past. The clock keeps the latest time that the answers imply, so
+that it is never ahead of Airflow's, and mostly less than a second behind.
 """
 
 from collections.abc import Callable
@@ -13,37 +13,37 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 
 STALE_SECONDS = 2.5
-"""How far behind a `Date` may be: whole seconds, and renewed about once a second by Airflow's server."""
+"""How old a `Date` may be: it has whole seconds, and Airflow's server renews it about once a second."""
 DRIFT = 0.001
-"""How much slower than dagcall's Airflow's clock may run: so much is an older answer discounted."""
+"""How much slower than dagcall's clock Airflow's may run: older answers are discounted by this."""
 TICK, AT_ONCE = timedelta(microseconds=1), timedelta(milliseconds=10)
 
 
 class AirflowClock:
-    """Tells the time by Airflow's clock; by dagcall's own until an answer has told it.
+    """Returns the time by Airflow's clock; until the first answer, by dagcall's own.
 
     Args:
         own: the time in UTC by dagcall's clock.
-        monotonic: seconds by a clock that nobody sets, the running loop's.
+        monotonic: seconds by a monotonic clock, the running loop's.
     """
 
     def __init__(self, *, own: Callable[[], datetime], monotonic: Callable[[], float]) -> None:
         self._own = own
         self._monotonic = monotonic
         self._date = ""
-        """The last `Date`: most answers bear it again."""
+        """The last `Date`: most answers repeat it."""
         self._heard_at = 0.0
         self._offset: float | None = None
         """Airflow's clock, in seconds since 1970, less the monotonic clock."""
         self._told = datetime.min.replace(tzinfo=UTC)
-        """What was told last."""
+        """The last time returned."""
 
     def hear(self, date: str, *, sent_at: float) -> None:
-        """Take note of an answer.
+        """Process the `Date` of an answer.
 
         Args:
-            date: its `Date`, as it stands in the header; one that is none is passed over.
-            sent_at: when its request was sent, by the monotonic clock.
+            date: the header's value; an invalid one is ignored.
+            sent_at: when the request was sent, by the monotonic clock.
         """
         now = self._monotonic()
         if date == self._date and now - self._heard_at < STALE_SECONDS:
@@ -58,7 +58,7 @@ class AirflowClock:
         self._date, self._heard_at, self._offset = date, now, offset
 
     def now(self) -> datetime:
-        """Return the time in UTC; never twice the same, for Airflow takes a logical date once per dag."""
+        """Return the time in UTC; never the same twice, because Airflow accepts a logical date once per dag."""
         if self._offset is None:
             return self._own()
         now = datetime.fromtimestamp(self._offset + self._monotonic(), UTC)
@@ -72,5 +72,5 @@ class AirflowClock:
         return self._own().timestamp() if self._offset is None else self._offset + self._monotonic()
 
     def seconds_since(self, moment: datetime) -> float:
-        """Return how long ago something was, by Airflow's clock; 0 where that is not known, or is still to come."""
+        """Return the seconds since a moment, by Airflow's clock; 0 if unknown or in the future."""
         return 0.0 if self._offset is None else max(self.timestamp() - moment.timestamp(), 0.0)

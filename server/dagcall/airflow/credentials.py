@@ -1,10 +1,10 @@
-"""The token for Airflow: fetched when first needed, renewed before it runs out and once when Airflow refuses it.
+"""The token for Airflow: fetched when first needed, renewed before it expires, and once when Airflow refuses it.
 
-Knows where a token comes from, not how it is sent. Tokens stay in memory and in no repr.
+Knows where a token comes from, not how it is sent. Tokens stay in memory and out of every repr.
 
-A log-in that fails is not repeated for every request: accounts get locked after a few wrong passwords, and a command
-may take its time to fail. Requests that need a token at the same time share one log-in, and its error; the error then
-stands for a while, and for as long as nothing has changed that the log-in depends on.
+A failed log-in is not repeated for every request: accounts get locked after a few wrong passwords, and a command may
+fail slowly. Requests that need a token at the same time share one log-in and its error. The error is then reused for
+some time, unless the password, token or command has changed.
 """
 
 import asyncio
@@ -22,16 +22,16 @@ from dagcall.errors import AirflowAnswerUnusable, AirflowError, AirflowLogInRefu
 from dagcall.singleflight import SingleFlight
 
 RENEW_AT = 0.8
-"""The share of a token's life after which it is renewed."""
+"""The share of a token's lifetime after which it is renewed."""
 COMMAND_SECONDS = 30.0
 FIRST_REFUSAL_SECONDS = 30.0
-"""How long after a refused log-in the next one comes, each time twice as long …"""
+"""The pause after a refused log-in, doubled each time …"""
 LONGEST_REFUSAL_SECONDS = 600.0
-"""… up to this. Eight wrong passwords in the first hour: a usual lock counts five within some minutes."""
+"""… up to this: eight attempts in the first hour. A typical lock counts five within a few minutes."""
 FAILURE_SECONDS = 1.0
-"""How long after a log-in that failed for another reason the next one comes."""
+"""The pause after a log-in that failed for another reason."""
 REPLACEMENTS, REPLACEMENT_SECONDS = 3, 30.0
-"""No more than so many refused tokens are replaced within so long: Airflow then takes none of this account."""
+"""Maximum replacements of refused tokens within a time: beyond it, Airflow refuses every token of this account."""
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 
 FetchToken = Callable[[], Awaitable[str]]
@@ -43,18 +43,18 @@ class _Failure:
 
     error: AirflowError
     secret: object
-    """What it depended on."""
+    """The password or token that it used."""
     until: float
-    """When the next one may come, by the loop's clock."""
+    """When the next attempt may be made, by the loop's clock."""
 
 
 class Credentials:
-    """What to send as a bearer token.
+    """The bearer token for requests.
 
     Args:
-        fetch: gets a new token; None for an Airflow that lets everybody in.
-        now: seconds since the epoch, by Airflow's clock as far as it is known.
-        secret: what the log-in depends on, such as the password: once it has changed, a log-in is tried at once.
+        fetch: gets a new token; None for an Airflow without authentication.
+        now: seconds since the epoch, by Airflow's clock if it is known.
+        secret: what the log-in depends on, such as the password: once it has changed, a log-in is tried immediately.
     """
 
     def __init__(
@@ -67,19 +67,19 @@ class Credentials:
         self._renew_at = float("inf")
         self._renewed = SingleFlight(self._renew)
         self._source: object = None
-        """What the token was made from."""
+        """The secret that the token was obtained with."""
         self._replaced_at: deque[float] = deque(maxlen=REPLACEMENTS)
         """When the last refused tokens were replaced, by the loop's clock."""
         self._failure: _Failure | None = None
         self._refusals = 0
-        """How many log-ins in a row Airflow refused."""
+        """How many log-ins in a row Airflow has refused."""
 
     async def token(self) -> str | None:
-        """Return a token that is good for now, or None if none is needed.
+        """Return a valid token, or None if none is needed.
 
         Raises:
             AirflowLogInRefused: Airflow does not let this account in.
-            AirflowUnreachable, AirflowAnswerUnusable: there is no token now; asking again may help.
+            AirflowUnreachable, AirflowAnswerUnusable: there is no token now; a retry may help.
         """
         if self._fetch is None:
             return None
@@ -95,7 +95,7 @@ class Credentials:
         secret = self._secret()
         try:
             token = _usable((await fetch()).strip())
-        except CircuitOpen:  # the breaker knows when to ask again
+        except CircuitOpen:  # the breaker knows when to retry
             raise
         except AirflowLogInRefused as error:
             self._refusals += 1
@@ -124,12 +124,12 @@ class Credentials:
         ) from failure.error
 
     async def user_id(self) -> str | None:
-        """Return the id of the account in Airflow, as its token says it; None where that is not known."""
+        """Return the account's id in Airflow, from its token; None if it is unknown."""
         subject = _claims(await self.token() or "").get("sub")
         return subject if isinstance(subject, str) else None
 
     def can_renew_after(self, refused: str | None) -> bool:
-        """Forget a token that Airflow refused; say whether trying again with another one makes sense."""
+        """Forget a token that Airflow refused; return whether to retry with another one."""
         if self._fetch is None or refused is None:
             return False
         if self._token == refused:
@@ -153,35 +153,35 @@ def _retry_after(error: AirflowError) -> float:
 
 
 def is_token(text: str) -> bool:
-    """Say whether a text can be sent as a bearer token."""
+    """Return whether a text can be sent as a bearer token."""
     return _TOKEN.fullmatch(text) is not None
 
 
 def _usable(token: str) -> str:
-    """Return what can be sent as a token.
+    """Return the token if it can be sent.
 
     Raises:
-        AirflowUnreachable: it cannot.
+        AirflowUnreachable: it cannot be sent.
     """
     if not is_token(token):
-        raise no_token("what was to be one holds blanks or characters that no token has")
+        raise no_token("the text contains spaces or characters that are invalid in a token")
     return token
 
 
 def _renew_at(now: float, expires_at: float | None) -> float:
-    """Return when to renew a token. One that seems to have expired already is used until Airflow refuses it."""
+    """Return when to renew a token. A token that seems to have expired is used until Airflow refuses it."""
     if expires_at is None or expires_at <= now:
         return float("inf")
     return now + RENEW_AT * (expires_at - now)
 
 
 def no_token(reason: str) -> AirflowUnreachable:
-    """Return the error for a token that is not there now, for a reason that is not Airflow's."""
+    """Return the error for a missing token, if the reason is not Airflow."""
     return AirflowUnreachable(f"there is no token for Airflow: {reason}", is_effect_possible=False)
 
 
 def expiry_of(token: str) -> float | None:
-    """Return when a JWT expires, in seconds since the epoch; None for a token that does not say."""
+    """Return when a JWT expires, in seconds since the epoch; None if the token does not say."""
     try:
         return float(_claims(token)["exp"])
     except (KeyError, TypeError, ValueError):
@@ -189,13 +189,13 @@ def expiry_of(token: str) -> float | None:
 
 
 def subject_of(token: str) -> str | None:
-    """Return whose a JWT is, as text; None for a token that does not say."""
+    """Return issuer and subject of a JWT as text; None if the token has no subject."""
     claims = _claims(token)
     return json.dumps([claims.get("iss"), claims["sub"]]) if "sub" in claims else None
 
 
 def _claims(token: str) -> dict[str, Any]:
-    """Return what a JWT says; nothing for any other token. It is ours to send, not to trust: nothing is verified."""
+    """Return a JWT's claims; empty for any other token. Not verified: we send the token, we do not trust it."""
     try:
         payload = token.split(".")[1]
         claims = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
@@ -205,7 +205,7 @@ def _claims(token: str) -> dict[str, Any]:
 
 
 def static_token(token: str) -> FetchToken:
-    """Return the same token each time."""
+    """Return a function that always returns this token."""
 
     async def fetch() -> str:
         return token
@@ -214,9 +214,9 @@ def static_token(token: str) -> FetchToken:
 
 
 def token_command(command: str) -> FetchToken:
-    """Run a command that prints a token, e.g. `gcloud auth print-access-token`. No shell is involved.
+    """Return a function that runs a command that prints a token, e.g. `gcloud auth print-access-token`; no shell.
 
-    A command that fails is no refusal of Airflow's: it may print a token when it is run again.
+    A failed command is not a refusal by Airflow: it may print a token when run again.
     """
     words = shlex.split(command)
 

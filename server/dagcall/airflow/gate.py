@@ -1,8 +1,8 @@
 """The gate that every request to Airflow passes.
 
-A stock api-server (one worker, 15 database connections) answers nobody for a minute when 30 to 40 requests reach it at
-once. So no more than a few are in flight, fewer when Airflow shows trouble, and none but a probe while it is away. Who
-waits is let in by what it is for, and among triggers each caller and tool in turn.
+A stock api-server (one worker, 15 database connections) stops answering for a minute when it gets 30 to 40 requests at
+once. So only a few are in flight, fewer when Airflow shows trouble, and only probes while it is unavailable. Waiting
+requests are admitted by purpose; triggers take turns by caller and tool.
 """
 
 import asyncio
@@ -15,36 +15,36 @@ from dagcall.airflow.overload import Breaker, Limit, RetryBudget
 from dagcall.errors import Busy, CircuitOpen
 
 DEFAULT_LIMIT = 8
-"""Requests in flight. 20 concurrent GETs were fine on a stock Airflow 3.3.2; 40 were not."""
+"""Maximum requests in flight. A stock Airflow 3.3.2 handled 20 concurrent GETs, but not 40."""
 DEFAULT_QUEUE = 1000
-"""Triggers in line. At 30 to 60 triggers a second, which is what one api-server worker takes, 20 to 30 s."""
+"""Maximum queued triggers: 20 to 30 s at 30 to 60 triggers a second, the rate of one api-server worker."""
 LONGEST_BUSY_SECONDS = 60
-"""What a refused caller is told to wait at most: the guess is at its worst when very many come in one moment."""
+"""The longest wait that a refused caller is told: the estimate is worst when very many calls come at once."""
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
-"""What is read of one answer. An XCom is mostly below 1 MB, and parsed it takes several times its size in memory."""
+"""Maximum size of an answer. XComs are mostly below 1 MB; parsed, they take several times their size in memory."""
 TYPICAL_TRIGGER_SECONDS = 0.05
-"""A first guess; what is measured takes its place."""
+"""The initial estimate; measurements replace it."""
 
 
 class Purpose(IntEnum):
-    """What a request is for, in the order in which requests are let in."""
+    """The purpose of a request, in order of priority."""
 
     RESULT = 0
-    """States and results: a caller waits for nothing else."""
+    """States and results: what callers wait for."""
     TRIGGER = 1
     DISCOVERY = 2
     """Listing and reading dags in the background."""
     STREAM = 3
-    """A stream of states: holds its place for as long as it lasts, and takes one only if one is free."""
+    """A stream of states: holds its place while it lasts, and takes only a free place."""
 
 
 class Gate:
-    """Lets a few requests through at a time; discovery gets a quarter of the places at most, and streams half.
+    """Admits a few requests at a time; discovery gets at most a quarter of the places, streams at most half.
 
     Args:
-        limit: how many at most.
-        queue: how many triggers may wait in line.
-        now: a monotonic clock, in seconds; the running loop's where none is given.
+        limit: maximum requests in flight.
+        queue: maximum queued triggers.
+        now: a monotonic clock, in seconds; default: the running loop's.
     """
 
     def __init__(
@@ -66,30 +66,30 @@ class Gate:
 
     @property
     def ceiling(self) -> int:
-        """How many requests are let through at the most."""
+        """The maximum limit."""
         return self._limit.ceiling
 
     @property
     def limit(self) -> int:
-        """How many requests are let through now."""
+        """How many requests may be in flight now."""
         return self._limit.current
 
     @property
     def streams(self) -> int:
-        """How many streams are let through now."""
+        """How many streams may be open now."""
         return self._limit.current // 2
 
     @property
     def in_flight(self) -> int:
-        """How many requests are inside."""
+        """How many requests are in flight."""
         return self._inside.total()
 
     def waiting(self, purpose: Purpose) -> int:
-        """Return how many wait in line for this."""
+        """Return how many requests are queued for this purpose."""
         return self._in_line[purpose]
 
     def waiting_for(self, purpose: Purpose, caller: str) -> int:
-        """Return how many wait in line for this on behalf of one caller, whatever the tool."""
+        """Return how many requests of one caller are queued for this purpose, for any tool."""
         line = self._waiting[purpose].items()
         return sum(len(theirs) for who, theirs in line if who.rpartition("/")[0] == caller)
 
@@ -97,17 +97,17 @@ class Gate:
         """Wait for a place and hold it: `async with gate.place(…)`.
 
         Args:
-            purpose: what the request is for.
-            who: on whose behalf; each gets its turn.
+            purpose: the purpose of the request.
+            who: the caller and tool; these take turns.
 
         Raises:
-            CircuitOpen: Airflow is away, and this request is not the one that tries whether it is back.
-            Busy: the line is full.
+            CircuitOpen: Airflow is unavailable, and this is not the trial request.
+            Busy: the queue is full.
         """
         return _Place(self, purpose, who)
 
     async def enter(self, purpose: Purpose, who: str) -> float:
-        """Wait for a place and take it; return since when it is held. As `place`, whose first half this is."""
+        """Wait for a place and take it; return since when it is held. The first half of `place`."""
         if self.breaker.is_open and self.breaker.seconds_to_next_try(self._now()) > 0:
             raise self._away()
         if self._waiting[purpose] or not self._has_place(purpose):
@@ -121,7 +121,7 @@ class Gate:
         return now
 
     def try_enter(self, purpose: Purpose) -> bool:
-        """Take a place if there is one now; whoever took it gives it back with `leave`."""
+        """Take a place if one is free; give it back with `leave`."""
         if self.breaker.is_open or not self._has_place(purpose):
             return False
         self._inside[purpose] += 1
@@ -131,8 +131,8 @@ class Gate:
         """Give a place back.
 
         Args:
-            purpose: what it was for.
-            since: when a request was let in for which it was held; None where there was none.
+            purpose: its purpose.
+            since: when the request was admitted; None if there was none.
         """
         if purpose is Purpose.TRIGGER and since is not None:
             self._trigger_seconds += 0.1 * (self._now() - since - self._trigger_seconds)
@@ -140,16 +140,16 @@ class Gate:
         self._admit()
 
     def answered(self) -> None:
-        """Take note of an answer, of whatever kind."""
+        """Record an answer of any kind."""
         self.breaker.success()
         self._limit.success(self._now())
         self._admit()
 
     def failed(self, *, is_overload: bool) -> None:
-        """Take note of no answer.
+        """Record that there was no answer.
 
         Args:
-            is_overload: too many requests may be the reason (a time-out, a 5xx, a 429), and not only an absence.
+            is_overload: whether too many requests may be the reason (a time-out, a 5xx, a 429).
         """
         self.breaker.failure(self._now())
         if self.breaker.is_open:
@@ -160,16 +160,16 @@ class Gate:
     def _away(self) -> CircuitOpen:
         now = self._now()
         return CircuitOpen(
-            f"Airflow has not answered for {self.breaker.seconds_away(now):.0f} s; dagcall looks every few seconds "
+            f"Airflow has not answered for {self.breaker.seconds_away(now):.0f} s; dagcall checks every few seconds "
             "whether it is back",
             is_effect_possible=False,
         )
 
     def _has_place(self, purpose: Purpose) -> bool:
-        """Say whether there is a place for this. What waits for its own share only stands in nobody else's way.
+        """Return whether there is a place for this purpose. Requests that wait only for their share block no others.
 
-        Streams last: where the limit has been lowered since they were opened, those beyond their share take no places
-        from others, for without an answer it would never be raised again.
+        Streams are long: if the limit was lowered after they were opened, those beyond their share take no places from
+        others; otherwise no answer could come that raises the limit again.
         """
         limit = share = self._limit.current
         in_flight = self.in_flight
@@ -185,7 +185,7 @@ class Gate:
         in_line = self.waiting(purpose)
         if purpose is Purpose.TRIGGER and in_line >= self._queue:
             seconds = min(math.ceil(in_line * self._trigger_seconds / self._limit.current), LONGEST_BUSY_SECONDS)
-            raise Busy(f"Nothing was started: too many calls are in line already; try again in {seconds} s.")
+            raise Busy(f"Nothing was started: too many calls are queued; try again in {seconds} s.")
         admitted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting[purpose].setdefault(who, deque()).append(admitted)
         self._in_line[purpose] += 1
@@ -193,14 +193,14 @@ class Gate:
         try:
             await admitted
         except asyncio.CancelledError:
-            if admitted.done() and not admitted.cancelled():  # let in and cancelled in the same moment
+            if admitted.done() and not admitted.cancelled():  # admitted and cancelled at the same moment
                 self.leave(purpose)
             raise
         finally:
             self._in_line[purpose] -= 1
 
     def _admit(self) -> None:
-        """Let in as many as there are places for, in the order of what they are for."""
+        """Admit as many requests as there are places, in order of purpose."""
         for purpose, line in self._waiting.items():
             while line and self._has_place(purpose):
                 admitted = _next_in_turn(line)
@@ -212,7 +212,7 @@ class Gate:
 
 
 class _Place:
-    """A place in the gate, held for as long as a block lasts; a generator would take four times as long."""
+    """A place in the gate, held during a block; a generator-based context manager would be four times as slow."""
 
     __slots__ = ("_gate", "_purpose", "_since", "_who")
 
@@ -228,7 +228,7 @@ class _Place:
 
 
 def _next_in_turn(line: OrderedDict[str, deque[asyncio.Future[None]]]) -> asyncio.Future[None]:
-    """Take the first of whoever's turn it is, and put them behind the others."""
+    """Return the next request of the caller whose turn it is, and move that caller to the end."""
     who, theirs = line.popitem(last=False)
     first = theirs.popleft()
     if theirs:

@@ -1,6 +1,6 @@
-"""What there is around a run: other runs of its dag, the scheduler, and what keeps a task from starting.
+"""A run's environment: other runs of its dag, the scheduler, and what keeps a task from starting.
 
-Nice to know, so asked once and no more.
+Only informative, so requests are not retried.
 """
 
 from collections.abc import Callable
@@ -12,10 +12,10 @@ from dagcall.airflow.paging import RUN_LIST, task_path
 from dagcall.airflow.rest import AirflowRest
 
 PAST_RUNS = 20
-"""How many runs tell how long a dag usually takes."""
+"""How many past runs to use for a dag's usual duration."""
 
 _USUAL = frozenset({"Dagrun Running", "Task Instance State", "Trigger Rule"})
-"""Names of dependencies that say no more than the states of the run and of its tasks do."""
+"""Names of dependencies that add nothing to the states of the run and its tasks."""
 
 _T = TypeVar("_T")
 
@@ -30,7 +30,7 @@ async def fetch_durations(rest: AirflowRest, dag_id: str) -> list[float]:
 
 
 async def count_running(rest: AirflowRest, dag_id: str) -> int:
-    """Return how many runs of a dag go on, those not counted that are queued."""
+    """Return how many runs of a dag are running, without queued ones."""
     return await _look_at_runs(
         rest,
         {"dag_ids": [dag_id], "states": [RunState.RUNNING], "page_limit": 1},
@@ -39,12 +39,12 @@ async def count_running(rest: AirflowRest, dag_id: str) -> int:
 
 
 async def _look_at_runs(rest: AirflowRest, body: dict[str, Any], read: Callable[[Any], _T]) -> _T:
-    """Ask once for one page of runs: what is nice to know, and no more than that."""
+    """Request one page of runs, once."""
     return await rest.ask(RUN_LIST, purpose=Purpose.DISCOVERY, body=body, read=read, attempts=1)
 
 
 async def fetch_scheduler_silence(rest: AirflowRest) -> str | None:
-    """Return when Airflow's scheduler last gave a sign of life, as Airflow writes it; None while it is healthy."""
+    """Return the time of the scheduler's last heartbeat, as Airflow writes it; None while it is healthy."""
     return await rest.get(
         "monitor/health",
         purpose=Purpose.DISCOVERY,
@@ -58,10 +58,10 @@ async def fetch_scheduler_silence(rest: AirflowRest) -> str | None:
 
 
 async def fetch_hindrances(rest: AirflowRest, dag_id: str, run_id: str, instance: TaskInstance) -> list[str]:
-    """Return what keeps a task instance from starting that is not queued yet, as Airflow's sentences without their end.
+    """Return what keeps a task instance from being queued: Airflow's sentences without the full stop.
 
     Raises:
-        AirflowNotFound: there is no such task instance any more.
+        AirflowNotFound: the task instance no longer exists.
     """
     index = f"/{instance.map_index}" if instance.map_index >= 0 else ""
     return await rest.get(

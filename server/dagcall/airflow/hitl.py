@@ -1,6 +1,6 @@
-"""Airflow's human-in-the-loop details (3.1 to 3.3): what a task asks a person, and what it is answered.
+"""Airflow's human-in-the-loop details (3.1 to 3.3): a task's question to a person, and the response.
 
-Pure. Airflow does not show when a question's time runs out, nor what happens then.
+Pure. Airflow's API shows neither a question's time-out nor what happens then.
 """
 
 from collections.abc import Mapping
@@ -15,7 +15,7 @@ from dagcall.airflow.model import STRICT, Param
 from dagcall.plain_json import Json
 
 MAY_WAIT_FOR_PEOPLE = frozenset({"awaiting_input", "deferred"})
-"""A task that waits for a person is `awaiting_input` from 3.3, and before that `deferred`, as is one that waits for
+"""A task that waits for a person is `awaiting_input` from 3.3 on; before, it is `deferred`, like a task that waits for
 an event."""
 
 
@@ -35,26 +35,26 @@ class Question:
     """Markdown; empty without one."""
     options: tuple[str, ...]
     defaults: tuple[str, ...]
-    """The options that Airflow takes when the time runs out, where the dag's author said so."""
+    """The options that Airflow chooses on time-out, if the dag's author set them."""
     is_multiple: bool
     """Whether more than one option may be chosen."""
     params: tuple[Param, ...]
-    """The fields to fill in beside the options."""
+    """The fields to fill in, besides the options."""
     assigned_users: tuple[str, ...]
-    """The names of those who alone may answer; empty: everybody who may change the run."""
+    """The names of the only users who may answer; empty: everyone who may change the run."""
     assigned_ids: tuple[str, ...]
     """Their ids."""
     url: str
-    """Where it is answered in Airflow's UI."""
+    """The address at which it is answered in Airflow's UI."""
 
     @property
     def key(self) -> str:
-        """What tells this question from every other of its run."""
+        """Identifies the question within its run."""
         return f"{self.name}@{self.asked_at.isoformat()}"
 
     @property
     def name(self) -> str:
-        """Who asks: `task`, or `task[2]` for one of a mapped task."""
+        """The asking task instance: `task`, or `task[2]` for one of a mapped task."""
         return self.task_id if self.map_index < 0 else f"{self.task_id}[{self.map_index}]"
 
     @classmethod
@@ -62,8 +62,8 @@ class Question:
         """Read one element of `hitl_details` of `GET …/hitlDetails`.
 
         Args:
-            data: what Airflow sent.
-            ui_url: where Airflow's UI is.
+            data: Airflow's JSON.
+            ui_url: the address of Airflow's UI.
         """
         instance = data["task_instance"]
         map_index = instance["map_index"]
@@ -89,12 +89,12 @@ class Question:
 
 @dataclass(frozen=True, slots=True)
 class Response:
-    """What is sent to Airflow."""
+    """The response sent to Airflow."""
 
     chosen_options: tuple[str, ...]
     params_input: Mapping[str, Json]
 
 
 def is_open(data: Mapping[str, Json]) -> bool:
-    """Say whether an element of `hitl_details` still waits; Airflow keeps those whose task failed or was cleared."""
+    """Return whether an element of `hitl_details` still waits; Airflow keeps those of failed or cleared tasks."""
     return not data["response_received"] and data["task_instance"]["state"] in MAY_WAIT_FOR_PEOPLE

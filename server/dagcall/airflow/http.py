@@ -1,10 +1,10 @@
-"""Bytes to Airflow and back: connections, time-outs, proxies, TLS, and answers that never come or never end.
+"""HTTP to Airflow: connections, time-outs, proxies, TLS, and limits on answers.
 
 The only module that imports httpx. Knows nothing of credentials, status codes or JSON.
 
-* httpx's exceptions become ours here and nowhere else.
-* No redirect is followed: it would carry the token to another host.
-* `Accept-Encoding: identity` on streams: an older Airflow's gzip holds every line back until the run has ended.
+* Only this module turns httpx's exceptions into ours.
+* Redirects are not followed: they would send the token to another host.
+* Streams use `Accept-Encoding: identity`: an older Airflow's gzip buffers every line until the run has ended.
 """
 
 import asyncio
@@ -34,21 +34,21 @@ from dagcall.errors import (
 
 CONNECT_SECONDS = 3.0
 ISSUER_SECONDS = 5.0
-"""An MCP client that waits for its first answer for long gives up."""
+"""MCP clients give up if their first answer takes long."""
 _T = TypeVar("_T")
 Query = Mapping[str, str | float | tuple[str, ...]]
-"""What is asked of a path, by name. Several values of one name are a tuple: what URLs say of queries is kept."""
+"""Query parameters. Several values of one name are a tuple, which can be a key of the cache of encoded queries."""
 AGENT = f"dagcall/{version('dagcall')}"
 _SUCCESS, _SERVER_ERROR = range(200, 300), 500
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """An answer, whatever it says."""
+    """An answer with any status."""
 
     status: int
     headers: Mapping[str, str]
-    """Names are compared without regard to case."""
+    """Names are case-insensitive."""
     content: bytes
 
     @property
@@ -63,7 +63,7 @@ class Answer:
 
     @property
     def reason(self) -> str:
-        """What the status is called, e.g. `Not Found`; empty for one that HTTP does not know."""
+        """The status phrase, e.g. `Not Found`; empty for an unknown status."""
         return HTTPStatus(self.status).phrase if self.status in set(HTTPStatus) else ""
 
     @property
@@ -73,7 +73,7 @@ class Answer:
 
 
 class Stream(Generic[_T]):
-    """An answer that comes line by line, each line read; whoever has it closes it."""
+    """An answer that comes line by line, with each line parsed; its owner closes it."""
 
     def __init__(
         self,
@@ -90,7 +90,7 @@ class Stream(Generic[_T]):
         self._require_readable = require_readable
         self._lines: deque[bytearray] = deque()
         self._rest = bytearray()
-        """The beginning of a line whose end is still to come."""
+        """The start of an incomplete line."""
         self._is_over = False
 
     def __aiter__(self) -> Self:
@@ -100,7 +100,7 @@ class Stream(Generic[_T]):
         """Wait for a line.
 
         Raises:
-            AirflowUnreachable, AirflowAnswerTooLarge: as of `Transport.send`.
+            AirflowUnreachable, AirflowAnswerTooLarge: as in `Transport.send`.
         """
         while not self._lines:
             if self._is_over:
@@ -114,33 +114,33 @@ class Stream(Generic[_T]):
         self._is_over = chunk is None
         chunk = b"\n" if chunk is None else chunk
         self._rest += chunk
-        if b"\n" in chunk:  # only where Airflow ends a line: httpx's own lines end at every line end of Unicode
+        if b"\n" in chunk:  # Airflow's line end; httpx would split at every Unicode line end
             *lines, self._rest = self._rest.split(b"\n")
             self._lines.extend(line for line in lines if line.strip())
         self._require_readable(len(self._rest))
 
     async def aclose(self) -> None:
-        """Give the connection back, or close it where lines are still to come."""
+        """Return the connection to the pool, or close it if lines are still to come."""
         await _stream(self._response).aclose()
 
 
 class Transport:
     """Sends requests to one Airflow.
 
-    What httpx's client decides anew for each request (proxy, redirects, cookies, authentication) is decided once here:
-    requests go straight to httpx's transport, which takes a third off what one costs.
+    What httpx's client decides for each request (proxy, redirects, cookies, authentication) is decided once here.
+    Requests go directly to httpx's transport, which makes them cheaper by a third.
 
     Args:
-        url: where Airflow's UI is, e.g. `http://127.0.0.1:8080` or `https://example.com/airflow`.
-        read_seconds: how long nothing at all may come.
-        max_answer_bytes: how much of an answer, or of one line of a stream, is read.
-        max_idle_connections: how many are kept open.
-        clock: told when Airflow answered; None where nobody wants to know.
-        transport: in place of the network, for tests; as httpx takes it.
-        verify: TLS verification, as httpx takes it: True, or an `ssl.SSLContext`.
+        url: the address of Airflow's UI, e.g. `http://127.0.0.1:8080` or `https://example.com/airflow`.
+        read_seconds: the read time-out.
+        max_answer_bytes: maximum size of an answer, or of one line of a stream.
+        max_idle_connections: how many connections are kept open.
+        clock: gets the `Date` of answers; None for none.
+        transport: replaces the network in tests; an httpx transport.
+        verify: TLS verification as in httpx: True, or an `ssl.SSLContext`.
 
     Raises:
-        ConfigError: the environment names a proxy that cannot be used.
+        ConfigError: the environment's proxy cannot be used.
     """
 
     def __init__(
@@ -181,16 +181,16 @@ class Transport:
 
         Args:
             method: GET, POST or PATCH.
-            path: below the URL, with its first slash; as it stands in a request, so quoted.
-            headers: beside those that every request has.
-            query: what stands behind the path.
-            body: to be sent as JSON; None for none.
-            is_effect_possible: whether the request changes something where it arrives.
+            path: the path below the URL, with its first slash; quoted.
+            headers: additional headers.
+            query: the query parameters.
+            body: sent as JSON; None for none.
+            is_effect_possible: whether the request changes something if it arrives.
 
         Raises:
-            AirflowUnreachable: there was none, or it broke off.
-            AirflowAnswerTooLarge: it is longer than what is read.
-            AirflowAnswerUnusable: the URL is none.
+            AirflowUnreachable: there was no answer, or it was incomplete.
+            AirflowAnswerTooLarge: the answer exceeds the limit.
+            AirflowAnswerUnusable: the URL is invalid.
         """
         with self._translated_change if is_effect_possible else self._translated:
             response = await self._sent(
@@ -214,17 +214,17 @@ class Transport:
         silence_seconds: float,
         read: Callable[[str], _T],
     ) -> Answer | Stream[_T]:
-        """Ask for an answer that comes line by line. Where it is no success, it is one like any other.
+        """Request an answer that comes line by line. An error status is returned as a plain answer.
 
         Args:
-            path: below the URL, with its first slash.
-            headers: beside those that every request has.
-            query: likewise.
-            silence_seconds: how long no line at all is still normal.
-            read: what becomes of a line.
+            path: the path below the URL, with its first slash.
+            headers: additional headers.
+            query: the query parameters.
+            silence_seconds: the read time-out between lines.
+            read: parses a line.
 
         Raises:
-            AirflowUnreachable, AirflowAnswerTooLarge: as of `send`.
+            AirflowUnreachable, AirflowAnswerTooLarge: as in `send`.
         """
         accept = "application/x-ndjson", "identity"
         with self._translated:
@@ -256,9 +256,9 @@ class Transport:
         target = path if query is None else f"{path}?{_encoded(tuple(query.items()))}"
         url, host, prefix = _address(self.url)
         extensions: dict[str, Any] = {"timeout": seconds}
-        if self._proxy is None:  # parsing each URL is 4 % of what a call takes
+        if self._proxy is None:  # parsing each URL would be 4 % of a call's cost
             extensions["target"] = prefix + target.encode()
-        else:  # which would be told this target and not whose it is
+        else:  # a proxy needs the whole URL
             url = httpx.URL(f"{self.url}{target}")
         content = b""
         if body is not None:
@@ -267,7 +267,7 @@ class Transport:
             method,
             url,
             headers=_headers(host, accept, tuple(headers.items()), None if body is None else len(content)),
-            stream=httpx.ByteStream(content),  # with `json` httpx would find out anew what is known here
+            stream=httpx.ByteStream(content),  # cheaper than httpx's `json`
             extensions=extensions,
         )
         if self._clock is None:
@@ -279,7 +279,7 @@ class Transport:
         return response
 
     async def _content(self, response: httpx.Response) -> bytes:
-        """Return an answer's content, or a little more than may be read of it: no answer fills the memory."""
+        """Return an answer's content, or slightly more than the limit: no answer can fill the memory."""
         content = bytearray()
         try:
             async for chunk in _chunks(response):
@@ -303,12 +303,12 @@ class Transport:
 
 
 class IssuerHttp:
-    """Asks the authorization server that vouches for callers: not Airflow, so not through Airflow's gate.
+    """Sends requests to the authorization server of the callers; not through Airflow's gate.
 
     Args:
-        verify: TLS verification, as httpx takes it.
-        client: id and secret that the authorization server knows dagcall by; None for questions that anybody may ask.
-        transport: in place of the network, for tests.
+        verify: TLS verification as in httpx.
+        client: dagcall's client id and secret; None for public endpoints.
+        transport: replaces the network in tests.
     """
 
     def __init__(
@@ -332,15 +332,15 @@ class IssuerHttp:
         await self._http.aclose()
 
     async def get(self, url: str) -> dict[str, Any]:
-        """Return a JSON object that is published for everybody.
+        """Return a public JSON object.
 
         Raises:
-            IssuerAway: there was no such answer.
+            IssuerAway: there was no usable answer.
         """
         return await self._json("GET", url)
 
     async def post(self, url: str, form: Mapping[str, str]) -> dict[str, Any]:
-        """Ask as a client that the server knows. As `get`."""
+        """Send a form with dagcall's client id and secret; otherwise as `get`."""
         return await self._json("POST", url, data=form, auth=self._auth)
 
     async def _json(self, method: str, url: str, **request: Any) -> dict[str, Any]:
@@ -355,7 +355,7 @@ class IssuerHttp:
 
 
 class _Translated:
-    """Turns what the transport raises into ours, once, here."""
+    """Turns the transport's exceptions into ours."""
 
     def __init__(self, url: str, *, is_effect_possible: bool) -> None:
         self._url = url
@@ -388,20 +388,20 @@ class _Translated:
 
 
 def _chunks(response: httpx.Response) -> AsyncIterator[bytes]:
-    """Return the content as it comes; what nobody encoded needs none of httpx's decoders, nor the two loops around."""
+    """Return the content as it comes; without an encoding, bypass httpx's decoders and their two loops."""
     if any(name.lower() == b"content-encoding" for name, _ in response.headers.raw):
         return response.aiter_bytes()
     return aiter(_stream(response))
 
 
 def _stream(response: httpx.Response) -> httpx.AsyncByteStream:
-    assert isinstance(response.stream, httpx.AsyncByteStream)  # noqa: S101 - a transport that is not async gives another
+    assert isinstance(response.stream, httpx.AsyncByteStream)  # noqa: S101 - only sync transports return another
     return response.stream
 
 
 @lru_cache(maxsize=1024)
 def _encoded(query: tuple[tuple[str, str | float | tuple[str, ...]], ...]) -> str:
-    """Return a query as it stands in a URL, made once for all that are alike: it is a fiftieth of what a call takes."""
+    """Return an encoded query; cached, because encoding takes 2 % of a call."""
     return str(httpx.QueryParams(dict(query)))
 
 
@@ -409,7 +409,7 @@ def _encoded(query: tuple[tuple[str, str | float | tuple[str, ...]], ...]) -> st
 def _headers(
     host: str, accept: tuple[str, str], more: tuple[tuple[str, str], ...], content_length: int | None
 ) -> httpx.Headers:
-    """Return the headers of a request, made once for all that are alike: httpx takes its time to look at each."""
+    """Return the headers of a request; cached, because httpx validates each header slowly."""
     content_type, encoding = accept
     headers = {"Host": host, "User-Agent": AGENT, "Accept": content_type, "Accept-Encoding": encoding, **dict(more)}
     if content_length is not None:
@@ -419,7 +419,7 @@ def _headers(
 
 @lru_cache
 def _address(url: str) -> tuple[httpx.URL, str, bytes]:
-    """Return a URL, what its Host header says, and what each path that is asked for begins with."""
+    """Return a URL, its Host header, and the prefix of every path."""
     parsed = httpx.URL(url)
     return parsed, parsed.netloc.decode(), parsed.raw_path.rstrip(b"/")
 
@@ -428,14 +428,14 @@ def _connections(url: str, proxy: str | None, max_idle_connections: int, verify:
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=max_idle_connections)
     try:
         return httpx.AsyncHTTPTransport(verify=verify, proxy=proxy, limits=limits)
-    except (ValueError, ImportError) as error:  # a scheme that httpx does not know, or needs another package for
+    except (ValueError, ImportError) as error:  # a scheme that httpx does not support, or only with another package
         if proxy is None:
             raise
         raise ConfigError(f"the environment's proxy for {url} cannot be used: {error}") from error
 
 
 def _proxy(url: str) -> str | None:
-    """Return the environment's proxy for a URL; an Airflow on this machine is behind none."""
+    """Return the environment's proxy for a URL; none for an Airflow on this machine."""
     parts = urlsplit(url)
     host = parts.hostname or ""
     if host == "localhost" or _is_loopback(host) or proxy_bypass(host):

@@ -1,7 +1,7 @@
-"""Files of dags that Airflow cannot import, as a hint for an operator whose dag is not there.
+"""Dag files that Airflow cannot import, as a hint for an operator whose dag is missing.
 
-Pure. A file that has never been imported has no dags as far as Airflow knows, so which dags it holds is guessed: by its
-name, and by what its traceback quotes. The traceback itself is shown to nobody; its last line is, to the operator.
+Pure. Airflow knows no dags of a file that it never imported, so its dags are guessed from its name and from quotations
+in its traceback. Only the last line of the traceback is shown, to the operator.
 """
 
 import re
@@ -18,7 +18,7 @@ from dagcall.plain_json import Json
 from dagcall.text import in_one_line, shortened
 
 REDACTED = "REDACTED"
-"""How Airflow begins a traceback that it does not show to this account."""
+"""The start of a traceback that Airflow hides from this account."""
 MAX_REASON_CHARACTERS = 200
 MAX_NAMES = 3
 
@@ -28,7 +28,7 @@ class BrokenFile:
     """A file that Airflow cannot import."""
 
     name: str
-    """Its path in its bundle of dags."""
+    """Its path in its dag bundle."""
     traceback: str
 
     @classmethod
@@ -39,21 +39,21 @@ class BrokenFile:
 
 @dataclass(frozen=True, slots=True)
 class ImportErrors:
-    """What Airflow says of files that it cannot import."""
+    """Airflow's import errors."""
 
     files: Sequence[BrokenFile] = ()
     total: int = 0
-    """How many there are; `files` may be fewer."""
+    """The total number; `files` may contain fewer."""
     may_be_read: bool = True
 
 
 def import_hint(errors: ImportErrors, dag_id: str | None, masker: Masker) -> str:
-    """Return why a dag may be missing, as the end of a sentence; empty where Airflow shows no reason.
+    """Return why a dag may be missing, as the end of a sentence; empty if Airflow shows no reason.
 
     Args:
-        errors: the files that do not import.
-        dag_id: the dag; None where it is not known which dags are missing.
-        masker: hides secrets.
+        errors: the import errors.
+        dag_id: the dag; None if the missing dags are unknown.
+        masker: masks secrets.
     """
     for file in errors.files if dag_id else ():
         if _may_hold(file, dag_id or ""):

@@ -1,8 +1,8 @@
-"""Airflow's nouns, as far as dagcall needs them.
+"""Airflow's objects, with the fields that dagcall needs.
 
-Knows the shapes of Airflow's REST answers (3.1 to 3.3, `/api/v2`) and nothing about HTTP or MCP. The `…_from_json`
-constructors read what Airflow sends and ignore what they do not need. A missing required key is a `KeyError`, a value
-of another type a `ValidationError`; the client turns both into `AirflowAnswerUnusable`.
+Knows the JSON of Airflow's REST API (3.1 to 3.3, `/api/v2`) and nothing about HTTP or MCP. The `from_json` constructors
+ignore fields that they do not need. A missing required key is a `KeyError`, a wrong type a `ValidationError`; the
+client turns both into `AirflowAnswerUnusable`.
 """
 
 from collections.abc import Mapping
@@ -16,9 +16,9 @@ from pydantic.dataclasses import dataclass
 from dagcall.plain_json import Json
 
 FINISHED = frozenset({"success", "failed", "skipped", "upstream_failed", "removed"})
-"""The states of a task instance that is not tried again."""
+"""The final states of a task instance, without a further retry."""
 STRICT = ConfigDict(strict=True)
-"""Each field is of its type: a proxy, or another version of Airflow, may send anything."""
+"""Types are checked strictly: a proxy, or another Airflow version, may send anything."""
 
 
 def _date(text: str | None) -> datetime | None:
@@ -35,20 +35,20 @@ class RunState(StrEnum):
 
     @property
     def is_final(self) -> bool:
-        """Whether the run has ended. A person may still clear it, which sets it to queued again."""
+        """Whether the run has ended. A person may still clear it, which queues it again."""
         return self is RunState.SUCCESS or self is RunState.FAILED
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class Param:
-    """One param of a dag, as `GET /dags/{dag_id}/details` shows it."""
+    """One param of a dag, from `GET /dags/{dag_id}/details`."""
 
     name: str
     value: Json
-    """The default. None stands for "no default", for "the default is null" and, from 3.2, for "the default is
-    invalid": Airflow does not tell them apart."""
+    """The default. None means "no default", "the default is null" or, from 3.2 on, "the default is invalid": Airflow
+    does not distinguish them."""
     schema: Mapping[str, Json]
-    """JSON Schema plus Airflow's keys for its form (`section`, `values_display`, …); `{}` for a plain default."""
+    """JSON Schema plus Airflow's form keys (`section`, `values_display`, …); `{}` for a plain default."""
     description: str | None
 
     @classmethod
@@ -59,7 +59,7 @@ class Param:
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class DagSummary:
-    """A dag as lists show it (`GET /dags`)."""
+    """A dag in a list (`GET /dags`)."""
 
     dag_id: str
     tags: frozenset[str]
@@ -67,9 +67,9 @@ class DagSummary:
     is_stale: bool
     has_import_errors: bool
     allowed_run_types: frozenset[str] | None
-    """None: every type (and always None below 3.2, which has no such restriction)."""
+    """None: every type (always so below 3.2, which has no such restriction)."""
     max_active_runs: int | None = None
-    """How many runs of it may go on at once."""
+    """Maximum concurrent runs of the dag."""
 
     @classmethod
     def from_json(cls, data: Mapping[str, Json]) -> Self:
@@ -88,7 +88,7 @@ class DagSummary:
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class Dag:
-    """A dag with all that its tool is made from (`GET /dags/{dag_id}/details`)."""
+    """A dag with everything that its tool is made from (`GET /dags/{dag_id}/details`)."""
 
     summary: DagSummary
     display_name: str
@@ -96,7 +96,7 @@ class Dag:
     doc_md: str | None
     params: tuple[Param, ...]
     version: int | None = None
-    """Its newest version. Airflow counts versions only once runs have made task instances of them."""
+    """Its newest version. Airflow creates a new version only after runs have created task instances of the last one."""
 
     @property
     def dag_id(self) -> str:
@@ -124,11 +124,11 @@ class Task:
     downstream_task_ids: frozenset[str]
     trigger_rule: str | None
     is_mapped: bool = False
-    """Whether it is expanded by itself; False for a task that is expanded with its whole group."""
+    """Whether the task itself is expanded; False for a task that is expanded with its group."""
     start_date: datetime | None = None
-    """Runs with an earlier logical date have no instance of it; those of the dag are shown with each task."""
+    """Runs with an earlier logical date have no instance of the task. Airflow repeats the dag's dates in each task."""
     end_date: datetime | None = None
-    """Likewise with a later one."""
+    """Likewise for later logical dates."""
 
     @property
     def is_teardown(self) -> bool:
@@ -149,7 +149,7 @@ class Task:
 
 
 def leaf_task_ids(tasks: tuple[Task, ...]) -> tuple[str, ...]:
-    """Return the tasks after which nothing but clean-up comes, sorted; clean-up itself is no leaf."""
+    """Return the tasks that only teardowns follow, sorted; teardowns themselves are not leaves."""
     teardowns = {task.task_id for task in tasks if task.is_teardown}
     return tuple(
         sorted(
@@ -167,11 +167,11 @@ class Run:
     state: RunState
     conf: Mapping[str, Json]
     run_after: datetime
-    """When Airflow took the run in, by Airflow's clock."""
+    """When Airflow created the run, by Airflow's clock."""
     end_date: datetime | None
     note: str
     dag_version: int | None = None
-    """Which version of the dag its tasks are of; None while it has none."""
+    """The dag version of its tasks; None while it has no tasks."""
     logical_date: datetime | None = None
 
     @classmethod
@@ -192,16 +192,16 @@ class Run:
 
 
 def run_key(data: Mapping[str, Json]) -> tuple[str, str]:
-    """Return of which dag, and of which run of it, an element of a list is."""
+    """Return dag id and run id of an element of a list."""
     key = data["dag_id"], data["dag_run_id"]
     if not all(isinstance(part, str) for part in key):
-        raise TypeError(f"{key} is no run")
+        raise TypeError(f"{key} is not a run")
     return key
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class TaskInstance:
-    """A task in a run; a mapped task has one for each index."""
+    """A task in a run; a mapped task has one instance per index."""
 
     task_id: str
     map_index: int
@@ -210,12 +210,12 @@ class TaskInstance:
     """Airflow's `TaskInstanceState`; None before it is scheduled."""
     try_number: int
     max_tries: int
-    """How often it may be retried: 0 means one try."""
+    """Maximum retries: 0 means one try."""
     pool: str = "default_pool"
     ready_at: datetime | None = None
-    """Since when it is in the state `scheduled` or `queued`, by Airflow's clock."""
+    """Since when it has been `scheduled` or `queued`, by Airflow's clock."""
     end_date: datetime | None = None
-    """None also for what Airflow skipped because the run took too long."""
+    """Also None for instances that Airflow skipped because the run exceeded its time-out."""
 
     @classmethod
     def from_json(cls, data: Mapping[str, Json]) -> Self:
@@ -244,18 +244,18 @@ class Frame:
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class LoggedException:
-    """An exception that a log reports."""
+    """An exception in a log."""
 
     kind: str
-    """The name of its class, without the module."""
+    """Its class name, without the module."""
     message: str
     frames: tuple[Frame, ...] = ()
-    """From the outermost call to where it was raised."""
+    """From the outermost call to the place where it was raised."""
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
 class LogEvent:
-    """One line of a task's log; a message of several lines is one event, too."""
+    """One event of a task's log; it may have several lines."""
 
     level: str | None
     event: str
@@ -266,7 +266,7 @@ class LogEvent:
     signal: str | None = None
     """Which signal ended the task's process, e.g. `SIGKILL`."""
     exit_code: int | str | None = None
-    """What the task's process ended with by itself: a number, or the text that `sys.exit` was given."""
+    """The exit code of the task's process: a number, or the text given to `sys.exit`."""
 
     @classmethod
     def from_json(cls, data: Mapping[str, Json] | str) -> Self:
@@ -284,19 +284,19 @@ class LogEvent:
 
 
 def _text(value: Json) -> str | None:
-    """Return a text; None for anything else: a task may log what it likes under any name."""
+    """Return a text; None for anything else: a task may log anything under any name."""
     return value if isinstance(value, str) else None
 
 
 def _exit_code(code: Json) -> int | str:
-    """Read what `sys.exit` was given; like Python, take nothing for 0, and everything but a number for a message."""
+    """Read the argument of `sys.exit`; as in Python, None is 0, and anything but a number is a message."""
     return int(code or 0) if code is None or isinstance(code, int) else str(code)
 
 
 def _exceptions(detail: Json) -> tuple[LoggedException, ...]:
-    """Read what structlog makes of an exception; a group is followed by its members.
+    """Read structlog's form of an exception; the members of a group follow it.
 
-    Anybody may log an `error_detail`: what does not look like structlog's is no exception.
+    A task may log any `error_detail`: what does not look like structlog's is ignored.
     """
     found: list[LoggedException] = []
     for item in detail if isinstance(detail, list) else ():

@@ -1,13 +1,13 @@
-"""How much Airflow takes just now: a limit that gives way, a breaker, and a budget for retries.
+"""Overload protection: an adaptive limit, a circuit breaker, and a retry budget.
 
-Pure: every method takes the time, in seconds of any one clock. The numbers are our choice, after what a stock Airflow
-3.3.2 was seen to do: with 30 to 40 requests at once it answers nobody for a minute.
+Pure: every method takes the time, in seconds of any one clock. The numbers follow measurements of a stock Airflow
+3.3.2: with 30 to 40 concurrent requests, it stops answering for a minute.
 """
 
 from dataclasses import dataclass
 
 HALVE_AT_MOST_EVERY_SECONDS = 1.0
-"""What fails together failed for one reason, and counts once."""
+"""Requests that fail together have one cause, which counts once."""
 RAISE_EVERY_SECONDS = 10.0
 
 FAILURES_TO_OPEN = 5
@@ -15,14 +15,14 @@ FIRST_PAUSE_SECONDS = 2.0
 LONGEST_PAUSE_SECONDS = 30.0
 
 RETRY_SHARE = 0.1
-"""Retries may be this share of all requests …"""
+"""Retries may be this share of all requests, …"""
 RETRY_RESERVE = 10.0
-"""… after a first few, which a quiet process has in reserve."""
+"""… plus a reserve for a quiet process."""
 
 
 @dataclass(slots=True)
 class Limit:
-    """How many requests may be in flight: halved at trouble, raised by one when there was none for a while."""
+    """Maximum requests in flight: halved on overload, raised by one after a time without."""
 
     ceiling: int
     current: int = 0
@@ -32,13 +32,13 @@ class Limit:
         self.current = self.current or self.ceiling
 
     def trouble(self, now: float) -> None:
-        """Take note of a time-out, a 5xx or a 429."""
+        """Record a time-out, a 5xx or a 429."""
         if now - self._changed >= HALVE_AT_MOST_EVERY_SECONDS:
             self.current = max(self.current // 2, 1)
             self._changed = now
 
     def success(self, now: float) -> None:
-        """Take note of an answer."""
+        """Record an answer."""
         if self.current < self.ceiling and now - self._changed >= RAISE_EVERY_SECONDS:
             self.current += 1
             self._changed = now
@@ -46,7 +46,7 @@ class Limit:
 
 @dataclass(slots=True)
 class Breaker:
-    """Closed while Airflow answers. After some failures in a row it opens, and lets one request try now and then."""
+    """Closed while Airflow answers. Several failures in a row open it; then a single request may try at times."""
 
     _failures: int = 0
     _pause_seconds: float = FIRST_PAUSE_SECONDS
@@ -54,37 +54,37 @@ class Breaker:
     """When the next request may try; None while closed."""
     _failing_since: float = 0.0
     _is_tried: bool = False
-    """Whether a request is out to try while open."""
+    """Whether a trial request is in flight."""
 
     @property
     def is_open(self) -> bool:
-        """Whether Airflow is taken to be away."""
+        """Whether Airflow counts as unavailable."""
         return self._closed_again_at is not None
 
     def allows(self, now: float) -> bool:
-        """Say whether a request may go out; while open, one may each time the pause is over."""
+        """Return whether a request may be sent; while open, one may after each pause."""
         if self._closed_again_at is None:
             return True
         if now < self._closed_again_at:
             return False
-        self._closed_again_at = now + self._pause_seconds  # this one tries; the others wait for what it finds
+        self._closed_again_at = now + self._pause_seconds  # this request tries; the others wait for its outcome
         self._is_tried = True
         return True
 
     def success(self) -> None:
-        """Take note of an answer, of whatever kind: somebody is there."""
+        """Record an answer of any kind."""
         self._failures = 0
         self._pause_seconds = FIRST_PAUSE_SECONDS
         self._closed_again_at = None
         self._is_tried = False
 
     def failure(self, now: float) -> None:
-        """Take note of no answer, or of one that only says that Airflow cannot answer."""
+        """Record that there was no answer, or one that only says that Airflow cannot answer."""
         if not self._failures:
             self._failing_since = now
         self._failures += 1
         if self._closed_again_at is not None:
-            if not self._is_tried:  # sent before it opened, and fails for the same reason
+            if not self._is_tried:  # sent before it opened; failed for the same reason
                 return
             self._is_tried = False
             self._pause_seconds = min(self._pause_seconds * 2, LONGEST_PAUSE_SECONDS)
@@ -93,26 +93,26 @@ class Breaker:
         self._closed_again_at = now + self._pause_seconds
 
     def seconds_away(self, now: float) -> float:
-        """Return for how long there has been no answer."""
+        """Return how long there has been no answer."""
         return now - self._failing_since
 
     def seconds_to_next_try(self, now: float) -> float:
-        """Return when asking again makes sense."""
+        """Return the seconds until the next try."""
         return max((self._closed_again_at or now) - now, 0.0)
 
 
 @dataclass(slots=True)
 class RetryBudget:
-    """Keeps retries from adding to the load that makes them necessary."""
+    """Keeps retries from adding to the overload that causes them."""
 
     _left: float = RETRY_RESERVE
 
     def request(self) -> None:
-        """Take note of a first try."""
+        """Record a first try."""
         self._left = min(self._left + RETRY_SHARE, RETRY_RESERVE)
 
     def take(self) -> bool:
-        """Say whether one retry is left, and use it."""
+        """Use one retry; return whether one was left."""
         if self._left < 1:
             return False
         self._left -= 1

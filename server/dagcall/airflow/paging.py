@@ -1,6 +1,6 @@
-"""Airflow's lists, asked for as many pages as they have, and the paths of what stands in them.
+"""Reads all pages of Airflow's lists, and builds paths.
 
-Lists are paged; a limit above 100 is silently cut to 100, except in the batch endpoints (`…/list`).
+Airflow silently cuts a page limit above 100 to 100, except in the batch endpoints (`…/list`).
 """
 
 import json
@@ -22,22 +22,22 @@ _T = TypeVar("_T")
 
 @lru_cache(maxsize=1024)
 def segment(name: str) -> str:
-    """Return a name as one segment of a path, whatever it holds."""
+    """Return a name quoted as one path segment."""
     return quote(name, safe="")
 
 
 def dag_path(dag_id: str) -> str:
-    """Return where a dag is."""
+    """Return the path of a dag."""
     return f"dags/{segment(dag_id)}"
 
 
 def run_path(dag_id: str, run_id: str) -> str:
-    """Return where a run is."""
+    """Return the path of a run."""
     return f"{dag_path(dag_id)}/dagRuns/{segment(run_id)}"
 
 
 def task_path(dag_id: str, run_id: str, task_id: str) -> str:
-    """Return where a run's instances of a task are."""
+    """Return the path of a run's instances of a task."""
     return f"{run_path(dag_id, run_id)}/taskInstances/{segment(task_id)}"
 
 
@@ -50,15 +50,15 @@ async def all_pages(
     *,
     purpose: Purpose = Purpose.RESULT,
 ) -> tuple[_T, ...]:
-    """Return the whole of a list.
+    """Return all items of a list.
 
     Args:
-        rest: how requests travel.
+        rest: sends requests.
         path: the list.
-        query: what is asked of it, the order for one; the pages' limit is put in here.
-        key: where in an answer the items are.
-        parse: what becomes of an item.
-        purpose: how soon it is needed.
+        query: the query, e.g. the order; limit and offset are added.
+        key: the key of the items in an answer.
+        parse: parses an item.
+        purpose: the purpose of the request.
     """
     found: list[_T] = []
     while True:
@@ -84,7 +84,7 @@ async def all_batches(
     decode: Callable[[str], Any] = json.loads,
     attempts: int = READ_ATTEMPTS,
 ) -> tuple[_T, ...]:
-    """Return the whole of what a batch endpoint lists, whose `page_limit` no version cuts to 100 (1,000 measured)."""
+    """Return all items of a batch endpoint, whose `page_limit` no version cuts to 100 (measured with 1,000)."""
     found: list[_T] = []
     while True:
         paged = {**body, "page_limit": BATCH_PAGE, "page_offset": len(found)}

@@ -1,8 +1,8 @@
-"""Looks whether Airflow is back while the breaker lets no request through, so that calls are taken again soon.
+"""Probes Airflow while the breaker is open, so that calls are accepted again soon.
 
-Light on purpose: many processes do it while Airflow is at its weakest. First Airflow's version, which needs neither a
-token nor the database; only once that answers, Airflow's health, which needs the database. One question at a time,
-less often where questions are left without an answer.
+Light on purpose: many processes probe while Airflow is weakest. First Airflow's version, which needs neither a token
+nor the database; once that answers, Airflow's health, which needs the database. One request at a time, and less often
+if requests time out.
 """
 
 import asyncio
@@ -18,21 +18,21 @@ from dagcall.loops import Loop
 
 PAUSE_SECONDS = 2.0
 LONGEST_PAUSE_SECONDS = 8.0
-"""The pause doubles up to this where Airflow keeps questions without an answer: it may have begun to work on them."""
+"""The pause doubles up to this if requests time out: Airflow may still be working on them."""
 JITTER = 0.25
-"""The share by which pauses differ: processes that lost Airflow in the same moment do not ask in the same."""
+"""The random share of a pause, so that processes that lost Airflow at the same moment do not probe in step."""
 PROBE_SECONDS = 5.0
-"""How long a question may be left without an answer."""
+"""The time-out of a probe."""
 
 Ask = Callable[[str], Awaitable[Answer]]
 
 
 class Prober:
-    """Asks for as long as the breaker is open.
+    """Probes while the breaker is open.
 
     Args:
-        gate: whose breaker; told when Airflow is back.
-        ask: sends a GET for a path below `/api/v2/`, with no token and not through the gate.
+        gate: the gate with the breaker; informed when Airflow is back.
+        ask: sends a GET for a path below `/api/v2/`, without a token and outside the gate.
     """
 
     def __init__(self, gate: Gate, ask: Ask) -> None:
@@ -43,19 +43,19 @@ class Prober:
         self._pause = PAUSE_SECONDS
 
     def begin(self) -> None:
-        """Ask from now on, until there is an answer."""
+        """Start to probe, until Airflow answers."""
         if self._probing is None or self._probing.done():
             self._pause = PAUSE_SECONDS
             self._probing = asyncio.create_task(self._loop.run(self._probe), name="look whether Airflow is back")
 
     async def aclose(self) -> None:
-        """Ask no more."""
+        """Stop probing."""
         if self._probing is not None:
             self._probing.cancel()
             await asyncio.gather(self._probing, return_exceptions=True)
 
     async def _probe(self) -> bool:
-        """Ask once, after a pause; say whether to ask again."""
+        """Probe once, after a pause; return whether to probe again."""
         await asyncio.sleep(self._pause * (1 + JITTER * (secrets.randbelow(2001) / 1000 - 1)))
         if not self._gate.breaker.is_open:
             return False
@@ -83,7 +83,7 @@ def _says_later(answer: Answer) -> bool:
 
 
 def _lacks_database(health: Answer) -> bool:
-    """Say whether Airflow says so. Where something in front of it keeps its health to itself, it does not."""
+    """Return whether Airflow reports that its database is unhealthy. If a proxy hides the health, it does not."""
     try:
         return bool(json.loads(health.content)["metadatabase"]["status"] != "healthy")
     except (LookupError, TypeError, ValueError):

@@ -1,6 +1,6 @@
-"""One request to Airflow: credentials, the gate, retries, and what each status means.
+"""One request to Airflow: credentials, the gate, retries, and the meaning of each status.
 
-Knows status codes and JSON, not what a dag is; how bytes travel is `http`'s business.
+Knows status codes and JSON, but not dags; `http` sends the bytes.
 
 401 and 403 "Invalid JWT token" both mean "log in again", once (measured on Airflow 3.1.8, 3.2.2 and 3.3.2).
 """
@@ -33,7 +33,7 @@ from dagcall.errors import (
 )
 
 READ_SECONDS = 15.0
-"""An Airflow at rest answers within 40 ms; one that is starved of database connections takes 30 s to say 500."""
+"""An idle Airflow answers within 40 ms; one without free database connections takes 30 s to return a 500."""
 READ_ATTEMPTS = 3
 LOG_IN_SECONDS = 30.0
 MAX_RETRY_AFTER_SECONDS = 60.0
@@ -48,19 +48,19 @@ _REFUSALS = {
     HTTPStatus.CONFLICT,
     HTTPStatus.UNPROCESSABLE_ENTITY,
 }
-"""What Airflow gives a reason for, in its own words."""
+"""The statuses for which Airflow gives a reason."""
 
 
 class AirflowRest:
     """Sends requests to `<url>/api/v2/…`.
 
     Args:
-        url: where Airflow's UI is, e.g. `http://127.0.0.1:8080` or `https://example.com/airflow`.
-        credentials: what to send as a bearer token.
-        gate: what every request passes.
-        max_answer_bytes: how much of an answer is read.
-        clock: told by every answer; None for one of its own.
-        network: `transport` and `verify`, as `Transport` takes them.
+        url: the address of Airflow's UI, e.g. `http://127.0.0.1:8080` or `https://example.com/airflow`.
+        credentials: the bearer token.
+        gate: the gate that every request passes.
+        max_answer_bytes: maximum size of an answer.
+        clock: gets the `Date` of every answer; None for a new one.
+        network: `transport` and `verify` for `Transport`.
     """
 
     def __init__(
@@ -110,22 +110,21 @@ class AirflowRest:
         decode: Callable[[str], Any] = json.loads,
         attempts: int = READ_ATTEMPTS,
     ) -> _T:
-        """Ask a question that changes nothing, and ask again where there was no answer, or a garbled one.
+        """Send a read-only request, and retry it if there was no answer or an unusable one.
 
-        Whoever asks within a loop of its own says `attempts=1`: a retry inside a retry multiplies.
+        Callers with their own retry loop pass `attempts=1`: nested retries multiply.
 
         Args:
-            path: below `/api/v2/`.
-            purpose: what for.
-            read: what becomes of the decoded answer.
-            query: what is asked of the path.
+            path: the path below `/api/v2/`.
+            purpose: the purpose of the request.
+            read: parses the decoded answer.
+            query: the query parameters.
             is_anonymous: whether to send no token.
-            decode: text -> what `read` takes.
-            attempts: how often to ask at most.
+            decode: decodes the text for `read`.
+            attempts: maximum attempts.
 
         Raises:
-            AirflowError: as the module says; `AirflowUnreachable` and `AirflowAnswerUnusable` only after that many
-                tries.
+            AirflowError: as the module says; `AirflowUnreachable` and `AirflowAnswerUnusable` only after all attempts.
         """
         return await self._retried(
             attempts, "GET", path, purpose=purpose, read=read, decode=decode, query=query, is_anonymous=is_anonymous
@@ -141,7 +140,7 @@ class AirflowRest:
         decode: Callable[[str], Any] = json.loads,
         attempts: int = READ_ATTEMPTS,
     ) -> _T:
-        """Ask a question that is too long for a URL: a POST that changes nothing. As `get`."""
+        """Send a read-only POST, for queries that are too long for a URL; otherwise as `get`."""
         return await self._retried(
             attempts, "POST", path, purpose=purpose, read=read, decode=decode, body=body, is_question=True
         )
@@ -158,17 +157,17 @@ class AirflowRest:
         credentials: Credentials | None = None,
         on_send: Callable[[], None] | None = None,
     ) -> _T:
-        """Send a request that changes something, once: whoever sends it knows what a lost answer means.
+        """Send a request that changes something, without retries: the caller decides what a lost answer means.
 
         Args:
             method: POST or PATCH.
-            path: below `/api/v2/`.
-            purpose: what for.
-            body: as JSON.
-            read: what becomes of the decoded answer.
-            who: on whose behalf; each gets its turn.
-            credentials: in place of dagcall's own.
-            on_send: told when the request leaves; before that it has no effect.
+            path: the path below `/api/v2/`.
+            purpose: the purpose of the request.
+            body: sent as JSON.
+            read: parses the decoded answer.
+            who: the caller and tool; these take turns.
+            credentials: instead of dagcall's own.
+            on_send: called when the request is sent; before, it has no effect.
         """
         self.gate.retries.request()
         return await self._request(
@@ -185,7 +184,7 @@ class AirflowRest:
         raise AssertionError  # pragma: no cover - retry_context ends by returning or raising
 
     def may_retry(self, error: Exception) -> bool | float:
-        """Say whether the budget has a retry for this error: yes, no, or yes in so many seconds, as Airflow asked."""
+        """Return whether the budget allows a retry; if Airflow asked for a delay, the seconds to wait."""
         may_pass = isinstance(error, (AirflowUnreachable, AirflowAnswerUnusable))
         if not may_pass or isinstance(error, (CircuitOpen, AirflowAnswerTooLarge)) or not self.gate.retries.take():
             return False
@@ -195,13 +194,13 @@ class AirflowRest:
     async def stream(
         self, path: str, *, query: Query, silence_seconds: float, parse: Callable[[str], _T]
     ) -> Stream[_T]:
-        """Ask for an answer that comes line by line. The caller holds a place in the gate (`Purpose.STREAM`).
+        """Request an answer that comes line by line. The caller holds a place in the gate (`Purpose.STREAM`).
 
         Args:
-            path: below `/api/v2/`.
-            query: as everywhere.
-            silence_seconds: how long no line at all is still normal.
-            parse: what becomes of a line.
+            path: the path below `/api/v2/`.
+            query: the query parameters.
+            silence_seconds: the read time-out between lines.
+            parse: parses a line.
         """
         headers = await _authorization(self.credentials)
         with self._reported:
@@ -219,10 +218,10 @@ class AirflowRest:
         return answer
 
     def _read(self, read: Callable[[str], _T], text: str, path: str) -> _T:
-        """Read an answer.
+        """Parse an answer.
 
         Raises:
-            AirflowAnswerUnusable: it is not of the form that Airflow sends.
+            AirflowAnswerUnusable: it does not have Airflow's form.
         """
         try:
             return read(text)
@@ -249,7 +248,7 @@ class AirflowRest:
         credentials: Credentials | None = None,
         on_send: Callable[[], None] | None = None,
     ) -> _T:
-        """Send one request through the gate, logging in again once if Airflow no longer takes the token."""
+        """Send one request through the gate; log in again once if Airflow refuses the token."""
         credentials = credentials or self.credentials
         headers = {} if is_anonymous else await _authorization(credentials)
         is_effect_possible = method != "GET" and not is_question
@@ -281,9 +280,9 @@ class AirflowRest:
         return self._read(lambda text: read(decode(text)), answer.text, path)
 
     def _error(self, answer: Answer, path: str, *, is_effect_possible: bool) -> AirflowError:
-        """Turn a status that is no success into the error that it means.
+        """Turn an error status into an exception.
 
-        A refusal counts only in Airflow's own words: a proxy's "404 page not found" says nothing about a run.
+        A refusal counts only in Airflow's own form: a proxy's "404 page not found" says nothing about a run.
         """
         status, reason = answer.status, _reason_in(answer)
         said = f"{status}: {reason or answer.reason or 'no reason given'}"
@@ -310,7 +309,7 @@ class AirflowRest:
         )
 
     def _refusal(self, status: int, reason: str, path: str) -> AirflowError | None:
-        """Turn a refusal in Airflow's own words into the error that it means; None where Airflow never refuses so."""
+        """Turn Airflow's own refusal into an exception; None for a status that Airflow never returns."""
         match status:
             case HTTPStatus.FORBIDDEN:
                 return AirflowRefused(
@@ -327,25 +326,25 @@ class AirflowRest:
 
 
 def airflow_clock(own: Callable[[], datetime] | None = None) -> AirflowClock:
-    """Return a clock that is told by answers; before the first it says what dagcall's own does."""
-    real = lambda: datetime.now(UTC)  # noqa: E731, TID251 - the real one, but for tests
+    """Return a clock that follows Airflow's answers; before the first, dagcall's own clock."""
+    real = lambda: datetime.now(UTC)  # noqa: E731, TID251 - the real clock, except in tests
     return AirflowClock(own=own or real, monotonic=asyncio.get_running_loop().time)
 
 
 async def log_in(url: str, username: str, password: str, *, gate: Gate, **network: Any) -> str:
-    """Get a token from `POST /auth/token`, through the gate like everything else.
+    """Get a token from `POST /auth/token`, through the gate.
 
     Args:
-        url: where Airflow's UI is.
-        username: whose token.
-        password: theirs.
-        gate: what the request passes.
-        network: `transport` and `verify`, as `Transport` takes them.
+        url: the address of Airflow's UI.
+        username: the user.
+        password: the user's password.
+        gate: the gate that the request passes.
+        network: `transport` and `verify` for `Transport`.
 
     Raises:
-        AirflowLogInRefused: Airflow itself does not let this user in.
+        AirflowLogInRefused: Airflow refuses this user.
         AirflowUnreachable: no answer, or one that says "later".
-        AirflowAnswerUnusable: this is no Airflow that has a log-in with a password, or not its address.
+        AirflowAnswerUnusable: this Airflow has no log-in with a password, or the address is wrong.
     """
     http = Transport(url, read_seconds=LOG_IN_SECONDS, max_answer_bytes=MAX_ANSWER_BYTES, **network)
     user = {"username": username, "password": password}
@@ -368,11 +367,11 @@ async def log_in(url: str, username: str, password: str, *, gate: Gate, **networ
 
 
 def _log_in_error(answer: Answer, url: str, username: str) -> AirflowError:
-    """Turn what is no token into the error that it means. Keycloak's auth manager says 403 to a wrong password."""
+    """Turn a failed log-in into an exception. Keycloak's auth manager returns 403 for a wrong password."""
     status, reason = answer.status, _reason_in(answer)
     if status == HTTPStatus.TOO_MANY_REQUESTS or answer.is_server_error:
         return AirflowUnreachable(
-            f"Airflow at {url} cannot log anybody in now ({status})",
+            f"Airflow at {url} cannot log in users now ({status})",
             is_effect_possible=False,
             retry_after_seconds=_retry_after(answer),
         )
@@ -395,7 +394,7 @@ def _log_in_error(answer: Answer, url: str, username: str) -> AirflowError:
 
 
 def _tell(gate: Gate, answer: Answer) -> None:
-    """Tell the gate how Airflow took a request."""
+    """Report the outcome of a request to the gate."""
     if answer.status == HTTPStatus.TOO_MANY_REQUESTS or answer.is_server_error:
         gate.failed(is_overload=True)
     else:
@@ -403,7 +402,7 @@ def _tell(gate: Gate, answer: Answer) -> None:
 
 
 class _Reported:
-    """Tells the gate where there is no answer."""
+    """Reports to the gate if there is no answer."""
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
@@ -420,7 +419,7 @@ class _Reported:
 
 
 def _retry_after(answer: Answer) -> float | None:
-    """Return the seconds that a Retry-After header names; one with a date is left to our own back-off."""
+    """Return the seconds of a Retry-After header; one with a date is ignored in favour of our own back-off."""
     text = answer.headers.get("retry-after", "")
     return min(float(text), MAX_RETRY_AFTER_SECONDS) if text.isdecimal() else None
 
@@ -441,10 +440,10 @@ def _token_in(headers: Mapping[str, str]) -> str | None:
 
 
 def _reason_in(answer: Answer) -> str | None:
-    """Return the first line of Airflow's own reason, of a length that fits a sentence; None where it gives none.
+    """Return the first line of Airflow's own reason, shortened to fit a sentence; None if it gives none.
 
-    Airflow's API says `{"detail": …}` in every version, and never only what a 404 is called: that is what any other
-    server says that is made with the same framework.
+    Airflow's API returns `{"detail": …}` in every version, and never just "Not Found" for a 404: that is what other
+    servers made with the same framework return.
     """
     try:
         detail = json.loads(answer.content)["detail"]

@@ -1,8 +1,7 @@
-"""Dates of tasks: why a run has no instance of a task.
+"""Start and end dates of tasks: why a run has no instance of a task.
 
-Pure. Airflow makes no instance of a task whose start and end dates do not include the run's logical date, and then
-calls the run a success all the same (3.1 to 3.3). A run without a logical date has them all. A task without dates of
-its own has those of its dag.
+Pure. Airflow creates no instance of a task whose dates exclude the run's logical date, and reports the run as a success
+all the same (3.1 to 3.3). A run without a logical date has all instances. A task without its own dates has the dag's.
 """
 
 from collections.abc import Collection, Sequence
@@ -14,7 +13,7 @@ MAX_NAMES = 3
 
 
 def left_out_because(task: Task, logical_date: datetime | None) -> str:
-    """Return why a run of this logical date has no instance of a task, as a clause; empty where it has one."""
+    """Return why a run with this logical date has no instance of a task, as a clause; empty if it has one."""
     if logical_date is None:
         return ""
     if task.start_date is not None and logical_date < task.start_date:
@@ -27,12 +26,12 @@ def left_out_because(task: Task, logical_date: datetime | None) -> str:
 def reason_for_no_result(
     tasks: Sequence[Task], result_task_ids: Collection[str], logical_date: datetime | None
 ) -> str | None:
-    """Return why runs of a dag have nothing to show, as a clause; None where they have.
+    """Return why runs of a dag would have no result, as a clause; None if they have one.
 
     Args:
         tasks: all tasks of the dag.
-        result_task_ids: those that make the result, all of them; empty where any leaf of the dag does.
-        logical_date: that of a run that is triggered now; None for a run without one.
+        result_task_ids: all result tasks; empty if any leaf of the dag is one.
+        logical_date: the logical date of a run triggered now; None for a run without one.
     """
     if not tasks:
         return "it has no tasks"

@@ -1,15 +1,15 @@
-"""What Airflow has from which version on, as far as dagcall has to know."""
+"""Differences between Airflow versions that dagcall needs to know."""
 
 import re
 from collections.abc import Iterable
 
 OLDEST = (3, 1)
 RESULTS_THROUGH_WAIT = (3, 3)
-"""From here on `/wait` returns results in map-index order and leaks nothing."""
+"""From this version on, `/wait` returns results in map-index order and does not leak connections."""
 AWAITING_INPUT = (3, 3)
-"""From here on a task that waits for a person has a state of its own; before, it is `deferred`."""
+"""From this version on, a task that waits for a person has its own state; before, it is `deferred`."""
 BULK_RUNS = (3, 3)
-"""From here on several runs can be changed with one request."""
+"""From this version on, one request can change several runs."""
 
 
 def version_in(text: str) -> tuple[int, ...]:
@@ -18,5 +18,5 @@ def version_in(text: str) -> tuple[int, ...]:
 
 
 def known_states(version: tuple[int, ...], states: Iterable[str]) -> tuple[str, ...]:
-    """Return those of a task's states that a version can be asked for, sorted; it refuses to be asked for another."""
+    """Return the task states that a version knows, sorted; a request for an unknown state is refused."""
     return tuple(sorted(state for state in states if state != "awaiting_input" or version >= AWAITING_INPUT))

@@ -1,4 +1,4 @@
-"""The XComs that a run has stored under `return_value`: all at once from Airflow 3.3, one by one below."""
+"""The `return_value` XComs of a run: all in one request from Airflow 3.3 on, one by one below."""
 
 import json
 from typing import Any
@@ -15,17 +15,17 @@ from dagcall.plain_json import Json
 async def fetch_results(
     rest: AirflowRest, dag_id: str, run_id: str, task_ids: tuple[str, ...] | None
 ) -> dict[str, Json]:
-    """Return the stored `return_value` XComs of a finished run, Airflow 3.3 or newer.
+    """Return the stored `return_value` XComs of a finished run, for Airflow 3.3 or newer.
 
     Args:
-        rest: how requests travel.
+        rest: sends requests.
         dag_id: the run's dag.
-        run_id: the run, which has ended: `/wait` then answers at once.
-        task_ids: whose XComs; None for those that the dag's author declared as the dag's result.
+        run_id: the run, which has ended: `/wait` then answers immediately.
+        task_ids: the tasks; None for the dag's declared result.
 
     Returns:
-        `{task_id: value}`; a mapped task's value is the list of what was stored. Tasks that stored nothing are
-        missing, so an empty answer may also mean that the dag declares no result.
+        `{task_id: value}`; for a mapped task, the list of stored values. Tasks without a value are missing, so an
+        empty answer may also mean that the dag declares no result.
     """
     path = f"{run_path(dag_id, run_id)}/wait"
     query: Query = {"interval": 1} if task_ids is None else {"interval": 1, "result": task_ids}
@@ -34,7 +34,7 @@ async def fetch_results(
     )
     if not state.is_final:
         raise AirflowUnreachable(
-            f"Airflow did not hand out the results of run {run_id} of {dag_id}; the run has ended, calling "
+            f"Airflow did not return the results of run {run_id} of {dag_id}; the run has ended, and calling "
             "again returns them",
             is_effect_possible=False,
         )
@@ -42,7 +42,7 @@ async def fetch_results(
 
 
 async def fetch_xcom(rest: AirflowRest, dag_id: str, run_id: str, task_id: str, map_index: int) -> Json:
-    """Return one `return_value` XCom as stored; None where there is none. Any version."""
+    """Return one `return_value` XCom as stored; None if there is none. For any version."""
     path = f"{task_path(dag_id, run_id, task_id)}/xcomEntries/return_value"
     try:
         value: Json = await rest.get(
@@ -54,7 +54,7 @@ async def fetch_xcom(rest: AirflowRest, dag_id: str, run_id: str, task_id: str, 
 
 
 async def fetch_stored_map_indexes(rest: AirflowRest, dag_id: str, run_id: str, task_id: str) -> list[int]:
-    """Return for which map indexes of a task a `return_value` is stored, in order."""
+    """Return the map indexes of a task that have a stored `return_value`, in order."""
     path = f"{task_path(dag_id, run_id, task_id)}/xcomEntries"
     indexes = await all_pages(
         rest, path, {"xcom_key": "return_value"}, "xcom_entries", lambda data: int(data["map_index"])
@@ -63,7 +63,7 @@ async def fetch_stored_map_indexes(rest: AirflowRest, dag_id: str, run_id: str, 
 
 
 def _last_line(text: str) -> Any:
-    """Return the last line of JSON; a line end of Unicode's within a text ends none."""
+    """Return the last line of JSON; Unicode's other line ends do not separate lines."""
     return json.loads([line for line in text.split("\n") if line.strip()][-1])
 
 

@@ -1,6 +1,6 @@
-"""Who calls, and what they may do: named keys, tokens of an authorization server, rights, accounts of Airflow.
+"""Who calls, and what they may do: named keys, tokens of an authorization server, rights, Airflow accounts.
 
-`middleware` checks each HTTP request, before MCP sees it. Refuses to know tools and runs.
+`middleware` authenticates each HTTP request before MCP sees it. Refuses to know tools and runs.
 """
 
 from dagcall.auth.accounts import Accounts

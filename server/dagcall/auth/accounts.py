@@ -1,7 +1,7 @@
-"""Accounts of Airflow in whose name callers' runs are started, stopped and answered.
+"""Airflow accounts that start, stop and answer callers' runs.
 
-So that Airflow's own permissions and its audit log hold for each caller. What dagcall only looks at, it looks at with
-its own account. A caller's own token never goes to Airflow.
+So Airflow's own permissions and audit log apply to each caller. Reading uses dagcall's own account. A caller's own
+token is never sent to Airflow.
 """
 
 from collections.abc import Sequence
@@ -13,11 +13,11 @@ from dagcall.errors import TriggerRefused
 
 
 class Accounts:
-    """Knows which account acts for whom.
+    """Maps callers to accounts.
 
     Args:
-        entries: selectors of callers, and their account (None: dagcall's own), the first that fits counts; empty:
-            dagcall's own account acts for everybody.
+        entries: selectors of callers, and their account (None: dagcall's own); the first match applies. Empty:
+            dagcall's own account acts for all callers.
     """
 
     def __init__(self, entries: Sequence[tuple[tuple[str, ...], Account | None]] = ()) -> None:
@@ -35,6 +35,6 @@ class Accounts:
             if is_meant(caller, selectors):
                 return account
         raise TriggerRefused(
-            "Nothing was changed: dagcall has no account of Airflow that acts for you. Whoever runs this dagcall can "
-            "add one ([[accounts]] in its settings)."
+            "Nothing was changed: dagcall has no Airflow account for you. The operator of this dagcall can add one "
+            "([[accounts]] in its settings)."
         )

@@ -1,6 +1,6 @@
-"""Who calls: what was proven of a caller, and what an authorization server's claims say.
+"""Who calls: the authenticated caller, and claims of an authorization server.
 
-Pure. Callers are told apart by `Caller.id`, which goes into the run ids; everything else about a caller may change.
+Pure. `Caller.id` identifies callers and goes into run ids; everything else about a caller may change.
 """
 
 from collections.abc import Mapping
@@ -10,36 +10,36 @@ from dagcall.plain_json import Json
 from dagcall.text import visible
 
 SCOPE_KEY = "dagcall.caller"
-"""Where an HTTP request's ASGI scope holds its caller, once the caller has been let in."""
+"""The key in an HTTP request's ASGI scope of the authenticated caller."""
 MAX_LABEL = 100
 _BRACKETS = str.maketrans("()", "[]")
 
 
 @dataclass(frozen=True, slots=True)
 class Caller:
-    """Somebody who calls."""
+    """A caller."""
 
     id: str
-    """The same over restarts and replicas: `local`, `key:<name>`, or `<issuer>#<subject>`."""
+    """The same across restarts and replicas: `local`, `key:<name>`, or `<issuer>#<subject>`."""
     label: str
-    """What an administrator reads: one line of visible characters."""
+    """The name for administrators: one line of visible characters."""
     scopes: frozenset[str]
-    """What the token allows; of a key, what its entry says."""
+    """The scopes of the token, or of the key's entry."""
     groups: frozenset[str]
-    """Where the caller belongs, by the configured claim; of a key, what its entry says."""
+    """The caller's groups, from the configured claim or the key's entry."""
 
 
 LOCAL = Caller("local", "a local client", frozenset(), frozenset())
-"""Everybody on stdio, and everybody where nobody is asked who they are."""
+"""Every caller on stdio, and every caller without authentication."""
 
 
 def caller_of_claims(issuer: str, claims: Mapping[str, Json], *, groups_claim: str) -> Caller | None:
-    """Return whom verified claims are about; None if they name nobody.
+    """Return the caller in verified claims; None if they name none.
 
     Args:
-        issuer: who vouches for them.
-        claims: of a JWT, or of an answer to an introspection.
-        groups_claim: the claim that lists groups; with dots for one inside another, such as `realm_access.roles`.
+        issuer: who issued them.
+        claims: the claims of a JWT or of an introspection answer.
+        groups_claim: the claim that lists groups; dots reach a nested claim, such as `realm_access.roles`.
     """
     subject = _first_text(claims, "sub", "client_id", "azp")
     if subject is None:
@@ -54,15 +54,15 @@ def caller_of_claims(issuer: str, claims: Mapping[str, Json], *, groups_claim: s
 
 
 def scopes_of_claims(claims: Mapping[str, Json]) -> frozenset[str]:
-    """Return the scopes: from `scope`, or from `scp`, where some authorization servers put them."""
+    """Return the scopes: from `scope`, or from `scp`, which some authorization servers use."""
     return _words(claims.get("scope", claims.get("scp")), separator=" ")
 
 
 def label(text: str, length: int = MAX_LABEL) -> str:
-    """Return a name on one line, without what cannot be seen, and without parentheses.
+    """Return a name on one line, without invisible characters and parentheses.
 
-    People choose the names that they go by. In a run's note parentheses hold what is proven of a caller, and marks that
-    dagcall itself reads: `by ann (key:ann) with …`, `(cancelled)`.
+    People choose their names. In a run's note, parentheses contain the authenticated caller, and marks that dagcall
+    itself reads: `by ann (key:ann) with …`, `(cancelled)`.
     """
     return " ".join(visible(text).split()).translate(_BRACKETS)[:length]
 
@@ -73,7 +73,7 @@ def _first_text(claims: Mapping[str, Json], *names: str) -> str | None:
 
 
 def _claim(claims: Mapping[str, Json], name: str) -> Json:
-    """Return a claim by its name, which may hold dots (`https://example.com/groups`), or else by its path."""
+    """Return a claim by its name, which may contain dots (`https://example.com/groups`), otherwise by its path."""
     if name in claims:
         return claims[name]
     value: Json = dict(claims)
@@ -83,7 +83,7 @@ def _claim(claims: Mapping[str, Json], name: str) -> Json:
 
 
 def _words(value: Json, *, separator: str | None) -> frozenset[str]:
-    """Return the texts of a list, or of one text, split where it has a separator."""
+    """Return the texts of a list, or the parts of one text, split at a separator."""
     if isinstance(value, str):
         value = list(value.split(separator)) if separator else [value]
     if not isinstance(value, list):

@@ -1,12 +1,11 @@
-"""Named keys, for callers without an authorization server: in a file, of which only hashes are kept.
+"""Named keys, for callers without an authorization server: a file with their hashes.
 
-    [[keys]]
-    name = "ci"
-    hash = "sha256:9f86d0…"          # as `dagcall key ci` prints it, beside the key itself
-    scopes = ["dags.run"]            # optional, as groups = ["finance"] is
+[[keys]]
+name = "ci"
+hash = "sha256:9f86d0…"          # printed by `dagcall key ci`, with the key itself
+scopes = ["dags.run"]            # optional, like groups = ["finance"]
 
-A key is 32 random bytes. Nobody guesses one from its hash, however fast the hash is to compute: the slow ones are for
-passwords, which people choose.
+A key is 32 random bytes, which cannot be guessed from a fast hash; slow hashes are for passwords, which people choose.
 """
 
 import hashlib
@@ -27,7 +26,7 @@ from dagcall.errors import ConfigError
 logger = logging.getLogger(__name__)
 
 PREFIX = "dagcall_"
-"""What every key begins with, which tells it from a token and lets scanners for leaked secrets find it."""
+"""The prefix of every key: distinguishes it from a token, and lets scanners find leaked keys."""
 RANDOM_BYTES = 32
 Name = Annotated[str, Field(pattern=r"^[A-Za-z0-9._-]{1,64}$")]
 
@@ -44,7 +43,7 @@ class Key(BaseModel):
 
     @property
     def caller(self) -> Caller:
-        """Whoever holds the key."""
+        """The caller with this key."""
         return Caller(f"key:{self.name}", self.name, self.scopes, self.groups)
 
 
@@ -55,13 +54,13 @@ class _File(BaseModel):
 
 
 class Keys:
-    """The keys of a file, read anew when it changes.
+    """The keys of a file, reread when it changes.
 
     Args:
         path: the file.
 
     Raises:
-        ConfigError: it cannot be used.
+        ConfigError: the file is unusable.
     """
 
     def __init__(self, path: Path) -> None:
@@ -70,10 +69,10 @@ class Keys:
         self._keys = read_keys(path)
 
     def caller(self, text: str) -> Caller | None:
-        """Return whose key this is; None if it is nobody's."""
+        """Return the caller with this key, if any."""
         self._read_anew_when_changed()
         given = hash_of(text)
-        # All are compared, each in constant time: how long it takes says nothing about any.
+        # Compares with all keys, each in constant time, so that the time reveals nothing.
         found = [key for key in self._keys if hmac.compare_digest(key.hash, given)]
         return found[0].caller if found else None
 
@@ -85,26 +84,26 @@ class Keys:
         try:
             self._keys = read_keys(self._path)
         except ConfigError as error:
-            logger.error("%s; the keys as they were before go on being taken", error)  # noqa: TRY400 - it says all
+            logger.error("%s; the previous keys remain valid", error)  # noqa: TRY400 - the message says everything
         else:
-            logger.info("%d keys were read anew from %s", len(self._keys), self._path)
+            logger.info("reread %d keys from %s", len(self._keys), self._path)
 
 
 def read_keys(path: Path) -> tuple[Key, ...]:
     """Return the keys of a file.
 
     Raises:
-        ConfigError: it cannot be read, an entry is wrong, or two have the same name or hash.
+        ConfigError: the file cannot be read, an entry is invalid, or two have the same name or hash.
     """
     try:
         file = _File(**tomllib.loads(path.read_text(encoding="utf-8-sig")))
     except OSError as error:
         raise ConfigError(f"auth.keys_file: {path} cannot be read: {error.strerror}") from error
     except ValidationError as error:
-        # Without what was found there, which may be a key where its hash should be.
+        # Without the input, which may be a key in place of its hash.
         reasons = (f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors(include_input=False))
         raise ConfigError(f"auth.keys_file: {path}: {'; '.join(reasons)}") from error
-    except ValueError as error:  # no TOML, or no UTF-8
+    except ValueError as error:  # not TOML, or not UTF-8
         raise ConfigError(f"auth.keys_file: {path} is not valid TOML: {error}") from error
     for what in ("name", "hash"):
         values = [getattr(key, what) for key in file.keys]
@@ -114,15 +113,15 @@ def read_keys(path: Path) -> tuple[Key, ...]:
 
 
 def entry_of(key: str, name: str, *, scopes: Sequence[str] = (), groups: Sequence[str] = ()) -> str:
-    """Return the `[[keys]]` entry that lets the holder of a key in.
+    """Return the `[[keys]]` entry for a key.
 
     Raises:
-        ConfigError: the name cannot be one.
+        ConfigError: the name is invalid.
     """
     try:
         entry = Key(name=name, hash=hash_of(key))
     except ValidationError as error:
-        raise ConfigError(f"{name!r} is no name for a key: up to 64 letters, digits, dots, dashes") from error
+        raise ConfigError(f"{name!r} is not a valid key name: use up to 64 letters, digits, dots, dashes") from error
     lines = ["[[keys]]", f"name = {json.dumps(entry.name)}", f"hash = {json.dumps(entry.hash)}"]
     for what, texts in (("scopes", scopes), ("groups", groups)):
         if texts:
@@ -131,17 +130,17 @@ def entry_of(key: str, name: str, *, scopes: Sequence[str] = (), groups: Sequenc
 
 
 def new_key() -> str:
-    """Return a key that nobody has."""
+    """Return a new random key."""
     return PREFIX + secrets.token_urlsafe(RANDOM_BYTES)
 
 
 def hash_of(text: str) -> str:
-    """Return what is kept of a key."""
+    """Return the hash of a key, as stored in the file."""
     return f"sha256:{hashlib.sha256(text.encode('utf-8', 'surrogateescape')).hexdigest()}"
 
 
 def _stamp(path: Path) -> tuple[int, int, int] | None:
-    """Return what differs once the file was written or replaced; None if it is not there."""
+    """Return a value that changes when the file is written or replaced; None if the file is missing."""
     try:
         status = path.stat()
     except OSError:

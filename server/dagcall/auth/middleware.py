@@ -1,7 +1,7 @@
-"""Whom HTTP lets in, and what it tells the others.
+"""Authentication of HTTP requests.
 
-An ASGI layer around everything, so that what is not named as open asks for a key or a token. Writes the challenges of
-RFC 6750 and RFC 9728: 401 says where tokens come from, 403 which scopes are missing.
+An ASGI layer around everything, so that every path that is not listed as open requires a key or a token. Sends the
+challenges of RFC 6750 and RFC 9728: 401 says where to get tokens, 403 which scopes are missing.
 """
 
 import logging
@@ -23,43 +23,43 @@ logger = logging.getLogger(__name__)
 
 RETRY_SECONDS = 10
 MAX_REASON = 200
-"""Characters; some reasons repeat what stands in the token, which is up to whoever sent it."""
+"""Maximum characters of a logged reason, which may repeat content of the token, chosen by its sender."""
 
 
 @dataclass(frozen=True, slots=True)
 class AuthMiddleware:
-    """Who is let in."""
+    """Authenticates callers."""
 
     keys: Keys | None
     tokens: Tokens | None
     required_scopes: tuple[str, ...] = ()
-    """What everybody has to be allowed, by key or token."""
+    """The scopes that every key or token must have."""
     metadata_url: str | None = None
-    """Where clients read which issuer to go to; None where there is none."""
+    """Where clients find the issuer; None without an issuer."""
     open_paths: Collection[str] = ()
-    """What everybody may ask."""
+    """Paths without authentication."""
 
     async def caller(self, credential: str) -> Caller:
-        """Return whose key or token this is.
+        """Return the caller with this key or token.
 
         Raises:
-            InvalidToken: it is not taken.
-            IssuerAway: nobody can say now.
+            InvalidToken: it is invalid.
+            IssuerAway: it cannot be verified now.
         """
         if self.keys is not None and (self.tokens is None or credential.startswith(PREFIX)):
             caller = self.keys.caller(credential)
             if caller is None:
-                raise InvalidToken("there is no such key")
+                raise InvalidToken("unknown key")
             return caller
         if self.tokens is None:
-            raise InvalidToken("no tokens are taken here")
+            raise InvalidToken("this server accepts no tokens")
         return await self.tokens.caller(credential)
 
     def guard(self, app: ASGIApp) -> ASGIApp:
-        """Return the app for those who are let in: with their `Caller` in the request's scope."""
+        """Return the app for authenticated callers, with the `Caller` in the request's scope."""
 
         async def guarded(scope: MutableMapping[str, Any], receive: Receive, send: Send) -> None:
-            if scope["type"] != "lifespan" and scope["path"] not in self.open_paths:  # a web socket asks, too
+            if scope["type"] != "lifespan" and scope["path"] not in self.open_paths:  # includes web sockets
                 found = await self._found(Headers(scope=scope).getlist("authorization"))
                 if not isinstance(found, Caller):
                     await found(scope, receive, send)
@@ -70,19 +70,19 @@ class AuthMiddleware:
         return guarded
 
     async def _found(self, headers: list[str]) -> Caller | JSONResponse:
-        """Return who asks, or what whoever asks is told."""
+        """Return the caller, or the response that refuses the request."""
         scheme, _, credential = (headers[0] if len(headers) == 1 else "").partition(" ")
         credential = credential.strip()
         if scheme.lower() != "bearer" or not credential:
-            return self._challenge(401, None, "send a bearer token, or a key, in the header Authorization")
+            return self._challenge(401, None, "send a bearer token or a key in the header Authorization")
         try:
             caller = await self.caller(credential)
         except InvalidToken as error:
             logger.info("a token was refused: %s", shortened(str(error), MAX_REASON))
-            return self._challenge(401, "invalid_token", "this token or key is not taken here")
+            return self._challenge(401, "invalid_token", "this token or key is invalid")
         except IssuerAway as error:
-            logger.warning("a token could not be checked: %s", error)
-            content = {"error": "temporarily_unavailable", "error_description": "tokens cannot be checked now"}
+            logger.warning("a token could not be verified: %s", error)
+            content = {"error": "temporarily_unavailable", "error_description": "tokens cannot be verified now"}
             return JSONResponse(content, status_code=503, headers={"Retry-After": str(RETRY_SECONDS)})
         if missing := [scope for scope in self.required_scopes if scope not in caller.scopes]:
             return self._challenge(403, "insufficient_scope", f"scope {' '.join(missing)} is missing")

@@ -1,6 +1,6 @@
-"""Who may do what: the selectors of callers in the settings, and whom they mean.
+"""Who may do what: the selectors of callers in the settings.
 
-Pure. A caller who may not use a tool is answered as if there were no such tool, wherever it could show.
+Pure. For a caller who may not use a tool, every answer is as if the tool did not exist.
 """
 
 from typing import Annotated
@@ -15,23 +15,23 @@ KINDS = ("key", "scope", "group", "id")
 
 def _require_selectors(selectors: tuple[str, ...]) -> tuple[str, ...]:
     if not selectors:
-        raise ValueError('names nobody; leave it out, or write ["*"] for everybody')
+        raise ValueError('is empty; leave it out, or write ["*"] for all callers')
     for selector in selectors:
         kind, colon, name = selector.partition(":")
         if selector not in {EVERYBODY, LOCAL.id} and not (colon and name and kind in KINDS):
             raise ValueError(
-                f'{selector!r} is no caller: write "key:<name>", "scope:<scope>", "group:<group>", '
+                f'{selector!r} is not a selector: write "key:<name>", "scope:<scope>", "group:<group>", '
                 '"id:<issuer>#<subject>", "local" or "*"'
             )
     return selectors
 
 
 Selectors = Annotated[tuple[str, ...], AfterValidator(_require_selectors)]
-"""Who is meant; a caller has to fit one of them."""
+"""Selectors of callers; a caller must match one of them."""
 
 
 def is_meant(caller: Caller, selectors: tuple[str, ...]) -> bool:
-    """Say whether one of these selectors means a caller."""
+    """Return whether one of these selectors matches a caller."""
     return any(_means(selector, caller) for selector in selectors)
 
 

@@ -1,7 +1,7 @@
-"""What an authorization server says of a caller: an OAuth 2.1 resource server's side.
+"""Tokens of an authorization server: the side of an OAuth 2.1 resource server.
 
-A token is a JWT, checked against the issuer's published keys, or anything at all, of which the issuer is asked
-(RFC 7662). Either way it has to be for us (`aud`), of the one issuer, and valid now.
+A token is a JWT, verified with the issuer's public keys, or opaque and introspected by the issuer (RFC 7662). Either
+way it must have our audience (`aud`) and our issuer, and be valid now.
 """
 
 import asyncio
@@ -24,45 +24,45 @@ from dagcall.plain_json import Json
 logger = logging.getLogger(__name__)
 
 ALGORITHMS = (*("RS256", "RS384", "RS512", "PS256", "PS384", "PS512"), *("ES256", "ES384", "ES512", "EdDSA"))
-"""Signatures with a private key only: with a shared secret, whoever can check a token can make one."""
+"""Only signatures with a private key: with a shared secret, everyone who can verify a token can make one."""
 TYPES = frozenset({None, "jwt", "at+jwt", "application/at+jwt"})
-"""`typ` of an access token; a logout token, or a proof of possession, has another."""
+"""`typ` of an access token; logout tokens and proofs of possession have others."""
 LEEWAY_SECONDS = 30.0
 KEYS_SECONDS = 300.0
-"""How old the issuer's keys may be before they are read anew: a withdrawn key is taken no longer than this."""
+"""How long the issuer's keys are cached: a revoked key is accepted for up to this time."""
 STALE_SECONDS = 3600.0
-"""How old they may be while the issuer cannot be reached."""
+"""How long they are used while the issuer is unreachable."""
 READ_BURST = 3
 READ_INTERVAL_SECONDS = 10.0
-"""Tokens with made-up key ids have the keys read anew this often at most, after a burst of that many."""
+"""Limits rereading of the keys because of tokens with unknown key ids: a burst, then one per interval."""
 INTROSPECTION_SECONDS = 60.0
-"""How long an answer is kept: a withdrawn token is taken no longer than this."""
+"""How long an answer is cached: a revoked token is accepted for up to this time."""
 REFUSED_SECONDS = 10.0
-"""How long a no is kept: a client that tries one token again and again does not have the issuer asked each time."""
+"""How long a refusal is cached, so that a client that repeats an invalid token does not load the issuer."""
 MAX_KEPT = 10_000
 MAX_ASKED_AT_ONCE = 8
 MAX_TOKEN = 16_384
 
 
 class InvalidToken(Exception):
-    """A token that is not taken; the message says why, for the operator."""
+    """An invalid token; the message says why, for the operator."""
 
 
 class Tokens(Protocol):
-    """Tells whose a token is."""
+    """Verifies tokens."""
 
     async def caller(self, token: str) -> Caller:
-        """Return whose token this is.
+        """Return the caller with this token.
 
         Raises:
-            InvalidToken: it is not taken.
-            IssuerAway: nobody can say now.
+            InvalidToken: it is invalid.
+            IssuerAway: it cannot be verified now.
         """
 
 
 @dataclass(frozen=True, slots=True)
 class TokenPolicy:
-    """What every token has to say."""
+    """What every token must contain."""
 
     issuer: str
     audience: str
@@ -70,18 +70,18 @@ class TokenPolicy:
 
     @property
     def audiences(self) -> tuple[str, ...]:
-        """The resource, as clients may write it: with and without a slash at its end."""
+        """The audience as clients may write it: with and without a trailing slash."""
         return (self.audience.rstrip("/"), self.audience.rstrip("/") + "/")
 
     def caller(self, claims: Mapping[str, Json]) -> Caller:
-        """Return whom checked claims are about.
+        """Return the caller in verified claims.
 
         Raises:
-            InvalidToken: they name nobody.
+            InvalidToken: they name none.
         """
         caller = caller_of_claims(self.issuer, claims, groups_claim=self.groups_claim)
         if caller is None:
-            raise InvalidToken("it names nobody: sub, client_id and azp are missing")
+            raise InvalidToken("it has no subject: sub, client_id and azp are missing")
         return caller
 
 
@@ -89,8 +89,8 @@ class JwtTokens:
     """JWTs, signed with one of the issuer's keys.
 
     Args:
-        rules: what every token has to say.
-        keys: the issuer's.
+        rules: what every token must contain.
+        keys: the issuer's keys.
     """
 
     def __init__(self, rules: TokenPolicy, keys: "IssuerKeys") -> None:
@@ -104,7 +104,7 @@ class JwtTokens:
         try:
             header = jwt.get_unverified_header(token)
             algorithm, kind = header.get("alg"), header.get("typ")
-            if algorithm not in ALGORITHMS:  # before any key is looked for
+            if algorithm not in ALGORITHMS:  # before looking for a key
                 raise InvalidToken(f"it is signed with {algorithm!r}")
             if (kind.lower() if isinstance(kind, str) else kind) not in TYPES:
                 raise InvalidToken(f"it is of type {kind!r}")
@@ -126,12 +126,12 @@ class JwtTokens:
 
 
 class IssuerKeys:
-    """The public keys of an issuer, read again as they grow old, and when a token names one that is not there.
+    """The public keys of an issuer, reread when they are old, and when a token names an unknown one.
 
     Args:
-        http: asks the issuer.
+        http: sends requests to the issuer.
         issuer: its identifier, below which its metadata is.
-        url: where the keys are; None to read that from the metadata.
+        url: the address of the keys; None to read it from the metadata.
         now: the time in seconds, for tests.
     """
 
@@ -145,22 +145,22 @@ class IssuerKeys:
         self._keys: list[jwt.PyJWK] = []
         self._read_at: float | None = None
         self._is_away = False
-        """Whether they could not be read the last time."""
+        """Whether the last attempt to read them failed."""
         self._reads_left = float(READ_BURST)
         self._counted_at = now()
         self._one_read = asyncio.Lock()
 
     async def key(self, key_id: Any) -> jwt.PyJWK | None:
-        """Return a key by its id, or the only one where a token names none.
+        """Return a key by its id, or the only key if a token names none.
 
         Raises:
-            IssuerAway: the keys have not been read for too long, or lack this one, and cannot be read now.
+            IssuerAway: the keys are too old, or lack this one, and cannot be read now.
         """
         is_needed = self._find(key_id) is None or self._age() > STALE_SECONDS
-        if is_needed or (self._age() > KEYS_SECONDS and not self._one_read.locked()):  # of the others, none has to wait
+        if is_needed or (self._age() > KEYS_SECONDS and not self._one_read.locked()):  # others need not wait
             seen = self._read_at
             async with self._one_read:
-                if self._read_at == seen and self._may_read():  # nobody else has read them meanwhile
+                if self._read_at == seen and self._may_read():  # not reread meanwhile
                     await self._read()
         found = self._find(key_id)
         if self._age() > STALE_SECONDS or (found is None and self._is_away):
@@ -176,7 +176,7 @@ class IssuerKeys:
         return inf if self._read_at is None else self._now() - self._read_at
 
     def _may_read(self) -> bool:
-        """Say whether the issuer may be asked again; every yes uses up a part of what is allowed."""
+        """Return whether the keys may be reread; uses up one read."""
         now = self._now()
         earned = (now - self._counted_at) / READ_INTERVAL_SECONDS
         self._reads_left, self._counted_at = min(READ_BURST, self._reads_left + earned), now
@@ -199,7 +199,7 @@ class IssuerKeys:
         self._read_at = self._now()
 
     async def _discovered_url(self) -> str:
-        """Return what the issuer's metadata names as the address of its keys: OpenID's, or RFC 8414's."""
+        """Return the address of the keys from the issuer's metadata: OpenID's, or RFC 8414's."""
         parts = urlsplit(self._issuer)
         path = parts.path.rstrip("/")
         root = f"{parts.scheme}://{parts.netloc}"
@@ -216,7 +216,7 @@ class IssuerKeys:
                 continue
             url = metadata.get("jwks_uri")
             if metadata.get("issuer") != self._issuer or not isinstance(url, str):
-                problems.append(f"{place} is not about {self._issuer}, or names no jwks_uri")
+                problems.append(f"{place} is not about {self._issuer}, or has no jwks_uri")
             elif urlsplit(url).scheme not in {"https", parts.scheme}:
                 problems.append(f"{place} names {url}, which is not https")
             else:
@@ -232,12 +232,12 @@ class _Kept:
 
 @dataclass(slots=True)
 class IntrospectedTokens:
-    """Tokens of any form, of which the issuer is asked (RFC 7662).
+    """Opaque tokens, introspected by the issuer (RFC 7662).
 
     Args:
-        rules: what every token has to say.
-        http: asks the issuer, as a client that it knows.
-        url: where to ask.
+        rules: what every token must contain.
+        http: sends requests to the issuer, with dagcall's client id and secret.
+        url: the introspection endpoint.
         wall_clock: seconds since 1970, for tests.
     """
 
@@ -247,7 +247,7 @@ class IntrospectedTokens:
     wall_clock: Callable[[], float] = time.time
     _kept: dict[bytes, _Kept] = field(default_factory=dict)
     _refused: dict[bytes, float] = field(default_factory=dict)
-    """Until when; apart from the others, for anybody can make up tokens."""
+    """Digest -> until when; separate, because anyone can invent tokens."""
     _at_once: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(MAX_ASKED_AT_ONCE))
 
     async def caller(self, token: str) -> Caller:
@@ -265,7 +265,7 @@ class IntrospectedTokens:
             claims = await self.http.post(self.url, {"token": token, "token_type_hint": "access_token"})
         for answers in (self._kept, self._refused):
             if len(answers) >= MAX_KEPT:
-                answers.clear()  # rare, and costs each caller one question
+                answers.clear()  # rare, and costs each caller one request
         try:
             caller = self.rules.caller(claims_for_us(claims, self.rules, now=now))
         except InvalidToken:
@@ -276,13 +276,13 @@ class IntrospectedTokens:
 
 
 def claims_for_us(claims: Mapping[str, Json], rules: TokenPolicy, *, now: float) -> Mapping[str, Json]:
-    """Return what an issuer said of a token, if that is to be taken.
+    """Return the claims of an introspected token, if it is valid.
 
     Raises:
         InvalidToken: it is not.
     """
     if claims.get("active") is not True:
-        raise InvalidToken("the issuer does not take it")
+        raise InvalidToken("the issuer says that it is not active")
     if claims.get("iss", rules.issuer) != rules.issuer:
         raise InvalidToken("another issuer made it")
     audience = claims.get("aud")
@@ -290,7 +290,7 @@ def claims_for_us(claims: Mapping[str, Json], rules: TokenPolicy, *, now: float)
     if not set(rules.audiences) & {item for item in named if isinstance(item, str)}:
         raise InvalidToken("it is for another audience")
     if _time(claims.get("exp"), otherwise=-inf) < now - LEEWAY_SECONDS:
-        raise InvalidToken("it has expired, or does not say when it will")
+        raise InvalidToken("it has expired, or has no expiry")
     if _time(claims.get("nbf", 0), otherwise=inf) > now + LEEWAY_SECONDS:
         raise InvalidToken("it is not valid yet")
     return claims

@@ -1,4 +1,4 @@
-"""One call from a terminal: its arguments, its progress, and its run's questions to whoever sits there."""
+"""One call from a terminal: its arguments, its progress, and its run's questions to the user."""
 
 import json
 import secrets
@@ -39,7 +39,7 @@ async def call_tool(
     credential: str | None,
     read_pins: Callable[[], Pins] | None,
 ) -> CallToolResult:
-    """Call a tool: of the server at a URL, with a token or key, or of one in this process, over the same client."""
+    """Call a tool of the server at a URL, with a token or key, or of a server in this process, with the same client."""
     from mcp import Client, MCPError  # noqa: PLC0415 - likewise
 
     from dagcall.app import assembled  # noqa: PLC0415 - likewise
@@ -56,7 +56,7 @@ async def call_tool(
             if not isinstance(params, ElicitRequestFormParams):
                 return ElicitResult(action="decline")
             status.stop()
-            try:  # blocking, for nothing else is to happen meanwhile
+            try:  # blocking, because nothing else should happen meanwhile
                 return fill_in(params.message, params.requested_schema, console)
             finally:
                 status.start()
@@ -68,11 +68,11 @@ async def call_tool(
             wires = {wire.name: wire for wire in (await client.list_tools()).tools}
             arguments = arguments_for(wires.get(tool))
             try:
-                # A key of its own: whoever types a command twice means it twice.
-                # The token says that progress is wanted: where client and server share a process, the SDK sends none.
+                # A new key each time, because a command typed twice is meant twice.
+                # The token requests progress: if client and server share a process, the SDK sends none.
                 meta = cast("RequestParamsMeta", {META_IDEMPOTENCY_KEY: secrets.token_urlsafe(), "progressToken": 1})
                 return await client.call_tool(tool, arguments, progress_callback=on_progress, meta=meta)
-            except MCPError as error:  # caught here: outside the client it would come in an ExceptionGroup
+            except MCPError as error:  # outside the client, it would be in an ExceptionGroup
                 return CallToolResult(is_error=True, content=[TextContent(type="text", text=error.message)])
 
         if isinstance(target, str):
@@ -85,10 +85,10 @@ async def call_tool(
 
 
 def arguments_of(wire: WireTool | None, words: list[str], text: str | None) -> dict[str, Any]:
-    """Return the arguments of a call, from the words of the command and the JSON of `--args`; the words outdo it.
+    """Return the arguments of a call from the command's words and the JSON of `--args`; the words override it.
 
     Raises:
-        ConfigError: they cannot be read.
+        ConfigError: they are invalid.
     """
     try:
         given = json.loads(text or "{}")

@@ -1,7 +1,7 @@
 """The command line: `dagcall serve | tools | call | pin | check | key | demo`.
 
-Wiring, logging and exit codes: 0 it worked; 1 it did not (a tool failed, a pin differs, Airflow is away); 2 the
-settings or the command need mending. Answers go to stdout, everything else to stderr.
+Exit codes: 0 success; 1 failure (a tool failed, a pin differs, Airflow is unavailable); 2 the settings or the command
+line are invalid. Answers go to stdout, everything else to stderr.
 """
 
 import asyncio
@@ -43,14 +43,16 @@ ConfigOption = Annotated[
     typer.Option(
         "--config",
         "-c",
-        help="The settings file. Else $DAGCALL_CONFIG, else ./dagcall.toml, else the demo's.",
+        help="The settings file. Default: $DAGCALL_CONFIG, then ./dagcall.toml, then the demo's.",
         show_default=False,
     ),
 ]
 FolderOption = Annotated[
     Path | None,
     typer.Option(
-        "--dir", help=f"The folder of pins. Else `pins` in the settings, else ./{PIN_FOLDER}.", show_default=False
+        "--dir",
+        help=f"The folder of pins. Default: `pins` in the settings, then ./{PIN_FOLDER}.",
+        show_default=False,
     ),
 ]
 
@@ -68,7 +70,7 @@ def main() -> None:
     except DagcallError as error:
         complain(str(error))
         raise SystemExit(1) from error
-    except BrokenPipeError:  # the reader has gone, as in `dagcall tools | head`
+    except BrokenPipeError:  # the reader has closed the pipe, as in `dagcall tools | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
 
@@ -78,19 +80,21 @@ def serve(
     *,
     config: ConfigOption = None,
     stdio: Annotated[
-        bool, typer.Option("--stdio", help="Serve one client over stdin and stdout, as desktop clients want it.")
+        bool, typer.Option("--stdio", help="Serve one client over stdin and stdout, for desktop clients.")
     ] = False,
     host: Annotated[
         str | None,
-        typer.Option(help="The address to listen on; beyond this machine only with [auth].", show_default="127.0.0.1"),
+        typer.Option(
+            help="The address to listen on; an address beyond this machine requires [auth].", show_default="127.0.0.1"
+        ),
     ] = None,
     port: Annotated[int | None, typer.Option(help="The port to listen on.", show_default="8000")] = None,
     pinned: Annotated[
         bool | None,
         typer.Option(
             "--pinned/--unpinned",
-            help="Withhold every tool that differs from its pin, or none.",
-            show_default="--pinned where the settings name a folder of pins",
+            help="Whether to withhold every tool that differs from its pin.",
+            show_default="--pinned if the settings name a folder of pins",
         ),
     ] = None,
     folder: FolderOption = None,
@@ -98,11 +102,11 @@ def serve(
 ) -> None:
     """Serve the tools over HTTP or stdio.
 
-    Streamable HTTP at http://127.0.0.1:8000/mcp, for as many clients as come, with /health and /ready beside it; or,
-    with --stdio, one client that starts this command.
+    By default, any number of clients over Streamable HTTP at http://127.0.0.1:8000/mcp, with /health and /ready. With
+    --stdio, the one client that starts this command.
     """
     with loading():
-        from dagcall.cli.serve import serve_http, serve_stdio  # noqa: PLC0415 - what serves takes long to import
+        from dagcall.cli.serve import serve_http, serve_stdio  # noqa: PLC0415 - slow to import
 
     settings = _settings(config, host=host, port=port)
     has_pins = settings.pins is not None or folder is not None
@@ -127,9 +131,9 @@ def serve(
 def tools(
     *,
     config: ConfigOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the tools as they go over the wire.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print the tools as JSON, as clients get them.")] = False,
 ) -> None:
-    """Show what is published, to whom, and why the rest is not."""
+    """Show which dags are published, to whom, and why the others are not."""
     settings = _settings(config)
     snapshot = _run(_snapshot(settings, read_pins=_configured_pins(settings)))
     callers = {name: tool.entry.callers or settings.auth.callers for name, tool in snapshot.tools.items()}
@@ -164,11 +168,11 @@ def call(
     config: ConfigOption = None,
     url: Annotated[
         str | None,
-        typer.Option(help="Call a server that runs already, e.g. http://127.0.0.1:8000/mcp.", show_default=False),
+        typer.Option(help="Call a running server, e.g. http://127.0.0.1:8000/mcp.", show_default=False),
     ] = None,
     token_file: Annotated[
         Path | None,
-        typer.Option(help="With --url: a file that holds the token or key to show there.", show_default=False),
+        typer.Option(help="With --url: a file that contains the token or key for it.", show_default=False),
     ] = None,
     wait: Annotated[float, typer.Option(help="Seconds to wait for the run.", min=0.1)] = 3600.0,
 ) -> None:
@@ -188,19 +192,19 @@ def call(
 @app.command()
 def pin(
     names: Annotated[
-        list[str] | None, typer.Argument(metavar="TOOL...", help="The tools to pin; all without.", show_default=False)
+        list[str] | None, typer.Argument(metavar="TOOL...", help="The tools to pin. Default: all.", show_default=False)
     ] = None,
     *,
     config: ConfigOption = None,
     folder: FolderOption = None,
     prune: Annotated[bool, typer.Option("--prune", help="Remove the pins of tools that are not published.")] = False,
 ) -> None:
-    """Write what agents see into files to review and keep: one for each tool."""
+    """Write what agents see of each tool into a file, to review and commit."""
     settings = _settings(config)
     target = _pin_folder(settings, folder)
     published = _published(_require_answer(_run(_snapshot(settings))))
     if unknown := sorted(set(names or ()) - published.keys()):
-        raise ConfigError(f"there is no published tool {unknown[0]!r} to pin; `dagcall tools` says why")
+        raise ConfigError(f"tool {unknown[0]!r} is not published, so it cannot be pinned; `dagcall tools` says why")
     pin_folder = PinFolder(target)
     pins = pin_folder.read() if target.exists() else Pins()
     for name in names or published:
@@ -208,13 +212,13 @@ def pin(
         file = pin_folder.write(name, pin_text(published[name]))
         print(f"{'pinned' if is_changed else 'unchanged'}: {file}")
     for name in sorted((pins.tools.keys() | pins.broken.keys()) - published.keys()):
-        what = "removed" if prune else "not published any more (--prune removes it)"
+        what = "removed" if prune else "no longer published (--prune removes it)"
         file = pin_folder.remove(name) if prune else target / f"{name}.json"
         print(visible(f"{what}: {file}"))
     for alike in names_alike(published):
         complain(
-            f"{' and '.join(alike)} differ in case only: where a file system does not tell case apart, their pins are "
-            "one file and all but one of them are withheld; give them other names"
+            f"{' and '.join(alike)} differ only in case: on a case-insensitive file system, their pins are one file, "
+            "and all but one of them are withheld; rename them"
         )
 
 
@@ -222,7 +226,7 @@ def pin(
 def check(*, config: ConfigOption = None, folder: FolderOption = None) -> None:
     """Compare what is published with the pins and print the differences.
 
-    Ends with 0 where there are none, 1 where there are some, and 2 where nothing could be compared.
+    Exit code: 0 if nothing differs, 1 if something differs, 2 if it could not compare.
     """
     settings = _settings(config)
     target = _pin_folder(settings, folder)
@@ -236,29 +240,29 @@ def check(*, config: ConfigOption = None, folder: FolderOption = None) -> None:
         tools_differ = (
             "1 tool differs from its pin" if len(found) == 1 else f"{len(found)} tools differ from their pins"
         )
-        complain(f"{tools_differ} in {target}; review, then: dagcall pin")
+        complain(f"{tools_differ} in {target}; review the changes, then run: dagcall pin")
         raise typer.Exit(1)
-    print(f"all tools are as pinned in {target}")
+    print(f"all tools equal their pins in {target}")
 
 
 @app.command()
 def key(
-    name: Annotated[str, typer.Argument(help="Who holds it: stands in Airflow's notes and in the audit log.")],
+    name: Annotated[str, typer.Argument(help="The caller's name, as shown in Airflow's notes and in the audit log.")],
     *,
     scopes: Annotated[
-        list[str] | None, typer.Option("--scope", help="What it allows; may be repeated.", show_default=False)
+        list[str] | None, typer.Option("--scope", help="A scope of the key; may be repeated.", show_default=False)
     ] = None,
     groups: Annotated[
-        list[str] | None, typer.Option("--group", help="Where its holder belongs; may be repeated.", show_default=False)
+        list[str] | None, typer.Option("--group", help="A group of the caller; may be repeated.", show_default=False)
     ] = None,
 ) -> None:
-    """Make a key for a caller: print it, once, and what to add to the file of keys.
+    """Make a key for a caller: print it once, and the entry for the keys file.
 
-    The file holds the key's hash alone, so nobody can read the key there; whoever loses one gets a new one.
+    The file contains only the key's hash, so a lost key cannot be recovered: make a new one.
     """
     new = new_key()
-    say(f"The key, which is not kept anywhere; its holder sends it as the header Authorization: Bearer {new}")
-    say("\nTo let its holder in, add this to the file that auth.keys_file names:\n")
+    say(f"The key, shown only once; the caller sends it as the header Authorization: Bearer {new}")
+    say("\nTo accept it, add this entry to the file that auth.keys_file names:\n")
     print(entry_of(new, name, scopes=scopes or (), groups=groups or ()))
 
 
@@ -286,12 +290,12 @@ def _settings(config: Path | None, **server: Any) -> Settings:
     if path is None and not is_configured_by_environment():
         from dagcall.demo.command import default_folder  # noqa: PLC0415 - only where nothing else is configured
 
-        path = default_folder(os.environ) / "dagcall.toml"  # noqa: TID251 - where the demo's files are is its business
+        path = default_folder(os.environ) / "dagcall.toml"  # noqa: TID251 - the demo decides where its files are
         if not path.is_file():
-            load_settings(None)  # where a variable is misspelt, that is the mistake to name
+            load_settings(None)  # reports a misspelt variable, which is then the real mistake
             raise ConfigError(
                 "dagcall does not know which Airflow to use: write a dagcall.toml here, name one with --config, or set "
-                "DAGCALL_AIRFLOW_URL and DAGCALL_DAGS. To try it out without an Airflow: dagcall demo"
+                "DAGCALL_AIRFLOW_URL and DAGCALL_DAGS. To try dagcall without an Airflow, run: dagcall demo"
             )
         say(f"using the demo's settings, {path}")
     return load_settings(path, server={key: value for key, value in server.items() if value is not None})
@@ -307,12 +311,12 @@ def _configured_pins(settings: Settings) -> Callable[[], Pins] | None:
 
 def _reader_of_pins(path: Path) -> Callable[[], Pins]:
     folder = PinFolder(path)
-    folder.read()  # where there is none, that is told before anything is served
+    folder.read()  # a missing folder is an error before anything is served
     return folder.read
 
 
 def _published(snapshot: Snapshot) -> dict[str, dict[str, Any]]:
-    """Return everything that agents see, dagcall's own tools included, by name."""
+    """Return everything that agents see, including dagcall's own tools, by name."""
     wires = [*(tool.wire for tool in snapshot.tools.values()), *own_tools()]
     return {wire.name: wire_json(wire) for wire in wires}
 
@@ -325,14 +329,14 @@ def _run(work: Coroutine[Any, Any, T]) -> T:
         return asyncio.run(work)
     except KeyboardInterrupt:
         raise SystemExit(130) from None
-    except ExceptionGroup as group:  # the SDK's client runs in a task group, which wraps whatever leaves it
-        from dagcall.cli.remote import first_leaf  # noqa: PLC0415 - what calls takes long to import
+    except ExceptionGroup as group:  # the SDK's client runs in a task group, which wraps every exception
+        from dagcall.cli.remote import first_leaf  # noqa: PLC0415 - slow to import
 
         raise first_leaf(group) from group
 
 
 async def _snapshot(settings: Settings, *, read_pins: Callable[[], Pins] | None = None) -> Snapshot:
-    from dagcall.app import assembled  # noqa: PLC0415 - what serves takes long to import
+    from dagcall.app import assembled  # noqa: PLC0415 - slow to import
 
     async with assembled(settings, wait_seconds=0, read_pins=read_pins) as dagcall:
         return await dagcall.catalog.refresh()

@@ -1,7 +1,7 @@
-"""Asks in a terminal what a server's elicitation asks: a message and a form of plain fields.
+"""Shows a server's elicitation in a terminal: a message and a form of plain fields.
 
-Knows MCP's forms and nothing of dags: it is what any client does that has a terminal. Whoever ends the input (Ctrl-C,
-Ctrl-D) leaves the form unanswered.
+Knows MCP's forms and nothing of dags, like any client with a terminal. Ending the input (Ctrl-C, Ctrl-D) leaves the
+form unanswered.
 """
 
 import signal
@@ -19,21 +19,21 @@ from dagcall.text import visible
 Field = Mapping[str, Any]
 """One property of a form."""
 Options = Mapping[str, str]
-"""What may be chosen: value -> title."""
+"""The options: value -> title."""
 Read = Callable[[str], str]
-"""Shows a prompt and returns what is typed."""
+"""Shows a prompt and returns the input."""
 
 _YES = {"y": True, "yes": True, "true": True, "n": False, "no": False, "false": False}
 
 
 def fill_in(message: str, schema: Mapping[str, Any], console: Console, *, read: Read | None = None) -> ElicitResult:
-    """Show a message, ask for each field, and return the filled-in form.
+    """Show a message, ask for each field, and return the completed form.
 
     Args:
-        message: what the server says.
+        message: the server's message.
         schema: the form's `requestedSchema`.
-        console: where to ask.
-        read: in place of the console's own input, for tests.
+        console: the terminal.
+        read: replaces the console's input in tests.
     """
     console.print()
     console.print(Text(visible(message)))
@@ -57,7 +57,7 @@ def fill_in(message: str, schema: Mapping[str, Any], console: Console, *, read: 
 
 @contextmanager
 def _ctrl_c_ends_input() -> Iterator[None]:
-    """Have Ctrl-C interrupt the input: asyncio's own handler would only take note of it until Enter is pressed."""
+    """Let Ctrl-C interrupt the input: asyncio's own handler would only act after Enter is pressed."""
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         yield
@@ -66,7 +66,7 @@ def _ctrl_c_ends_input() -> Iterator[None]:
 
 
 def _ask(name: str, field: Field, console: Console, read: Read, *, is_required: bool) -> Any:
-    """Ask until the answer can be read; None stands for a field that was left empty."""
+    """Ask until the answer is valid; None means a field left empty."""
     console.print()
     console.print(Text(visible(str(field.get("title") or name)), style="bold"))
     if field.get("description"):
@@ -121,10 +121,10 @@ def _prompt(field: Field, options: Options, *, is_required: bool) -> str:
 
 
 def _value(field: Field, options: Options, typed: str) -> Any:
-    """Read what was typed.
+    """Parse the input.
 
     Raises:
-        ValueError: it cannot be read, with a sentence that says what can.
+        ValueError: it is invalid; the message says what is valid.
     """
     match field.get("type"):
         case "array":

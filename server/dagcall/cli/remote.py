@@ -1,4 +1,4 @@
-"""A server that runs already, for `dagcall call --url`."""
+"""The connection to a running server, for `dagcall call --url`."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -18,12 +18,12 @@ async def connected(url: str, credential: str | None, **options: Any) -> AsyncIt
     """Connect to an MCP server.
 
     Args:
-        url: where it is.
-        credential: the token or key to show there.
-        options: as the SDK's client takes them.
+        url: the server's address.
+        credential: the token or key for it.
+        options: options of the SDK's client.
 
     Raises:
-        DagcallError: it cannot be reached, or does not let us in.
+        DagcallError: the server cannot be reached, or refuses the credential.
     """
     refusals: list[int] = []
 
@@ -42,12 +42,12 @@ async def connected(url: str, credential: str | None, **options: Any) -> AsyncIt
             raise
         if refusals:
             raise DagcallError(
-                f"the MCP server at {url} does not let this caller in (status {refusals[0]}); name a file that holds a "
-                "token or key which it takes, with --token-file"
+                f"the MCP server at {url} does not let this caller in (status {refusals[0]}); give a file with a valid "
+                "token or key with --token-file"
             ) from group
         raise DagcallError(f"no MCP server can be called at {url}: {str(leaf) or type(leaf).__name__}") from group
 
 
 def first_leaf(error: Exception) -> Exception:
-    """Return the first of the errors that a task group wrapped."""
+    """Return the first error that a task group wrapped."""
     return first_leaf(error.exceptions[0]) if isinstance(error, ExceptionGroup) else error

@@ -1,8 +1,8 @@
 """dagcall as a running process: stdio or Streamable HTTP, from start to clean stop.
 
-A request to stop (SIGTERM, SIGINT, or stdin closing) loses no call: on HTTP waiting calls go on for `drain_seconds`, on
-stdio, where the client is about to kill us, they do not; then each is answered with the handle of its run, which goes
-on in Airflow.
+Stopping (SIGTERM, SIGINT, or closed stdin) loses no call: on HTTP, waiting calls get `drain_seconds` to finish; on
+stdio, where the client is about to kill us, they get none. Then each is answered with the handle of its run, which
+continues in Airflow.
 """
 
 import asyncio
@@ -40,15 +40,15 @@ logger = logging.getLogger(__name__)
 
 MCP_PATH = "/mcp"
 STDIO_WAIT_SECONDS = 50.0
-"""Claude Desktop and every client on the TypeScript SDK give up after 60 s."""
+"""Claude Desktop and all clients with the TypeScript SDK give up after 60 s."""
 HTTP_WAIT_SECONDS = 240.0
 """Claude's remote connectors give up after 4 minutes, most frameworks after 5."""
 LAST_ANSWERS_SECONDS = 3.0
-"""From "answer now" to the end of the process: for the answers to reach their callers."""
+"""The time for the last answers to reach their callers before the process ends."""
 
 
 async def serve_stdio(settings: Settings, *, read_pins: Callable[[], Pins] | None) -> None:
-    """Serve one client over stdin and stdout, until it closes stdin or we are asked to stop."""
+    """Serve one client over stdin and stdout, until it closes stdin or a signal stops us."""
     async with (
         searched_sparingly(),
         assembled(
@@ -60,7 +60,7 @@ async def serve_stdio(settings: Settings, *, read_pins: Callable[[], Pins] | Non
         refreshing = asyncio.create_task(dagcall.catalog.keep_fresh(settings.refresh_seconds))
 
         dagcall.mcp.carriers.stdio = deliveries = StdioDeliveries()
-        dagcall.mcp.sdk.middleware.insert(0, deliveries.watch)  # the first sees how each request ends
+        dagcall.mcp.sdk.middleware.insert(0, deliveries.watch)  # first in the list, to see how each request ends
         asked_to_stop = asyncio.Event()
 
         async def serve(stdin: IO[str], answers_out: AnswersOut) -> None:
@@ -95,11 +95,11 @@ def _remembered(settings: Settings) -> DagCache | None:
 
 
 async def _answer_waiting_calls(dagcall: Dagcall) -> None:
-    """Have every waiting call answered with its handle, and give the answers time to leave."""
+    """Answer every waiting call with its handle, and give the answers time to leave."""
     dagcall.mcp.begin_stop()
     dagcall.runs.drain()
     await asyncio.wait({asyncio.ensure_future(dagcall.mcp.intake.idle.wait())}, timeout=LAST_ANSWERS_SECONDS)
-    await asyncio.sleep(0.05)  # the transport writes an answer after the handler has returned it
+    await asyncio.sleep(0.05)  # the transport writes an answer after the handler has returned
 
 
 def _on_stop_signal(stop: Callable[[], None]) -> None:
@@ -116,14 +116,14 @@ async def serve_http(
     read_pins: Callable[[], Pins] | None,
     on_ready: Callable[[str], None],
 ) -> None:
-    """Serve Streamable HTTP at `/mcp`, with `/health` and `/ready` beside it, until asked to stop.
+    """Serve Streamable HTTP at `/mcp`, with `/health` and `/ready`, until stopped.
 
     Args:
-        settings: what the operator set.
+        settings: the settings.
         host: the address to listen on.
         port: the port to listen on; 0 for any free one.
-        read_pins: what was reviewed, asked at each refresh; None to publish without pins.
-        on_ready: told the URL once it answers.
+        read_pins: reads the pins at each refresh; None to publish without pins.
+        on_ready: called with the URL once it answers.
 
     Raises:
         ConfigError: the port is in use.
@@ -142,14 +142,14 @@ async def serve_http(
         url = reached.url
         if reached.is_read_on_the_way:
             logger.warning(
-                "callers reach dagcall at %s, in plain text: whoever is in between can read and use their keys and "
-                "tokens; put a proxy that speaks TLS in front, and set server.public_url to its https address",
+                "callers reach dagcall at %s, in plain text: their keys and tokens can be read and used in transit; "
+                "put a TLS proxy in front, and set server.public_url to its https address",
                 url,
             )
         routes = [*_probes(dagcall, stopping), *metadata_routes(settings.auth, url)]
         app = http_app(dagcall, host_names=reached.host_names, routes=routes)
         guarded = await context.enter_async_context(_guarded(settings, app, url, routes))
-        # sse-starlette would cut every stream off at the first signal; the calls on them are to be answered instead.
+        # sse-starlette would close every stream at the first signal; we answer their calls instead.
         AppStatus.disable_automatic_graceful_drain()  # type: ignore[no-untyped-call]
         server = _HttpServer(
             uvicorn.Config(
@@ -173,12 +173,12 @@ async def serve_http(
 
 
 def http_app(dagcall: Dagcall, *, host_names: Sequence[str], routes: Sequence[Route]) -> ASGIApp:
-    """Return what answers HTTP requests, those of everybody.
+    """Return the ASGI app, without authentication.
 
     Args:
-        dagcall: answers them at `/mcp`.
-        host_names: the names by which callers reach us.
-        routes: what there is beside it.
+        dagcall: answers requests at `/mcp`.
+        host_names: the names accepted in Host headers.
+        routes: further routes.
     """
     app = dagcall.mcp.sdk.streamable_http_app(
         streamable_http_path=MCP_PATH,
@@ -191,7 +191,7 @@ def http_app(dagcall: Dagcall, *, host_names: Sequence[str], routes: Sequence[Ro
 
 @asynccontextmanager
 async def _guarded(settings: Settings, app: ASGIApp, url: str, routes: Sequence[Route]) -> AsyncIterator[ASGIApp]:
-    """Let in those who prove who they are, where that is asked; `routes` are for everybody."""
+    """Add authentication to the app, if it is on; `routes` stay open."""
     if not settings.auth.is_on:
         yield app
         return
@@ -202,11 +202,11 @@ async def _guarded(settings: Settings, app: ASGIApp, url: str, routes: Sequence[
 
 
 def metadata_routes(auth: AuthSettings, url: str) -> list[Route]:
-    """Return what tells clients which authorization server to go to (RFC 9728)."""
+    """Return the routes that tell clients which authorization server to use (RFC 9728)."""
     if auth.issuer is None:
         return []
-    # Through the SDK's settings, for otherwise pydantic puts a slash behind an address that has no path. It is not the
-    # SDK that checks whom tokens are for: `tokens` does.
+    # Uses the SDK's settings, because pydantic otherwise adds a slash to an address without a path. Not the SDK, but
+    # `tokens` checks the audience.
     spelt = SdkAuthSettings.model_validate(
         {"issuer_url": auth.issuer, "resource_server_url": url, "validate_token_resource": False}
     )
@@ -218,7 +218,7 @@ def metadata_routes(auth: AuthSettings, url: str) -> list[Route]:
 
 
 class _HttpServer(uvicorn.Server):
-    """uvicorn, telling us when it was asked to stop."""
+    """uvicorn, reporting when it is asked to stop."""
 
     def __init__(self, config: uvicorn.Config, stopping: asyncio.Event) -> None:
         super().__init__(config)
@@ -226,18 +226,18 @@ class _HttpServer(uvicorn.Server):
         self._loop = asyncio.get_running_loop()
 
     def handle_exit(self, sig: int, frame: Any) -> None:  # noqa: ARG002 - uvicorn's signature
-        """Stop in order, and on a second Ctrl-C at once; unlike uvicorn's own, the process then ends with code 0."""
+        """Stop gracefully, and on a second Ctrl-C immediately; unlike with uvicorn's own, the exit code is then 0."""
         self._loop.call_soon_threadsafe(self._stopping.set)
         self.force_exit = self.should_exit and sig == signal.SIGINT
         self.should_exit = True
 
 
 async def _drain(dagcall: Dagcall, stopping: asyncio.Event, drain_seconds: float) -> None:
-    """Once asked to stop, let calls go on for a while, then have the rest answered with their handles."""
+    """On a stop, give calls some time to finish, then answer the rest with their handles."""
     await stopping.wait()
     dagcall.mcp.begin_stop()
     if dagcall.mcp.intake.in_progress:
-        logger.info("stopping: %d calls go on for up to %g s", dagcall.mcp.intake.in_progress, drain_seconds)
+        logger.info("stopping: %d calls have up to %g s to finish", dagcall.mcp.intake.in_progress, drain_seconds)
     await asyncio.sleep(drain_seconds)
     await _answer_waiting_calls(dagcall)
 
@@ -250,13 +250,13 @@ def _listen(host: str, port: int) -> socket.socket:
         raise ConfigError(
             f"port {port} of {host} cannot be used: {os.strerror(error.errno or 0)}; choose another with --port"
         ) from error
-    # asyncio does this only for sockets that it makes itself; without it every answer waits 40 ms for nothing.
+    # asyncio sets this only for sockets that it creates itself; without it, every answer is delayed by 40 ms.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
     return listener
 
 
 def _hosts_taken(names: Sequence[str]) -> TransportSecuritySettings:
-    """Accept only callers that name us: a web page that resolves its own name to us is turned away."""
+    """Accept only our own names in Host headers, against DNS rebinding by web pages."""
     hosts = [*names, *(f"{name}:*" for name in names)]
     return TransportSecuritySettings(
         enable_dns_rebinding_protection=True,
@@ -270,7 +270,7 @@ def _probes(dagcall: Dagcall, stopping: asyncio.Event) -> list[Route]:
         return JSONResponse({"status": "ok"})
 
     async def ready(_: Request) -> JSONResponse:
-        """Say whether, and not why not: everybody may ask, and the log says the rest."""
+        """Return only whether we are ready: this route is open to everyone; the log says why not."""
         is_ready = dagcall.is_ready and not stopping.is_set()
         return JSONResponse({"is_ready": is_ready}, status_code=200 if is_ready else 503)
 

@@ -1,11 +1,10 @@
-"""stdin as a stream that we can end, and stdout as one that says which answers were written.
+"""stdin as a stream that we can end, and stdout as a stream that reports written answers.
 
-A read or a write cannot be called off: a server that is asked to stop would hang for ever while its client keeps stdin
-open, or does not read its stdout. So threads of ours, which nobody waits for, do both. What comes from stdin passes on
-through a socket, and we end what comes out there. Works for pipes, terminals and files, which asyncio's own pipes do
-not.
+A blocking read or write cannot be cancelled: a server would never stop while its client keeps stdin open, or does not
+read its stdout. So daemon threads do both. stdin is passed on through a socket, whose other end we can close. This
+works for pipes, terminals and files; asyncio's own pipes do not.
 
-stdout belongs to the protocol: what anything else prints goes to stderr.
+stdout is reserved for the protocol: everything else that is printed goes to stderr.
 """
 
 import asyncio
@@ -29,21 +28,20 @@ logger = logging.getLogger(__name__)
 
 CHUNK_BYTES = 65_536
 _ANSWER = re.compile(r'\{"jsonrpc":"2\.0","id":(?P<id>-?\d+|"(?:[^"\\]|\\.)*"),"result":')
-"""How the SDK begins an answer that may carry an outcome. What is not recognised counts as never written, which is the
-safe side."""
+"""The start of an SDK answer that may contain an outcome. Other messages count as never written, to be safe."""
 
 
 @contextmanager
 def endable_stdin() -> Iterator[tuple[IO[str], Callable[[], None]]]:
-    """Return stdin's text, and what ends it."""
+    """Yield stdin as text, and a function that ends it."""
     ours, theirs = socket.socketpair()
 
     def end() -> None:
-        with suppress(OSError):  # it has ended already
+        with suppress(OSError):  # already ended
             ours.shutdown(socket.SHUT_WR)
 
     def pass_on() -> None:
-        with suppress(OSError):  # ended while we were writing
+        with suppress(OSError):  # ended during a write
             while chunk := os.read(0, CHUNK_BYTES):
                 ours.sendall(chunk)
         end()
@@ -57,12 +55,12 @@ def endable_stdin() -> Iterator[tuple[IO[str], Callable[[], None]]]:
 
 
 class AnswersOut:
-    """stdout, telling which answers were written. Has what the SDK uses of a file.
+    """stdout, reporting written answers. Has the file methods that the SDK uses.
 
     Args:
-        descriptor: where to write. It has to stay open until the process ends: a write may never come to an end.
-        on_written: given the id of the request whose answer was written.
-        on_gone: called when the client reads no more.
+        descriptor: where to write. It must stay open until the process ends: a write may never return.
+        on_written: called with the id of the request whose answer was written.
+        on_gone: called when the client has stopped reading.
     """
 
     def __init__(
@@ -73,20 +71,20 @@ class AnswersOut:
         self._on_gone = on_gone
         self._loop = asyncio.get_running_loop()
         self.idle = asyncio.Event()
-        """Set while nothing is being written."""
+        """Set while no write is in progress."""
         self.idle.set()
         self._messages = queue.SimpleQueue[tuple[bytes, asyncio.Future[None]]]()
         threading.Thread(target=self._write_all, name="stdout", daemon=True).start()
 
     async def write(self, text: str) -> int:
-        """Write one message, and tell that it was written."""
+        """Write one message, and report it as written."""
         written = self._loop.create_future()
         self.idle.clear()
         self._messages.put((escaped(text).encode(), written))
         try:
             await written
         except OSError as error:
-            logger.info("the client reads no more: %s", error.strerror)
+            logger.info("the client has stopped reading: %s", error.strerror)
             self._on_gone()
         else:
             if answer := _ANSWER.match(text):
@@ -96,7 +94,7 @@ class AnswersOut:
         return len(text)
 
     async def flush(self) -> None:
-        """Do nothing: what was written has left."""
+        """Do nothing: writes are unbuffered."""
 
     def _write_all(self) -> None:
         while True:
@@ -112,7 +110,7 @@ class AnswersOut:
 
 
 def _settle(written: asyncio.Future[None], failure: OSError | None) -> None:
-    if written.done():  # nobody waits for it any more
+    if written.done():  # cancelled
         return
     if failure is None:
         written.set_result(None)
@@ -122,9 +120,9 @@ def _settle(written: asyncio.Future[None], failure: OSError | None) -> None:
 
 @contextmanager
 def own_stdout() -> Iterator[int]:
-    """Return a descriptor that leads to stdout, which meanwhile is stderr to everything else.
+    """Yield a descriptor of stdout; during the block, everything else that prints to stdout goes to stderr.
 
-    The descriptor stays open: a write to it may still go on.
+    The descriptor stays open, because a write may still be in progress.
     """
     sys.stdout.flush()
     wire = os.dup(1)
@@ -132,5 +130,5 @@ def own_stdout() -> Iterator[int]:
     try:
         yield wire
     finally:
-        sys.stdout.flush()  # what was printed meanwhile, and kept back
+        sys.stdout.flush()  # output buffered meanwhile
         os.dup2(wire, 1)

@@ -1,4 +1,4 @@
-"""What people see of the commands: tables, JSON and messages, in which nothing steers the terminal.
+"""The output of commands: tables, JSON and messages, without terminal control sequences.
 
 Answers go to stdout, everything else to stderr.
 """
@@ -20,13 +20,13 @@ from dagcall.tools import Snapshot
 
 
 def show(snapshot: Snapshot, callers: Mapping[str, Collection[str]]) -> None:
-    """Print tables of what is published, to which callers (by tool), and of what is not and why."""
+    """Print a table of published tools with their callers, and one of withheld dags with the reasons."""
     console = Console()
     if snapshot.tools:
         is_told_apart = any(EVERYBODY not in meant for meant in callers.values())
         columns = ("tool", "dag", "arguments (* required)", *(["callers"] if is_told_apart else []))
         table = Table(*columns, title="published", title_justify="left", show_lines=False)
-        table.columns[0].no_wrap = True  # a name that is broken over two lines cannot be copied
+        table.columns[0].no_wrap = True  # a name broken over two lines cannot be copied
         for name, tool in snapshot.tools.items():
             required = tool.wire.input_schema["required"]
             arguments = ", ".join(f"{key}*" if key in required else key for key in tool.input.properties)
@@ -44,7 +44,7 @@ def show(snapshot: Snapshot, callers: Mapping[str, Collection[str]]) -> None:
 
 
 def show_answer(text: str) -> None:
-    """Print what a tool answered: JSON, from dagcall; from another server it may be anything."""
+    """Print a tool's answer: JSON from dagcall, anything from another server."""
     try:
         answer = readable(json.loads(text))
     except ValueError:
@@ -57,35 +57,35 @@ def show_answer(text: str) -> None:
 
 
 def readable(content: Any) -> str:
-    """Return JSON for a terminal: what cannot be seen is escaped, so that nothing in it can steer the terminal."""
+    """Return JSON for a terminal, with invisible characters escaped, so that it cannot control the terminal."""
     return escaped(json.dumps(content, indent=2, ensure_ascii=False))
 
 
 def indented(text: str) -> str:
-    """Return a text whose lines stand below another."""
+    """Return a text with its lines indented."""
     return "\n".join(f"  {line}" for line in text.splitlines())
 
 
 def say(text: str) -> None:
-    """Print what is no answer."""
+    """Print a message that is not an answer, to stderr."""
     print(text, file=sys.stderr, flush=True)
 
 
 def complain(text: str) -> None:
-    """Print an error; text from elsewhere cannot steer the terminal."""
+    """Print an error to stderr; text from elsewhere cannot control the terminal."""
     print(visible(text), file=sys.stderr, flush=True)
 
 
 class LogFormatter(logging.Formatter):
-    """Keeps to text: what stands in a message cannot steer the terminal, nor begin a line that looks like a message."""
+    """Makes log text safe: a message can neither control the terminal nor fake another log line."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the message with its traceback, all lines but the first indented."""
+        """Return the message with its traceback; all lines except the first are indented."""
         return visible(super().format(record)).replace("\n", "\n    ")
 
 
 def set_up_logging(*, verbose: bool) -> None:
-    """Say what goes on, on stderr: on stdio, stdout belongs to the protocol. Other commands print what matters."""
+    """Configure logging to stderr for `serve`: on stdio, stdout is reserved for the protocol."""
     logging.getLogger().setLevel(logging.WARNING)
     logging.getLogger("stamina").setLevel(logging.WARNING if verbose else logging.ERROR)
     logging.getLogger("dagcall").setLevel(logging.DEBUG if verbose else logging.INFO)

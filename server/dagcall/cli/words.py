@@ -12,10 +12,10 @@ from dagcall.plain_json import Json
 def arguments_from_words(
     words: Sequence[str], schema: Mapping[str, Json], *, read_file: Callable[[str], str]
 ) -> dict[str, Json]:
-    """Read `key=value` words by a tool's input schema.
+    """Parse `key=value` words by a tool's input schema.
 
-    A value is taken as it stands where the schema says text, and else as JSON if it is JSON. `key=@path` takes the
-    value from a file.
+    A value stays text if the schema's type is string; otherwise it is parsed as JSON, if it is JSON. `key=@path` reads
+    the value from a file.
 
     Args:
         words: e.g. `["text=Hello there.", "max_sentences=2"]`.

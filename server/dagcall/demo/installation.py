@@ -53,7 +53,7 @@ async def make_environment(
         name: begins the folder's name, such as `airflow-3.3.2`.
         requirements: a file of `uv pip compile --generate-hashes`.
         environ: the caller's environment; index and proxy settings in it hold for the installation.
-        report: told what goes on, in a few words, many times.
+        report: called often with a short progress note.
 
     Raises:
         InstallationError: with uv's own last words.

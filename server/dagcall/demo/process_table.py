@@ -1,7 +1,7 @@
 """Which processes run on this machine, and which of them belong together.
 
-Airflow starts processes that start processes; a task even leaves the process group of its parent. What stays is the
-session, and the line of parents. Linux is read from `/proc`, for small images have no `ps`; elsewhere `ps` is asked.
+Airflow starts processes that start processes; a task even leaves its parent's process group. Only the session and the
+chain of parents remain. On Linux, this reads `/proc`, because small images lack `ps`; elsewhere it runs `ps`.
 """
 
 import contextlib
@@ -56,7 +56,7 @@ def row_from_stat(text: str) -> ProcessRow | None:
 
 
 def ps_table() -> list[ProcessRow]:
-    """Ask `ps`, in the words that macOS and the BSDs share."""
+    """Run `ps`, with the options that macOS and the BSDs share."""
     columns = "pid=,ppid=,pgid=,stat=,lstart="
     ps = ["ps", "-A", "-o", columns]
     text = subprocess.run(ps, capture_output=True, text=True, check=True).stdout  # noqa: S603
@@ -79,7 +79,7 @@ def family(table: Iterable[ProcessRow], leader: int) -> list[ProcessRow]:
 
 
 def still_running(rows: Iterable[ProcessRow]) -> list[ProcessRow]:
-    """Return those of `rows` that run on, not fooled by a pid that was given to another process since."""
+    """Return the `rows` that are still running, even if a pid was reused since."""
     now = {(row.pid, row.started) for row in process_table()}
     return [row for row in rows if (row.pid, row.started) in now]
 

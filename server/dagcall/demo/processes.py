@@ -26,7 +26,7 @@ WATCH_INTERVAL = 0.25
 
 
 class ChildDied(Exception):  # a statement, as its siblings in errors.py
-    """A child process ended that should have run on, or failed."""
+    """A child process ended that should have kept running, or failed."""
 
     def __init__(self, name: str, log: Path, code: int) -> None:
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
@@ -47,9 +47,9 @@ class Child:
     stop_turn: int
     """Children with a lower number are stopped first; equal numbers at the same time."""
     stop_seconds: float
-    """What it gets to stop by itself."""
+    """How long it may take to stop by itself."""
     may_end: bool
-    """It does one thing and ends; the others are to run until they are stopped."""
+    """Whether it does one thing and ends; the others run until they are stopped."""
 
 
 @dataclass
@@ -151,7 +151,7 @@ class Children:
 
 
 async def kill_family(leader: int, known: list[ProcessRow]) -> None:
-    """Kill the family of `leader` and those of `known` that run on, until there is nobody left."""
+    """Kill the family of `leader` and those of `known` that still run, until none is left."""
     while rows := [*family(process_table(), leader), *still_running(known)]:
         send(rows, signal.SIGKILL)
         await asyncio.sleep(LOOK_INTERVAL)
@@ -172,7 +172,7 @@ async def stop_leftovers(run_folder: Path) -> None:
 
 
 def read_pid_files(run_folder: Path) -> list[dict[str, Any]]:
-    """Return what the pid files say; one that was cut off while it was written says nothing."""
+    """Return the content of the pid files; incomplete files are ignored."""
     notes = []
     for path in run_folder.glob("*.pid"):
         with contextlib.suppress(ValueError):
@@ -181,7 +181,7 @@ def read_pid_files(run_folder: Path) -> list[dict[str, Any]]:
 
 
 def remove_pid_files(run_folder: Path) -> None:
-    """Remove the pid files, once nothing runs that they name."""
+    """Remove the pid files, once none of their processes runs."""
     for path in run_folder.glob("*.pid"):
         path.unlink()
 
@@ -191,7 +191,7 @@ async def stop_leftover(pid: int, started: str, stop_signal: signal.Signals) -> 
     rows = family(process_table(), pid)
     leader = next((row for row in rows if row.pid == pid), None)
     if leader and leader.started != started:
-        return  # the pid belongs to somebody else by now, so the whole session of that name has gone
+        return  # the pid was reused, so the whole session of that name has ended
     if leader:
         send([leader], stop_signal)
         for _ in range(round(STOP_SECONDS / LOOK_INTERVAL)):
@@ -202,7 +202,7 @@ async def stop_leftover(pid: int, started: str, stop_signal: signal.Signals) -> 
 
 
 def open_log(path: Path) -> BinaryIO:
-    """Open a fresh log; that of the run before stays beside it as `<name>.log.1`."""
+    """Open a new log; the previous one is kept as `<name>.log.1`."""
     with contextlib.suppress(FileNotFoundError):
         path.replace(path.with_name(f"{path.name}.1"))
     return path.open("wb")

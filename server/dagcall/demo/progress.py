@@ -47,7 +47,7 @@ class Progress:
 
     @contextlib.contextmanager
     def step(self, name: str) -> Iterator[Callable[[str], None]]:
-        """Run one step; what it yields takes a few words on how far the step is."""
+        """Run one step; yields a function that takes a note about its progress."""
         step = next(step for step in self.steps if step.name == name)
         step.state, step.began = "running", self.clock()
         self._say(f"{name} ...")
@@ -64,7 +64,7 @@ class Progress:
             step.seconds, step.note = self.clock() - step.began, ""
 
     def fail_running(self) -> None:
-        """Mark the steps that run as failed: something died that they need."""
+        """Mark the running steps as failed, because a process that they need has died."""
         for step in self.steps:
             if step.state == "running":
                 step.state = "failed"

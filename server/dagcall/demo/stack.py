@@ -1,6 +1,6 @@
 """PostgreSQL and the four components of Airflow: their settings, how they start, and when they are ready.
 
-Everything is set by environment variables; nobody's `airflow.cfg` is read or edited.
+Everything is configured by environment variables; no `airflow.cfg` is read or edited.
 """
 
 import asyncio
@@ -34,12 +34,12 @@ START_SECONDS = 240.0
 DAG_DEFINITION = re.compile(r"^@dag\b|\bDAG\(", re.MULTILINE)
 #: Variables of the caller that would reach into Airflow, its Python, or the client library of PostgreSQL.
 NOISY = ("airflow.jobs", "airflow.executors", "airflow.dag_processing", "alembic", "httpx", "uvicorn")
-"""What Airflow's own parts log at INFO is of no interest; not all of `airflow`, which is also where operators log."""
+"""Airflow components whose INFO logs are silenced; not all of `airflow`, because operators log there, too."""
 FOREIGN = re.compile(r"_?AIRFLOW|PYTHON|VIRTUAL_ENV|PG[A-Z]+$|OTEL_|DAGCALL_|__PYVENV")
 
 
 class NotReady(Exception):  # a statement, as its siblings in errors.py
-    """Something did not become ready."""
+    """A component did not become ready."""
 
 
 @dataclass(frozen=True)
@@ -56,7 +56,7 @@ class Stack:
     """The environment of all its processes."""
 
     async def start_database(self) -> None:
-        """Start PostgreSQL; return when it takes connections."""
+        """Start PostgreSQL; return when it accepts connections."""
         data, sockets = self.folder.postgres / "data", socket_folder(self.folder.postgres)
         sockets.mkdir(mode=0o700, exist_ok=True)
         if os.geteuid() not in (0, sockets.lstat().st_uid):
@@ -72,7 +72,7 @@ class Stack:
         await until(lambda: database_is_ready(data, child.process.pid), "PostgreSQL", START_SECONDS)
 
     async def migrate(self) -> None:
-        """Make or update Airflow's tables; nothing to do when this version has done so before."""
+        """Create or migrate Airflow's tables; skipped if this version has done so before."""
         stamp = self.folder.postgres / f"airflow-{AIRFLOW_VERSION}-tables"
         if not stamp.exists():
             command = [str(self.python), "-m", "airflow", "db", "migrate"]
@@ -239,7 +239,7 @@ def shop_connection(folder: Folder) -> str:
 
 
 def socket_folder(postgres: Path) -> Path:
-    """Return the folder of the database's Unix socket: a short one where the demo's own path is too long for it."""
+    """Return the folder of the database's Unix socket: a short one if the demo's own path is too long."""
     own = postgres / "socket"
     if len(bytes(own)) <= MAX_SOCKET_FOLDER:
         return own
@@ -308,7 +308,7 @@ async def until(is_true: Callable[[], bool], what: str, seconds: float) -> None:
 
 
 async def until_async(look: Callable[[], Any], what: str, seconds: float) -> None:
-    """Wait until `look` says so; a server that does not answer yet has not said so.
+    """Wait until `look` returns True; a server that does not answer yet counts as False.
 
     Raises:
         NotReady: `what` was not ready after `seconds`.

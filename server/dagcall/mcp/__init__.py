@@ -1,6 +1,6 @@
-"""The protocol: what clients are listed, what a call answers, tasks, elicitation, progress, and the audit log.
+"""The protocol: the list of tools, answers to calls, tasks, elicitation, progress, and the audit log.
 
-Errors and answers become words and messages here. Refuses to know how bytes come in: `cli` serves it.
+Turns errors and answers into MCP messages and text. Refuses to know how bytes come in: `cli` serves it.
 """
 
 from dagcall.mcp.audit import Audit, opened

@@ -1,7 +1,7 @@
-"""What a call came to, as it reads on the wire.
+"""An answer -> the MCP result of a call.
 
-Pure. The same JSON goes as text, for models, and as structured content, for programs. Results that are too large are
-never cut: an answer has either `results`, whole, or `preview`, with what it leaves out and how to read that.
+Pure. The same JSON is sent as text, for models, and as structured content, for programs. Results that are too large are
+never cut: an answer has either the whole `results`, or a `preview` with what it omits and how to read the rest.
 """
 
 from collections.abc import Callable
@@ -16,10 +16,10 @@ from dagcall.text import visible
 from dagcall.tools import READ_TOOL_NAME, WAIT_TOOL_NAME, Tool
 
 RESULTS_URI = UriTemplate.parse("dagcall://runs/{tool}/{dag_run_id}/results{?path,offset,limit}")
-"""The results of a run, as resources: the whole, or what is at a path in it."""
+"""The results of a run as a resource: all of them, or the value at a path."""
 JSON_TYPE = "application/json"
 MAX_SKIPPED = 20
-"""A mapped task may have thousands of skipped instances; the others are counted."""
+"""A mapped task may have thousands of skipped instances; the rest is counted."""
 
 
 def call_result(
@@ -30,14 +30,14 @@ def call_result(
     has_links: bool = True,
     on_mismatch: Callable[[str], None] = lambda _: None,
 ) -> CallToolResult:
-    """Return the answer to a call of a dag's tool, or to one that waits for its run.
+    """Return the result of a call of a dag's tool, or of a call that waits for its run.
 
     Args:
-        tool: what was called.
-        answer: what that came to.
-        max_bytes: the longest that the answer may be, as JSON text.
-        has_links: whether the client knows resource links; a revision before 2025-06-18 does not.
-        on_mismatch: told why results are not as the tool declares them. What is shown as a preview is not checked.
+        tool: the called tool.
+        answer: the outcome.
+        max_bytes: maximum size of the answer, as JSON text.
+        has_links: whether the client supports resource links, as from 2025-06-18 on.
+        on_mismatch: called with the reason if results do not match the declared schema. Previews are not checked.
     """
     if answer.results is None:
         return _result(_unfinished(tool, answer))
@@ -54,7 +54,7 @@ def call_result(
     if problem := tool.output.problem(results):
         on_mismatch(problem)
         message = (
-            "The results are whole, but not as this tool declares them, and so in unexpected_results: "
+            "The results are complete, but do not match this tool's output schema, so they are in unexpected_results: "
             f"{visible(problem)}"
         )
         return _result(_content(answer, state, unexpected_results=results, message=message, **exact))
@@ -91,8 +91,8 @@ def _preview_result(tool: Tool, answer: Answer, state: str, max_bytes: int, *, h
     shown = preview_of(results, max_bytes=max_bytes // PREVIEW_SHARE)
     more_than = "more than" if size > max_bytes else "and with exact_numbers more than"
     message = (
-        f"The results are {size:,} bytes of JSON, {more_than} the {max_bytes:,} that one answer may hold: preview "
-        "shows a little of them, and omitted says what is not in it. To read the rest, part by part, call "
+        f"The results are {size:,} bytes of JSON, {more_than} the limit of {max_bytes:,} for one answer: preview is "
+        "an excerpt, and omitted lists what it leaves out. To read the rest in parts, call "
         f"{READ_TOOL_NAME} with tool {tool.name!r}, this dag_run_id and a path such as {shown.omitted[0]['path']!r}."
     )
     more = {"size_bytes": size, "message": message, **_exact(shown.value)}
@@ -101,7 +101,7 @@ def _preview_result(tool: Tool, answer: Answer, state: str, max_bytes: int, *, h
         name=f"{tool.name} results",
         title=f"Results of {tool.name}",
         uri=RESULTS_URI.expand({"tool": tool.name, "dag_run_id": answer.run_id}),
-        description=f"What run {answer.run_id} returned; read it part by part.",
+        description=f"The results of run {answer.run_id}; read them in parts.",
         mime_type=JSON_TYPE,
         size=size,
     )
@@ -114,7 +114,7 @@ def _exact(results: Json, text: str | None = None) -> dict[str, Json]:
 
 
 def part_result(part: Page) -> CallToolResult:
-    """Return the answer to a call that reads a part of results."""
+    """Return the result of a call that reads a part of results."""
     return _result(part.as_json())
 
 
@@ -124,10 +124,10 @@ def _result(content: dict[str, Json], *links: ContentBlock) -> CallToolResult:
 
 
 def cancel_result(answer: Answer) -> CallToolResult:
-    """Return the answer to a call that cancels a run."""
+    """Return the result of a call that cancels a run."""
     return _result({"state": answer.state.value, "dag_run_id": answer.run_id, "url": answer.url})
 
 
 def error_result(text: str) -> CallToolResult:
-    """Return the answer to a call that came to nothing."""
+    """Return the result of a call that failed."""
     return CallToolResult(is_error=True, content=[TextContent(type="text", text=visible(text))])

@@ -1,8 +1,8 @@
-"""The audit log: one line of JSON for each request that starts, reads, answers or stops something, refused ones too.
+"""The audit log: one line of JSON per request that starts, reads, answers or stops something, including refused ones.
 
-What was asked and what came of it, by whom; never a result. Arguments are there as a keyed digest, or with secrets
-masked, or not at all. A file that is renamed is opened anew, so that the platform's rotation works as it is. Where a
-line cannot be written, it goes into dagcall's own log, and the request goes on: its run may be there already.
+A line says who asked for what, and the outcome; never a result. Arguments are logged as a keyed digest, with secrets
+masked, or not at all. A renamed file is reopened, so that standard log rotation works. A line that cannot be written
+goes into dagcall's own log, and the request continues: its run may already exist.
 """
 
 import asyncio
@@ -40,7 +40,7 @@ _encode = json.JSONEncoder(sort_keys=True, separators=(",", ":"), default=str).e
 
 @dataclass(slots=True)
 class AuditRecord:
-    """One request, while it goes on: a block of code, which tells the line how it goes. It is written at its end."""
+    """The record of one request: a context manager that writes the line at the end of the block."""
 
     audit: "Audit"
     origin: Origin
@@ -56,7 +56,7 @@ class AuditRecord:
     outcome: str = "done"
     error: str | None = None
     is_written: bool = True
-    """False for a request that came to nothing worth a line: a look at a task that goes on."""
+    """False for a request that needs no line: polling a task that is still running."""
 
     def __enter__(self) -> Self:
         return self
@@ -72,7 +72,7 @@ class AuditRecord:
             self.audit.write(self)
 
     def failed(self, error: BaseException) -> None:
-        """Take note of why the request is not answered as was asked; an error of the protocol may have a cause."""
+        """Record why the request failed; a protocol error may have a cause."""
         self.error = str(error) or type(error).__name__
         reason = error.__cause__ or error if isinstance(error, MCPError) else error
         kinds = ((CallerError, "refused"), (MCPError, "refused"), (RunError, "failed"), (AirflowError, "airflow"))
@@ -81,7 +81,7 @@ class AuditRecord:
             self.run_id = self.run_id or reason.run_id
 
     def answered(self, outcome: CallToolResult | InputRequiredResult | Mapping[str, Any]) -> None:
-        """Take note of what a call is answered with; a mapping is a task."""
+        """Record the answer to a call; a mapping is a task."""
         if isinstance(outcome, InputRequiredResult):
             self.outcome = "input_required"
         elif isinstance(outcome, CallToolResult) and outcome.is_error:
@@ -94,7 +94,7 @@ class AuditRecord:
             self.outcome, self.run_id = "task", run_id_in(str(outcome.get("taskId")))
 
     def looked(self, task: Mapping[str, Any]) -> None:
-        """Take note of what a look at a task is answered with: of many looks, the one that hands over counts."""
+        """Record the answer to `tasks/get`: of many polls, only the one that delivers the outcome is logged."""
         result = task.get("result") or {}
         state = (result.get("structuredContent") or {}).get("state")
         self.outcome = str(state or ("failed" if result.get("isError") else task["status"]))
@@ -106,9 +106,9 @@ class Audit:
 
     Args:
         write: takes one line; None for no log.
-        arguments: what of a request's arguments is written.
-        masker: hides secrets in arguments and errors.
-        key: digests are made with it, so that nobody can guess what was digested.
+        arguments: how to log arguments.
+        masker: masks secrets in arguments and errors.
+        key: the key for digests, so that arguments cannot be guessed from them.
         wall_clock: the time in UTC.
     """
 
@@ -137,21 +137,21 @@ class Audit:
         dag: str | None = None,
         about: str = "",
     ) -> AuditRecord:
-        """Return the line of a request that begins.
+        """Return the record of a request that begins.
 
         Args:
-            origin: who asks.
-            method: what for.
-            arguments: with what.
-            tool: which tool it is about, known or not.
+            origin: where the request comes from.
+            method: the method, with the tool for a call.
+            arguments: the arguments.
+            tool: the tool concerned, known or not.
             dag: the tool's dag.
-            about: a text that may name the run.
+            about: a text that may contain the run id.
         """
         begun_at, started = self._wall_clock(), asyncio.get_running_loop().time()
         return AuditRecord(self, origin, method, arguments, begun_at, started, tool, dag, run_id_in(about))
 
     def write(self, line: AuditRecord) -> None:
-        """Write a line, once its request is over."""
+        """Write a line, after its request has ended."""
         if self._write is None:
             return
         caller = line.origin.caller
@@ -178,7 +178,7 @@ class Audit:
             return {}
         try:
             text = _encode(arguments)
-        except (RecursionError, TypeError, ValueError):  # too deep, or a number of too many digits: refused anyway
+        except (RecursionError, TypeError, ValueError):  # too deep, or a number too long: refused anyway
             return {"arguments": "(no JSON)"}
         if self._arguments == "digest":
             keyed = self._keyed.copy()
@@ -189,7 +189,7 @@ class Audit:
 
 
 def _one_line(told: Mapping[str, Any]) -> str:
-    """Return JSON without a control character in it."""
+    """Return JSON without control characters."""
     try:
         text = to_json(told, ensure_ascii=True).decode()
     except ValueError:  # half of a surrogate pair
@@ -199,7 +199,7 @@ def _one_line(told: Mapping[str, Any]) -> str:
 
 @contextmanager
 def opened(file: Path | None) -> Iterator[Callable[[str], None] | None]:
-    """Open the log for as long as the block lasts, and yield what takes its lines; None for no log.
+    """Open the log for the block, and yield a function that takes lines; None for no log.
 
     Raises:
         ConfigError: the file cannot be written.
@@ -211,14 +211,14 @@ def opened(file: Path | None) -> Iterator[Callable[[str], None] | None]:
     record = logging.makeLogRecord({})
     lines: list[str] = []
 
-    def write_down() -> None:  # not through a logger: whatever is set for logs, these lines are written
+    def write_down() -> None:  # not through a logger, whose configuration could drop lines
         if lines:
             record.msg = "\n".join(lines)
             lines.clear()
             handler.emit(record)
 
     def write(line: str) -> None:
-        if not lines:  # those of one turn of the loop together, for that costs less; an answer leaves in a later one
+        if not lines:  # batches the lines of one loop turn; answers leave in a later one
             asyncio.get_running_loop().call_soon(write_down)
         lines.append(line)
 
@@ -239,21 +239,21 @@ def _handler(file: Path) -> logging.Handler:
 
 
 class _File(WatchedFileHandler):
-    """A file that only its owner reads, also the one that follows a renamed one."""
+    """A file that only its owner can read, also after rotation."""
 
     def _open(self) -> TextIOWrapper:
         def private(path: str, flags: int) -> int:
-            return os.open(path, flags, 0o600)  # only a file that is not there gets this mode
+            return os.open(path, flags, 0o600)  # the mode applies only to a new file
 
         return TextIOWrapper(open(self.baseFilename, "ab", opener=private), encoding=self.encoding)
 
     def format(self, record: logging.LogRecord) -> str:
-        return str(record.msg)  # which is the line
+        return str(record.msg)  # the line itself
 
     def emit(self, record: logging.LogRecord) -> None:
         try:
             super().emit(record)
-        except OSError:  # it could not be opened anew
+        except OSError:  # the file could not be reopened
             self.handleError(record)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name

@@ -1,4 +1,4 @@
-"""`tools/call`: a handler for each of dagcall's own tools, one for a dag's tool, one for a call that becomes a task."""
+"""`tools/call`: handlers for dagcall's own tools, for dags' tools, and for calls that become tasks."""
 
 import asyncio
 import logging
@@ -31,7 +31,7 @@ logger = logging.getLogger(__name__)
 META_WAIT_SECONDS = "dagcall/wait_seconds"
 
 ToolOutcome = CallToolResult | InputRequiredResult | dict[str, Json]
-"""What a call is answered with; a dict is a task."""
+"""The answer to a call; a dict is a task."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,25 +45,25 @@ class ToolCall:
 
     @property
     def name(self) -> str:
-        """The tool that is called."""
+        """The called tool."""
         return self.params.name
 
     @property
     def arguments(self) -> Mapping[str, Json]:
-        """With what."""
+        """Its arguments."""
         return self.params.arguments or {}
 
     @property
     def caller(self) -> Caller:
-        """By whom."""
+        """Who calls."""
         return self.origin.caller
 
     @property
     def idempotency_key(self) -> str | None:
-        """The key that the caller's program gave: in `_meta`, or as an HTTP header.
+        """The caller's idempotency key: in `_meta`, or as an HTTP header.
 
         Raises:
-            InvalidArguments: it is not text.
+            InvalidArguments: the key is not text.
         """
         key = (self.ctx.meta or {}).get(META_IDEMPOTENCY_KEY)
         if key is None and self.ctx.request is not None:
@@ -77,17 +77,17 @@ class ToolCalls:
     """Answers calls.
 
     Args:
-        catalog: what is published.
-        runs: what makes the calls.
-        intake: says whether calls are taken, and counts them.
-        tasks: take calls whose clients ask for their outcome later.
-        resources: read results part by part.
-        accounts: know in whose name a caller's runs are started.
-        audit: told of every call.
-        renderer: puts answers on the wire.
-        carriers: take outcomes to their callers.
-        wait_seconds: how long a call waits where its tool does not say.
-        max_wait_seconds: the longest that a caller may ask for.
+        catalog: the published tools.
+        runs: starts runs and waits for them.
+        intake: counts requests, and knows whether new ones are accepted.
+        tasks: takes calls whose clients poll for the outcome.
+        resources: reads results in parts.
+        accounts: the Airflow accounts for callers.
+        audit: logs every call.
+        renderer: renders answers.
+        carriers: deliver outcomes to callers.
+        wait_seconds: how long a call waits if its tool does not set it.
+        max_wait_seconds: the longest wait that a caller may request.
     """
 
     def __init__(
@@ -124,7 +124,7 @@ class ToolCalls:
         }
 
     async def answer(self, ctx: Context, params: CallToolRequestParams) -> ToolOutcome:
-        """Answer a call, and write its line of the audit log.
+        """Answer a call, and write its audit record.
 
         Raises:
             MCPError: the caller has no such tool.
@@ -144,7 +144,7 @@ class ToolCalls:
             return outcome
 
     async def _guarded(self, call: ToolCall) -> ToolOutcome:
-        """Answer a call; what goes wrong becomes an answer, too."""
+        """Answer a call; turn errors into answers."""
         try:
             with self._intake.request():
                 return await self._handled(call)
@@ -156,10 +156,9 @@ class ToolCalls:
             text = str(error)
         except Exception as error:
             call.record.failed(error)
-            logger.exception("a call of %s failed inside dagcall", call.name)
+            logger.exception("internal error in a call of %s", call.name)
             text = (
-                f"dagcall itself failed while it worked on this call of {call.name}; its log says how. "
-                "Whether a run was started can be seen in Airflow."
+                f"dagcall failed during this call of {call.name}; see its log. Airflow shows whether a run was started."
             )
         return self._tasks.failed(call.ctx, call.name, text) if self._is_task(call) else error_result(text)
 
@@ -175,9 +174,9 @@ class ToolCalls:
         return await self._run_dag(call)
 
     def _is_task(self, call: ToolCall) -> bool:
-        """Say whether a call is answered with a task.
+        """Return whether a call is answered with a task.
 
-        Its client knows tasks, does not say how long it waits, and the call is not about a run that is there already.
+        That is so if its client supports tasks, sets no wait, and the call is not about an existing run.
         """
         is_about_a_run = call.name in self._own_tools or call.params.request_state is not None
         return are_declared(call.ctx) and not is_about_a_run and META_WAIT_SECONDS not in (call.ctx.meta or {})
@@ -214,7 +213,7 @@ class ToolCalls:
         listener = Listener(_now() + self._seconds(call, tool))
         return await self._tasks.create(call.ctx, self._dag_call(call, tool, listener))
 
-    # What handlers share
+    # Shared by handlers
 
     def _dag_call(self, call: ToolCall, tool: Tool, listener: Listener) -> Call:
         return Call(
@@ -230,12 +229,12 @@ class ToolCalls:
     async def _concluded(
         self, call: ToolCall, tool: Tool, begin: Callable[[Listener], Awaitable[Answer]]
     ) -> CallToolResult | InputRequiredResult:
-        """Begin to wait for a run, tell the client how it is doing, ask its person, and render what comes of it.
+        """Wait for a run, report progress, ask the person if the run has questions, and render the outcome.
 
         Args:
             call: the call.
             tool: the tool of the run.
-            begin: waits for the first time; a call that brings answers of a person waits for the run that asked.
+            begin: starts the first wait; a call that carries a person's answers waits for the run that asked instead.
         """
         ctx, caller = call.ctx, call.caller
         wants_progress = (ctx.meta or {}).get("progress_token") is not None
@@ -272,10 +271,10 @@ class ToolCalls:
         return self._renderer.result(ctx, tool, outcome)
 
     def _seconds(self, call: ToolCall, tool: Tool) -> float:
-        """Return how long a call waits: as the caller asks, within bounds, else as the tool or transport says.
+        """Return how long a call waits: the caller's wish within limits, otherwise the tool's or transport's default.
 
         Raises:
-            InvalidArguments: the caller does not ask for a number of seconds.
+            InvalidArguments: the caller's wish is not a number of seconds.
         """
         asked = (call.ctx.meta or {}).get(META_WAIT_SECONDS)
         if asked is None:
@@ -288,13 +287,13 @@ class ToolCalls:
         """Return the tool and the run that a call of one of dagcall's own tools names.
 
         Raises:
-            InvalidArguments: it does not name them.
+            InvalidArguments: the call does not name them.
         """
         arguments = call.arguments
         known = self._own_tools[call.name].input_schema["properties"]
         problems = [f"{name}: there is no such argument" for name in arguments if name not in known]
         problems += [
-            f"{name}: required, and text" for name in sorted(known) if not isinstance(arguments.get(name), str)
+            f"{name}: required, must be text" for name in sorted(known) if not isinstance(arguments.get(name), str)
         ]
         if problems:
             raise InvalidArguments(call.name, tuple(problems))

@@ -1,7 +1,7 @@
 """Whether an answer reached its caller.
 
-An outcome that never arrived is handed to whoever asks again; one that did is not. Over HTTP an answer has arrived when
-its last byte was given to the network and the caller had not gone away before; on stdio when it was written.
+An outcome that was not delivered goes to the next identical call; a delivered one does not. Over HTTP, an answer is
+delivered when its last byte was sent and the caller had not disconnected before; on stdio, when it was written.
 """
 
 from collections.abc import Callable
@@ -20,9 +20,9 @@ SCOPE_KEY = "dagcall.delivery"
 
 
 class Delivery:
-    """Carries the outcomes of one request to its caller.
+    """Tracks the outcomes that one request delivers to its caller.
 
-    While an outcome is on its way, its caller counts as waiting, so that nobody takes the run for one that was left.
+    Until an outcome is delivered, its caller counts as waiting, so that the run does not count as abandoned.
     """
 
     def __init__(self) -> None:
@@ -30,7 +30,7 @@ class Delivery:
         self._is_gone = False
 
     def carry(self, entry: Entry) -> None:
-        """Take an outcome along."""
+        """Add an outcome."""
         entry.waiting += 1
         self._entries.append(entry)
 
@@ -39,20 +39,20 @@ class Delivery:
         self._is_gone = True
 
     def sent(self) -> None:
-        """Record that the last byte is on its way."""
+        """Record that the last byte was sent."""
         if not self._is_gone:
             for entry in self._entries:
                 entry.deliver()
 
     def over(self) -> None:
-        """Record that nothing more is sent."""
+        """Record that nothing more will be sent."""
         for entry in self._entries:
             entry.leave()
         self._entries.clear()
 
 
 def with_delivery(app: ASGIApp) -> ASGIApp:
-    """Give each HTTP request a `Delivery`, in its scope, and tell it what becomes of the answer."""
+    """Put a `Delivery` into each HTTP request's scope, and record whether the answer was sent."""
 
     async def watched(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -80,13 +80,13 @@ def with_delivery(app: ASGIApp) -> ASGIApp:
 
 
 class StdioDeliveries:
-    """Carries outcomes over stdio: one whose message was written has arrived."""
+    """Tracks outcomes over stdio: an outcome is delivered when its message was written."""
 
     def __init__(self) -> None:
         self._of_request: dict[RequestId, Delivery] = {}
 
     def carry(self, request_id: RequestId, entry: Entry) -> None:
-        """Take an outcome along with the answer to a request."""
+        """Add an outcome to the answer to a request."""
         self._of_request.setdefault(request_id, Delivery()).carry(entry)
 
     def written(self, request_id: RequestId) -> None:
@@ -96,10 +96,10 @@ class StdioDeliveries:
             delivery.over()
 
     async def watch(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-        """Let go of the outcomes that a request was to carry, where it is answered with an error, or not at all."""
+        """Drop the outcomes of a request that is answered with an error, or not at all."""
         try:
             result = await call_next(ctx)
-            await anyio.lowlevel.checkpoint_if_cancelled()  # one that is cancelled just now is not answered
+            await anyio.lowlevel.checkpoint_if_cancelled()  # a request cancelled at this moment is not answered
         except BaseException:
             if ctx.request_id is not None and (delivery := self._of_request.pop(ctx.request_id, None)):
                 delivery.over()
@@ -108,16 +108,16 @@ class StdioDeliveries:
 
 
 class Carriers:
-    """Know what takes an outcome to its caller."""
+    """Returns what delivers an outcome to its caller."""
 
     def __init__(self) -> None:
         self.stdio: StdioDeliveries | None = None
-        """Where this process serves one client over stdio."""
+        """Set if this process serves one client over stdio."""
 
     def of(self, ctx: ServerRequestContext[Any, Any]) -> Callable[[Entry], None]:
-        """Return what takes an outcome along with the answer to a request.
+        """Return a function that adds an outcome to the answer to a request.
 
-        Within one process, what is answered has arrived.
+        Within one process, an answer is delivered at once.
         """
         delivery = ctx.request.scope.get(SCOPE_KEY) if ctx.request is not None else None
         if isinstance(delivery, Delivery):

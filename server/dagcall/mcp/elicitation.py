@@ -1,12 +1,12 @@
-"""Asks the person behind a call what its run wants to know, in the way that the client's revision has for it.
+"""Asks the person behind a call the questions of its run, through the mechanism of the client's revision.
 
-* 2026-07-28: the call's result says that input is required, and what; the client asks its user and calls again with
-  the answers and with our `requestState`, which names the run. Nothing is kept here meanwhile, so any replica goes on.
-* Handshake revisions: a request to the client (`elicitation/create`) while the call goes on, where the connection can
-  carry one: stdio can, stateless HTTP cannot.
-* A client that cannot ask gets the questions as part of the answer, with the link at which a person answers.
+* 2026-07-28: the call's result says which input is required; the client asks its user and calls again with the answers
+  and our `requestState`, which names the run. dagcall keeps no state meanwhile, so any replica can continue.
+* Handshake revisions: a request to the client (`elicitation/create`) during the call, if the connection can carry it:
+  stdio can, stateless HTTP cannot.
+* A client that cannot ask gets the questions in the answer, with the link at which a person answers.
 
-Nobody but a person answers: who declines, closes the form or does not come in time leaves the question open.
+Only a person can answer: if they decline, close the form or do not answer in time, the question stays open.
 """
 
 import asyncio
@@ -37,22 +37,22 @@ from dagcall.tools import Tool
 logger = logging.getLogger(__name__)
 
 STATE_SECONDS = 7 * 86_400.0
-"""How long a person may take to answer before the client's call no longer knows its run."""
+"""How long a person may take before the client's state expires."""
 LOOK_SECONDS = 5.0
-"""How often it is checked, while a person is asked, whether the question has been answered elsewhere."""
+"""How often to check, while a person is asked, whether the question was answered elsewhere."""
 MAX_TRIES = 5
-"""How often a question is asked again for its answer did not fit."""
+"""How often a question is asked again because its answer was invalid."""
 
-DECLINED = "Your user declined to answer here; nothing was sent to Airflow for it."
-CLOSED = "Your user closed the question without an answer; nothing was sent to Airflow for it."
-UNFIT = "The answers that were given here do not fit the question."
+DECLINED = "Your user declined to answer; no answer was sent to Airflow."
+CLOSED = "Your user closed the question without an answer; no answer was sent to Airflow."
+UNFIT = "The answers given here are invalid for the question."
 
 Contents = dict[str, Mapping[str, Json]]
 """Question key -> the filled-in form."""
 
 
 def can_ask(session: ServerSession) -> bool:
-    """Say whether the client can ask its user with a form. A bare `elicitation: {}` means forms."""
+    """Return whether the client can show its user a form. A bare `elicitation: {}` means forms."""
     capabilities = session.client_capabilities
     elicitation = capabilities.elicitation if capabilities else None
     if elicitation is None or (elicitation.form is None and elicitation.url is not None):
@@ -63,12 +63,12 @@ def can_ask(session: ServerSession) -> bool:
 def input_requests(
     questions: tuple[Question, ...], problems: Mapping[str, tuple[str, ...]] | None = None, *, revision: str
 ) -> dict[str, ElicitRequest]:
-    """Return the questions as a client is asked them, by key, without those that only Airflow can ask.
+    """Return the questions as requests to the client, by key, without those that only Airflow can ask.
 
     Args:
-        questions: those that are open.
-        revision: of the protocol, on which depends what a form may hold.
-        problems: question key -> why its last answer was not taken.
+        questions: the open questions.
+        revision: the protocol revision, which decides what a form may contain.
+        problems: question key -> why its last answer was refused.
     """
     requests: dict[str, ElicitRequest] = {}
     for question in questions:
@@ -83,10 +83,10 @@ def input_requests(
 
 
 def accepted(responses: Mapping[str, object]) -> tuple[Contents, str]:
-    """Return the forms that were filled in, and, where one was not, a sentence that says so.
+    """Return the completed forms, and a sentence about a form that was not completed.
 
     Args:
-        responses: question key -> what the client answered.
+        responses: question key -> the client's response.
     """
     contents: Contents = {}
     notice = ""
@@ -101,24 +101,24 @@ def accepted(responses: Mapping[str, object]) -> tuple[Contents, str]:
 
 
 def is_declined(response: object) -> bool:
-    """Say whether a person does not want to answer."""
+    """Return whether the person declined to answer."""
     return isinstance(response, ElicitResult) and response.action == "decline"
 
 
 def is_closed(response: object) -> bool:
-    """Say whether a person closed the form, or a client sent something that is no answer."""
+    """Return whether the person closed the form, or the client sent an invalid response."""
     return not isinstance(response, ElicitResult) or response.action == "cancel"
 
 
 async def answerable(
     runs: Runs, questions: tuple[Question, ...], account: Callable[[], Account | None]
 ) -> tuple[Question, ...]:
-    """Return those questions whose answers Airflow takes from here: nobody is asked in vain.
+    """Return the questions that Airflow lets this account answer, so that no person is asked in vain.
 
     Args:
-        runs: know what Airflow takes from whom.
-        questions: those that are open.
-        account: returns in whose name they are answered.
+        runs: knows which account may answer what.
+        questions: the open questions.
+        account: returns the account that answers.
     """
     try:
         return await runs.answerable(questions, account())
@@ -127,24 +127,24 @@ async def answerable(
 
 
 def not_taken_from(account: Account | None) -> str:
-    """Return the sentence for an answer that Airflow does not let this account give; None: dagcall's own."""
+    """Return the sentence for an answer that Airflow refuses from this account; None: dagcall's own."""
     whose = "dagcall's account" if account is None else f"its account {account.name!r}, which answers for you here"
-    return f"Airflow does not take the answer from {whose}."
+    return f"Airflow does not accept the answer from {whose}."
 
 
 class Elicitor:
-    """One call's talk with the person behind it.
+    """Asks the person behind one call.
 
     Args:
         session: the call's connection.
-        request_id: the call's id, on whose stream a question travels.
+        request_id: the call's id; questions use its stream.
         runs: takes the answers.
         tool: the call's tool.
         caller: whose runs may be answered.
-        account: returns in whose name they are answered.
-        who: what is noted about who answered.
+        account: returns the account that answers.
+        who: the note about who answered.
         seconds_left: how long the call may still take.
-        on_stage: told what is going on.
+        on_stage: called with the current stage.
     """
 
     def __init__(
@@ -171,29 +171,29 @@ class Elicitor:
         self._on_stage = on_stage
         self._problems: dict[str, tuple[str, ...]] = {}
         self._notice = ""
-        """Why nobody is asked any more; a sentence."""
+        """Why no more questions are asked; a sentence."""
 
     async def adopt(self, params: CallToolRequestParams) -> str | None:
-        """Deliver what comes with a call that was made again; return its run's id, None for a first call.
+        """Send the answers that a repeated call carries; return its run's id, or None for a first call.
 
         Raises:
-            UnknownRun: the run is gone.
-            AirflowError: Airflow did not answer as needed.
+            UnknownRun: the run no longer exists.
+            AirflowError: Airflow gave no usable answer.
         """
         if params.request_state is None:
             return None
-        run_id = str(json.loads(params.request_state)["run"])  # sealed: nobody else has written it
+        run_id = str(json.loads(params.request_state)["run"])  # sealed, so written by dagcall
         await self._deliver(run_id, params.input_responses or {})
         return run_id
 
     async def conclude(
         self, answer: Answer, resume: Callable[[str], Awaitable[Answer]]
     ) -> Answer | InputRequiredResult:
-        """Ask as long as there is something to ask, and somebody to; return the answer, or the question to the client.
+        """Ask while there are questions that can be asked; return the answer, or the questions for the client.
 
         Args:
-            answer: what the call came to so far.
-            resume: waits again for the run of this id.
+            answer: the call's outcome so far.
+            resume: waits again for the run with this id.
         """
         tries = 0
         while answer.questions and not self._notice and can_ask(self._session):
@@ -212,13 +212,13 @@ class Elicitor:
                 break
             responses = await self._elicited(answer, requests)
             if not responses and self._seconds_left() <= 0:
-                self._notice = "Your user was asked here and has not answered within the time that this call has."
+                self._notice = "Your user was asked, but did not answer within this call's time limit."
             elif await self._deliver(answer.run_id, responses) or not self._notice:
                 answer = await resume(answer.run_id)
         return replace(answer, notice=self._notice) if answer.questions else answer
 
     async def _deliver(self, run_id: str, responses: Mapping[str, object]) -> bool:
-        """Send what was answered; say whether Airflow took any of it."""
+        """Send the answers; return whether Airflow accepted any."""
         contents, self._notice = accepted(responses)
         account = self._account()
         delivery = await self._runs.respond(
@@ -232,7 +232,7 @@ class Elicitor:
     # Handshake revisions
 
     async def _elicited(self, answer: Answer, requests: Mapping[str, ElicitRequest]) -> dict[str, object]:
-        """Ask one question after the other; those that were answered elsewhere meanwhile are missing."""
+        """Ask one question after the other; leave out those answered elsewhere meanwhile."""
         self._on_stage("waiting for a person to answer")
         responses: dict[str, object] = {}
         with self._runs.attended(self._tool, answer.run_id):
@@ -245,7 +245,7 @@ class Elicitor:
         return responses
 
     async def _elicited_while_open(self, run_id: str, key: str, request: ElicitRequest) -> ElicitResult | None:
-        """Return what the person answered; None where somebody else did meanwhile, or where the time is over."""
+        """Return the person's response; None if someone answered elsewhere meanwhile, or if the time is over."""
         asking = asyncio.create_task(self._elicit(request), name=f"ask about {run_id}")
         try:
             while not asking.done() and (left := self._seconds_left()) > 0:
@@ -254,16 +254,16 @@ class Elicitor:
                     break
             return asking.result() if asking.done() else None
         finally:
-            asking.cancel()  # which tells the client to close the form
+            asking.cancel()  # tells the client to close the form
             await asyncio.gather(asking, return_exceptions=True)
 
     async def _elicit(self, request: ElicitRequest) -> ElicitResult:
         form = request.params
-        assert isinstance(form, ElicitRequestFormParams)  # noqa: S101 - `input_requests` makes no other
+        assert isinstance(form, ElicitRequestFormParams)  # noqa: S101 - `input_requests` creates only forms
         try:
             return await self._session.elicit_form(form.message, form.requested_schema, self._request_id)
         except (MCPError, ValidationError) as error:
-            logger.info("a client could not ask its user: %s", error)
+            logger.info("the client failed to ask its user: %s", error)
             return ElicitResult(action="cancel")
 
 

@@ -1,4 +1,4 @@
-"""The report of a failure, as a model or a person reads it.
+"""A failure report -> text for a model or a person.
 
 Pure.
 """
@@ -19,41 +19,41 @@ from dagcall.results import (
 from dagcall.text import shortened
 
 MAX_REASON_CHARACTERS = 1000
-"""Of what an exception says, all failures together."""
+"""For the exception messages of all failures together."""
 MAX_NAMES_CHARACTERS = 200
 ADVICE = {
     RetryAdvice.UNKNOWN: "Calling again starts a new run.",
-    RetryAdvice.PASSING: "Calling again starts a new run, and may help: this kind of failure can pass.",
+    RetryAdvice.PASSING: "Calling again starts a new run and may help: this kind of failure is often temporary.",
     RetryAdvice.LASTING: (
         "Calling again with the same arguments starts a new run, which will probably fail in the same way."
     ),
     RetryAdvice.MISDATED: (
-        'Calling again comes to the same until somebody changes the dates in the dag, or sets logical_date = "none" '
-        "for this tool in dagcall's settings: Airflow then ignores the dates."
+        "Calling again has the same outcome until the dates in the dag are changed, or until dagcall's settings have "
+        'logical_date = "none" for this tool: Airflow then ignores the dates.'
     ),
-    RetryAdvice.STOPPED: "It was probably ended on purpose: find out why before calling again.",
+    RetryAdvice.STOPPED: "It was probably stopped on purpose: find out why before calling again.",
 }
 KINDS = {
     FailureKind.FAILED: "failed.",
     FailureKind.CANCELLED: "was cancelled by its caller.",
-    FailureKind.WITHOUT_RESULT: "succeeded, but what it was called for did not come of it.",
-    FailureKind.DID_NOTHING: "did nothing: Airflow made no task instance for it, and calls it a success all the same.",
-    FailureKind.CLEARED: "failed, and somebody has cleared it since: it runs again.",
-    FailureKind.ABOUT_TO_END: "is about to end without what it was called for.",
-    FailureKind.GOES_ON: "goes on, but what it was called for can no longer come of it.",
+    FailureKind.WITHOUT_RESULT: "succeeded, but without its result.",
+    FailureKind.DID_NOTHING: "did nothing: Airflow created no task instance for it, but reports success.",
+    FailureKind.CLEARED: "failed, but was cleared since: it is running again.",
+    FailureKind.ABOUT_TO_END: "is about to end without its result.",
+    FailureKind.GOES_ON: "continues, but can no longer produce its result.",
 }
 CAUSES = {
     Cause.TOOK_TOO_LONG: (
-        "It took longer than its dag allows (dagrun_timeout), so Airflow ended it and skipped what was not done."
+        "It exceeded the dag's dagrun_timeout, so Airflow stopped it and skipped the remaining tasks."
     ),
     Cause.SET_TO_FAILED: (
-        "None of its tasks failed: somebody set the run to failed, or nothing in it could run any more."
+        "None of its tasks failed: someone set the run to failed, or no task in it could run any more."
     ),
 }
 
 
 def failure_text(report: FailureReport) -> str:
-    """Return what a caller reads of a failed run, the most important first."""
+    """Return the text about a failed run, the most important part first."""
     lines = [f"The run {report.run_id} of dag {report.dag_id} {KINDS[report.kind]}"]
     told = report.groups[:MAX_GROUPS]
     for group in told:
@@ -115,14 +115,14 @@ def _name(instance: TaskInstance) -> str:
 
 
 def _standing(instances: Sequence[TaskInstance], *, goes_on: bool) -> list[str]:
-    """Tell what became of the tasks that did not fail, one line for each state that matters."""
+    """Return what happened to the tasks that did not fail, one line per relevant state."""
     states = {
-        "Had succeeded before, and is not undone": {"success"},
-        "Not run, for a task before it failed": {"upstream_failed"},
+        "Already succeeded, and is not undone": {"success"},
+        "Not run, because an earlier task failed": {"upstream_failed"},
         "Skipped": {"skipped"},
     }
     if goes_on:
-        states["Goes on"] = {"running", "deferred", "queued", "scheduled", "restarting", "up_for_retry"}
+        states["Still active"] = {"running", "deferred", "queued", "scheduled", "restarting", "up_for_retry"}
     lines = []
     for heading, wanted in states.items():
         if names := [_part(task_id, instances, wanted) for task_id in _task_ids(instances, wanted)]:
@@ -142,7 +142,7 @@ def _part(task_id: str, instances: Sequence[TaskInstance], states: set[str]) -> 
 
 
 def _listed(names: Sequence[str]) -> str:
-    """Return names as a list that does not get too long; those left out are counted."""
+    """Return names as a list of limited length; the others are counted."""
     shown, length = 0, 0
     while shown < len(names) and (shown == 0 or length + len(names[shown]) <= MAX_NAMES_CHARACTERS):
         length += len(names[shown]) + 2

@@ -1,9 +1,9 @@
-"""Streamable HTTP as clients of before 2026-07-28 use it, with a server that keeps no sessions.
+"""Streamable HTTP for clients before 2026-07-28, without sessions.
 
-* Such a client gives its name once, with `initialize`. The session id in the answer holds the name, and the client
-  sends that id with each later request, to whichever replica. It proves nothing and decides nothing.
-* Such a client may open a stream with GET, for what a server sends unasked. Without sessions nothing comes on it, so
-  there is none (405), as the protocol allows.
+* Such a client sends its name once, with `initialize`. The session id in the answer contains the name, and the client
+  sends that id with each later request, to any replica. It proves nothing and decides nothing.
+* Such a client may open a stream with GET for messages from the server. Without sessions there are none, so GET is
+  refused with 405, as the protocol allows.
 """
 
 import base64
@@ -21,15 +21,15 @@ from dagcall.plain_json import Json
 
 SESSION_HEADER = b"mcp-session-id"
 MAX_INITIALIZE_BYTES = 65_536
-"""A longer body is not looked at."""
+"""A longer body is not parsed."""
 
 
 def with_client_names(app: ASGIApp, *, path: str) -> ASGIApp:
-    """Note in each request's scope the name that its client gave with `initialize`; serve no stream to GET.
+    """Store in each request's scope the client name from `initialize`; refuse GET.
 
     Args:
-        app: serves MCP, among others.
-        path: where it serves MCP.
+        app: the application that serves MCP.
+        path: the path at which it serves MCP.
     """
 
     async def named(scope: Scope, receive: Receive, send: Send) -> None:
@@ -53,12 +53,12 @@ def with_client_names(app: ASGIApp, *, path: str) -> ASGIApp:
 
 
 def session_id_of(name: str) -> str:
-    """Return a new session id that holds a client's name."""
+    """Return a new session id that contains a client's name."""
     return f"{secrets.token_urlsafe(16)}.{base64.urlsafe_b64encode(name.encode()).decode().rstrip('=')}"
 
 
 def name_in(session_id: str) -> str | None:
-    """Return the name that a session id holds; None if it is not one of ours."""
+    """Return the name in a session id; None if it is not one of ours."""
     encoded = session_id.partition(".")[2]
     try:
         return client_name(base64.urlsafe_b64decode(encoded + "=" * (-len(encoded) % 4)).decode()) or None
@@ -78,7 +78,7 @@ def _header(scope: Scope, name: bytes) -> str | None:
 
 
 async def _read(receive: Receive) -> tuple[bytes, Receive]:
-    """Return a request's body, as far as it is looked at, and what receives the request from its beginning."""
+    """Return a request's body, up to the limit, and a `receive` that replays the request from its start."""
     messages: list[Message] = []
     body = b""
     while len(body) <= MAX_INITIALIZE_BYTES:
@@ -110,7 +110,7 @@ def _name_given(body: bytes) -> str | None:
 
 def _with_session_id(send: Send, session_id: str) -> Send:
     async def sending(message: Message) -> None:
-        if message["type"] == "http.response.start" and message["status"] == 200:  # noqa: PLR2004 - as HTTP has it
+        if message["type"] == "http.response.start" and message["status"] == 200:  # noqa: PLR2004 - HTTP's OK
             headers = [*message["headers"], (SESSION_HEADER, session_id.encode())]
             message = {**message, "headers": headers}
         await send(message)

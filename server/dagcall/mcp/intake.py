@@ -1,4 +1,4 @@
-"""Which requests are being worked on, and whether new ones are taken."""
+"""Counts requests in progress, and knows whether new ones are accepted."""
 
 import asyncio
 from collections.abc import Iterator
@@ -10,7 +10,7 @@ class Intake:
 
     def __init__(self) -> None:
         self.is_closed = False
-        """Whether no new request is taken, because this process is about to stop."""
+        """Whether new requests are refused, because this process is stopping."""
         self.in_progress = 0
         self.idle = asyncio.Event()
         """Set while no request is in progress."""
@@ -18,7 +18,7 @@ class Intake:
 
     @contextmanager
     def request(self) -> Iterator[None]:
-        """Count a request as long as the block takes."""
+        """Count a request during the block."""
         self.in_progress += 1
         self.idle.clear()
         try:

@@ -1,31 +1,31 @@
-"""JSON that every client reads alike where messages are told apart by lines: in event streams and on stdio.
+"""Escapes in JSON for line-based transports: event streams and stdio.
 
-JSON may hold the characters U+0085, U+2028 and U+2029 as they are, and some clients take them for the end of a line:
-the message is torn in two, neither half is JSON, and the call hangs. They are written as escapes here. All that is sent
-there is JSON, in which these characters stand within strings only.
+JSON may contain the characters U+0085, U+2028 and U+2029, and some clients read them as line ends: the message is
+split, neither half is valid JSON, and the call hangs. So they are escaped. Everything sent there is JSON, in which
+these characters occur only within strings.
 """
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 LINE_ENDS = {"\u0085": r"\u0085", "\u2028": r"\u2028", "\u2029": r"\u2029"}
-"""What only some take for one, and its escape."""
+"""Characters that only some clients read as a line end, and their escapes."""
 _IN_TEXT = str.maketrans(LINE_ENDS)
 _ESCAPES = {mark.encode(): escape.encode() for mark, escape in LINE_ENDS.items()}
 _BEGINNINGS = tuple({mark[:length] for mark in _ESCAPES for length in range(1, len(mark))})
 
 
 def escaped(json_text: str) -> str:
-    """Return JSON with escapes for what only some clients take for the end of a line."""
+    """Return JSON with these characters escaped."""
     return json_text.translate(_IN_TEXT)
 
 
 def with_escaped_line_ends(app: ASGIApp) -> ASGIApp:
-    """Escape, in the event streams of an app, what only some clients take for the end of a line."""
+    """Escape these characters in the event streams of an app."""
 
     async def escaping(scope: Scope, receive: Receive, send: Send) -> None:
         is_stream = False
         held = b""
-        """The beginning of a character that one message ends with, and the next may go on with."""
+        """An incomplete character at the end of a message; the next message may complete it."""
 
         async def escaping_send(message: Message) -> None:
             nonlocal is_stream, held

@@ -1,7 +1,7 @@
-"""Tells clients that their list of tools has changed: those for whom it has, in the way that their revision has.
+"""Notifies the affected clients that their list of tools has changed, through the mechanism of their revision.
 
-A client on stdio that has not read the list, or has it as it is now, is told nothing: a notification between a first
-request and its answer is more than some clients take.
+A stdio client that has not read the list, or has the current one, gets no notification: some clients cannot handle one
+between their first request and its answer.
 """
 
 from collections.abc import Collection
@@ -25,34 +25,34 @@ MAX_STREAMS = 1024
 
 
 class ListChanges:
-    """Knows who listens.
+    """Keeps the listening clients.
 
     Args:
-        catalog: knows for whom there is a tool.
+        catalog: knows which caller may use which tool.
     """
 
     def __init__(self, catalog: Catalog) -> None:
         self._catalog = catalog
         self._streams: dict[ListenHandler, tuple[Caller, InMemorySubscriptionBus]] = {}
         self._session: tuple[Caller, ServerSession] | None = None
-        """Of a handshake-era client: on stdio there is exactly one."""
+        """The session of a handshake-era client: on stdio there is exactly one."""
         self._listed: Snapshot | None = None
-        """What the last list was made of."""
+        """The snapshot of the last list that was sent."""
 
     async def remember_session(self, ctx: Context, _params: NotificationParams) -> None:
-        """Take note of a client that has shaken hands."""
+        """Remember a client that has completed the handshake."""
         self._session = caller_of(ctx), ctx.session
 
     def remember_list(self) -> None:
-        """Take note that a client gets the list as it is now."""
+        """Remember that a client got the current list."""
         self._listed = self._catalog.snapshot
 
     async def listen(self, ctx: Context, params: SubscriptionsListenRequestParams) -> SubscriptionsListenResult:
-        """Serve a stream of announcements until the client closes it; only of tools, for nothing else changes."""
+        """Serve a stream of notifications until the client closes it; only about tools: nothing else changes."""
         changes = SubscriptionFilter(tools_list_changed=params.notifications.tools_list_changed)
         params = params.model_copy(update={"notifications": changes})
         if len(self._streams) >= MAX_STREAMS:
-            raise MCPError(code=INTERNAL_ERROR, message="Too many clients listen for changes already.")
+            raise MCPError(code=INTERNAL_ERROR, message="Too many clients are already listening for changes.")
         bus = InMemorySubscriptionBus()
         stream = ListenHandler(bus)
         self._streams[stream] = caller_of(ctx), bus
@@ -62,7 +62,7 @@ class ListChanges:
             del self._streams[stream]
 
     async def announce(self, changed: Collection[Tool]) -> None:
-        """Tell everybody for whom one of these tools is, or was, there."""
+        """Notify every client that has, or had, one of these tools."""
         for caller, bus in list(self._streams.values()):
             if self._concerns(caller, changed):
                 await bus.publish(ToolsListChanged())

@@ -1,4 +1,4 @@
-"""What a caller is told while its call goes on."""
+"""Progress notifications during a call."""
 
 import asyncio
 from collections.abc import Callable
@@ -11,19 +11,19 @@ from dagcall.text import in_one_line
 
 PROGRESS_SECONDS = 2.0
 SHARE_SECONDS = 30.0
-"""After so many seconds half of the next task counts as done."""
+"""After this time, half of the next task counts as done."""
 LEAST_STEP = 1e-3
 PROGRESS_LONGEST_SECONDS = 10.0
-"""A progress message at least this often: proxies and clients cut off what is silent for 30 to 60 s."""
+"""The longest pause between messages: proxies and clients close connections that are silent for 30 to 60 s."""
 
 
 class Progress:
-    """Tells a caller how its run is doing, every few seconds and at every change.
+    """Reports a run's progress to the caller, every few seconds and at every change.
 
     Args:
-        session: where it is told.
-        is_wanted: whether the caller asked for it; nothing is done where not.
-        in_line: how many calls of the caller wait to be started.
+        session: the caller's session.
+        is_wanted: whether the caller asked for progress; if not, nothing is sent.
+        in_line: how many calls of the caller are queued.
     """
 
     def __init__(self, session: ServerSession, *, is_wanted: bool, in_line: Callable[[], int]) -> None:
@@ -37,13 +37,13 @@ class Progress:
         self._task: asyncio.Task[None] | None = None
 
     def entered(self, stage: str) -> None:
-        """Take note of what is going on."""
+        """Record the current stage."""
         if self._is_wanted and stage != self._stage:
             self._stage = stage
             self._changed.set()
 
     def look_through(self, observer: RunObserver) -> None:
-        """Tell from now on what is observed of the run."""
+        """Report what this observer sees of the run."""
         self._observer = observer
         observer.on_change = self._changed.set
 
@@ -72,7 +72,7 @@ class Progress:
             await self._session.report_progress(self._next(seconds), self._total(), self._message(seconds))
 
     def _next(self, seconds: float) -> float:
-        """Return the tasks finished, and a share of the next one that grows with time: the number has to increase."""
+        """Return the finished tasks, plus a share of the next one that grows with time: the number must increase."""
         share = seconds / (seconds + SHARE_SECONDS)
         sight = self._observer.sight if self._observer else None
         value = share if sight is None else min(sight.finished + share, float(sight.known))
@@ -86,7 +86,7 @@ class Progress:
     def _message(self, seconds: float) -> str:
         what = self._stage
         if what == IN_LINE and (in_line := self._in_line()) > 1:
-            what += f" ({in_line} calls of yours wait to be started)"
+            what += f" ({in_line} of your calls are queued)"
         usual = ""
         if self._observer is not None:
             if progress_text := self._observer.progress_text:

@@ -1,6 +1,6 @@
-"""Puts answers on the wire, and tells the operator of results that are not as they are declared.
+"""Renders answers, and warns the operator about results that do not match their declared schema.
 
-Once for each definition of a tool, not for each call: the call itself has its results all the same.
+It warns once per tool definition, not per call; the caller gets the results all the same.
 """
 
 import logging
@@ -19,23 +19,23 @@ from dagcall.tools import Tool
 logger = logging.getLogger(__name__)
 
 LINKS_SINCE = "2025-06-18"
-"""The first revision whose results may hold resource links; an older client may break on one."""
+"""The first revision whose results may contain resource links; an older client may break on one."""
 
 
 class Renderer:
-    """Renders answers, and remembers what was told.
+    """Renders answers, and remembers its warnings.
 
     Args:
-        max_bytes: the longest that an answer may be, as JSON text.
+        max_bytes: maximum size of an answer, as JSON text.
     """
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
         self._told: dict[str, Mapping[str, Json]] = {}
-        """Tool name -> the output schema that its results did not fit."""
+        """Tool name -> the output schema that its results did not match."""
 
     def result(self, ctx: Context, tool: Tool, answer: Answer) -> CallToolResult:
-        """Return the answer to a call of a tool, as the client's revision has it."""
+        """Return the answer to a call of a tool, in the form of the client's revision."""
         if answer.failure:
             told = [failure_text(answer.failure), *([SHARED] if answer.is_shared else [])]
             return error_result("\n\n".join(told))
@@ -48,14 +48,14 @@ class Renderer:
         )
 
     def _tell(self, tool: Tool, run_id: str, problem: str) -> None:
-        """Log what is wrong with the results of a run, unless something was said of this declaration before."""
+        """Log the problem with the results of a run, unless this definition was already warned about."""
         if self._told.get(tool.name) == tool.output.wire:
             return
         self._told[tool.name] = tool.output.wire
         whose = "in the settings" if tool.entry.output_schema is not None else "in its doc_md"
         logger.warning(
-            "dag %s, run %s: its results are not as its output_schema %s says: %s. Callers get them as "
-            "unexpected_results; mend the one or the other. This is said once.",
+            "dag %s, run %s: the results do not match the output_schema %s: %s. Callers get them as "
+            "unexpected_results. Fix the dag or the schema. This is logged once.",
             tool.dag_id,
             run_id,
             whose,

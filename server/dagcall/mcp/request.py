@@ -1,7 +1,7 @@
-"""Where a request comes from: its caller, and what it says of itself.
+"""Where a request comes from: its caller, and what the client says about itself.
 
-The caller is proven, everything else is only said: client, request id and trace id go to Airflow's administrators and
-into the audit log, on one line, cut to a length, and decide nothing.
+The caller is authenticated, everything else is only claimed: client, request id and trace id are shown to Airflow's
+administrators and in the audit log, on one line of limited length, and decide nothing.
 """
 
 import re
@@ -17,11 +17,11 @@ from dagcall.auth import LOCAL, SCOPE_KEY, Caller, label
 Context = ServerRequestContext[Any, Any]
 
 CLIENT_KEY = "dagcall.client"
-"""Where a request's scope holds the name that its client gave when it shook hands."""
+"""The key in a request's scope of the client name from the handshake."""
 MAX_CLIENT_NAME = 100
 MAX_ID = 200
 MAX_SAID = 1000
-"""Characters that are looked at at all."""
+"""Maximum characters that are read."""
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 """https://www.w3.org/TR/trace-context/#traceparent-header"""
@@ -33,10 +33,10 @@ class Origin:
 
     caller: Caller
     client: str
-    """Name and version, as the client says."""
+    """The client's name and version, as it claims."""
     request_id: str | None
     trace_id: str | None
-    """Of the caller's W3C trace."""
+    """The id of the caller's W3C trace."""
 
     @classmethod
     def of(cls, ctx: Context) -> Self:
@@ -55,11 +55,11 @@ class Origin:
 
     @property
     def who(self) -> str:
-        """Who asks, and through what; what the client says of itself comes last, so that it hides nothing."""
+        """The caller and the client; the client's own claim comes last, so that it can hide nothing."""
         return self.client if self.caller.id == LOCAL.id else f"{self._caller} with {self.client}"
 
     def note(self, tool: str) -> str:
-        """Return what an Airflow administrator reads on a run."""
+        """Return the note on a run for Airflow's administrators."""
         ids = {"request": self.request_id, "trace": self.trace_id}
         said = ", ".join(f"{name} {value}" for name, value in ids.items() if value)
         return f"Called through MCP (dagcall) as tool {tool}{f' ({said})' if said else ''} by {self.who}"
@@ -70,23 +70,23 @@ class Origin:
 
 
 def caller_of(ctx: Context) -> Caller:
-    """Return who calls; whoever came over HTTP without being asked, or not over HTTP, is a local client."""
+    """Return the caller; without authentication, or not over HTTP, it is a local client."""
     caller = ctx.request.scope.get(SCOPE_KEY) if ctx.request is not None else None
     return caller if isinstance(caller, Caller) else LOCAL
 
 
 def caller_id_of(ctx: Context) -> str:
-    """Return what tells callers apart."""
+    """Return the caller's id."""
     return caller_of(ctx).id
 
 
 def client_name(*said: str) -> str:
-    """Return what a client says of itself on one line, cut to a length."""
+    """Return a client's name on one line of limited length."""
     return label(" ".join(part[:MAX_SAID] for part in said), MAX_CLIENT_NAME)
 
 
 def _client_name(ctx: Context) -> str:
-    """Return the name that the client gave: with the connection, with this request, or when it shook hands."""
+    """Return the client's name from the connection, this request, or the handshake."""
     if ctx.session.client_params is not None:
         client = ctx.session.client_params.client_info
         return client_name(client.name, client.version)
@@ -94,4 +94,4 @@ def _client_name(ctx: Context) -> str:
     if isinstance(info, Mapping) and isinstance(info.get("name"), str):
         return client_name(info["name"], str(info.get("version", "")))
     name = ctx.request.scope.get(CLIENT_KEY) if ctx.request is not None else None
-    return name if isinstance(name, str) else "a client that gave no name"
+    return name if isinstance(name, str) else "an unnamed client"

@@ -1,11 +1,10 @@
-"""The results of a caller's own runs, part by part: through `read_dag_result`, and as resources.
+"""The results of a caller's own runs, in parts: through `read_dag_result`, and as resources.
 
-Knows MCP's messages about resources, and that both ways lead to the same part: a client without resources gets by with
-the tool. A resource that is read answers with such a part, too, and never with the bare value: Python clients break off
-an answer above 1 MiB, and a document that is the value when it is small and something else when it is large would be
-taken for the value.
+Both return the same parts, so that a client without resources can use the tool. A resource is also a part, never the
+bare value: Python clients reject an answer above 1 MiB, and if a document were the value when small and something else
+when large, clients would take it for the value.
 
-Every part is read by the run id, which says whose run it is and lives in Airflow; so any replica can, at any time.
+A part is found by the run id, which is stored in Airflow and shows whose run it is; so any replica can read it.
 """
 
 import logging
@@ -38,11 +37,11 @@ from dagcall.tools import READ_TOOL_NAME, Catalog
 logger = logging.getLogger(__name__)
 
 RESOURCE_NOT_FOUND = -32002
-"""Of the revisions before 2026-07-28; the SDK no longer names it."""
+"""The error code in revisions before 2026-07-28; the SDK no longer defines it."""
 
 
 class Place(BaseModel):
-    """Where to read: the arguments of `read_dag_result`, and the variables of the resource template."""
+    """What to read: the arguments of `read_dag_result`, and the variables of the resource template."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -54,10 +53,10 @@ class Place(BaseModel):
 
     @classmethod
     def from_arguments(cls, arguments: Mapping[str, Json]) -> "Place":
-        """Check what a caller gave; numbers may come as text, as in a URI they do.
+        """Validate arguments; numbers may come as text, as in a URI.
 
         Raises:
-            InvalidArguments: with one sentence for each bad argument.
+            InvalidArguments: with one sentence per bad argument.
         """
         try:
             return cls.model_validate(arguments)
@@ -70,9 +69,9 @@ class Resources:
     """Reads parts of results.
 
     Args:
-        catalog: knows the tools.
-        runs: knows the runs, and whose they are.
-        max_bytes: what one part may take, as JSON text.
+        catalog: the published tools.
+        runs: reads runs, and knows their callers.
+        max_bytes: maximum size of a part, as JSON text.
     """
 
     def __init__(self, catalog: Catalog, runs: Runs, *, max_bytes: int) -> None:
@@ -97,12 +96,12 @@ class Resources:
         """Answer `resources/read`.
 
         Args:
-            uri: what to read.
-            caller: who asks.
-            revision: of the protocol, for the code of an unknown resource.
+            uri: the resource.
+            caller: who reads it.
+            revision: the protocol revision, which decides the error code of an unknown resource.
 
         Raises:
-            MCPError: there is no such resource for this caller (-32602, before 2026-07-28 -32002), the URI holds bad
+            MCPError: the resource does not exist for this caller (-32602, before 2026-07-28 -32002), the URI has bad
                 arguments (-32602), or it cannot be read now (-32603). The URI is in the error's data.
         """
         try:
@@ -115,7 +114,7 @@ class Resources:
             raise MCPError(code=INTERNAL_ERROR, message=visible(str(error)), data={"uri": uri}) from error
         except Exception as error:
             logger.exception("reading %s failed inside dagcall", uri)
-            message = "dagcall itself failed while it read this resource; its log says how."
+            message = "dagcall failed while reading this resource; see its log."
             raise MCPError(code=INTERNAL_ERROR, message=message, data={"uri": uri}) from error
         return ReadResourceResult(contents=[TextResourceContents(uri=uri, mime_type=JSON_TYPE, text=json_text(shown))])
 
@@ -126,21 +125,20 @@ class Resources:
 
 
 def listed_resources() -> ListResourcesResult:
-    """Return no resources: only a caller knows which of the runs in Airflow it may read, from the answers it got."""
+    """Return no resources: callers know their runs from their answers; dagcall keeps no list."""
     return ListResourcesResult(resources=[])
 
 
 def listed_templates() -> ListResourceTemplatesResult:
-    """Return the one kind of resource that there is."""
+    """Return the only kind of resource."""
     template = ResourceTemplate(
         name="dag_run_results",
         title="Results of a dag run",
         uri_template=str(RESULTS_URI),
         description=(
-            "What a run that you started returned, as JSON. path is a JSON Pointer into the results (task id -> "
-            "value); offset and limit choose items of a list, characters of a text or keys of an object. The value at "
-            "the path stands under `value`; `next_offset` says where the next part begins, `omitted` what is left "
-            "out within this one."
+            "The results of a run that you started, as JSON. path is a JSON Pointer into the results (task id -> "
+            "value); offset and limit select items of a list, characters of a text or keys of an object. `value` is "
+            "the value at the path, `next_offset` the offset of the next part, and `omitted` what this part omits."
         ),
         mime_type=JSON_TYPE,
     )
@@ -148,14 +146,14 @@ def listed_templates() -> ListResourceTemplatesResult:
 
 
 def tool_of(uri: str) -> str | None:
-    """Return the name of the tool whose results a URI is about, known or not; None for a URI of another kind."""
+    """Return the tool name in a URI of results, known or not; None for another kind of URI."""
     found = RESULTS_URI.match(uri)
     return None if found is None else str(found["tool"])
 
 
 def _place_from_uri(uri: str) -> Place:
     if (found := RESULTS_URI.match(uri)) is None:
-        raise Unreadable(f"There is no resource {shortened(uri)!r}; there is {RESULTS_URI}.")
+        raise Unreadable(f"Unknown resource {shortened(uri)!r}; resources have the form {RESULTS_URI}.")
     return Place.from_arguments(found)
 
 

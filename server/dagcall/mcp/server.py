@@ -1,8 +1,7 @@
-"""The MCP server: what is listed, and which part answers which request; `calls` answers `tools/call`.
+"""The MCP server: lists tools and routes requests; `calls` answers `tools/call`.
 
-Knows MCP's messages, through the SDK's low-level server: tools are data found at run time, and their schemas go over
-the wire as they are. Nothing escapes uncaught: on a handshake-era connection the SDK would send the text of an unknown
-exception to the client.
+Uses the SDK's low-level server, because tools are data found at run time, and their schemas are sent unchanged. Catches
+every exception: on a handshake-era connection, the SDK would send the text of an unknown exception to the client.
 """
 
 import logging
@@ -52,10 +51,10 @@ from dagcall.tools import READ_TOOL_NAME, WAIT_TOOL_NAME, Catalog, own_tools
 logger = logging.getLogger(__name__)
 
 INSTRUCTIONS = (
-    "Each tool runs one Airflow dag and waits for its result. A result with state 'running' is no failure: the run "
-    f"goes on, and {WAIT_TOOL_NAME} with its dag_run_id returns the rest. Results too large for one answer come as a "
-    f"preview, and {READ_TOOL_NAME} reads them part by part. To repeat a call that broke off, make the "
-    "same call again: it returns the outcome of the run that is there already."
+    "Each tool runs one Airflow dag and waits for its result. A result with state 'running' is not a failure: the run "
+    f"continues; call {WAIT_TOOL_NAME} with its dag_run_id for the result. Results too large for one answer are "
+    f"returned as a preview; {READ_TOOL_NAME} reads them in parts. To repeat an interrupted call, make the same call "
+    "again: it returns the outcome of the existing run."
 )
 
 
@@ -63,16 +62,16 @@ class McpServer:
     """The MCP server of one catalog.
 
     Args:
-        catalog: what is published.
-        runs: what makes the calls.
-        wait_seconds: how long a call waits where its tool does not say.
-        max_wait_seconds: the longest that a caller may ask for.
-        cache_seconds: how long a client may keep the list.
-        max_result_bytes: what an answer may take, as JSON text.
-        state_key: seals what a client keeps while it asks its user; the same for all replicas.
+        catalog: the published tools.
+        runs: starts runs and waits for them.
+        wait_seconds: how long a call waits if its tool does not set it.
+        max_wait_seconds: the longest wait that a caller may request.
+        cache_seconds: how long a client may cache the list.
+        max_result_bytes: maximum size of an answer, as JSON text.
+        state_key: seals the state that a client keeps while it asks its user; the same for all replicas.
         task_key: seals the ids of tasks that have no run; the same for all replicas.
-        audit: told of every call.
-        accounts: know in whose name a caller's runs are started.
+        audit: logs every call.
+        accounts: the Airflow accounts for callers.
         wall_clock: the time in UTC, for tests.
     """
 
@@ -111,8 +110,8 @@ class McpServer:
             cache_hints={"tools/list": CacheHint(ttl_ms=int(cache_seconds * 1000), scope="private")},
             get_tool_input_schema=self._input_schema,
         )
-        if isinstance(get_tracer_provider(), ProxyTracerProvider):  # nobody collects spans
-            self.sdk.middleware.clear()  # the SDK's own, which makes a span for each message
+        if isinstance(get_tracer_provider(), ProxyTracerProvider):  # no span exporter
+            self.sdk.middleware.clear()  # the SDK's own, which creates a span per message
         remember = self._list_changes.remember_session
         self.sdk.add_notification_handler("notifications/initialized", NotificationParams, remember)
         security = RequestStateSecurity(keys=[state_key], ttl=STATE_SECONDS, bind_principal=caller_id_of)
@@ -146,18 +145,18 @@ class McpServer:
         catalog.on_change = self._list_changes.announce
 
     def begin_stop(self) -> None:
-        """Take no new calls, and end the streams on which changes are announced; those who wait go on waiting."""
+        """Refuse new calls and close the streams for list changes; waiting calls continue."""
         self.intake.is_closed = True
         self._list_changes.close()
 
     async def aclose(self) -> None:
-        """Wait for no task any more."""
+        """Stop waiting for tasks."""
         await self._tasks.aclose()
 
     # Listing
 
     def _wire_tools(self, caller: Caller) -> list[WireTool]:
-        """Return a caller's tools, the dags' first: sorted, on one page, for some clients read no second one."""
+        """Return a caller's tools, dags first, sorted, on one page: some clients read only the first page."""
         tools = self._catalog.wire_tools(caller)
         return [*tools, *self._catalog.snapshot.own] if tools else []
 
@@ -178,7 +177,7 @@ class McpServer:
         return listed_templates()
 
     def _input_schema(self, name: str) -> Mapping[str, Any] | None:
-        """Give the SDK a tool's schema, or it would list all tools on every call."""
+        """Return a tool's schema; otherwise the SDK would list all tools on every call."""
         if own := self._own_tools.get(name):
             return own.input_schema
         tool = self._catalog.snapshot.tools.get(name)
@@ -186,7 +185,7 @@ class McpServer:
 
     async def _listen(self, ctx: Context, params: SubscriptionsListenRequestParams) -> SubscriptionsListenResult:
         if "taskIds" in (ctx.params or {}).get("notifications", {}):
-            require_declared(ctx)  # which is all that is asked of us: clients are not told of tasks, they ask
+            require_declared(ctx)  # required by the extension; we send no task notifications, clients poll
         return await self._list_changes.listen(ctx, params)
 
     # Reading
@@ -207,20 +206,20 @@ class McpServer:
 
 
 class _Sdk(Server[Any]):
-    """The SDK's server, which promises only what this one sends."""
+    """The SDK's server, announcing only the capabilities that this server has."""
 
     def get_capabilities(self, *args: Any, **kwargs: Any) -> ServerCapabilities:
-        """Return the SDK's capabilities without changes of resources, which it derives from `subscriptions/listen`."""
+        """Return the SDK's capabilities without resource changes, which it derives from `subscriptions/listen`."""
         found = super().get_capabilities(*args, **kwargs)
         return found.model_copy(update={"resources": ResourcesCapability(subscribe=False, list_changed=False)})
 
 
 def _require_first_page(params: PaginatedRequestParams | None) -> None:
-    """Refuse a cursor: every list has one page, so that none was ever given out.
+    """Refuse a cursor: every list has one page, so no cursor was ever issued.
 
     Raises:
-        MCPError: there is one.
+        MCPError: the request has a cursor.
     """
     if params is not None and params.cursor:
-        message = f"There is no page {shortened(visible(params.cursor))!r}: the list has one page."
+        message = f"Unknown cursor {shortened(visible(params.cursor))!r}: the list has one page."
         raise MCPError(code=INVALID_PARAMS, message=message)

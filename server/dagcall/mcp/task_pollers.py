@@ -1,9 +1,9 @@
-"""Runs that are waited for in the stead of clients who ask now and then.
+"""Waits for runs on behalf of polling clients.
 
-Somebody waits for such a run exactly as for a plain call, so that the client is answered from memory, and one that
-asks often costs Airflow nothing. It is kept for as long as the client keeps asking: a client that asks is there, and
-its run is not adopted by the next identical call; one that has not asked for longer than it was told to wait is gone,
-as one that has closed its connection is. Nothing is lost then: whoever asks for the run again has it waited for anew.
+A poller waits for its run exactly as a plain call does, so that the client is answered from memory and frequent polls
+cost Airflow nothing. It is kept while the client keeps polling. A polling client is present: the next identical call
+does not adopt its run. A client that has not polled for longer than its poll interval has left, as if it had closed its
+connection. Nothing is lost: the next poll of the run starts a new wait.
 """
 
 import asyncio
@@ -17,32 +17,32 @@ from dagcall.runs import Answer, Entry, Listener, RunObserver, Runs, Started
 from dagcall.tools import Tool
 
 ATTENDED_SECONDS = 86_400.0
-"""How long one wait may last; the next request begins another one."""
+"""How long one wait may last; the next request starts another one."""
 SLACK_SECONDS = 1.0
-"""How much later than it was told to a client may ask."""
+"""How late a client may poll."""
 CLOSING_SECONDS = 1.0
 
 
 @dataclass(eq=False, slots=True)
 class TaskPoller:
-    """A run that is waited for in a client's stead."""
+    """Waits for a run on behalf of a client."""
 
     tool: Tool
     run: Run
-    """As it was when the waiting began."""
+    """The run at the start of the wait."""
     now: Callable[[], datetime]
     updated_at: datetime
     stage: str
     provenance: Provenance = ""
-    """How the call came by the run."""
+    """How the call got the run, if it did not start it."""
     progress_text: str = ""
     observer: RunObserver | None = None
     entry: Entry | None = None
-    """Of the run, when it has ended; takes note that the outcome has arrived."""
+    """The run's ledger entry, once it has ended; records the delivery of the outcome."""
     marks: list[str] = field(default_factory=list)
-    """What became of questions without an answer, as far as it could not be noted on the run."""
+    """Marks about unanswered questions that could not be written into the run's note."""
     problems: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    """Question key -> why the person's last answer was not taken."""
+    """Question key -> why the person's last answer was refused."""
     answer: asyncio.Task[Answer] = field(init=False)
     lapse: asyncio.TimerHandle | None = None
     is_released: bool = False
@@ -54,38 +54,38 @@ class TaskPoller:
 
     @property
     def poll_seconds(self) -> float:
-        """How long the client should wait before it asks again."""
+        """How long the client should wait before the next poll."""
         return poll_seconds((self.now() - self.run.run_after).total_seconds())
 
     @property
     def listener(self) -> Listener:
-        """Who waits for the run."""
+        """The listener that waits for the run."""
         deadline = asyncio.get_running_loop().time() + ATTENDED_SECONDS
         return Listener(deadline, self.enter, self.look_through, self.end)
 
     async def has_answer(self, seconds: float) -> bool:
-        """Say whether there is an answer, or an error, waiting for it for so long."""
+        """Wait at most this long; return whether there is an answer or an error."""
         await asyncio.wait({self.answer}, timeout=seconds)
         return self.answer.done()
 
     def enter(self, stage: str) -> None:
-        """Take note of what is going on."""
+        """Record the current stage."""
         if stage != self.stage:
             self.stage, self.updated_at = stage, self.now()
 
     def look_through(self, observer: RunObserver) -> None:
-        """Take note of what is observed of the run."""
+        """Keep the observer of the run."""
         self.observer = observer
         observer.on_change = self._note_change
         if self.is_released:
             self.release()
 
     def end(self, entry: Entry) -> None:
-        """Take note that the run has ended."""
+        """Record that the run has ended."""
         self.entry, self.updated_at = entry, self.now()
 
     def release(self) -> None:
-        """Wait no longer; unlike a call that breaks off, that leaves the run alone in any case."""
+        """Stop waiting. Unlike a call that is cancelled, this never changes the run."""
         self.is_released = True
         if self.observer is not None:
             self.observer.close()
@@ -96,10 +96,10 @@ class TaskPoller:
 
 
 class TaskPollers:
-    """Keeps what is waited for.
+    """Keeps the pollers.
 
     Args:
-        runs: waits.
+        runs: waits for runs.
         now: the time in UTC.
     """
 
@@ -109,7 +109,7 @@ class TaskPollers:
         self._kept: dict[str, TaskPoller] = {}
 
     def of(self, handle: Handle) -> TaskPoller | None:
-        """Return what waits for a run; None if nothing does."""
+        """Return the poller of a run, if there is one."""
         return self._kept.get(handle.task_id)
 
     def begin(
@@ -121,21 +121,21 @@ class TaskPollers:
         provenance: Provenance = "",
         seconds: float | None = None,
     ) -> TaskPoller:
-        """Wait for a run, in the place of what waits for it by now.
+        """Wait for a run, replacing an existing poller.
 
         Args:
             tool: the tool that started it.
             run: the run.
-            started: as `Runs.begin` returned it.
-            provenance: how the call came by the run.
-            seconds: how long to wait for the client's next request; None for as long as it was told to take.
+            started: the return value of `Runs.begin`.
+            provenance: how the call got the run, if it did not start it.
+            seconds: how long to wait for the client's next poll; None for its poll interval.
         """
         poller = TaskPoller(tool, run, self._now, self._now(), run.state.value, provenance)
         poller.answer = asyncio.create_task(
             self._runs.attend(tool, run, poller.listener, started),
             name=f"attend {run.run_id}",
         )
-        # Where nobody asks any more, an error is nobody's business.
+        # If the client polls no more, its error is dropped.
         poller.answer.add_done_callback(lambda answer: answer.cancelled() or answer.exception())
         if before := self.of(poller.handle):
             self.drop(before)
@@ -144,7 +144,7 @@ class TaskPollers:
         return poller
 
     def expect(self, poller: TaskPoller, seconds: float | None = None) -> None:
-        """Expect the client to ask again within this time; None for as long as it was told to take."""
+        """Expect the client's next poll within this time; None for its poll interval."""
         if self.of(poller.handle) is not poller:
             return
         if poller.lapse is not None:
@@ -153,7 +153,7 @@ class TaskPollers:
         poller.lapse = asyncio.get_running_loop().call_later(due, self.drop, poller)
 
     def drop(self, poller: TaskPoller) -> None:
-        """Wait for this run no longer."""
+        """Stop waiting for this run."""
         poller.release()
         if poller.lapse is not None:
             poller.lapse.cancel()
@@ -161,7 +161,7 @@ class TaskPollers:
             del self._kept[poller.handle.task_id]
 
     async def aclose(self) -> None:
-        """Wait for nothing any more."""
+        """Stop all pollers."""
         poller = list(self._kept.values())
         for each in poller:
             self.drop(each)

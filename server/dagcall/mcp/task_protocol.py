@@ -1,10 +1,10 @@
-"""A task of MCP's tasks extension, as it goes over the wire.
+"""The messages of MCP's tasks extension.
 
-Pure. Knows the words of `io.modelcontextprotocol/tasks` (2026-07-28): a task is a handle to a call that goes on. Ours
-is made of the tool's name and the run's id, so that every replica can read it and nothing has to be kept: the run in
-Airflow is the task, and the run id shows whose it is. It lives as long as the run does, which dagcall never deletes.
+Pure. Implements `io.modelcontextprotocol/tasks` (2026-07-28): a task is a handle to a call in progress. Its id contains
+the tool's name and the run id, so that every replica can read it and nothing is stored: the run in Airflow is the task,
+and the run id shows whose it is. It exists as long as the run, which dagcall never deletes.
 
-A call that came to nothing has no run: its task's id holds the error, sealed for its caller.
+A failed call has no run: its task's id contains the error, sealed for its caller.
 """
 
 import base64
@@ -22,10 +22,10 @@ from dagcall.runs import LONGEST_SECONDS, POLL_SHORTEST_SECONDS, interval_second
 
 EXTENSION = "io.modelcontextprotocol/tasks"
 REQUIRED_CAPABILITIES: dict[str, Json] = {"requiredCapabilities": {"extensions": {EXTENSION: {}}}}
-"""What an error says about a client that did not declare the extension."""
+"""The error data for a client that did not declare the extension."""
 
 Status = Literal["working", "input_required", "completed", "cancelled"]
-"""`failed` is missing: it is for calls that end in a protocol error, and ours end in results."""
+"""Without `failed`, which is for calls that end in a protocol error; ours end in results."""
 
 
 class TaskParams(RequestParams):
@@ -41,15 +41,15 @@ class UpdateParams(TaskParams):
 
 
 Provenance = Literal["", "replayed", "reused", "shared"]
-"""How a call came by its run, where it did not start it; the answer says so, through whichever replica it comes."""
+"""How a call got its run, if it did not start it; the answer says so on every replica."""
 PROVENANCES: tuple[Provenance, ...] = ("replayed", "reused", "shared")
 MAX_SEALED = 3000
-"""Characters of a sealed error: an id travels as an HTTP header, too, and proxies take 4 or 8 kB of them."""
+"""Maximum characters of a sealed error: ids are also sent as an HTTP header, and proxies limit headers to 4 or 8 kB."""
 
 
 @dataclass(frozen=True, slots=True)
 class Handle:
-    """What a task's id says."""
+    """The content of a task's id."""
 
     tool: str
     run_id: str
@@ -57,12 +57,12 @@ class Handle:
 
     @property
     def task_id(self) -> str:
-        """The id. Neither tool names nor run ids hold a full stop."""
+        """The id. Neither tool names nor run ids contain a full stop."""
         return ".".join(filter(None, (self.tool, self.run_id, self.provenance)))
 
     @classmethod
     def from_task_id(cls, task_id: str) -> Self:
-        """Read an id; any text makes a handle, though perhaps to nothing."""
+        """Parse an id; any text yields a handle, perhaps to a run that does not exist."""
         tool, _, rest = task_id.partition(".")
         for provenance in PROVENANCES:
             if rest.endswith(f".{provenance}"):
@@ -72,11 +72,11 @@ class Handle:
 
 @dataclass(frozen=True, slots=True)
 class Failure:
-    """A call that came to nothing, as the id of its task says."""
+    """A failed call, as its task's id describes it."""
 
     task_id: str
     text: str
-    """What its caller is told."""
+    """The error text for its caller."""
     at: datetime
 
 
@@ -94,7 +94,7 @@ class Sealer:
         """Return the task of a call that came to nothing.
 
         Args:
-            text: what its caller is told; a very long one is cut.
+            text: the error text; a very long one is cut.
             tool: what was called.
             caller: who alone may ask for it.
             at: when it came.
@@ -118,7 +118,7 @@ class Sealer:
 
 
 _SEALED = "failed"
-"""Stands where other ids have their run id."""
+"""Takes the place of the run id in other ids."""
 
 
 def _packed(text: str, at: datetime) -> str:
@@ -142,13 +142,13 @@ class TaskSnapshot:
     task_id: str
     status: Status
     message: str
-    """For the person or the model behind the client."""
+    """For the person or model behind the client."""
     created_at: datetime
     updated_at: datetime
     poll_seconds: float = LONGEST_SECONDS
 
     def as_json(self, **outcome: Json) -> dict[str, Json]:
-        """Return the task as `tasks/get` answers, with what belongs to its status: `result`, or `inputRequests`."""
+        """Return the answer of `tasks/get`, with the content of its status: `result` or `inputRequests`."""
         return {
             "taskId": self.task_id,
             "status": self.status,
@@ -162,16 +162,16 @@ class TaskSnapshot:
 
 
 def poll_seconds(age_seconds: float) -> float:
-    """Return how long a client should wait before it asks again for a task of this age."""
+    """Return how long a client should wait before it polls a task of this age again."""
     return interval_seconds(age_seconds, shortest=POLL_SHORTEST_SECONDS)
 
 
 def status_message(handle: Handle, stage: str, *, progress_text: str = "", usual_seconds: float | None = None) -> str:
-    """Return what goes on, e.g. `slow_steps: running: 3 of 8 tasks done; running: bake[2]; usually about 9 s`."""
+    """Return the status, e.g. `slow_steps: running: 3 of 8 tasks done; running: bake[2]; usually about 9 s`."""
     usual = "" if usual_seconds is None else f"; usually about {usual_seconds:.0f} s"
     return ": ".join(filter(None, (handle.tool, stage, progress_text))) + usual
 
 
 def result_json(result: CallToolResult) -> Json:
-    """Return the result of a call as it stands in a completed task."""
+    """Return the result of a call as part of a completed task."""
     return result.model_dump(mode="json", by_alias=True, exclude_none=True)

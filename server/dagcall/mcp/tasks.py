@@ -1,8 +1,8 @@
-"""MCP's tasks extension: a call that answers at once with a handle, and the requests that follow it.
+"""MCP's tasks extension: a call that returns a handle at once, and the requests that follow it.
 
 For clients that declare `io.modelcontextprotocol/tasks` (revision 2026-07-28). The run in Airflow is the task, so any
-replica serves any request; what `task_pollers` keeps is only for speed. A task ends in what the plain call would have
-answered, a failed run and a question that nobody can be asked here included.
+replica can serve any request; `task_pollers` only makes it faster. A task ends with the answer that the plain call
+would have had, including a failed run and a question that cannot be asked here.
 """
 
 import logging
@@ -80,14 +80,14 @@ from dagcall.tools import Catalog, Tool
 logger = logging.getLogger(__name__)
 
 UNDELIVERED_SECONDS = 0.1
-"""How long a new run is waited for before its handle has left the house."""
+"""How long a new run is waited for until its handle was sent."""
 PERSON_SECONDS = 3600.0
-"""How long it is remembered what a person has said who was asked; the client does not ask meanwhile."""
+"""How long a poller is kept while a person is asked; the client does not poll meanwhile."""
 READ_SECONDS = 2.0
-"""How long a request waits for the results of a run that has ended."""
+"""How long a request waits for the results of an ended run."""
 TRY_MARK = "#"
-NOT_FITTING = "it does not fit the question"
-"""Where another replica has seen the answer."""
+NOT_FITTING = "it is invalid for the question"
+"""The reason if another replica received the answer."""
 
 P = TypeVar("P", bound=TaskParams)
 
@@ -96,14 +96,14 @@ class Tasks:
     """Serves the tasks extension.
 
     Args:
-        sdk: the server to add it to.
-        catalog: what is published.
-        runs: what makes the calls.
-        accounts: know in whose name a caller's runs are started.
-        audit: told of what changes something.
-        key: seals the ids of tasks that are over before they begin; the same for all replicas.
-        renderer: puts answers on the wire.
-        carriers: take outcomes to their callers.
+        sdk: the server to add the extension to.
+        catalog: the published tools.
+        runs: starts runs and waits for them.
+        accounts: the Airflow accounts for callers.
+        audit: logs requests.
+        key: seals the ids of failed calls' tasks; the same for all replicas.
+        renderer: renders answers.
+        carriers: deliver outcomes to callers.
         wall_clock: the time in UTC, for tests.
     """
 
@@ -126,7 +126,7 @@ class Tasks:
         self._audit = audit
         self._renderer = renderer
         self._carriers = carriers
-        self._now = wall_clock or (lambda: datetime.now(UTC))  # noqa: TID251 - the real one, but for tests
+        self._now = wall_clock or (lambda: datetime.now(UTC))  # noqa: TID251 - the real clock, except in tests
         self._sealer = Sealer(key)
         self._pollers = TaskPollers(runs, self._now)
         sdk.extensions[EXTENSION] = {}
@@ -135,45 +135,45 @@ class Tasks:
         sdk.add_request_handler("tasks/cancel", TaskParams, self._audited(_guarded(self._cancel)))
 
     async def aclose(self) -> None:
-        """Wait for nothing any more."""
+        """Stop all pollers."""
         await self._pollers.aclose()
 
     async def create(self, ctx: Context, call: Call) -> dict[str, Json]:
-        """Start a call, and return its task, also where the run has ended already.
+        """Start a call and return its task, even if the run has already ended.
 
-        A client may take a direct answer for an error (FastMCP's does, where a program asked for a task), and its
-        outcome would be lost. Every task begins as `working`, as the extension has it: the answer that creates a task
-        cannot hold the result, so a client that took it for the end would never ask.
+        A client that asked for a task may treat a direct answer as an error (FastMCP's does) and lose the outcome.
+        Every task starts as `working`, as the extension requires: the answer that creates a task cannot contain the
+        result, so a client that saw a final status would never fetch it.
 
         Args:
             ctx: the request.
-            call: what is called; its deadline is that of the start.
+            call: the call; its deadline limits the start.
 
         Raises:
             CallerError: nothing was started.
-            AirflowError: Airflow did not answer as needed; the message says what is known of the run.
+            AirflowError: Airflow gave no usable answer; the message says what is known of the run.
         """
         started = await self._runs.begin(call)
         poller = self._pollers.begin(
             call.tool, started.run, started, provenance=_provenance(started), seconds=UNDELIVERED_SECONDS
         )
-        # An answer that is lost on its way leaves the run to whoever asks again; one that arrives makes a client.
+        # If the answer is lost, the run goes to the next identical call; if it is delivered, the client will poll.
         arrival = Entry(started.run.run_id, None, on_delivered=lambda: self._pollers.expect(poller))
         self._carriers.of(ctx)(arrival)
         return self._working(poller).as_json() | {"resultType": "task"}
 
     def failed(self, ctx: Context, tool: str, text: str) -> dict[str, Json]:
-        """Return the task of a call that came to nothing.
+        """Return the task of a failed call.
 
         Args:
             ctx: the request.
-            tool: what was called.
-            text: what its caller is told.
+            tool: the called tool.
+            text: the error text.
         """
         failure = self._sealer.sealed(text, tool=tool, caller=caller_id_of(ctx), at=self._now())
         return _failed_snapshot(failure, "working").as_json() | {"resultType": "task"}
 
-    # The requests
+    # Requests
 
     async def _get(self, ctx: Context, params: TaskParams) -> dict[str, Json]:
         if failure := self._sealed(ctx, params):
@@ -191,7 +191,7 @@ class Tasks:
             return self._working(poller).as_json()
         try:
             answer = poller.answer.result()
-        except OutcomeUnknown as error:  # it is still to come: the next request has it waited for anew
+        except OutcomeUnknown as error:  # the outcome may still come: the next request starts a new wait
             self._pollers.drop(poller)
             return replace(self._working(poller), message=str(error), poll_seconds=LONGEST_SECONDS).as_json()
         except RunError as error:
@@ -203,7 +203,7 @@ class Tasks:
             return self._completed(ctx, poller, self._renderer.result(ctx, poller.tool, answer), "done")
         if answer.questions and (questions := await self._runs.open_questions(poller.run)):
             return await self._asking(ctx, poller, replace(answer, questions=questions))
-        self._pollers.drop(poller)  # answered, or waited for long enough: on with it
+        self._pollers.drop(poller)  # answered, or the wait has ended: start a new one
         return self._working(await self._begin(ctx, handle)).as_json()
 
     async def _update(self, ctx: Context, params: UpdateParams) -> dict[str, Json]:
@@ -247,11 +247,11 @@ class Tasks:
         return {}
 
     def _sealed(self, ctx: Context, params: TaskParams) -> Failure | None:
-        """Return what the id of a task says that was over before it began; None for the task of a run."""
+        """Return the failed call in a task's id; None for the task of a run."""
         return self._sealer.opened(params.task_id, caller=caller_id_of(ctx))
 
     def _own(self, ctx: Context, params: TaskParams) -> Handle:
-        """Return the handle of a task, which may be another's: what is attended here is known to all requests.
+        """Return the handle of the caller's task; pollers are shared between all callers.
 
         Raises:
             UnknownRun: the caller started no such run, or no longer has its tool.
@@ -260,11 +260,11 @@ class Tasks:
         self._runs.require_own(handle.run_id, caller=caller.id)
         poller = self._pollers.of(handle)
         if poller is not None and not self._catalog.may_use(caller, poller.tool):
-            raise UnknownRun(f"there is no tool {handle.tool!r}")
+            raise UnknownRun(f"unknown tool {handle.tool!r}")
         return handle
 
     async def _begin(self, ctx: Context, handle: Handle) -> TaskPoller:
-        """Wait from now on for the run of a task that was created long ago, or by another replica."""
+        """Start to wait for the run of a task that was created long ago, or by another replica."""
         tool = await self._tool(ctx, handle)
         run = await self._runs.look(tool, handle.run_id, caller=caller_id_of(ctx))
         return self._pollers.begin(tool, run, provenance=handle.provenance)
@@ -294,7 +294,7 @@ class Tasks:
         if poller.entry is not None:
             self._carriers.of(ctx)(poller.entry)
 
-    # What is told
+    # Answers
 
     def _snapshot(self, poller: TaskPoller, status: Status, message: str) -> TaskSnapshot:
         return TaskSnapshot(
@@ -323,13 +323,13 @@ class Tasks:
 
     def _cancelled(self, poller: TaskPoller) -> dict[str, Json]:
         message = (
-            f"Run {poller.run.run_id} of dag {poller.run.dag_id} was set to failed, for this task was cancelled. "
-            "What its tasks had done by then stays done."
+            f"Run {poller.run.run_id} of dag {poller.run.dag_id} was set to failed because this task was cancelled. "
+            "What its tasks had already done is not undone."
         )
         return self._snapshot(poller, "cancelled", message).as_json()
 
     async def _failed(self, ctx: Context, poller: TaskPoller, result: CallToolResult) -> dict[str, Json]:
-        """Tell a run that failed from one that was cancelled, perhaps through another replica."""
+        """Distinguish a run that failed from one that was cancelled, perhaps through another replica."""
         try:
             run = await self._runs.look(poller.tool, poller.run.run_id, caller=caller_id_of(ctx))
         except (UnknownRun, AirflowError):
@@ -339,7 +339,7 @@ class Tasks:
         return self._completed(ctx, poller, result, "failed")
 
     async def _asking(self, ctx: Context, poller: TaskPoller, answer: Answer) -> dict[str, Json]:
-        """Ask the person; where that cannot be done here, answer as a plain call does."""
+        """Ask the person; if that is impossible here, answer as a plain call does."""
         self._pollers.expect(poller, PERSON_SECONDS)
         caller = caller_of(ctx)
         run = await self._runs.look(poller.tool, poller.run.run_id, caller=caller.id)
@@ -362,7 +362,7 @@ class Tasks:
         return snapshot.as_json(inputRequests=asked)
 
     def _notice(self, note: str, questions: tuple[Question, ...], caller: Caller) -> str:
-        """Return why nobody is asked here any more, as the run's note has it; empty if somebody is."""
+        """Return why the person is not asked again, according to the run's note; empty if they are."""
 
         def is_any(reason: Reason, least: int = 1) -> bool:
             return any(times(note, question, reason) >= least for question in questions)
@@ -377,7 +377,7 @@ class Tasks:
 
 
 def _provenance(started: Started) -> Provenance:
-    """Return how a call came by its run. It goes into the task's id, so that every replica says the same of it."""
+    """Return how a call got its run. It is part of the task's id, so that every replica says the same."""
     if started.is_replayed:
         return "replayed"
     if started.is_reused:
@@ -400,14 +400,14 @@ def _failed_snapshot(failure: Failure, status: Status) -> TaskSnapshot:
 
 
 def are_declared(ctx: Context) -> bool:
-    """Say whether this request, and not only an earlier one, declares the extension."""
+    """Return whether this request itself declares the extension."""
     capabilities = ctx.session.client_capabilities
     is_modern = ctx.session.protocol_version in MODERN_PROTOCOL_VERSIONS
     return is_modern and capabilities is not None and EXTENSION in (capabilities.extensions or {})
 
 
 def require_declared(ctx: Context) -> None:
-    """Refuse a request that is about tasks from a client that does not declare the extension.
+    """Require that the client declares the extension.
 
     Raises:
         MCPError: it does not.
@@ -415,7 +415,7 @@ def require_declared(ctx: Context) -> None:
     if not are_declared(ctx):
         raise MCPError(
             code=MISSING_REQUIRED_CLIENT_CAPABILITY,
-            message=f"{ctx.method} needs a client that declares the extension {EXTENSION} on this request",
+            message=f"{ctx.method} requires the client to declare the extension {EXTENSION} in this request",
             data=REQUIRED_CAPABILITIES,
         )
 
@@ -423,7 +423,7 @@ def require_declared(ctx: Context) -> None:
 def _guarded(
     handler: Callable[[Context, P], Awaitable[dict[str, Json]]],
 ) -> Callable[[Context, P], Awaitable[dict[str, Json]]]:
-    """Check what every request about a task needs, and turn what goes wrong into errors of the protocol."""
+    """Check what every request about a task needs, and turn errors into protocol errors."""
 
     async def guarded(ctx: Context, params: P) -> dict[str, Json]:
         require_declared(ctx)
@@ -436,15 +436,15 @@ def _guarded(
         except DagcallError as error:
             raise MCPError(code=INTERNAL_ERROR, message=visible(str(error))) from error
         except Exception as error:
-            logger.exception("%s failed inside dagcall", ctx.method)
-            message = f"dagcall itself failed while it worked on {ctx.method}; its log says how."
+            logger.exception("internal error in %s", ctx.method)
+            message = f"dagcall failed during {ctx.method}; see its log."
             raise MCPError(code=INTERNAL_ERROR, message=message) from error
 
     return guarded
 
 
 def _require_matching_header(ctx: Context, task_id: str) -> None:
-    """Refuse a request whose `Mcp-Name` names another task; a missing one is let pass, for no replica needs it."""
+    """Refuse a request whose `Mcp-Name` names another task; a missing header is accepted, because we do not need it."""
     header = ctx.request.headers.get(MCP_NAME_HEADER) if ctx.request is not None else None
     if header is not None and decode_header_value(header) != task_id:
         message = f"{MCP_NAME_HEADER} header does not match the request body's 'taskId' parameter"
@@ -452,7 +452,7 @@ def _require_matching_header(ctx: Context, task_id: str) -> None:
 
 
 def _asked_key(question_key: str, tries: int) -> str:
-    """Return a new key for a question that is asked again: clients answer each key once."""
+    """Return a new key for a question that is asked again: clients answer each key only once."""
     return f"{question_key}{TRY_MARK}{tries + 1}" if tries else question_key
 
 

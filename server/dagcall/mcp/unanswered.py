@@ -1,8 +1,8 @@
-"""Questions that were put to a person and came back without an answer, as marks in the note of their run.
+"""Marks in a run's note for questions that a person saw but did not answer.
 
-Pure. A client that follows a task may ask any replica, and is never to see a question again that its person has
-declined; Airflow is the only store that all of them share. A mark is `(declined 1f3c9a2b)`: what became of the
-question, and a hash of its key, which is another one when the task asks anew. No name in a note holds parentheses.
+Pure. A client that polls a task may reach any replica, and must never see a question again that its person declined;
+Airflow is the only storage that replicas share. A mark is `(declined 1f3c9a2b)`: the reason, and a hash of the
+question's key, which changes when the task asks again. Names in a note never contain parentheses.
 """
 
 import hashlib
@@ -11,13 +11,13 @@ from typing import Literal
 from dagcall.airflow import Question
 
 Reason = Literal["declined", "closed", "refused", "unfit"]
-"""The person declined, or closed the form; Airflow does not take the answer from dagcall; the answer does not fit."""
+"""The person declined, or closed the form; Airflow refused the answer from dagcall; the answer was invalid."""
 
 _SENTENCES: dict[Reason, str] = {
     "declined": "Declined through MCP by {who}: {name}",
     "closed": "Closed through MCP without an answer by {who}: {name}",
-    "refused": "Airflow did not take an answer through MCP by {who}: {name}",
-    "unfit": "An answer through MCP by {who} did not fit: {name}",
+    "refused": "Airflow refused an answer through MCP by {who}: {name}",
+    "unfit": "Invalid answer through MCP by {who}: {name}",
 }
 
 
@@ -27,16 +27,16 @@ def mark(question: Question, reason: Reason) -> str:
 
 
 def sentence(question: Question, reason: Reason, who: str) -> str:
-    """Return the mark with what an Airflow administrator reads before it.
+    """Return the mark, preceded by a sentence for Airflow's administrators.
 
     Args:
-        question: what was asked.
+        question: the question.
         reason: why it has no answer.
-        who: through whom it was asked.
+        who: the person and client that were asked.
     """
     return f"{_SENTENCES[reason].format(who=who, name=question.name)} {mark(question, reason)}."
 
 
 def times(note: str, question: Question, reason: Reason) -> int:
-    """Return how often a note says this of a question."""
+    """Return how many marks for this question and reason a note contains."""
     return note.count(mark(question, reason))

@@ -1,6 +1,6 @@
-"""What a finished run came to: its XComs as plain JSON, a preview of what is too large, or a report of its failure.
+"""The outcome of a finished run: its XComs as plain JSON, a preview of large results, or a failure report.
 
-Refuses to know calls: whether anybody waits, and for how long.
+Refuses to know calls: whether one waits, and for how long.
 """
 
 from dagcall.results.failure_reader import FailureReader

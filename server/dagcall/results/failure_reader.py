@@ -1,4 +1,4 @@
-"""Why a run failed: the run, its task instances and their logs, read and put together."""
+"""Reads why a run failed: the run, its task instances and their logs."""
 
 import asyncio
 import logging
@@ -11,11 +11,11 @@ from dagcall.results.results import Results
 
 logger = logging.getLogger(__name__)
 
-NOT_HANDED_OUT = "Airflow could not hand out its log"
+NOT_HANDED_OUT = "Airflow could not return its log"
 LOG_SECONDS = 10.0
-"""How long it is tried to read logs that Airflow cannot hand out just now, all of them together."""
+"""How long to retry logs that Airflow cannot return now, for all of them together."""
 PAUSE_SECONDS = 0.5
-"""How long before the second try; each further pause is twice as long."""
+"""The pause before the first retry; each further one is twice as long."""
 
 
 class FailureReader:
@@ -23,8 +23,8 @@ class FailureReader:
 
     Args:
         api: Airflow.
-        masker: hides secrets.
-        log_lines: how many of the last lines of a failed task's log are shown.
+        masker: masks secrets.
+        log_lines: how many of the last lines of a failed task's log to include.
     """
 
     def __init__(self, api: AirflowApi, masker: Masker, *, log_lines: int) -> None:
@@ -45,12 +45,12 @@ class FailureReader:
         """Return the report of a run that failed.
 
         Args:
-            run: the run, as it was at any time.
-            url: where people see it.
-            logs_until: when the failure is told without the logs that have not come, by the loop's clock.
-            is_over: False where the run goes on, but what it was called for can no longer come.
-            log_lines: in place of what holds for all tools.
-            results: of a run that succeeded, where these are not complete.
+            run: the run, in any earlier state.
+            url: the run in Airflow's UI.
+            logs_until: when to stop waiting for logs, by the loop's clock.
+            is_over: False if the run continues, but can no longer produce its result.
+            log_lines: overrides the default of all tools.
+            results: the incomplete results of a run that succeeded.
 
         Raises:
             AirflowNotFound: the run was deleted.
@@ -61,7 +61,7 @@ class FailureReader:
             (instance.task_id, instance.map_index): await self._log(run, instance, until)
             for instance in instances_to_read(instances)
         }
-        # The run comes last: one that was deleted meanwhile has no task instances, and no logs.
+        # The run is read last, because one deleted meanwhile has no task instances and no logs.
         run = await self._api.fetch_run(run.dag_id, run.run_id)
         return report_of(
             run=run,
@@ -75,14 +75,14 @@ class FailureReader:
         )
 
     async def _left_out(self, run: Run, results: Results) -> dict[str, Omission] | None:
-        """Return why the run has no instance of tasks that make the result; None where it has."""
+        """Return why the run has no instance of result tasks; None if it has them."""
         if not (results.absent or results.has_no_tasks):
             return None
         tasks = {task.task_id: task for task in await self._api.fetch_tasks(run.dag_id)} if results.absent else {}
         return {task_id: _omission(tasks.get(task_id), run) for task_id in results.absent}
 
     async def _log(self, run: Run, instance: TaskInstance, until: float) -> TaskLog:
-        """Read a log; without it, the failure is told all the same."""
+        """Read a log; if that fails, the failure is reported without it."""
         try:
             async with asyncio.timeout_at(until):
                 return TaskLog(await self._patiently_read(run, instance))
@@ -98,19 +98,19 @@ class FailureReader:
             try:
                 return await self._api.fetch_log(run.dag_id, run.run_id, instance)
             except AirflowUnreachable as error:
-                logger.info("the log of task %s of run %s is asked for again: %s", instance.task_id, run.run_id, error)
+                logger.info("retrying the log of task %s of run %s: %s", instance.task_id, run.run_id, error)
             await asyncio.sleep(pause)
             pause *= 2
-            # Where only logs are out of order, this answer keeps the breaker closed for everybody else.
+            # If only logs are unavailable, this answer keeps the breaker closed for other requests.
             await self._api.fetch_run(run.dag_id, run.run_id)
 
 
 def _omission(task: Task | None, run: Run) -> Omission:
     if task is None:
-        return Omission("the dag has no such task any more")
+        return Omission("the dag no longer has this task")
     if run.logical_date is not None and (why := left_out_because(task, run.logical_date)):
         return Omission(f"{why}, and the run's logical date is {run.logical_date.isoformat()}", is_for_dates=True)
-    return Omission("the run has no instance of it; the dag was probably changed since")
+    return Omission("the run has no instance of it; the dag has probably changed since")
 
 
 def _why_missing(error: AirflowError) -> str:

@@ -1,10 +1,10 @@
 """A failed run -> a report of its failure.
 
-Pure: a run, its task instances and their logs in, data out; the sentences are made where it is told. What a task wrote
-is without control characters here, with secrets masked, and no longer than a few thousand characters in all.
+Pure: a run, its task instances and their logs in, data out; `mcp` turns it into sentences. A task's output is included
+without control characters, with secrets masked, and limited to a few thousand characters in all.
 
-Whether calling again may help is said where the exceptions tell it, by their names (`PASSING`, `LASTING`); where they
-do not, nothing is claimed.
+The advice whether calling again may help follows from names of exceptions (`PASSING`, `LASTING`); for others there is
+none.
 """
 
 import re
@@ -17,17 +17,17 @@ from dagcall.masking import Masker
 from dagcall.results.task_log import STOPPED_FROM_OUTSIDE, last_lines, plain, written_events
 
 MAX_GROUPS = 5
-"""How many failures are described; the others are counted."""
+"""Maximum failures that are described; the others are counted."""
 MAX_LOGS = 6
 MAX_LOGS_OF_A_TASK = 3
-"""How many instances of one mapped task are looked into: they mostly fail for the same reason."""
+"""Maximum instances of one mapped task whose logs are read: they mostly fail for the same reason."""
 MAX_LOG_CHARACTERS = 2000
-"""Of log lines, all failures together."""
+"""For log lines of all failures together."""
 PASSING = re.compile(
     r"Timeout|TimedOut|Connection|Unavailable|TooManyRequests|RateLimit|Throttl|Deadlock|TemporaryFailure"
     r"|^(?:BrokenPipeError|IncompleteRead|RemoteDisconnected|ServerDisconnectedError)$"
 )
-"""Names of exceptions that speak of something outside, which may be better by the next call; anywhere in the chain."""
+"""Names of exceptions with external causes, which may be gone at the next call; anywhere in the chain."""
 LASTING = frozenset(
     {
         *("AirflowFailException", "AirflowNotFoundException", "ArithmeticError", "AssertionError", "AttributeError"),
@@ -37,44 +37,44 @@ LASTING = frozenset(
         *("UnicodeEncodeError", "ValidationError", "ValueError", "XComNotFound", "ZeroDivisionError"),
     }
 )
-"""Names of exceptions that speak of the input or of the code, which the next call will meet again."""
+"""Names of exceptions caused by the input or the code, which the next call will raise again."""
 TASK_ENDED = frozenset({"Task failed with exception", "Top level error", "Ctrl-c hit"})
-"""How Airflow's own account of a task introduces the exception that ended it (3.1 to 3.3)."""
+"""Airflow's log messages with the exception that ended a task (3.1 to 3.3)."""
 TASK_EXITED = "Task exited"
-"""How it introduces a `sys.exit`, with any code."""
+"""Airflow's log message for a `sys.exit`, with any code."""
 NOT_TRIED_AGAIN = frozenset({"AirflowFailException", "AirflowSensorTimeout"})
 _LIBRARY = re.compile(r"/(?:site|dist)-packages/|/lib/python3|^<|^$")
 
 
 class RetryAdvice(Enum):
-    """What calling again with the same arguments would come to."""
+    """What to expect from calling again with the same arguments."""
 
     UNKNOWN = auto()
     """A new run; nothing more is known."""
     PASSING = auto()
-    """This kind of failure can pass."""
+    """This kind of failure is often temporary."""
     LASTING = auto()
     """It will probably fail in the same way."""
     MISDATED = auto()
-    """The same, until somebody changes the dates in the dag, or Airflow ignores them (`logical_date = "none"`)."""
+    """The same, until the dates in the dag are changed, or Airflow ignores them (`logical_date = "none"`)."""
     STOPPED = auto()
-    """The run was probably ended on purpose."""
+    """The run was probably stopped on purpose."""
 
 
 class FailureKind(Enum):
-    """What a run did instead of delivering."""
+    """What a run did instead of returning its result."""
 
     FAILED = auto()
     CANCELLED = auto()
-    """By its caller; Airflow may call it a success."""
+    """By its caller; Airflow may report a success."""
     WITHOUT_RESULT = auto()
-    """It succeeded, without what it was called for."""
+    """It succeeded, but without its result."""
     DID_NOTHING = auto()
     """It succeeded without a task instance."""
     CLEARED = auto()
-    """It had failed, and runs again."""
+    """It had failed, but was cleared and is running again."""
     ABOUT_TO_END = auto()
-    """Without what it was called for."""
+    """Without its result."""
     GOES_ON = auto()
     """Likewise."""
 
@@ -83,14 +83,14 @@ class Cause(Enum):
     """Why a run failed though none of its tasks did."""
 
     TOOK_TOO_LONG = auto()
-    """Longer than its dag allows (`dagrun_timeout`)."""
+    """It exceeded the dag's `dagrun_timeout`."""
     SET_TO_FAILED = auto()
-    """By somebody; or nothing in it could run any more."""
+    """By someone; or no task in it could run any more."""
 
 
 @dataclass(frozen=True, slots=True)
 class TaskLog:
-    """What could be read of the log of a task instance."""
+    """The log of a task instance, as far as it could be read."""
 
     events: tuple[LogEvent, ...] = ()
     missing: str = ""
@@ -99,13 +99,13 @@ class TaskLog:
 
 @dataclass(frozen=True, slots=True)
 class Reason:
-    """Why a task instance failed, as far as its log tells."""
+    """Why a task instance failed, according to its log."""
 
     text: str
     advice: RetryAdvice = RetryAdvice.UNKNOWN
     where: str = ""
     began_with: str = ""
-    """The exception that the one in `text` follows from."""
+    """The exception that caused the one in `text`."""
     is_tried_again: bool = True
 
 
@@ -114,11 +114,11 @@ class Group:
     """Instances of one task that failed for the same reason."""
 
     reason: Reason | None
-    """None: their logs were not read."""
+    """None if their logs were not read."""
     instances: tuple[TaskInstance, ...]
     log: TaskLog = TaskLog()
     log_tail: tuple[str, ...] = ()
-    """The end of the first instance's log, as it may be shown."""
+    """The end of the first instance's log, masked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +132,7 @@ class Omission:
 
 @dataclass(frozen=True, slots=True)
 class FailureReport:
-    """Why a run did not deliver."""
+    """Why a run did not return its result."""
 
     dag_id: str
     run_id: str
@@ -142,15 +142,15 @@ class FailureReport:
     advice: RetryAdvice = RetryAdvice.UNKNOWN
     cause: Cause | None = None
     groups: tuple[Group, ...] = ()
-    """The task instances that failed, those that ended first before the others."""
+    """The task instances that failed, in order of their ends."""
     instances: tuple[TaskInstance, ...] = ()
-    """All of the run's."""
+    """All task instances of the run."""
     left_out: Mapping[str, Omission] | None = None
-    """Tasks that the result is missing because the run has no instance of them; {} where the dag has no tasks."""
+    """Result tasks without an instance in the run; {} if the dag has no tasks."""
     is_over: bool = True
-    """False where the run goes on, but what it was called for can no longer come."""
+    """False if the run continues, but can no longer produce its result."""
     goes_on: bool = False
-    """Whether something in the run is not finished yet."""
+    """Whether the run has unfinished tasks."""
 
 
 Logs = Mapping[tuple[str, int], TaskLog]
@@ -158,7 +158,7 @@ Logs = Mapping[tuple[str, int], TaskLog]
 
 
 def instances_to_read(instances: Sequence[TaskInstance]) -> list[TaskInstance]:
-    """Return those whose logs are worth reading, the first failure first."""
+    """Return the instances whose logs to read, the first failure first."""
     chosen: list[TaskInstance] = []
     for instance in _failed(instances):
         of_this_task = sum(other.task_id == instance.task_id for other in chosen)
@@ -178,18 +178,17 @@ def report_of(
     is_over: bool,
     left_out: Mapping[str, Omission] | None = None,
 ) -> FailureReport:
-    """Return what is known of a failed run.
+    """Return the report of a failed run.
 
     Args:
-        run: the run as it is now.
+        run: the run in its current state.
         url: the run in Airflow's UI.
         instances: all its task instances.
-        logs: of `instances_to_read`.
-        log_lines: how many of the last lines of a log are shown; 0 for none.
-        masker: hides secrets.
-        is_over: False where the run goes on and only the result can no longer come.
-        left_out: tasks that the result is missing because the run has no instance of them; {} where the dag has no
-            tasks, None where nothing was left out.
+        logs: the logs of `instances_to_read`.
+        log_lines: how many of the last lines of a log to include; 0 for none.
+        masker: masks secrets.
+        is_over: False if the run continues, but can no longer produce its result.
+        left_out: result tasks without an instance in the run; {} if the dag has no tasks, None if none are missing.
     """
     groups = _groups(instances, logs, run, masker)
     share = min(len(groups), MAX_GROUPS)
@@ -222,13 +221,13 @@ def report_of(
 
 
 def _failed(instances: Iterable[TaskInstance]) -> list[TaskInstance]:
-    """Return the task instances that failed themselves, not those that never started; in order of their ends."""
+    """Return the task instances that failed themselves, without those that never started, in order of their ends."""
     failed = [instance for instance in instances if instance.state == "failed"]
     return sorted(failed, key=lambda one: (one.end_date is None, one.end_date or 0, one.task_id, one.map_index))
 
 
 def _groups(instances: Sequence[TaskInstance], logs: Logs, run: Run, masker: Masker) -> list[Group]:
-    """Sort the failed instances by task and reason; unread ones join the only reason that others of the task gave."""
+    """Group the failed instances by task and reason; those without a log join the task's only known reason."""
     found: dict[tuple[str, Reason | None], list[TaskInstance]] = {}
     for instance in _failed(instances):
         log = logs.get((instance.task_id, instance.map_index))
@@ -251,23 +250,23 @@ def _reason(instance: TaskInstance, log: TaskLog, run: Run, masker: Masker) -> R
     if _was_stopped(instance, log, run):
         return Reason("its state was set to failed from outside while it ran", RetryAdvice.STOPPED)
     if missing := log.missing or ("" if written_events(log.events) else "its log is empty"):
-        return Reason(f"why is not known here, for {missing}")
-    events = [event for event in log.events if event.logger in {None, "task"}]  # what another logged, it caught
+        return Reason(f"the reason is unknown, because {missing}")
+    events = [event for event in log.events if event.logger in {None, "task"}]  # others log what they caught
     for tells_why in (_has_ended_the_task, _has_ended_the_process, _reports_an_exception, _reports_an_exit):
         for event in reversed(events):
             if tells_why(event):
                 return _event_reason(event, events, masker)
-    lost = "it was set to failed by hand, or lost together with its machine"
-    return Reason(f"its log names no exception; {lost}", RetryAdvice.PASSING)
+    lost = "it was set to failed by hand, or lost with its machine"
+    return Reason(f"its log contains no exception; {lost}", RetryAdvice.PASSING)
 
 
 def _has_ended_the_task(event: LogEvent) -> bool:
-    """Say whether the event reports the exception that ended the task. Callbacks may raise others afterwards."""
+    """Return whether the event reports the exception that ended the task. Callbacks may raise others afterwards."""
     return bool(event.exceptions) and event.event in TASK_ENDED
 
 
 def _has_ended_the_process(event: LogEvent) -> bool:
-    """Say whether the event names a signal, or what the task gave to `sys.exit`."""
+    """Return whether the event contains a signal, or the argument of `sys.exit`."""
     return event.signal is not None or (event.exit_code is not None and event.event == TASK_EXITED)
 
 
@@ -295,10 +294,10 @@ def _event_reason(event: LogEvent, events: Sequence[LogEvent], masker: Masker) -
 
 
 def _was_stopped(instance: TaskInstance, log: TaskLog, run: Run) -> bool:
-    """Say whether the task's state was changed while it ran.
+    """Return whether the task's state was changed while it ran.
 
-    Its log says so as soon as the task has noticed. Until then the times do: a run ends after its tasks, but one that
-    is set to failed ends before those are ended that still run (measured on 3.1.8, 3.2.2 and 3.3.2).
+    Its log says so once the task has noticed. Until then, the times show it: normally a run ends after its tasks, but a
+    run that is set to failed ends before its running tasks are stopped (measured on 3.1.8, 3.2.2 and 3.3.2).
     """
     if any(event.event.startswith(STOPPED_FROM_OUTSIDE) for event in log.events):
         return True
@@ -332,7 +331,7 @@ def _said(exception: LoggedException, masker: Masker) -> str:
 
 
 def _where(frames: Sequence[Frame]) -> str:
-    """Return the last step of a traceback that is in no library, which is the dag author's own code."""
+    """Return the last step of a traceback outside libraries, in the dag author's own code."""
     for frame in reversed(frames):
         if not _LIBRARY.search(frame.filename):
             path = "/".join(frame.filename.split("/")[-2:])
@@ -341,17 +340,17 @@ def _where(frames: Sequence[Frame]) -> str:
 
 
 def _advice(groups: Sequence[Group]) -> RetryAdvice:
-    """Return what all reasons together promise: one that lasts is enough."""
+    """Return the advice for all reasons together: one lasting failure is enough."""
     advices = {group.reason.advice for group in groups if group.reason is not None}
     order = (RetryAdvice.STOPPED, RetryAdvice.LASTING, RetryAdvice.UNKNOWN, RetryAdvice.PASSING)
     return next((advice for advice in order if advice in advices), RetryAdvice.UNKNOWN)
 
 
 def _without_failed_task(instances: Sequence[TaskInstance]) -> tuple[Cause, RetryAdvice]:
-    """Explain a run that failed though none of its tasks did.
+    """Explain a run that failed although none of its tasks did.
 
-    When a run takes longer than its dag allows, Airflow sets what has not finished to skipped and, unlike everywhere
-    else, leaves out when (`_schedule_dag_run`, 3.1 to 3.3).
+    When a run exceeds its time-out, Airflow sets unfinished tasks to skipped and, only there, sets no end date
+    (`_schedule_dag_run`, 3.1 to 3.3).
     """
     if any(instance.state == "skipped" and instance.end_date is None for instance in instances):
         return Cause.TOOK_TOO_LONG, RetryAdvice.PASSING

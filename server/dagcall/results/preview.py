@@ -1,9 +1,8 @@
-"""What fits of a value that is too large to hand over: a preview of it, or one part after the other.
+"""Previews and parts of values that are too large for one answer.
 
-Pure. Knows JSON and JSON Pointers (RFC 6901), nothing of runs or MCP. A value is only ever shortened: nothing is put
-into it that was not there, and its lists stay lists, its objects objects, its strings strings. What is left out stands
-beside it as `omitted`, a list of `{"path": "/rows", "what": "items 20 to 9,999 of 10,000"}`, counted from 0 as the
-`offset` that reads on.
+Pure. Knows JSON and JSON Pointers (RFC 6901), nothing of runs or MCP. A value is only shortened: nothing is added, and
+lists stay lists, objects objects, strings strings. `omitted` lists what was left out, as
+`{"path": "/rows", "what": "items 20 to 9,999 of 10,000"}`, counted from 0 like `offset`.
 """
 
 import re
@@ -20,25 +19,25 @@ from dagcall.plain_json import Json
 from dagcall.text import did_you_mean
 
 MAX_PATH = 1000
-"""Characters of a path that is asked for. With `LONGEST_NAME` it keeps what is said beside a value small."""
+"""Maximum characters of a requested path. With `LONGEST_NAME`, it limits the size of `omitted`."""
 LONGEST_NAME = 200
-"""Characters of a key; an entry with a longer one is left out, and named as left out."""
+"""Maximum characters of a key; an entry with a longer one is omitted, and listed as omitted."""
 PREVIEW_SHARE = 5
-"""An excerpt may take a fifth of what an answer may hold: it is there to show the shape, and is paid for in context."""
+"""An excerpt may take a fifth of an answer's limit: it only shows the structure, and costs context."""
 
 MAX_EXACT_NUMBER = 2**53
-"""JavaScript rounds whole numbers beyond it."""
+"""JavaScript rounds integers beyond it."""
 _MANY_DIGITS = re.compile("[0-9]{16}")
 
 _FRAME_BYTES = 200
-"""Room for what stands around a part: the names of its keys, and three numbers."""
+"""Room for the other keys of a part, and three numbers."""
 _MANY_NAMES = 20
 _UNITS = {str: "characters", list: "items", dict: "keys"}
 
 
 @dataclass(frozen=True, slots=True)
 class Excerpt:
-    """A shortened value, and what of it was left out."""
+    """A shortened value, and what it omits."""
 
     value: Json
     omitted: tuple[dict[str, str], ...] = ()
@@ -51,14 +50,14 @@ class Page:
     value: Json
     offset: int = 0
     total: int | None = None
-    """How long the whole is; None for a value that has no length."""
+    """The length of the whole; None for a value without a length."""
     next_offset: int | None = None
-    """Where the next part begins; None after the last."""
+    """The offset of the next part; None in the last one."""
     omitted: tuple[dict[str, str], ...] = ()
-    """What is left out within the part: of a piece so large that not even it alone fits."""
+    """What the part omits, because one element alone is too large."""
 
     def as_json(self) -> dict[str, Json]:
-        """Return the part as callers read it."""
+        """Return the part as callers get it."""
         shown: dict[str, Json] = {"value": self.value}
         if self.total is not None:
             shown |= {"offset": self.offset, "total": self.total}
@@ -72,7 +71,7 @@ class Page:
 
 
 class _Measure(NamedTuple):
-    """How much of a value is kept."""
+    """How much of a value to keep."""
 
     items: int
     keys: int
@@ -97,17 +96,17 @@ def json_text(value: Json) -> str:
 
 
 def json_size(value: Json) -> int:
-    """Return how many bytes the value is as JSON text."""
+    """Return the size of the value as JSON text, in bytes."""
     return len(to_json(value))
 
 
 def exact_numbers(value: Json, *, text: str | None = None, path: str = "") -> dict[str, str]:
-    """Return the whole numbers that JavaScript rounds where it reads them as numbers, digit by digit.
+    """Return the integers that JavaScript would round, as text, by JSON Pointer.
 
     Args:
-        value: where they are looked for.
-        text: the value as JSON text, or more than it, where that is known already.
-        path: what the JSON Pointers to them begin with.
+        value: the value to search.
+        text: the value's JSON text, or a text that contains it, if already known.
+        path: the prefix of the JSON Pointers.
     """
     if _MANY_DIGITS.search(json_text(value) if text is None else text) is None:
         return {}
@@ -123,12 +122,12 @@ def _rounded_by_javascript(value: Json, path: str) -> Iterator[tuple[str, str]]:
 
 
 def preview_of(value: Json, *, path: str = "", max_bytes: int) -> Excerpt:
-    """Return the most generous excerpt that fits, its `omitted` included.
+    """Return the largest excerpt that fits, including its `omitted`.
 
     Args:
-        value: what is shown.
-        path: where it is, which the paths in `omitted` begin with.
-        max_bytes: of JSON. Where not even an empty list with its one `omitted` fits, that is returned.
+        value: the value.
+        path: its path, the prefix of the paths in `omitted`.
+        max_bytes: maximum size of JSON. If not even an empty list with its one `omitted` fits, that is returned.
     """
     for measure in _MEASURES:
         omitted: list[dict[str, str]] = []
@@ -139,14 +138,14 @@ def preview_of(value: Json, *, path: str = "", max_bytes: int) -> Excerpt:
 
 
 def part(results: Json, path: str, *, offset: int = 0, limit: int | None = None, max_bytes: int) -> Page:
-    """Return as much of what is at a path as is asked for and fits.
+    """Return the requested part of the value at a path, as far as it fits.
 
     Args:
         results: the whole.
         path: a JSON Pointer into it; "" for the whole.
-        offset: from which item, character or key on.
-        limit: at most so many of them; None for as many as fit.
-        max_bytes: of JSON, for the part with all that belongs to it; at least 10,000.
+        offset: the first item, character or key.
+        limit: maximum number of them; None for as many as fit.
+        max_bytes: maximum size of the part with all its keys, as JSON; at least 10,000.
 
     Raises:
         Unreadable: there is nothing at this path, or the offset is beyond its end.
@@ -154,7 +153,7 @@ def part(results: Json, path: str, *, offset: int = 0, limit: int | None = None,
     value = _at(results, path)
     if not isinstance(value, str | list | dict):
         if offset:
-            raise Unreadable(f"offset: what is at {_place(path)} comes whole; leave offset out.")
+            raise Unreadable(f"offset: the value at {_place(path)} cannot be read in parts; omit offset.")
         return Page(value)
     total = len(value)
     if offset > total:
@@ -179,9 +178,9 @@ def _fitting_characters(text: str, max_bytes: int) -> int:
 def _fitting_entries(
     value: list[Json] | dict[str, Json], path: str, offset: int, end: int, max_bytes: int
 ) -> tuple[Json, int, tuple[dict[str, str], ...]]:
-    """Return the entries that fit, how far they reach, and what is left out within them.
+    """Return the entries that fit, the offset after them, and what they omit.
 
-    The first one comes in any case, else there would be no getting on: as a preview, where it is too large.
+    The first entry is always included, so that reading makes progress: as a preview, if it is too large.
     """
     kept: list[tuple[str, Json]] = []
     omitted: list[dict[str, str]] = []
@@ -262,7 +261,7 @@ def _place(path: str) -> str:
 
 def _at(results: Json, path: str) -> Json:
     if len(path) > MAX_PATH:
-        raise Unreadable(f"path: longer than {MAX_PATH:,} characters; read what is above it.")
+        raise Unreadable(f"path: longer than {MAX_PATH:,} characters; read a value above it.")
     if path and not path.startswith("/"):
         raise Unreadable(f"path: {path!r} does not begin with /; did you mean {'/' + path!r}?")
     found, above = results, ""
@@ -283,7 +282,7 @@ def _child(parent: Json, name: str, path: str) -> Json:
             return parent[int(name)]
         there = f"its items are 0 to {len(parent) - 1:,}" if parent else "it is empty"
         raise Unreadable(f"path: {_place(path)} is a list and has no item {name!r}; {there}.")
-    raise Unreadable(f"path: there is nothing below {_place(path)}; read that.")
+    raise Unreadable(f"path: {_place(path)} has no parts; read it as a whole.")
 
 
 def _nearest(name: str, parent: Mapping[str, Json]) -> str:

@@ -1,10 +1,10 @@
-"""What a run that succeeded came to: its results.
+"""Reads the results of a run that succeeded.
 
-Knows which tasks make the answer, and what each version of Airflow gets wrong about their XComs.
+Knows the result tasks, and the XCom bugs of each Airflow version.
 
-The same run has the same results in every process and at any time: what is remembered of a dag saves requests and
-decides nothing. So a task that the dag declares as its result counts as one where it returned something. Airflow shows
-such a declaration with what the task has stored, and nowhere else (3.3), and for None it stores nothing.
+The same run has the same results in every process and at any time: cached knowledge about a dag only saves requests. So
+a task that the dag declares as its result counts only if it returned something: Airflow (3.3) shows the declaration
+only with a stored value, and for None it stores nothing.
 """
 
 import asyncio
@@ -36,15 +36,15 @@ logger = logging.getLogger(__name__)
 
 @dataclass(slots=True)
 class _KnownDag:
-    """What is known of a dag in its newest version, which is the only one whose tasks Airflow shows."""
+    """What is known of a dag's newest version, the only one whose tasks Airflow returns."""
 
     dag: Dag
     version: int
-    """0 until the dag or a run has told it."""
+    """0 until the dag or a run has shown it."""
     tasks: tuple[Task, ...] | None = None
 
     def only_task_id(self, run: Run) -> str | None:
-        """Return the task of a dag that has just one: whatever is declared, it is the result."""
+        """Return the task of a dag with a single task: it is the result, whatever is declared."""
         is_outdated = run.dag_version is not None and run.dag_version < self.version
         return self.tasks[0].task_id if self.tasks and len(self.tasks) == 1 and not is_outdated else None
 
@@ -52,9 +52,9 @@ class _KnownDag:
 class ResultReader:
     """Reads finished runs.
 
-    On Airflow 3.3 one request brings all results, and often none is needed, for they came with the run's end. Only
-    where a value is missing, or is a list that a mapped task may have made, is Airflow asked which instances there
-    were. Below 3.3 each value is a request.
+    On Airflow 3.3, one request returns all results, and often none is needed, because they came with the run's end. The
+    task instances are read only if a value is missing, or is a list that may come from a mapped task. Below 3.3, each
+    value needs a request.
     """
 
     def __init__(self, api: AirflowApi, masker: Masker | None = None) -> None:
@@ -64,9 +64,9 @@ class ResultReader:
         self._dags: dict[str, _KnownDag] = {}
 
     def stream_task_ids(self, tool: Tool, run: Run) -> tuple[str, ...]:
-        """Return the tasks whose results to ask for with the end of a run; `()` for those that the author declared.
+        """Return the tasks whose results to request with the end of a run; `()` for the declared result.
 
-        Which these are need not be known. What comes may be too little, then `results` asks for the rest.
+        Need not be right: the answer may be incomplete; `results` fetches the rest.
         """
         if tool.policy.results:
             return tool.policy.results
@@ -74,13 +74,13 @@ class ResultReader:
         return (only,) if only else ()
 
     async def vital_task_ids(self, tool: Tool) -> frozenset[str]:
-        """Return the tasks that have to succeed: those that make the result, and the leaves, which end the run."""
+        """Return the tasks that must succeed: the result tasks, and the leaves, which decide the run's state."""
         return frozenset(await self._leaves(self._known(tool))) | frozenset(tool.policy.results or ())
 
     async def early_task_ids(self, tool: Tool) -> frozenset[str]:
-        """Return the tasks whose success means that the result is there, though the run goes on.
+        """Return the tasks whose success means that the result is available, although the run continues.
 
-        Empty where only the end of the run tells: from Airflow 3.3 on the author may have declared them.
+        Empty if only the end of the run shows it: from Airflow 3.3 on, the author may have declared others.
         """
         if tool.policy.results:
             return frozenset(tool.policy.results)
@@ -94,24 +94,24 @@ class ResultReader:
         """Return the results of a run that succeeded.
 
         Args:
-            tool: what was called.
+            tool: the called tool.
             run: the run, which has succeeded.
-            seen: the stored results of `stream_task_ids`, where they came with the run's end.
-            is_over: whether the run has ended; `/wait` has no results for one that goes on.
+            seen: the stored results of `stream_task_ids`, if they came with the run's end.
+            is_over: whether the run has ended; `/wait` returns no results of an unfinished run.
 
         Raises:
-            AirflowUnreachable: somebody has cleared the run while it was read, or Airflow is away.
+            AirflowUnreachable: the run was cleared while it was read, or Airflow is unavailable.
         """
         known = self._known(tool, run)
         were_tasks_known = known.tasks is not None
         found = await self._results(tool, known, run, seen, is_over=is_over)
         if were_tasks_known and (found.absent or found.has_no_tasks):
-            # As long as no run of a dag has made task instances, it changes without getting a new version.
+            # A dag without task instances in any run changes without a new version.
             known.tasks = None
             found = await self._results(tool, known, run, seen, is_over=is_over)
         if found.absent or found.has_no_tasks:
             logger.warning(
-                "run %s of dag %s is a success to Airflow, and did not run what makes the result of tool %s: %s",
+                "run %s of dag %s is a success in Airflow, but did not run the result tasks of tool %s: %s",
                 run.run_id,
                 run.dag_id,
                 tool.name,
@@ -137,13 +137,13 @@ class ResultReader:
     async def _at_once(
         self, tool: Tool, known: _KnownDag, run: Run, seen: Mapping[str, Json] | None
     ) -> tuple[tuple[str, ...], Mapping[str, Json]]:
-        """Return which tasks make the answer, and what `/wait` shows of them."""
+        """Return the result tasks, and their results from `/wait`."""
         if tool.policy.results:
             named = tool.policy.results
             return named, await self._fetch(run, named) if seen is None else seen
         if not seen:
             await self._fetch_tasks(known)
-            if only := known.only_task_id(run):  # nothing came if it was not known yet, and asked for
+            if only := known.only_task_id(run):  # if it was unknown, nothing was requested
                 return (only,), await self._fetch(run, (only,))
         declared = await self._fetch(run, None) if seen is None else seen
         if declared:
@@ -155,15 +155,15 @@ class ResultReader:
         return await fetch_results(self._api.rest, run.dag_id, run.run_id, task_ids)
 
     async def _instances(self, run: Run, task_ids: tuple[str, ...]) -> Sequence[TaskInstance]:
-        if not task_ids:  # Airflow would take that for all tasks
+        if not task_ids:  # Airflow would return all tasks
             return ()
         return await self._api.fetch_task_instances(run.dag_id, run.run_id, task_ids=task_ids)
 
     async def _placed(self, run: Run, raw: Mapping[str, Json], instances: Sequence[TaskInstance]) -> dict[Place, Json]:
-        """Say where each value belongs.
+        """Assign each value to its task instance.
 
-        The list of a mapped task lacks the instances that returned nothing, and may hold some that were removed since:
-        only where all are there is it clear whose value is whose.
+        The list of a mapped task lacks instances that returned nothing, and may contain instances removed since: the
+        assignment is clear only if all are present.
         """
         placed: dict[Place, Json] = {}
         for task_id, value in raw.items():
@@ -183,7 +183,7 @@ class ResultReader:
         return placed
 
     async def _empty(self, known: _KnownDag, run: Run, instances: Sequence[TaskInstance]) -> frozenset[str]:
-        """Look, where a task was skipped that may be mapped, whether that is for there was nothing to map it over."""
+        """Return the skipped tasks that were mapped over an empty list."""
         skipped = {instance.task_id for instance in instances if instance.state == "skipped" and instance.map_index < 0}
         if not skipped:
             return frozenset()
@@ -197,10 +197,10 @@ class ResultReader:
         values = await asyncio.gather(*(fetch_xcom(self._api.rest, run.dag_id, run.run_id, *place) for place in places))
         return {place: value for place, value in zip(places, values, strict=True) if value is not None}
 
-    # What is known of dags
+    # Cached knowledge about dags
 
     def _known(self, tool: Tool, run: Run | None = None) -> _KnownDag:
-        """Return what is known of a dag; nothing, once the dag or a run shows that there is a newer version."""
+        """Return what is known of a dag; start afresh once the dag or a run shows a newer version."""
         known = self._dags.get(tool.dag_id)
         shown = max(tool.dag.version or 0, (run.dag_version or 0) if run else 0)
         if known is None or known.dag != tool.dag or (known.version and shown > known.version):

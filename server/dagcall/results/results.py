@@ -1,28 +1,28 @@
-"""Stored XComs -> the results of a run: plain JSON that every MCP client can read, each value in its place.
+"""Stored XComs -> the results of a run: plain JSON that every MCP client can read.
 
-Pure, and total: any value that `json.loads` can make comes back as JSON without `NaN`, in valid Unicode, at most
-`MAX_DEPTH` levels deep.
+Pure, and total: every value from `json.loads` becomes JSON without `NaN`, in valid Unicode, at most `MAX_DEPTH` levels
+deep.
 
-Airflow stores XComs as JSON in which a value that JSON has no word for stands in an envelope
+Airflow stores XComs as JSON. Values of types that JSON lacks are in an envelope
 `{"__classname__": "builtins.tuple", "__version__": 1, "__data__": [1, 2]}` (`airflow.sdk.serde`, in 3.1
-`airflow.serialization.serde`). What is written, and how it reads here:
+`airflow.serialization.serde`). Types, and what they become here:
 
 * tuple, set, frozenset, and named tuples as tuples: an array
-* datetime, pendulum's DateTime: ISO 8601 with an offset. Stored is the moment; what had no time zone, or one without a
-  name, reads as UTC
-* date: ISO text; timedelta: seconds; Decimal and numpy scalars: the number (Airflow keeps as many digits as a float
-  has); UUID and time zones: text
-* pydantic models, dataclasses, attrs classes, Kubernetes objects, classes with a `serialize` method that makes an
+* datetime, pendulum's DateTime: ISO 8601 with an offset. Airflow stores the moment; values without a time zone, or with
+  an unnamed one, become UTC
+* date: ISO text; timedelta: seconds; Decimal and numpy scalars: the number (with the digits of a float, as Airflow
+  stores it); UUID and time zones: text
+* pydantic models, dataclasses, attrs classes, Kubernetes objects, classes with a `serialize` method that returns an
   object: the object of their fields
-* Asset, Iceberg and Delta tables: what names them, in every version the same, without encrypted properties;
-  ObjectStoragePath: the path, without the options, which may hold credentials
-* pandas DataFrame: Parquet in hexadecimal, which becomes a sentence
-* any other class: an array or object as it is, a bare scalar with the name of the class beside it
+* Asset, Iceberg and Delta tables: their names, the same in every version, without encrypted properties;
+  ObjectStoragePath: the path, without the options, which may contain credentials
+* pandas DataFrame: stored as Parquet in hexadecimal, becomes a sentence
+* any other class: an array or object unchanged, a bare scalar with its class name
 
-Of everything else (bytes, enums that are neither text nor number, numpy arrays, pandas Series, paths, exceptions)
-Airflow makes no XCom: the task fails. So it does for `NaN` and infinities, which the workers' API does not carry; where
-they are stored in another way they become null, which `xcomEntries` hands out in their place by itself. The spelling of
-Airflow 2, `{"__type": …, "__var": …}`, is still read.
+Airflow cannot store anything else (bytes, enums that are neither text nor number, numpy arrays, pandas Series, paths,
+exceptions) as an XCom: the task fails. This includes `NaN` and infinities, which the workers' API cannot carry; if they
+are stored in another way, they become null, as in `xcomEntries`. Airflow 2's form, `{"__type": …, "__var": …}`, is
+still read.
 """
 
 import json
@@ -38,7 +38,7 @@ from dagcall.airflow import Run, Task, TaskInstance
 from dagcall.plain_json import Json
 
 MAX_DEPTH = 100
-"""Levels of arrays and objects; what lies deeper comes as its JSON text. pydantic stops at 255."""
+"""Levels of arrays and objects; deeper values become JSON text. pydantic stops at 255."""
 FAILED = frozenset({"failed", "upstream_failed"})
 
 _DATETIMES = frozenset({"datetime.datetime", "pendulum.datetime.DateTime"})
@@ -47,7 +47,7 @@ _SPEAKING = frozenset(
     | {"pendulum.date.Date", "pendulum.tz.timezone.FixedTimezone", "pendulum.tz.timezone.Timezone", "uuid.UUID"}
     | {"zoneinfo.ZoneInfo"}
 )
-"""Classes whose data says all, so that nobody misses the name of the class."""
+"""Classes whose data is clear without the class name."""
 _NAMING_FIELDS = {
     "airflow.sdk.definitions.asset.Asset": ("name", "uri", "group", "extra"),
     "deltalake.table.DeltaTable": ("table_uri", "version"),
@@ -69,26 +69,26 @@ Place = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Results:
-    """What a run has to show.
+    """The results of a run.
 
     Names in `skipped` and `failed` are `task`, or `task[2]` for one instance of a mapped task.
     """
 
     values: dict[str, Json]
-    """Task id -> plain JSON. A mapped task's is a list in map-index order. Null stands for a task, or in such a list
-    for an instance, that returned nothing; tasks of which the run has no instance are left out."""
+    """Task id -> plain JSON; for a mapped task, a list in map-index order. Null means that a task, or an instance in
+    such a list, returned nothing; tasks without an instance in the run are missing."""
     skipped: tuple[str, ...] = ()
-    """Which of them are null because they were skipped."""
+    """Which are null because they were skipped."""
     failed: tuple[str, ...] = ()
-    """Which of them are null because they failed, or because something before them did."""
+    """Which are null because they failed, or because an earlier task failed."""
     absent: tuple[str, ...] = ()
-    """Tasks that belong to the answer and of which the run has no instance."""
+    """Result tasks without an instance in the run."""
     has_no_tasks: bool = False
-    """Whether the dag has no task at all, so that nothing was done."""
+    """Whether the dag has no tasks, so that nothing was done."""
 
     @property
     def are_complete(self) -> bool:
-        """Whether the run did all that it was called for."""
+        """Whether the run produced its whole result."""
         return not (self.failed or self.absent or self.has_no_tasks)
 
 
@@ -99,14 +99,14 @@ def results_from(
     instances: Iterable[TaskInstance],
     empty: Container[str] = (),
 ) -> Results:
-    """Put what was stored where it belongs.
+    """Assemble the results of a run.
 
     Args:
-        run: whose results.
-        task_ids: the tasks that make the answer.
+        run: the run.
+        task_ids: the result tasks.
         stored: the `return_value` XComs, as stored.
-        instances: the task instances, at least of those tasks that have no value in `stored` or are mapped.
-        empty: tasks of which is known that they were mapped over nothing, as if by `mapped_over_nothing`.
+        instances: the task instances, at least of the tasks that have no value in `stored` or are mapped.
+        empty: the tasks that were mapped over an empty list, from `mapped_over_nothing`.
     """
     by_task = _by_task(instances)
     values: dict[str, Json] = {}
@@ -134,10 +134,10 @@ def results_from(
 
 
 def mapped_over_nothing(tasks: Sequence[Task], instances: Iterable[TaskInstance]) -> frozenset[str]:
-    """Return the tasks that were mapped over nothing, also those of which Airflow only says that they were skipped.
+    """Return the tasks that were mapped over an empty list, including those that Airflow only reports as skipped.
 
-    Nothing becomes of a task that is mapped over the results of such a task, and of all tasks of a group of which one
-    had nothing to do without being mapped by itself.
+    This also applies to a task that is mapped over the results of such a task, and to all tasks of a group in which one
+    unmapped task was expanded to nothing.
 
     Args:
         tasks: all tasks of the dag.
@@ -163,10 +163,10 @@ def mapped_over_nothing(tasks: Sequence[Task], instances: Iterable[TaskInstance]
 
 
 def _is_expanded_to_zero(instances: Sequence[TaskInstance]) -> bool:
-    """Say whether Airflow found nothing to map a task over, by all its instances in a run that succeeded.
+    """Return whether Airflow expanded a task to nothing, from all its instances in a run that succeeded.
 
-    Airflow calls that skipped, too, but only of this it does not note when. After a run was cleared, all instances of
-    its first life may be removed.
+    Airflow calls that skipped, too, but without an end date. After a run was cleared, all instances of its first
+    execution may be removed.
     """
     if any(instance.map_index >= 0 for instance in instances):
         return all(instance.state == "removed" for instance in instances)
@@ -190,17 +190,17 @@ def _value(run: Run, place: Place, stored: Mapping[Place, Json]) -> Json:
     if isinstance(value, str) and _is_reference(value, run, place[0]):
         return {
             "stored_at": _valid_unicode(value),
-            "message": "Airflow's XCom backend has put this value into object storage, and Airflow hands out only "
-            "where it is.",
+            "message": "Airflow's XCom backend has stored this value in object storage, and Airflow returns only its "
+            "address.",
         }
     return plain_json(value)
 
 
 def _is_reference(text: str, run: Run, task_id: str) -> bool:
-    """Say whether a text is what `XComObjectStorageBackend` stores in place of a large value.
+    """Return whether a text is a reference that `XComObjectStorageBackend` stores instead of a large value.
 
-    That is `<configured path>/<dag id>/<run id>/<task id>/<uuid>`, with a suffix where it compresses. No other text is
-    taken for one: a task may well return the address of a file that it wrote.
+    That is `<configured path>/<dag id>/<run id>/<task id>/<uuid>`, with a suffix if compressed. Other texts are not
+    references: a task may return the address of a file that it wrote.
     """
     tail = "/".join(map(re.escape, (run.dag_id, run.run_id, task_id)))
     return re.fullmatch(rf"[a-z][a-z0-9+.-]*://.*/{tail}/{_UUID}(\.\w+)?", text) is not None
@@ -236,13 +236,13 @@ def _from_envelope(classname: str, data: Json, depth: int) -> Json:
 
 
 def _special(classname: str, data: Json) -> Json:
-    """Return what stands for data that cannot be handed out as it is, or None where that can."""
+    """Return a replacement for data that cannot be returned as it is; None if it can."""
     if classname in _DATETIMES:
         return _iso_datetime(data)
     if classname.startswith("pandas.") and isinstance(data, str):
         return (
-            f"a {classname}, stored as {len(data) // 2:,} bytes of Parquet, which is not read here; have the task "
-            "return records instead, such as those of to_dict('records')"
+            f"a {classname}, stored as {len(data) // 2:,} bytes of Parquet, which dagcall does not read; let the task "
+            "return records instead, such as to_dict('records')"
         )
     if classname.startswith("numpy.complex"):
         return f"a {classname}, of which Airflow has stored only the real part, {data}"
@@ -256,9 +256,9 @@ def _special(classname: str, data: Json) -> Json:
 
 
 def _iso_datetime(data: Json) -> str | None:
-    """Return ISO 8601 text, or None where the data is not of a form that Airflow writes.
+    """Return ISO 8601 text, or None if the data does not have Airflow's form.
 
-    That is `{"timestamp": seconds, "tz": null | name | [name or offset, class, version, true]}`, and once was seconds.
+    That is `{"timestamp": seconds, "tz": null | name | [name or offset, class, version, true]}`, formerly only seconds.
     """
     stored = data if isinstance(data, Mapping) else {"timestamp": data, "tz": None}
     try:
@@ -269,13 +269,13 @@ def _iso_datetime(data: Json) -> str | None:
 
 
 def _time_zone(described: Json) -> tzinfo:
-    """Read a zone's name or its offset in seconds; what is unknown here becomes UTC, which names the same moment."""
+    """Read a zone's name or its offset in seconds; an unknown zone becomes UTC, which keeps the moment."""
     name = described[0] if isinstance(described, list) and described else described
     try:
         if isinstance(name, int | float):
             return timezone(timedelta(seconds=name))
         return ZoneInfo(name) if isinstance(name, str) else UTC
-    except (ValueError, OSError, OverflowError, KeyError):  # ZoneInfo says "not found" with a KeyError
+    except (ValueError, OSError, OverflowError, KeyError):  # ZoneInfo raises KeyError for "not found"
         return UTC
 
 

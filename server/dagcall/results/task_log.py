@@ -1,6 +1,6 @@
-"""The log of a task -> what the task itself wrote.
+"""The log of a task -> the lines that the task itself wrote.
 
-Pure. Airflow's own bookkeeping is left out, and so is what only colours a terminal or is not to be seen at all.
+Pure. Leaves out Airflow's own bookkeeping, terminal colours and invisible characters.
 """
 
 import re
@@ -13,18 +13,18 @@ from dagcall.text import shortened, visible
 MAX_LINE_CHARACTERS = 300
 WINDOW_EVENTS = 200
 WINDOW_CHARACTERS = 50_000
-"""So much of the end of a log is masked before its last lines are taken, for a private key has many lines."""
+"""How much of a log's end is masked before its last lines are taken, because a private key has many lines."""
 MIN_ROOM_CHARACTERS = 10_000
-"""An event is cut only where that is far from what is shown: half a secret has no shape and no known value."""
+"""An event is cut only far from the lines shown: half a secret has no recognisable shape or value."""
 
 STOPPED_FROM_OUTSIDE = "Server indicated the task shouldn't be running anymore"
-"""What Airflow writes into the log of a task whose state somebody changed while it ran (3.1 to 3.3)."""
+"""Airflow's log line for a task whose state was changed while it ran (3.1 to 3.3)."""
 
 _ANSI = re.compile(r"\x1b(?:\[[0-?]*[ -/]*[@-~]|\][^\x07\x1b]*(?:\x07|\x1b\\)?|[@-Z\\^_])")
 
 
 def last_lines(events: Sequence[LogEvent], count: int, characters: int, masker: Masker) -> list[str]:
-    """Return the last lines of what the task itself wrote, within a number of lines and of characters."""
+    """Return the last lines that the task itself wrote, up to a number of lines and of characters."""
     if count == 0:
         return []
     texts: list[str] = []
@@ -47,16 +47,16 @@ def last_lines(events: Sequence[LogEvent], count: int, characters: int, masker: 
 
 
 def own_events(events: Sequence[LogEvent]) -> list[LogEvent]:
-    """Return the events that are no bookkeeping of Airflow's.
+    """Return the events without Airflow's bookkeeping.
 
-    Airflow's groups (`Pre Execute`, …) cannot be left out whole: what a task prints comes through a pipe, and may
-    arrive within the next group.
+    Airflow's groups (`Pre Execute`, …) cannot be dropped entirely: a task's output comes through a pipe, and may arrive
+    within the next group.
     """
     return [event for event in written_events(events) if not _is_bookkeeping(event)]
 
 
 def written_events(events: Sequence[LogEvent]) -> list[LogEvent]:
-    """Return the events without the group in front, which names the log's sources, and without marks of groups."""
+    """Return the events without the first group, which names the log's sources, and without group marks."""
     written: list[LogEvent] = []
     is_of_sources = False
     for event in events:
@@ -72,7 +72,7 @@ def written_events(events: Sequence[LogEvent]) -> list[LogEvent]:
 def _is_bookkeeping(event: LogEvent) -> bool:
     logger = event.logger or ""
     if logger == "task" and (event.exceptions or event.signal is not None or event.exit_code is not None):
-        return True  # told as the reason
+        return True  # reported as the reason
     is_airflows = logger == "task" or (
         logger.startswith("airflow.") and not logger.startswith(("airflow.task", "airflow.providers"))
     )
@@ -92,5 +92,5 @@ def _both_halves(text: str, length: int) -> str:
 
 
 def plain(text: str) -> str:
-    """Drop what would colour a terminal, and every other character that is not to be seen."""
+    """Drop terminal colours and invisible characters."""
     return visible(_ANSI.sub("", text).replace("\r\n", "\n").replace("\r", "\n"))

@@ -1,6 +1,6 @@
-"""The settings: `dagcall.toml` and `DAGCALL_*` variables, one model per table, read once and checked whole.
+"""The settings: `dagcall.toml` and `DAGCALL_*` variables, one model per table, read once and validated together.
 
-The only reader of the environment. Refuses to know what the settings are for.
+The only package that reads the environment. Refuses to know what the settings are used for.
 """
 
 from dagcall.settings.airflow import AirflowSettings

@@ -19,32 +19,32 @@ class AirflowSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     url: str = "http://127.0.0.1:8080"
-    """Where Airflow's UI answers, without /api/v2."""
+    """The address of Airflow's UI, without /api/v2."""
     ui_url: str | None = None
-    """What links in answers start with, where people reach Airflow under another address. Else url."""
+    """The address for links in answers, if people reach Airflow under another one. Default: url."""
     username: Annotated[str | None, Field(min_length=1)] = None
-    """Logs in at /auth/token, with password or password_file."""
+    """The user name for /auth/token; needs password or password_file."""
     password: Annotated[SecretStr | None, Field(min_length=1)] = None
     password_file: Path | None = None
-    """A file that holds the password and nothing else."""
+    """A file that contains only the password."""
     token: Annotated[SecretStr | None, Field(min_length=1)] = None
-    """A bearer token, in place of a user name."""
+    """A bearer token, instead of a user name."""
     token_file: Path | None = None
-    """A file that holds the token; read anew when Airflow refuses the old one."""
+    """A file that contains only the token; reread when Airflow refuses the old one."""
     token_command: str | None = None
-    """A command that prints a token, for example gcloud auth print-access-token; run anew when the token runs out."""
+    """A command that prints a token, for example gcloud auth print-access-token; run again when the token expires."""
     ca_file: Path | None = None
-    """Certificates to trust, in place of the system's."""
+    """CA certificates to trust, instead of the system's."""
     client_cert_file: Path | None = None
-    """A certificate to show to Airflow, or to what stands before it, with its chain."""
+    """A client certificate, with its chain, for Airflow or the proxy in front of it."""
     client_key_file: Path | None = None
-    """The key of that certificate, without a password, where it is not in the same file."""
+    """The key of client_cert_file, without a password, if it is in a separate file."""
     max_in_flight: Annotated[int, Field(ge=1, le=64)] = DEFAULT_LIMIT
-    """Requests to Airflow at the same time. A stock api-server stops answering at 30 to 40."""
+    """Maximum concurrent requests to Airflow. A stock api-server stops answering at 30 to 40."""
     max_in_line: Annotated[int, Field(ge=0)] = DEFAULT_QUEUE
-    """Calls that may wait to be started; more are told to come back."""
+    """Maximum calls in the start queue; further calls are refused and asked to retry later."""
     max_answer_bytes: Annotated[int, Field(ge=1_048_576, le=2**31)] = MAX_ANSWER_BYTES
-    """How much of one of Airflow's answers is read. An XCom or a log that is larger is not; the caller is told so."""
+    """Maximum size of a response from Airflow, in bytes. A larger XCom or log is not read; the answer says so."""
 
     @field_validator("url", "ui_url")
     @classmethod
@@ -55,9 +55,9 @@ class AirflowSettings(BaseModel):
         if parts.scheme not in {"http", "https"} or not parts.hostname:
             raise ValueError(f"{value!r} is not an address such as http://127.0.0.1:8080")
         if parts.username or parts.password:
-            raise ValueError("holds a user name or password; give them as username and password_file")
+            raise ValueError("contains a user name or password; set username and password_file instead")
         if parts.query or parts.fragment:
-            raise ValueError(f"{value!r} holds more than an address")
+            raise ValueError(f"{value!r} contains more than an address; remove the query and fragment")
         return value.rstrip("/").removesuffix("/api/v2")
 
     @field_validator("token_command")
@@ -68,9 +68,9 @@ class AirflowSettings(BaseModel):
         try:
             words = shlex.split(value)
         except ValueError as error:  # the command itself is not repeated: it may hold a secret
-            raise ValueError(f"is not a command line: {error}") from error
+            raise ValueError(f"is not a valid command line: {error}") from error
         if not words:
-            raise ValueError("names no command")
+            raise ValueError("contains no command")
         return value
 
     @model_validator(mode="after")
@@ -90,11 +90,11 @@ class AirflowSettings(BaseModel):
         return self
 
     def secrets(self) -> Iterator[str]:
-        """Yield every secret that the settings hold themselves."""
+        """Yield every secret that the settings themselves contain."""
         yield from (secret.get_secret_value() for secret in (self.password, self.token) if secret is not None)
 
     def tls(self) -> ssl.SSLContext | bool:
-        """Return how to verify Airflow's certificate, and which one to show; verification is never off.
+        """Return how to verify Airflow's certificate, and the client certificate; verification is never off.
 
         Raises:
             ConfigError: a file cannot be used.

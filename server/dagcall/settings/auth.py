@@ -1,7 +1,4 @@
-"""`[auth]`: the settings that say how callers prove who they are.
-
-A part of the settings like the others; in a module of its own, for it is long.
-"""
+"""`[auth]`: how callers prove who they are."""
 
 import ssl
 from collections.abc import Iterator
@@ -17,52 +14,52 @@ from dagcall.errors import ConfigError
 
 ALLOW_ANYONE = "whoever reaches this port may run the published dags"
 SCOPES_PATTERN = r"^[\x20\x21\x23-\x5b\x5d-\x7e]*$"
-"""As OAuth has them: ASCII, but for the quotation mark and the backslash."""
+"""As in OAuth: printable ASCII except the quotation mark and the backslash."""
 
 
 class AuthSettings(BaseModel):
-    """`[auth]`: how callers over HTTP prove who they are. Empty: nobody is asked."""
+    """`[auth]`: how callers over HTTP prove who they are. Empty: no authentication."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     keys_file: Path | None = None
-    """A file of named keys, of which it holds hashes only; `dagcall key NAME` makes one. Read anew when it changes."""
+    """A file of named keys (only their hashes); `dagcall key NAME` makes a key. Reread when it changes."""
     issuer: str | None = None
-    """The authorization server whose tokens are taken, exactly as its tokens and its metadata name it."""
+    """The authorization server whose tokens are accepted, spelt exactly as in its tokens and its metadata."""
     audience: str | None = None
-    """Whom tokens have to be for (`aud`). Else server.public_url, which is what MCP clients ask tokens for."""
+    """Expected token audience (`aud`). Default: server.public_url, for which MCP clients request tokens."""
     scopes: Annotated[str, Field(pattern=SCOPES_PATTERN)] = ""
-    """What every token and every key has to be allowed, or its holder may do nothing here; several with blanks between
-    them, as OAuth writes them."""
+    """Scopes that every token and key must have, separated by spaces."""
     callers: Selectors = (EVERYBODY,)
-    """Who sees and calls a tool whose entry does not say, as `callers` there: everybody who is let in."""
+    """Who sees and calls a tool whose entry has no `callers`. Default: every authenticated caller."""
     groups_claim: str = "groups"
-    """Where a token lists the groups of its holder; with dots for a claim inside another: realm_access.roles."""
+    """The token claim that lists the caller's groups; dots reach a nested claim: realm_access.roles."""
     jwks_url: str | None = None
-    """Where the issuer's public keys are. Else its metadata says so."""
+    """The address of the issuer's public keys. Default: from the issuer's metadata."""
     introspection_url: str | None = None
-    """Where to ask the issuer about a token (RFC 7662), for tokens that are no JWT or that can be withdrawn at once."""
+    """The issuer's introspection endpoint (RFC 7662), for opaque tokens or immediate revocation."""
     client_id: str | None = None
-    """What the issuer knows dagcall by, where it is asked about tokens."""
+    """dagcall's client id at the issuer, for introspection."""
     client_secret: Annotated[SecretStr | None, Field(min_length=1)] = None
-    """The client's secret; better in a file, or in the variable."""
+    """The client's secret; prefer a file or the variable."""
     client_secret_file: Path | None = None
-    """A file that holds the client's secret and nothing else."""
+    """A file that contains only the client's secret."""
     ca_file: Path | None = None
-    """Certificates to trust when the issuer is asked, in place of the system's."""
+    """CA certificates to trust for the issuer, instead of the system's."""
     allow_anyone: Literal["whoever reaches this port may run the published dags"] | None = None
-    """Lets dagcall listen beyond this machine without asking callers who they are; only these words do."""
+    """Lets dagcall listen beyond this machine without authentication. The value must be exactly `whoever reaches this
+    port may run the published dags`."""
 
     @field_validator("issuer", "jwks_url", "introspection_url")
     @classmethod
     def _require_safe_url(cls, value: str | None) -> str | None:
-        """Whoever can change what is read there can let anybody in."""
+        """Require https: who can change the response can let anyone in."""
         if value is None:
             return None
         parts = urlsplit(value)
         is_safe = parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or ""))
         if not is_safe or not parts.hostname or parts.username or parts.password or parts.fragment:
-            raise ValueError(f"{value!r} is not an https address (http is for this machine only)")
+            raise ValueError(f"{value!r} is not an https address (http is allowed only for this machine)")
         return value
 
     @model_validator(mode="after")
@@ -86,16 +83,16 @@ class AuthSettings(BaseModel):
 
     @property
     def is_on(self) -> bool:
-        """Whether callers are asked who they are."""
+        """Whether callers must authenticate."""
         return self.keys_file is not None or self.issuer is not None
 
     @property
     def required_scopes(self) -> tuple[str, ...]:
-        """The scopes, one by one."""
+        """The required scopes as a tuple."""
         return tuple(self.scopes.split())
 
     def secrets(self) -> Iterator[str]:
-        """Yield every secret that the settings hold themselves."""
+        """Yield every secret that the settings themselves contain."""
         if self.client_secret is not None:
             yield self.client_secret.get_secret_value()
 
@@ -114,7 +111,7 @@ class AuthSettings(BaseModel):
 
 
 def is_loopback(host: str) -> bool:
-    """Say whether only this machine reaches an address."""
+    """Return whether only this machine can reach a host."""
     try:
         return host == "localhost" or ip_address(host).is_loopback
     except ValueError:
@@ -122,7 +119,7 @@ def is_loopback(host: str) -> bool:
 
 
 def is_every_address(host: str) -> bool:
-    """Say whether a host to listen on stands for all of them, and so names none."""
+    """Return whether a host to listen on means every address, so that it names none."""
     try:
         return host == "" or ip_address(host).is_unspecified
     except ValueError:

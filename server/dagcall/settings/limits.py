@@ -1,7 +1,4 @@
-"""`[limits]`, `[audit]` and `[[accounts]]`: the settings that say how far callers may go, and what is kept of it.
-
-Parts of the settings like the others.
-"""
+"""`[limits]`, `[audit]` and `[[accounts]]`: quotas of callers, the audit log, and Airflow accounts for callers."""
 
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -15,17 +12,17 @@ STDERR = Path("stderr")
 
 
 class LimitSettings(BaseModel):
-    """`[limits]`: how much one caller may do. Each process counts for itself."""
+    """`[limits]`: how much one caller may do. Each process counts separately."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     calls_per_minute: Annotated[int, Field(ge=1)] | None = None
-    """How many runs one caller may start of one tool within a minute; a retry that gets the run that is there does not
-    count. Each process counts for itself."""
+    """Maximum runs of one tool that one caller may start per minute; a retry that gets an existing run does not count.
+    Each process counts separately."""
     max_concurrent: Annotated[int, Field(ge=1)] | None = None
-    """How many unfinished runs of one tool one caller may have, of those that this process started."""
+    """Maximum unfinished runs of one tool per caller, among those that this process started."""
     max_argument_bytes: Annotated[int, Field(ge=1_000, le=MAX_BYTES)] = 100_000
-    """How large the arguments of a call may be, as JSON."""
+    """Maximum size of a call's arguments, as JSON."""
 
 
 class AuditSettings(BaseModel):
@@ -34,26 +31,26 @@ class AuditSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     file: Path | None = None
-    """Where the lines go: a file, opened anew when it is renamed, or `stderr`. Else nowhere."""
+    """The audit log: a file (reopened after it was renamed) or `stderr`. Default: no audit log."""
     arguments: Literal["digest", "full", "none"] = "digest"
-    """What of the arguments is written: a keyed digest, themselves with what looks like a secret masked, or nothing."""
+    """How arguments are logged: `digest` (keyed), `full` (likely secrets masked) or `none`."""
 
 
 class AccountSettings(BaseModel):
-    """One `[[accounts]]` entry: in whose name Airflow starts, stops and answers the runs of some callers."""
+    """One `[[accounts]]` entry: the Airflow account that starts, stops and answers the runs of some callers."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     callers: Selectors
-    """Whose, as in `[[tools]]`. The first entry that fits counts; where there are entries, nobody else may call."""
+    """The callers, as in `[[tools]]`. The first matching entry applies; if there are entries, others may not call."""
     username: Annotated[str | None, Field(min_length=1)] = None
-    """A user of Airflow who logs in at /auth/token, with password_file."""
+    """The Airflow user name for /auth/token; needs password_file."""
     password_file: Path | None = None
-    """A file that holds the password and nothing else."""
+    """A file that contains only the password."""
     token_file: Path | None = None
-    """A file that holds a bearer token of Airflow, in place of a user name; read anew when Airflow refuses it."""
+    """A file that contains only an Airflow bearer token, instead of a user name; reread when Airflow refuses it."""
     is_own: bool = False
-    """dagcall's own account acts for these callers."""
+    """Use dagcall's own account for these callers."""
 
     @model_validator(mode="after")
     def _require_one_account(self) -> Self:
@@ -64,5 +61,5 @@ class AccountSettings(BaseModel):
 
     @property
     def name(self) -> str:
-        """What messages call the account."""
+        """The account's name in messages."""
         return self.username or (self.token_file.name if self.token_file else "dagcall's own")

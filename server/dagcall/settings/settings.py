@@ -1,7 +1,7 @@
-"""The settings: `dagcall.toml` and `DAGCALL_*` variables, read once and checked whole.
+"""The settings: `dagcall.toml` and `DAGCALL_*` variables, read once and validated together.
 
-The one reader of the environment beside the demo. A variable outdoes the file; an unknown key or variable is an error
-with a suggestion; contradictions are refused, one sentence each. Secrets are masked wherever settings are shown.
+Only this module and the demo read the environment. Variables override the file. An unknown key or variable is an
+error with a suggestion; contradictions are errors, one sentence each. Secrets are masked wherever settings are shown.
 """
 
 import os
@@ -28,10 +28,10 @@ CONFIG_VARIABLE = "DAGCALL_CONFIG"
 FILE_NAME = "dagcall.toml"
 HOST_PATTERN = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+)(:\d{1,5})?")
 LARGEST_ANSWER_BYTES = 170_000
-"""Clients break off a message above 1 MiB. An answer is in it twice, and the SDK escapes what is not ASCII, which makes
-six bytes of the two of an é."""
+"""Clients reject messages above 1 MiB. A message contains the answer twice, and the SDK escapes non-ASCII characters:
+an é grows from two bytes to six."""
 _TABLES = frozenset({"tools", "accounts"})
-"""Only in the file."""
+"""Only the file can set these."""
 _OTHER_VARIABLES = frozenset({CONFIG_VARIABLE})
 
 
@@ -41,29 +41,29 @@ class ServerSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     host: str = "127.0.0.1"
-    """The address to listen on. Beyond this machine only where callers have to say who they are: see auth."""
+    """The address to listen on. An address beyond this machine requires authentication; see auth."""
     port: Annotated[int, Field(ge=1, le=65_535)] = 8000
     public_url: str | None = None
-    """The address that callers use, where a proxy is in front: https://dagcall.example.com/mcp. Tokens are made for it,
-    and requests that name its host are taken."""
+    """The address that callers use, if a proxy is in front: https://dagcall.example.com/mcp. It is the default token
+    audience, and its host is accepted in Host headers."""
     allowed_hosts: Annotated[tuple[str, ...], NoDecode] = ()
-    """More names, of this machine or of a proxy, that requests may name as their host: dagcall.internal. A web page
-    that has its own name lead here is turned away."""
+    """Further names of this machine or of a proxy that are accepted in Host headers: dagcall.internal. Other names are
+    refused, against DNS rebinding."""
     wait_seconds: Annotated[float, Field(gt=0, le=86_400)] | None = None
-    """How long a call waits before it answers `state: running`. Else 50 on stdio and 240 on HTTP."""
+    """How long a call waits before it answers `state: running`. Default: 50 on stdio, 240 on HTTP."""
     max_wait_seconds: Annotated[float, Field(gt=0, le=86_400)] = 3600.0
-    """The longest wait that a caller may ask for."""
+    """The longest wait that a caller may request."""
     max_result_bytes: Annotated[int, Field(ge=10_000, le=LARGEST_ANSWER_BYTES)] = 100_000
-    """How large an answer may be, as JSON text; larger results come as a preview, and are read part by part."""
+    """Maximum size of an answer, as JSON text. Larger results are answered with a preview and read in parts."""
     log_lines: Annotated[int, Field(ge=0, le=200)] = 15
-    """How many of the last lines of a failed task's log callers read, with what looks like a secret masked; 0 for none.
-    The exception and its message are told in any case."""
+    """How many of the last lines of a failed task's log an answer contains, with likely secrets masked; 0 for none. The
+    exception and its message are always included."""
     secret: Annotated[SecretStr | None, Field(min_length=1)] = None
-    """What run ids are made with; the same for all replicas. Else it follows from Airflow's password or token."""
+    """The key for run ids; the same for all replicas. Default: derived from Airflow's password or token."""
     secret_file: Path | None = None
-    """A file that holds the secret and nothing else."""
+    """A file that contains only the secret."""
     drain_seconds: Annotated[float, Field(ge=0, le=3600)] = 20.0
-    """How long calls may go on after a request to stop, before each is answered with its handle."""
+    """How long calls may still wait after SIGTERM before each is answered with its run's handle."""
 
     @model_validator(mode="after")
     def _require_one_secret(self) -> Self:
@@ -102,13 +102,13 @@ class ServerSettings(BaseModel):
 
     @property
     def is_read_on_the_way(self) -> bool:
-        """Whether callers' keys, tokens and results cross a network in plain text, as far as is known here."""
+        """Whether keys, tokens and results cross a network in plain text, as far as the settings show."""
         parts = urlsplit(self.url)
         return parts.scheme == "http" and not is_loopback(parts.hostname or "")
 
     @property
     def host_names(self) -> tuple[str, ...]:
-        """What requests may name as their host, with any port, written as clients write it: in small letters."""
+        """The names accepted in Host headers, with any port, in lower case as clients send them."""
         own = [] if is_every_address(self.host) else [f"[{self.host}]" if ":" in self.host else self.host]
         public = urlsplit(self.public_url or "").hostname
         if public is not None:
@@ -135,21 +135,21 @@ class Settings(BaseSettings):
     limits: LimitSettings = LimitSettings()
     audit: AuditSettings = AuditSettings()
     accounts: tuple[AccountSettings, ...] = ()
-    """Accounts of Airflow that act for callers, `[[accounts]]` in the file. Empty: dagcall's own, for everybody."""
+    """Airflow accounts for callers, `[[accounts]]` in the file. Empty: dagcall's own account for all callers."""
     tools: tuple[ToolPolicy, ...] = ()
     """The allow-list, `[[tools]]` in the file. Empty: nothing is published."""
     dags: Annotated[tuple[str, ...], NoDecode] = ()
-    """More for the allow-list, for those who have no file: DAGCALL_DAGS=summarize_text,ml_*,tag:mcp."""
+    """Further entries of the allow-list, for use without a file: DAGCALL_DAGS=summarize_text,ml_*,tag:mcp."""
     refresh_seconds: Annotated[float, Field(ge=1, le=86_400)] = 30.0
-    """How often the dags are read anew."""
+    """How often the dags are reread."""
     remember: bool = True
-    """Keep what was read of the dags in a file, so that a restarted server lists its tools at once."""
+    """Cache the dags in a file, so that a restarted server lists its tools immediately."""
     cache_folder: Path | None = None
-    """The folder of that file; each Airflow, account and allow-list has a file of its own. Else the folder `dagcall` in
+    """The folder of the cache files, one per Airflow, account and allow-list. Default: the folder `dagcall` in
     `$XDG_CACHE_HOME` or `~/.cache`."""
     pins: Path | None = None
-    """The folder of pinned tool schemas, which `dagcall pin` writes. Where it is set, only tools that equal their file
-    are published, unless dagcall is served with --unpinned; a file that changes counts from the next refresh on."""
+    """The folder of pinned tool schemas, which `dagcall pin` writes. If set, only tools that equal their file are
+    published, unless dagcall serves with --unpinned. A changed file takes effect at the next refresh."""
 
     @classmethod
     def settings_customise_sources(
@@ -160,13 +160,13 @@ class Settings(BaseSettings):
         dotenv_settings: PydanticBaseSettingsSource,  # noqa: ARG003
         file_secret_settings: PydanticBaseSettingsSource,  # noqa: ARG003
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """Let a variable outdo the file, whose content comes in as arguments."""
+        """Let variables override the file, whose content comes in as arguments."""
         return env_settings, init_settings
 
     @model_validator(mode="before")
     @classmethod
     def _expand_home(cls, data: dict[str, Any]) -> dict[str, Any]:
-        """Let every path begin with `~`, wherever it was set."""
+        """Expand `~` in every path, wherever it was set."""
         return _with_paths(data, lambda path: path.expanduser())
 
     @field_validator("dags", mode="before")
@@ -193,7 +193,7 @@ class Settings(BaseSettings):
 
     @property
     def folder_for_caches(self) -> Path:
-        """Where the dags are kept for the next start."""
+        """The folder in which the dags are cached for the next start."""
         if self.cache_folder is not None:
             return self.cache_folder
         caches = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()  # noqa: TID251 - the one place
@@ -201,14 +201,14 @@ class Settings(BaseSettings):
 
     @property
     def policies(self) -> tuple[ToolPolicy, ...]:
-        """The whole allow-list: the file's entries, then those of `dags` that it does not have."""
+        """The whole allow-list: the file's entries, then those of `dags` that the file lacks."""
         extra = (policy_from_text(text) for text in dict.fromkeys(self.dags))
         listed = {policy.selector for policy in self.tools}
         return self.tools + tuple(policy for policy in extra if policy.selector not in listed)
 
 
 def address_of(host: str, port: int) -> str:
-    """Return the address at which callers reach us, where nothing is in front."""
+    """Return the address at which callers reach us without a proxy."""
     return f"http://{f'[{host}]' if ':' in host else host}:{port}/mcp"
 
 
@@ -218,12 +218,12 @@ def load_settings(
     """Read the settings.
 
     Args:
-        path: the file; None for none.
-        server: what the command line says of `[server]`; it outdoes everything.
-        environ: in place of `os.environ`, to look for unknown variables in.
+        path: the file; None to use only the environment.
+        server: command-line options for `[server]`; they override everything.
+        environ: searched for unknown variables instead of `os.environ`.
 
     Raises:
-        ConfigError: one sentence for each mistake.
+        ConfigError: with one sentence per mistake.
     """
     source = path.name if path else "the environment"
     _require_known_variables(os.environ if environ is None else environ)  # noqa: TID251 - the one place
@@ -232,7 +232,7 @@ def load_settings(
         settings = Settings(**data)
     except ValidationError as error:
         raise ConfigError(_sentences(source, error)) from error
-    except ValueError as error:  # pydantic-settings: a variable that is no JSON where JSON is needed
+    except ValueError as error:  # pydantic-settings: a variable is not JSON where JSON is required
         raise ConfigError(f"the environment: {error}") from error
     try:
         chosen = ServerSettings(**(settings.server.model_dump() | dict(server or {})))
@@ -243,24 +243,24 @@ def load_settings(
 
 
 def _require_answerable_host(server: ServerSettings, auth: AuthSettings, source: str) -> None:
-    """Refuse to listen beyond this machine where nobody is asked who they are, or where no request would be taken."""
+    """Refuse to listen beyond this machine without authentication, or where every request would be refused."""
     if is_loopback(server.host):
         return
     if not auth.is_on and auth.allow_anyone is None:
         raise ConfigError(
-            f"{source}: server.host: {server.host!r} is not an address of this machine only (127.0.0.1, ::1, "
-            "localhost), and callers are not asked who they are: set auth.keys_file (dagcall key NAME makes a key) or "
-            f'auth.issuer; or, if that is what you want, auth.allow_anyone = "{ALLOW_ANYONE}"'
+            f"{source}: server.host: {server.host!r} is reachable from other machines (unlike 127.0.0.1, ::1 and "
+            "localhost), but authentication is off: set auth.keys_file (dagcall key NAME makes a key) or "
+            f'auth.issuer. To allow anyone, set auth.allow_anyone = "{ALLOW_ANYONE}"'
         )
     if is_every_address(server.host) and server.public_url is None and not server.allowed_hosts:
         raise ConfigError(
-            f"{source}: server.host: {server.host!r} is every address of this machine; say under which one callers "
-            'reach it: server.public_url = "https://dagcall.example.com/mcp", or server.allowed_hosts'
+            f"{source}: server.host: {server.host!r} means every address of this machine; set the one that callers "
+            'use: server.public_url = "https://dagcall.example.com/mcp", or server.allowed_hosts'
         )
     if is_every_address(server.host) and server.public_url is None and auth.issuer is not None:
         raise ConfigError(
-            f"{source}: auth.issuer needs server.public_url where server.host is every address of this machine "
-            f"({server.host!r}): MCP clients ask for tokens for the address that they know dagcall by"
+            f"{source}: auth.issuer needs server.public_url, because server.host ({server.host!r}) means every address "
+            "of this machine: MCP clients request tokens for the address that they use"
         )
 
 
@@ -268,31 +268,31 @@ def find_config(given: Path | None) -> Path | None:
     """Return the file to read: the one given, `DAGCALL_CONFIG`, or `dagcall.toml` in the current folder.
 
     Raises:
-        ConfigError: a file was named and is not there.
+        ConfigError: the named file does not exist.
     """
     named = given or (Path(text).expanduser() if (text := os.environ.get(CONFIG_VARIABLE)) else None)  # noqa: TID251 - the one place
     if named is not None:
         if not named.is_file():
             where = "" if given else f" (from {CONFIG_VARIABLE})"
-            raise ConfigError(f"there is no settings file {named}{where}")
+            raise ConfigError(f"settings file not found: {named}{where}")
         return named.resolve()
     here = Path(FILE_NAME)
     return here.resolve() if here.is_file() else None
 
 
 def is_configured_by_environment() -> bool:
-    """Say whether a variable says where Airflow is or what to publish."""
+    """Return whether a variable sets Airflow's address or the allow-list."""
     return bool({"DAGCALL_AIRFLOW_URL", "DAGCALL_DAGS"} & os.environ.keys())  # noqa: TID251 - the one place
 
 
 def read_secret(path: Path, setting: str) -> str:
-    """Return the content of a file that holds one secret.
+    """Return the content of a file that contains one secret.
 
     Raises:
         ConfigError: it cannot be read, or is empty.
     """
     try:
-        secret = path.read_text(encoding="utf-8-sig").strip()  # editors of Windows begin a file with a mark
+        secret = path.read_text(encoding="utf-8-sig").strip()  # Windows editors write a BOM
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not text"
         raise ConfigError(f"{setting}: {path} cannot be read: {reason}") from error
@@ -302,7 +302,7 @@ def read_secret(path: Path, setting: str) -> str:
 
 
 def variable_names() -> dict[str, str]:
-    """Return every `DAGCALL_*` variable and the setting it stands for."""
+    """Return every `DAGCALL_*` variable and the setting that it sets."""
     names = {CONFIG_VARIABLE: "the settings file"}
     for name, field in Settings.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel):
@@ -317,12 +317,12 @@ def _require_known_variables(environ: Mapping[str, str]) -> None:
     known = variable_names()
     for name in sorted(environ):
         if name.startswith(PREFIX) and name not in known:
-            raise ConfigError(f"the environment: {name} is no setting of dagcall{did_you_mean(name, known)}")
+            raise ConfigError(f"the environment: {name} is not a dagcall setting{did_you_mean(name, known)}")
 
 
 def _file_content(path: Path) -> dict[str, Any]:
     try:
-        data = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # editors of Windows begin a file with a mark
+        data = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # Windows editors write a BOM
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
@@ -333,16 +333,16 @@ def _file_content(path: Path) -> dict[str, Any]:
 def _with_paths(
     data: dict[str, Any], change: Callable[[Path], Path], model: type[BaseModel] = Settings
 ) -> dict[str, Any]:
-    """Return settings as they were read, with every path among them changed.
+    """Return settings as read, with every path changed.
 
     Raises:
-        ValueError: a path begins with the home folder of somebody who has none.
+        ValueError: a path begins with a home folder that does not exist.
     """
     return {name: _with_path(value, change, model.model_fields.get(name)) for name, value in data.items()}
 
 
 def _with_path(value: Any, change: Callable[[Path], Path], field: FieldInfo | None) -> Any:
-    """Return one setting, likewise. What is not as it should be is left for pydantic to say."""
+    """Return one setting, likewise. Invalid values are left for pydantic to report."""
     kinds = [] if field is None else [field.annotation, *get_args(field.annotation)]
     table = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
     if table is not None and isinstance(value, dict):
@@ -352,7 +352,7 @@ def _with_path(value: Any, change: Callable[[Path], Path], field: FieldInfo | No
     if Path in kinds and isinstance(value, (str, Path)):
         try:
             return change(Path(value))
-        except RuntimeError as error:  # ~somebody, or no home folder at all
+        except RuntimeError as error:  # an unknown ~user, or no home folder
             raise ValueError(f"{str(value)!r}: {error}") from error
     return value
 
@@ -362,19 +362,19 @@ def _sentences(source: str, error: ValidationError) -> str:
 
 
 def _sentence(error: Any) -> str:
-    """Turn one of pydantic's findings into a sentence that names the setting."""
+    """Turn one pydantic error into a sentence that names the setting."""
     location = [part for part in error["loc"] if part != "function-after"]
     where = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in location).lstrip(".")
     message = error["msg"].removeprefix("Value error, ")
     if error["type"] == "extra_forbidden":
-        return f"{where} is no setting of dagcall{did_you_mean(str(location[-1]), _siblings(location))}"
+        return f"{where} is not a dagcall setting{did_you_mean(str(location[-1]), _siblings(location))}"
     if error["type"] in {"string_too_short", "too_short"} and error["ctx"]["min_length"] == 1:
         message = "is empty"
     return f"{where}: {message}" if where else str(message)
 
 
 def _siblings(location: list[Any]) -> list[str]:
-    """Return the settings that stand where an unknown one was found."""
+    """Return the names of the settings in the table of an unknown one."""
     models: dict[Any, type[BaseModel]] = {
         "airflow": AirflowSettings,
         "server": ServerSettings,

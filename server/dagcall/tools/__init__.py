@@ -1,6 +1,6 @@
-"""A dag and the operator's policy -> an MCP tool: its name, schemas and description; the catalog of all tools.
+"""A dag and the operator's policy -> an MCP tool: name, schemas and description; and the catalog of all tools.
 
-Most of it is pure. `catalog` reads Airflow and the pins. Refuses to know runs, and who waits for what.
+Mostly pure; `catalog` reads Airflow and the pins. Refuses to know runs and waiting calls.
 """
 
 from dagcall.tools.catalog import Catalog, Snapshot, reason_not_to_run

@@ -1,8 +1,8 @@
-"""The tools published now: the allow-list, matched with what Airflow has, matched with what was pinned.
+"""The published tools: the allow-list, matched with Airflow's dags and with the pins.
 
-Served from memory and refreshed in the background. One bad dag hides no other: each that was selected and is not
-published is kept with its reason. When Airflow does not answer, the last known tools stay; where it does not answer for
-one entry of the allow-list, those of that entry do.
+Served from memory and refreshed in the background. A bad dag affects no other: each selected dag that is not published
+is kept with the reason. If Airflow does not answer, the last known tools stay; if it does not answer for one entry of
+the allow-list, the tools of that entry stay.
 """
 
 import asyncio
@@ -39,44 +39,44 @@ from dagcall.tools.tool import Tool, own_tools, tool_from_dag, wire_json
 logger = logging.getLogger(__name__)
 
 FIRST_READ_SECONDS = 8.0
-"""How long a request waits for the first list of tools. claude.ai wants its first answers within 10 s."""
+"""How long a request waits for the first list of tools. claude.ai expects its first answers within 10 s."""
 NO_SUCH_DAG = "there is no such dag in Airflow, or dagcall's account may not see it"
 SELECTS_NOTHING = "selects no dag that dagcall's account can see"
 NOT_SHOWN = "Airflow does not show it to dagcall's account"
 NOT_THERE = (NO_SUCH_DAG, SELECTS_NOTHING, NOT_SHOWN)
-"""Reasons behind which there may be a file that Airflow cannot import."""
+"""Reasons that may be caused by a file that Airflow cannot import."""
 REFRESH_SHARE = 0.1
-"""Reading the dags may take this share of the time: the more dags there are, the more seldom they are read."""
+"""The maximum share of time for reading the dags: the more dags, the less often they are read."""
 AGAIN_SECONDS = 5.0
-"""Until the next try where Airflow itself did not answer. While it is taken to be away, a try sends nothing."""
+"""The pause before the next try if Airflow did not answer. While the breaker is open, a try sends nothing."""
 
 
 @dataclass(frozen=True, slots=True)
 class Withheld:
-    """Something that was selected and is not published."""
+    """Something that was selected but is not published."""
 
     what: str
-    """A dag id, or the selector of an entry that selects nothing, or a part of a tool that is published without it."""
+    """A dag id, the selector of an entry that selects nothing, or a part of a tool that is published without it."""
     reason: str
 
 
 @dataclass(frozen=True)
 class Snapshot:
-    """What one refresh found."""
+    """The outcome of one refresh."""
 
     tools: Mapping[str, Tool] = field(default_factory=dict)
     """By name, sorted."""
     withheld: tuple[Withheld, ...] = ()
     problem: str | None = None
-    """Why Airflow could not be asked; the tools are then those of the last time."""
+    """Why Airflow could not be read; the tools are then the previous ones."""
     own: tuple[WireTool, ...] = field(default_factory=own_tools)
     """dagcall's own tools."""
     unreviewed: Mapping[str, Tool] = field(default_factory=dict)
-    """What would be published, by name, were it as it was pinned."""
+    """Tools that differ from their pins, by name."""
 
     @cached_property
     def of_dag(self) -> Mapping[str, list[Tool]]:
-        """The tools by dag id; one dag may be several."""
+        """The tools by dag id; a dag may have several tools."""
         tools: defaultdict[str, list[Tool]] = defaultdict(list)
         for tool in self.tools.values():
             tools[tool.dag_id].append(tool)
@@ -84,15 +84,15 @@ class Snapshot:
 
 
 class Catalog:
-    """Knows the tools.
+    """Keeps the published tools.
 
     Args:
         api: Airflow.
         policies: the allow-list.
-        read_pins: what was reviewed, asked at each refresh; None to publish without pins.
-        remembered: what the last process read; None to begin with nothing.
-        callers: who may use a tool whose entry does not say.
-        on_change: given the published tools that differ from before, as they were and as they are.
+        read_pins: reads the pins at each refresh; None to publish without pins.
+        remembered: the cache of the dags; None to start without one.
+        callers: who may use a tool whose entry has no `callers`.
+        on_change: called with the tools that have changed, in their old and new forms.
     """
 
     def __init__(
@@ -113,30 +113,30 @@ class Catalog:
         self.on_change = on_change
         self.snapshot = Snapshot()
         self._found = Snapshot()
-        """What the last refresh found, whether reviewed or not."""
+        """The outcome of the last refresh, before the comparison with the pins."""
         self._conf_counts = False
-        """Whether Airflow has said that runs get what they are started with, or that it does not say."""
+        """Whether Airflow has confirmed that runs get their conf, or does not show this setting."""
         self.refresher = Loop("the refresh of the tools")
         self._tasks: dict[str, tuple[int | None, tuple[Task, ...]]] = {}
-        """Dag id -> the version of the dag, and its tasks then."""
+        """Dag id -> a version of the dag, and its tasks in that version."""
         self._first = asyncio.Event()
         self._wanted = asyncio.Event()
         self._is_unanswered = False
-        """Whether Airflow did not answer the last refresh, or something in front of it did."""
+        """Whether the last refresh got no answer from Airflow itself."""
 
     def may_use(self, caller: Caller, tool: Tool) -> bool:
-        """Say whether there is this tool for a caller."""
+        """Return whether a caller may use a tool."""
         return is_meant(caller, tool.entry.callers or self._callers)
 
     def wire_tools(self, caller: Caller) -> list[WireTool]:
-        """Return the tools that there are for a caller, sorted by name."""
+        """Return the tools that a caller may use, sorted by name."""
         return [tool.wire for tool in self.snapshot.tools.values() if self.may_use(caller, tool)]
 
     def tool(self, name: str, caller: Caller = LOCAL) -> Tool:
         """Return a published tool.
 
         Raises:
-            UnknownTool: with the reason, as far as one is known; the same for one that is for other callers.
+            UnknownTool: with the reason, if it is known; the same for a tool of other callers.
         """
         tool = self.snapshot.tools.get(name)
         if tool is not None and self.may_use(caller, tool):
@@ -150,23 +150,23 @@ class Catalog:
         raise UnknownTool(f"there is no tool {name!r}{did_you_mean(name, known)}")
 
     def require_own(self, name: str) -> None:
-        """Let a call of one of dagcall's own tools go on.
+        """Require that one of dagcall's own tools equals its pin.
 
         Raises:
-            UnknownTool: it is not as it was pinned.
+            UnknownTool: it does not.
         """
         if all(wire.name != name for wire in self.snapshot.own):
             raise self._not_as_reviewed(name)
 
     def _not_as_reviewed(self, name: str) -> UnknownTool:
-        logger.warning("a call of %s was refused: the tool is not as it was pinned", name)
+        logger.warning("a call of %s was refused: the tool differs from its pin", name)
         return UnknownTool(
-            f"tool {name!r} cannot be called now: what it is differs from what was reviewed. Nothing was done; "
-            "list the tools again later, or tell whoever runs dagcall."
+            f"tool {name!r} cannot be called now: its definition differs from the reviewed one. Nothing was done. "
+            "List the tools again later, or tell the operator of this dagcall."
         )
 
     async def wait_until_read(self, seconds: float = FIRST_READ_SECONDS) -> None:
-        """Wait until Airflow has been asked once, with or without success, but no longer than this."""
+        """Wait for the first refresh, successful or not, but no longer than this."""
         if self._first.is_set():
             return
         try:
@@ -177,15 +177,15 @@ class Catalog:
 
     @property
     def is_read(self) -> bool:
-        """Whether the tools are known, from this refresh or an earlier one."""
+        """Whether the tools are known, from the last refresh or an earlier one."""
         return self._first.is_set() and (self.snapshot.problem is None or bool(self.snapshot.tools))
 
     def refresh_soon(self) -> None:
-        """Ask for a refresh ahead of time: a call has just found that a definition no longer holds."""
+        """Request an early refresh, because a call has found an outdated definition."""
         self._wanted.set()
 
     async def keep_fresh(self, every_seconds: float) -> None:
-        """Refresh for ever, and until the first time publish what is remembered."""
+        """Refresh repeatedly; until the first refresh, publish the cached dags."""
         loop = asyncio.get_running_loop()
         remembered = self._remembered
 
@@ -198,7 +198,7 @@ class Catalog:
             await self.refresh()
             took = loop.time() - started
             pause = max(every_seconds, took / REFRESH_SHARE)
-            if self._is_unanswered:  # how long that took says nothing of how long reading takes
+            if self._is_unanswered:  # its duration says nothing about the time that reading takes
                 pause = min(every_seconds, AGAIN_SECONDS)
             try:
                 async with asyncio.timeout(pause):
@@ -211,7 +211,7 @@ class Catalog:
         await self.refresher.run(turn)
 
     async def refresh(self) -> Snapshot:
-        """Read the dags and replace the snapshot. Never raises for what Airflow does or does not say."""
+        """Read the dags and replace the snapshot. Never raises because of Airflow."""
         before = self.snapshot
         self._is_unanswered = False
         try:
@@ -238,9 +238,9 @@ class Catalog:
         return found
 
     async def _restore(self, dags: tuple[Dag, ...]) -> None:
-        """Publish what the last process published, as far as the allow-list and the pins still do.
+        """Publish the tools of the last process, if the allow-list and the pins still allow them.
 
-        A call asks Airflow anew whether its dag can run, so nothing runs because it is remembered.
+        Each call asks Airflow whether its dag can run, so the cache alone never starts a run.
         """
         tools: dict[str, Tool] = {}
         by_id = {dag.dag_id: dag for dag in dags}
@@ -251,7 +251,7 @@ class Catalog:
             except ToolUnpublishable:
                 continue
             except Exception:
-                logger.exception("dag %s, as it was remembered, could not be made into a tool", summary.dag_id)
+                logger.exception("no tool could be made of the cached dag %s", summary.dag_id)
                 continue
             tools.setdefault(tool.name, tool)
         if tools:
@@ -288,7 +288,7 @@ class Catalog:
         return Snapshot(dict(sorted(tools.items())), tuple(sorted(withheld, key=lambda item: item.what)))
 
     async def _ignores_conf(self) -> bool:
-        """Say whether Airflow ignores the arguments of every call; no, as long as it does not say so."""
+        """Return whether Airflow ignores the arguments of every call; False unless it says so."""
         if self._conf_counts:
             return False
         try:
@@ -296,14 +296,14 @@ class Catalog:
         except (CircuitOpen, AirflowLogInRefused):
             raise
         except (AirflowRefused, AirflowRejected, AirflowNotFound, AirflowAnswerUnusable):
-            ignores = False  # most do not show it
+            ignores = False  # most Airflows do not show it
         except AirflowError:
             return False
         self._conf_counts = not ignores
         return ignores
 
     async def _reviewed(self) -> Snapshot:
-        """Return what was found without what is not as it was pinned."""
+        """Return the found tools without those that differ from their pins."""
         if self._read_pins is None:
             return self._found
         pins, found = await asyncio.to_thread(self._read_pins), self._found
@@ -323,10 +323,10 @@ class Catalog:
         )
 
     async def _select(self) -> tuple[list[tuple[DagSummary, ToolPolicy]], list[Tool], list[Withheld]]:
-        """Return each selected dag with the entry that holds for it, what stays as it was, and what is wrong.
+        """Return each selected dag with its entry, the tools that stay unchanged, and what is withheld.
 
         Raises:
-            AirflowError: none of the entries could be asked about.
+            AirflowError: no entry could be read.
         """
         selected: list[tuple[ToolPolicy, Collection[DagSummary]]] = []
         kept: list[Tool] = []
@@ -337,14 +337,14 @@ class Catalog:
             try:
                 dags = await self._selected_by(policy)
                 reason = None if dags else SELECTS_NOTHING
-            except (CircuitOpen, AirflowLogInRefused):  # which no other entry would fare better with
+            except (CircuitOpen, AirflowLogInRefused):  # other entries would fail likewise
                 raise
             except AirflowNotFound:
                 reason = NO_SUCH_DAG
             except (
                 AirflowRefused,
                 AirflowRejected,
-            ) as error:  # 403 also for a dag that does not exist, with some rights
+            ) as error:  # with some rights, 403 also for a dag that does not exist
                 failures.append(error)
                 reason = f"{NOT_SHOWN}: {error}"
             except AirflowError as error:
@@ -360,7 +360,7 @@ class Catalog:
         return list(_allotted(selected)), kept, await self._with_import_hints(withheld)
 
     async def _with_import_hints(self, withheld: list[Withheld]) -> list[Withheld]:
-        """Add what Airflow's import errors say of dags that are not there; one question for all of them."""
+        """Add hints from Airflow's import errors about missing dags; one request for all."""
         if not any(item.reason.startswith(NOT_THERE) for item in withheld):
             return withheld
         try:
@@ -399,12 +399,12 @@ class Catalog:
         except AirflowError as error:
             return known or Withheld(dag.dag_id, f"it could not be read: {error}")
         except Exception:
-            logger.exception("dag %s could not be made into a tool", dag.dag_id)
-            return Withheld(dag.dag_id, "dagcall could not make a tool of it; its log says more")
+            logger.exception("no tool could be made of dag %s", dag.dag_id)
+            return Withheld(dag.dag_id, "dagcall could not make a tool of it; see its log")
 
     async def _made(self, dag: Dag, policy: ToolPolicy, known: Tool | None) -> Tool | Withheld:
-        """Return the tool of a dag; as it was known, where the dag is the same."""
-        # A tool is made anew only when its dag has changed: compiling its schemas takes milliseconds.
+        """Return the tool of a dag; the known one, if the dag is unchanged."""
+        # A tool is rebuilt only if its dag has changed, because compiling its schemas takes milliseconds.
         is_known = known is not None and not known.left_out and _is_same(known.dag, dag)
         tool = known if known and is_known else tool_from_dag(dag, policy)
         tasks = await self._tasks_of(tool)
@@ -416,7 +416,7 @@ class Catalog:
         return Withheld(dag.dag_id, reason) if reason else tool
 
     async def _tasks_of(self, tool: Tool) -> tuple[Task, ...] | None:
-        """Return the tasks of a dag; None where Airflow does not show them and nothing has to be known of them."""
+        """Return the tasks of a dag; None if Airflow does not show them and they are not needed."""
         version, tasks = self._tasks.get(tool.dag_id, (None, None))
         if tool.policy.results is None and version is not None and version == tool.dag.version:
             return tasks
@@ -431,17 +431,17 @@ class Catalog:
         return tasks
 
     def _reason_for_no_result(self, tool: Tool, tasks: tuple[Task, ...] | None) -> str | None:
-        """Return why runs that are triggered now would have nothing to show; None where that is not known, too."""
+        """Return why runs triggered now would have no result; None if they would, or if it is unknown."""
         if tasks is None:
             return None
         logical_date = self._api.rest.clock.now() if tool.policy.logical_date == "now" else None
         reason = reason_for_no_result(tasks, tool.policy.results or (), logical_date)
-        if reason:  # a dag without runs may be mended without getting a new version
+        if reason:  # a dag without runs may be fixed without a new version
             self._tasks.pop(tool.dag_id, None)
         return reason
 
     def _last_known(self, dag_id: str, policy: ToolPolicy) -> Tool | None:
-        """Return the tool of the last refresh. It stays where its dag cannot be read: a hiccup changes nothing."""
+        """Return the tool of the last refresh. It stays if its dag cannot be read, so that a hiccup changes nothing."""
         return next((tool for tool in self._found.of_dag.get(dag_id, ()) if tool.entry == policy), None)
 
     def _tell_operator(self, before: Snapshot, now: Snapshot) -> None:
@@ -453,7 +453,7 @@ class Catalog:
 
 
 def _unknown_result_task(tool: Tool, tasks: tuple[Task, ...] | None) -> str | None:
-    """Return what is wrong with the result tasks that were named; a dag's tasks change without the dag."""
+    """Return the problem with the named result tasks; a dag's tasks may change without the dag."""
     known = sorted(task.task_id for task in tasks or ())
     for task_id in tool.policy.results or ():
         if task_id not in known:
@@ -462,12 +462,12 @@ def _unknown_result_task(tool: Tool, tasks: tuple[Task, ...] | None) -> str | No
 
 
 def _is_same(one: Dag, other: Dag) -> bool:
-    """Say whether two dags are the same, also to JSON: Python calls 1 and true equal."""
+    """Return whether two dags are the same, also as JSON: in Python, 1 and true are equal."""
     return one == other and repr(one) == repr(other)
 
 
 def reason_not_to_run(dag: DagSummary) -> str | None:
-    """Return why a dag cannot be run now, as a clause; None if it can."""
+    """Return why a dag cannot run now, as a clause; None if it can."""
     if dag.is_stale:
         return "it is no longer in Airflow's dag folders"
     if dag.has_import_errors:
@@ -480,7 +480,7 @@ def reason_not_to_run(dag: DagSummary) -> str | None:
 
 
 def _without_arguments(outcome: Tool | Withheld) -> Tool | Withheld:
-    """Return the tool if it needs no conf, for an Airflow that ignores it."""
+    """Return the tool if it needs no conf, for an Airflow that ignores conf."""
     if isinstance(outcome, Withheld) or not (outcome.input.properties or outcome.input.fixed):
         return outcome
     return Withheld(
@@ -493,7 +493,7 @@ def _without_arguments(outcome: Tool | Withheld) -> Tool | Withheld:
 def _allotted(
     selected: Collection[tuple[ToolPolicy, Collection[DagSummary]]],
 ) -> Iterator[tuple[DagSummary, ToolPolicy]]:
-    """Give each dag to the entry that holds for it: those that name it, else the first listed that selects it."""
+    """Assign each dag to its entry: those that name it, otherwise the first that selects it."""
     taken = {policy.dag for policy, _ in selected}
     for policy, dags in selected:
         for dag in dags:
@@ -507,7 +507,7 @@ def _sentence(text: str) -> str:
 
 
 def _as_like(pattern: str | None) -> str | None:
-    """Return an ILIKE pattern that catches at least what the pattern of dag ids does."""
+    """Return an ILIKE pattern that matches at least the same dag ids."""
     if pattern is None:
         return None
     literal = pattern.split("[", 1)[0]
@@ -515,7 +515,7 @@ def _as_like(pattern: str | None) -> str | None:
 
 
 def _changed(before: Snapshot, now: Snapshot) -> list[Tool]:
-    """Return the tools that are not on the wire as they were, in both forms; all of them if dagcall's own changed."""
+    """Return the tools whose published form changed, in both forms; all tools if dagcall's own changed."""
     pairs = [(before.tools.get(name), now.tools.get(name)) for name in {**before.tools, **now.tools}]
     if before.own == now.own:
         pairs = [(one, other) for one, other in pairs if not (one and other and one.wire == other.wire)]

@@ -1,6 +1,6 @@
-"""The dags as they were last read, kept in a file: a restarted server lists its tools at once.
+"""A file cache of the dags, so that a restarted server lists its tools immediately.
 
-Nothing depends on the file: without it, or with one that cannot be read, the tools are listed once Airflow was asked.
+Nothing depends on the file: if it is missing or unreadable, the tools are listed once Airflow has answered.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ class DagCache:
     """One file of dags.
 
     Args:
-        path: where; folders are made as needed, for nobody but this user to read.
+        path: the file; missing folders are created, readable only by this user.
     """
 
     def __init__(self, path: Path) -> None:
@@ -31,18 +31,18 @@ class DagCache:
         self._kept: tuple[Dag, ...] | None = None
 
     def load(self) -> tuple[Dag, ...]:
-        """Return the dags that were kept, or none."""
+        """Return the cached dags, or none."""
         try:
             self._kept = DAGS.validate_json(self._path.read_bytes())
         except FileNotFoundError:
             return ()
         except (OSError, ValidationError) as error:
-            logger.info("%s is of no use and is written anew: %s", self._path, str(error).splitlines()[0])
+            logger.info("the cache %s is unusable and will be rewritten: %s", self._path, str(error).splitlines()[0])
             return ()
         return self._kept
 
     def keep(self, dags: Collection[Dag]) -> None:
-        """Write the dags unless they are there already. Where nothing can be written, the next start takes longer."""
+        """Write the dags if they have changed. If writing fails, the next start only takes longer."""
         wanted = tuple(sorted(dags, key=lambda dag: dag.dag_id))
         if wanted == self._kept:
             return
@@ -51,11 +51,11 @@ class DagCache:
             self._path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             _replace(self._path, DAGS.dump_json(wanted))
         except OSError as error:
-            logger.info("the tools are not remembered until the next start: %s", error)
+            logger.info("the dags cannot be cached for the next start: %s", error)
 
 
 def _replace(path: Path, content: bytes) -> None:
-    """Write a file so that nobody ever reads half of it. `mkstemp` makes it for this user only."""
+    """Write a file atomically. `mkstemp` makes it readable only by this user."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=path.name)
     try:
         with os.fdopen(handle, "wb") as file:

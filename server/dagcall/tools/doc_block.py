@@ -1,7 +1,7 @@
-"""What a dag's author says of the tool, next to the dag: a fenced block of TOML in `doc_md`.
+"""The dag author's settings for the tool: a fenced block of TOML in `doc_md`.
 
-Pure. The block's info string is `toml dagcall`, and its keys are some of those of a `[[tools]]` entry. Airflow's UI
-shows it as code, and its REST API delivers it as part of the dag in every version:
+Pure. The block's info string is `toml dagcall`; its keys are a subset of those of a `[[tools]]` entry. Airflow's UI
+shows it as code, and its REST API returns it with the dag in every version:
 
     ```toml dagcall
     title = "Sales report"
@@ -9,8 +9,8 @@ shows it as code, and its REST API delivers it as part of the dag in every versi
     annotations = { read_only = true }
     ```
 
-The operator's word wins, key by key. A block with a mistake is left out whole, for half of it could say something that
-its author did not mean; the tool itself is published all the same.
+The operator's settings override it, key by key. A block with a mistake is ignored entirely, because half of it could
+mean something that its author did not intend; the tool itself is published all the same.
 """
 
 import re
@@ -24,11 +24,11 @@ from dagcall.tools.markdown import Fence, fences
 from dagcall.tools.policy import Annotations, TaskIds, ToolPolicy
 
 WORD = "dagcall"
-"""What marks a block: it is one of the words behind its opening fence."""
+"""The word after the opening fence that marks a block."""
 
 
 class DocBlock(BaseModel):
-    """The block. Each key means what it means to a `ToolPolicy`."""
+    """The block. Each key means the same as in a `ToolPolicy`."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -42,23 +42,23 @@ NOTHING_SAID = DocBlock()
 
 
 class WordsUnusable(ValueError):
-    """The block holds a mistake; the message names the line of `doc_md` and what is wrong there."""
+    """The block contains a mistake; the message names the line of `doc_md` and the mistake."""
 
 
 def doc_block(doc_md: str | None) -> DocBlock:
     """Read the author's block.
 
     Raises:
-        WordsUnusable: there is one, and it cannot be used.
+        WordsUnusable: the block cannot be used.
     """
     blocks = [fence for fence in fences(doc_md or "") if WORD in fence.words]
     if not blocks:
         return NOTHING_SAID
     if len(blocks) > 1:
-        raise WordsUnusable(f"line {blocks[1].first_line - 1}: there is a second such block; put everything into one")
+        raise WordsUnusable(f"line {blocks[1].first_line - 1}: a second dagcall block; put everything into one")
     (block,) = blocks
     try:
-        # Empty lines ahead make the parser count the lines of the whole text.
+        # Leading empty lines make the parser count lines of the whole text.
         return DocBlock.model_validate(tomllib.loads("\n" * (block.first_line - 1) + block.content))
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise WordsUnusable(f"it is not valid TOML: {error}") from error
@@ -67,7 +67,7 @@ def doc_block(doc_md: str | None) -> DocBlock:
 
 
 def effective_policy(operator: ToolPolicy, author: DocBlock) -> ToolPolicy:
-    """Return what holds for the tool: the operator's word, and the author's where the operator says nothing."""
+    """Return the effective policy: the operator's values, and the author's where the operator sets none."""
     update = {key: value for key, value in author.model_dump().items() if getattr(operator, key) is None}
     return operator.model_copy(
         update={**update, "annotations": _effective_annotations(operator.annotations, author.annotations)}
@@ -75,27 +75,27 @@ def effective_policy(operator: ToolPolicy, author: DocBlock) -> ToolPolicy:
 
 
 def _effective_annotations(operator: Annotations, author: Annotations) -> Annotations:
-    outdoing = operator.model_dump(exclude_unset=True)
-    outdone = author.model_dump(exclude_unset=True)
-    # read_only and destructive exclude each other, so the operator's word on one is a word on both.
+    overriding = operator.model_dump(exclude_unset=True)
+    overridden = author.model_dump(exclude_unset=True)
+    # read_only and destructive exclude each other, so the operator's value for one decides both.
     for one, other in (("read_only", "destructive"), ("destructive", "read_only")):
-        if outdoing.get(one):
-            outdone.pop(other, None)
-    return Annotations.model_validate(outdone | outdoing)
+        if overriding.get(one):
+            overridden.pop(other, None)
+    return Annotations.model_validate(overridden | overriding)
 
 
 def _sentence(error: Any, block: Fence) -> str:
-    """Turn one of pydantic's findings into a sentence that names the line."""
+    """Turn one pydantic error into a sentence that names the line."""
     keys = [part for part in error["loc"] if isinstance(part, str)]
     line = f"line {_line_of(keys, block)}"
     if error["type"] == "extra_forbidden":
         model = Annotations if keys[0] == "annotations" and len(keys) > 1 else DocBlock
-        return f"{line}: {keys[-1]!r} is not a key of such a block{did_you_mean(keys[-1], model.model_fields)}"
+        return f"{line}: {keys[-1]!r} is not a key of this block{did_you_mean(keys[-1], model.model_fields)}"
     return f"{line}: {'.'.join(keys)}: {error['msg'].removeprefix('Value error, ')}"
 
 
 def _line_of(keys: list[str], block: Fence) -> int:
-    """Return where a key is said, or else what it belongs to, or else where the block begins."""
+    """Return the line of a key, or of the key that contains it, or of the start of the block."""
     lines = block.content.splitlines()
     for key in reversed(keys):
         said = re.compile(rf"""[^=#]*(?<![\w-])["']?{re.escape(key)}["']?\s*[\]=.]""")

@@ -1,20 +1,19 @@
 """A dag's params -> the tool's input schema; a call's arguments -> the run's conf.
 
-Pure. Knows JSON Schema, what Airflow makes of a param, and what MCP clients accept; knows nothing of HTTP or MCP's
-messages.
+Pure. Knows JSON Schema, Airflow's handling of params, and what MCP clients accept; knows neither HTTP nor MCP messages.
 
 Facts it relies on (Airflow 3.1.8, 3.2.2 and 3.3.2):
 
-* Airflow checks each param by itself with `jsonschema.validate(value, schema, format_checker=FormatChecker())`: 2020-12
-  unless the schema names another `$schema`; strings are not coerced; keys that are no params are accepted silently.
-* A default of null in the REST API stands for "none given", "the default is null" and (3.2+) "the default is invalid".
-  If null does not fit the schema, leaving the param out is refused: it is required. If null fits, sending an explicit
-  null is right in every case. 3.1 shows an invalid default as it is, and refuses it likewise.
-* A plain default (`params={"n": 3}`) has the schema `{}`: Airflow takes anything. We say and check the type that the
-  default has, as Airflow's own form does, since a string for a number only fails later, inside a task.
+* Airflow validates each param separately with `jsonschema.validate(value, schema, format_checker=FormatChecker())`:
+  2020-12 unless the schema names another `$schema`; strings are not coerced; unknown keys are accepted silently.
+* A default of null in the REST API means "none given", "the default is null" or (3.2+) "the default is invalid".
+  If null does not match the schema, omitting the param is refused: it is required. If null matches, sending an explicit
+  null is right in every case. 3.1 returns an invalid default as it is, and refuses it likewise.
+* A plain default (`params={"n": 3}`) has the schema `{}`: Airflow accepts anything. We publish and check the default's
+  type, as Airflow's own form does, because a string instead of a number would fail only later, inside a task.
 
-What is published is made for clients (`shapes`); arguments are checked as Airflow checks them, against the author's own
-schema, after what JSON does not tell apart has been put right: see `InputSchema.taken`.
+The published schema is made for clients (`shapes`). Arguments are validated as Airflow does, against the author's own
+schema, after differences that JSON cannot express have been normalised: see `InputSchema.taken`.
 """
 
 import json
@@ -39,7 +38,7 @@ from dagcall.tools.shapes import all_shaped
 from dagcall.tools.validation import Checker, Uncheckable, one_budget, path_text, problem_text
 
 MAX_PROBLEMS = 20
-"""How many bad arguments one answer names."""
+"""How many bad arguments one error lists."""
 
 _AIRFLOW_FORM_KEYS = frozenset(
     {"section", "values_display", "description_md", "custom_html_form", "custom_html_form_md"}
@@ -49,61 +48,61 @@ _Path = tuple[str | int, ...]
 _LEFT_OUT = object()
 _TYPE_SAYING_KEYS = frozenset({"type", "enum", "const", "$ref", "anyOf", "oneOf", "allOf", "not", "if"})
 
-# The formats that a plain installation of Airflow checks: named one by one, so that what happens to be installed
-# beside dagcall changes no verdict.
+# The formats that a plain Airflow installation checks. Listed explicitly, so that other packages in dagcall's
+# environment change no verdict.
 _FORMAT_CHECKER = FormatChecker(("date", "email", "idn-email", "idn-hostname", "ipv4", "ipv6", "regex", "time", "uuid"))
 
 
 @dataclass(frozen=True, slots=True)
 class Property:
-    """One param as the caller sees it."""
+    """One param as callers see it."""
 
     param: str
     schema: JsonObject
-    """What the author says of it, in one dialect; what is published follows from it."""
+    """The author's schema, in 2020-12; the published one is made from it."""
     is_required: bool
     sends_null: bool
-    """Leaving it out sends an explicit null."""
+    """Omitting it sends an explicit null."""
     checkers: tuple[Checker, ...]
-    """Airflow's own verdict, and before it ours on a plain default: that a value is of the default's type."""
+    """For a plain default, first our check of the type; then Airflow's own validation."""
 
     @property
     def is_left_out_by_null(self) -> bool:
-        """Whether null means the same as leaving it out: it is sent anyway, or a default comes in its place."""
+        """Whether null means the same as omitting it: null is sent anyway, or the default replaces it."""
         return self.sends_null or (not self.is_required and bool(self.errors(None)))
 
     def errors(self, value: Json) -> list[ValidationError]:
-        """Return what is wrong with a value.
+        """Return the errors of a value.
 
         Raises:
-            Uncheckable: there is no verdict.
+            Uncheckable: validation is impossible or takes too long.
         """
         return next(filter(None, (checker.errors(value, most=MAX_PROBLEMS) for checker in self.checkers)), [])
 
 
 @dataclass(frozen=True, slots=True)
 class Taken:
-    """Arguments that fit."""
+    """Valid arguments."""
 
     arguments: JsonObject
-    """The arguments as they count: equal for calls that are the same call, however it was written."""
+    """The normalised arguments: equal for identical calls, however they were written."""
     conf: JsonObject
     """The run's conf."""
 
 
 @dataclass(frozen=True, slots=True)
 class InputSchema:
-    """What a tool takes, and how that becomes a run's conf. Compiled once per definition of the dag."""
+    """A tool's arguments, and how they become a run's conf. Compiled once per dag definition."""
 
     wire: JsonObject
-    """The input schema on the wire."""
+    """The published input schema."""
     properties: Mapping[str, Property]
     fixed: Mapping[str, Json]
     """Params that the operator sets: param name -> value."""
 
     @property
     def optional(self) -> tuple[str, ...]:
-        """The properties that may be left out, in the dag's order."""
+        """The optional properties, in the dag's order."""
         return tuple(name for name, prop in self.properties.items() if not prop.is_required)
 
     @classmethod
@@ -122,7 +121,7 @@ class InputSchema:
             hidden: params that callers do not see and that keep their defaults.
 
         Raises:
-            ToolUnpublishable: a schema that cannot be published or checked, or a configuration that does not fit.
+            ToolUnpublishable: a schema cannot be published or checked, or the configuration does not match the params.
         """
         fixed = fixed or {}
         _require_known(params, fixed, hidden)
@@ -136,20 +135,20 @@ class InputSchema:
                     properties[property_name_from_param(param.name)] = prop
             return cls(_wire(properties), properties, fixed)
         except RecursionError:
-            raise ToolUnpublishable("the schema or default of a param is nested too deep") from None
+            raise ToolUnpublishable("the schema or default of a param is nested too deeply") from None
 
     def taken(self, arguments: Mapping[str, Json], *, tool: str, max_bytes: int = MAX_BYTES) -> Taken:
-        """Check arguments, and return them as they count, with the conf to trigger the dag with.
+        """Validate arguments, and return them normalised, with the conf to trigger the dag with.
 
-        Defaults are left to Airflow; fixed params are added. What clients write differently is put right: a float that
-        is a whole number becomes one (`3.0` is `3`); a null that may not stand where it is counts as left out, if that
-        may be; and a text that does not fit is read as JSON where it is that of a list, of an object, or of a whole
-        number so large that JavaScript cannot write it. What fits as it is stays as it is.
+        Airflow fills in defaults; fixed params are added. Differences between clients are normalised: a whole float
+        becomes an integer (`3.0` is `3`); an invalid null counts as omitted, if omitting is allowed; and an invalid
+        string is read as JSON if it contains a list, an object, or an integer too large for JavaScript. Valid values
+        stay unchanged.
 
         Args:
-            arguments: of a call.
-            tool: what was called.
-            max_bytes: what the arguments may take, as JSON.
+            arguments: the call's arguments.
+            tool: the name of the called tool.
+            max_bytes: maximum size of the arguments, as JSON.
 
         Raises:
             InvalidArguments: with one sentence for each bad argument. Nothing was started.
@@ -169,7 +168,7 @@ class InputSchema:
     def conf_from_arguments(
         self, arguments: Mapping[str, Json], *, tool: str, max_bytes: int = MAX_BYTES
     ) -> JsonObject:
-        """Return only the conf of what `taken` returns.
+        """Return only the conf from `taken`.
 
         Raises:
             InvalidArguments: as `taken`.
@@ -203,7 +202,7 @@ class InputSchema:
 
 
 def _read(prop: Property, value: Json) -> tuple[Json, list[ValidationError]]:
-    """Return a value as it counts, with what is wrong with it as it was sent."""
+    """Return the normalised value, with the errors of the value that was sent."""
     read, errors = value, prop.errors(value)
     found = errors
     while found and (mends := _mends(found)) is not None:
@@ -213,10 +212,10 @@ def _read(prop: Property, value: Json) -> tuple[Json, list[ValidationError]]:
 
 
 def _mends(errors: Iterable[ValidationError]) -> dict[_Path, Json] | None:
-    """Return what to put where so that no error is left; None where some error cannot be helped.
+    """Return replacements that remove every error, by path; None if some error cannot be removed.
 
-    A text may hold the JSON of what is wanted, and a null may stand for a key that was left out: CrewAI sends one for
-    each key that an object need not have.
+    A string may contain the JSON of the expected value, and a null may mean an omitted key: CrewAI sends null for each
+    optional key of an object.
     """
     mends: dict[_Path, Json] = {}
     for error in errors:
@@ -233,7 +232,7 @@ def _mends(errors: Iterable[ValidationError]) -> dict[_Path, Json] | None:
 
 
 def _mends_of_one_branch(error: ValidationError) -> dict[_Path, Json] | None:
-    """Return the same for the first of the alternatives (`anyOf`, `oneOf`) in which every error can be helped."""
+    """Return the same for the first alternative (`anyOf`, `oneOf`) in which every error can be removed."""
     branches: dict[Json, list[ValidationError]] = {}
     for inner in error.context or ():
         branches.setdefault(inner.schema_path[0], []).append(inner)
@@ -252,19 +251,17 @@ def _with_mended(value: Json, mends: Mapping[_Path, Json], path: _Path) -> Json:
 
 
 def _property(param: Param, fixed: Mapping[str, Json], hidden: frozenset[str]) -> Property | None:
-    """Return a param as callers see it; None if they do not."""
+    """Return a param as callers see it; None if it is hidden or fixed."""
     airflow = _airflow_checker(param)
     if param.name in fixed:
         if error := _first_problem(airflow, fixed[param.name]):
-            raise ToolUnpublishable(f"the fixed value of param {param.name!r} does not fit: {error}")
+            raise ToolUnpublishable(f"the fixed value of param {param.name!r} is invalid: {error}")
         return None
-    # Airflow refuses a run without it where its default, null included, does not fit the schema.
+    # Airflow refuses a run without the param if its default, including null, does not match the schema.
     is_required = _first_problem(airflow, with_whole_numbers(param.value)) is not None
     if param.name in hidden:
         if is_required:
-            raise ToolUnpublishable(
-                f"param {param.name!r} is hidden but has no default that Airflow accepts; fix it to a value"
-            )
+            raise ToolUnpublishable(f"param {param.name!r} is hidden but has no valid default; set it in fixed")
         return None
     schema = _author_schema(param, has_default=not is_required)
     inferred = {} if _TYPE_SAYING_KEYS & param.schema.keys() else _inferred_type(param.value)
@@ -303,11 +300,11 @@ def _require_known(params: tuple[Param, ...], fixed: Mapping[str, Json], hidden:
         if name not in known:
             raise ToolUnpublishable(f"the dag has no param {name!r} to fix or hide{did_you_mean(name, known)}")
     if both := sorted(hidden & fixed.keys()):
-        raise ToolUnpublishable(f"param {both[0]!r} is both fixed and hidden; a fixed param is hidden anyway")
+        raise ToolUnpublishable(f"param {both[0]!r} is both fixed and hidden; fixed params are always hidden")
 
 
 def _airflow_checker(param: Param) -> Checker:
-    """Compile the param's schema as Airflow does, but with no way to fetch other documents."""
+    """Compile the param's schema as Airflow does, but never fetch other documents."""
     dialect = validator_for(param.schema, default=Draft202012Validator)
     if len(json.dumps(param.schema)) > MAX_SCHEMA_BYTES:
         raise ToolUnpublishable(f"the schema of param {param.name!r} is larger than {MAX_SCHEMA_BYTES:,} bytes")
@@ -320,8 +317,8 @@ def _airflow_checker(param: Param) -> Checker:
     keywords: set[str] = set().union(*objects_in(param.schema))
     if {"unevaluatedProperties", "patternProperties"} <= keywords:
         raise ToolUnpublishable(
-            f"the schema of param {param.name!r} uses unevaluatedProperties beside patternProperties, which cannot be "
-            "checked in bounded time"
+            f"the schema of param {param.name!r} uses unevaluatedProperties with patternProperties, which cannot be "
+            "validated in bounded time"
         )
     schema = {key: value for key, value in param.schema.items() if key != "$schema"}
     return Checker.of(schema, dialect, _FORMAT_CHECKER)
@@ -331,7 +328,7 @@ def _first_problem(checker: Checker, value: Json) -> str | None:
     try:
         errors = checker.errors(value, most=1)
     except Uncheckable as error:
-        raise ToolUnpublishable(f"a param's schema cannot be used for checking: its default {error}") from error
+        raise ToolUnpublishable(f"a param's schema cannot be validated against: its default {error}") from error
     return problem_text(errors[0]) if errors else None
 
 
@@ -355,7 +352,7 @@ def _without_form_keys(schema: JsonObject) -> JsonObject:
 
 
 def _inferred_type(default: Json) -> JsonObject:
-    """Return the type that a plain default stands for. A whole number may become any number, as in Airflow's form."""
+    """Return the type that a plain default implies. An integer implies any number, as in Airflow's form."""
     match default:
         case bool():
             return {"type": "boolean"}
@@ -372,13 +369,13 @@ def _inferred_type(default: Json) -> JsonObject:
 
 
 def _description(param: Param) -> str:
-    """Return what the model reads of a param: its description, then the readable names of its values."""
+    """Return a param's description for the model, followed by the readable names of its values."""
     schema = param.schema
     text = param.description or schema.get("description") or plain_text(str(schema.get("description_md") or ""))
     parts = [" ".join(str(text).split())]
     display = schema.get("values_display")
     if isinstance(display, Mapping) and display:
-        # PostgreSQL keeps a serialized dag as jsonb, which sorts keys by their length; `enum` is in the author's order.
+        # PostgreSQL stores a serialized dag as jsonb, which sorts keys by length; `enum` keeps the author's order.
         enum = schema.get("enum")
         values = {str(value): _as_json(value) for value in enum} if isinstance(enum, list) else {}
         labels = sorted(display.items(), key=lambda item: (*values, item[0]).index(item[0]))
@@ -392,7 +389,7 @@ def _as_json(value: Json) -> str:
 
 
 def _is_datetime(value: Json) -> bool:
-    """Check what a plain Airflow does not: a text that is no date and time would only fail inside a task."""
+    """Check what a plain Airflow does not: an invalid date and time would fail only inside a task."""
     if not isinstance(value, str):
         return True
     try:

@@ -1,6 +1,6 @@
-"""JSON Schema in one dialect: 2020-12, with references that hold, nothing fetched and nothing invisible.
+"""JSON Schema in one dialect, 2020-12: with valid references, without external ones and invisible characters.
 
-Pure. Knows the keywords and no param, tool or task. `shapes` makes of such a schema what every client takes.
+Pure. Knows keywords, but no params, tools or tasks. `shapes` turns such a schema into one that every client accepts.
 """
 
 import re
@@ -29,9 +29,9 @@ MAX_SCHEMA_DEPTH = 40
 
 _UNSUPPORTED_KEYS = frozenset({"$dynamicRef", "$recursiveRef"})
 _ANCHOR_KEYS = frozenset({"$anchor", "$dynamicAnchor", "$recursiveAnchor"})
-"""What only names a place. References by such a name are followed, so nothing is lost without it."""
+"""Keywords that only name a place. References by such a name are resolved, so dropping it loses nothing."""
 _SHOWN_DATA_KEYS = frozenset({"default", "examples"})
-"""Values that decide nothing: one with something invisible in it is not shown."""
+"""Values that only inform: one with invisible characters is dropped."""
 
 
 def cleaned(
@@ -41,16 +41,16 @@ def cleaned(
     adapted: Callable[[JsonObject], JsonObject] = dict,
     depth: int = 0,
 ) -> JsonObject:
-    """Return the schema in 2020-12, without what only Airflow understands and what nobody can see.
+    """Return the schema in 2020-12, without Airflow-only keywords and invisible characters.
 
     Args:
         schema: the schema.
-        owner: what it is, to start a sentence with: `the schema of param 'n'`.
-        adapted: what else is done to the schema and to each schema within it, before those are looked at.
-        depth: how deep it stands within another one.
+        owner: names the schema at the start of a message: `the schema of param 'n'`.
+        adapted: applied first to the schema and to each nested one.
+        depth: how deeply the schema is nested in another one.
 
     Raises:
-        ToolUnpublishable: it cannot be brought into that form.
+        ToolUnpublishable: the schema cannot be brought into that form.
     """
     _require_publishable(schema, owner, depth)
 
@@ -66,7 +66,7 @@ def cleaned(
         elif key in SCHEMA_MAP_KEYS:
             found[key] = {name: clean(item) for name, item in value.items()}
         elif key in DECIDING_KEYS or key in _ANCHOR_KEYS or key in {"$ref", "$id"}:
-            found[key] = value  # as it is: whoever reviews a pin sees every invisible character in it
+            found[key] = value  # unchanged: a review of a pin shows every invisible character in it
         elif key not in _SHOWN_DATA_KEYS or not has_hidden(value):
             found[key] = without_hidden(value)
     return found
@@ -76,13 +76,15 @@ def _require_publishable(schema: Mapping[str, Json], owner: str, depth: int) -> 
     if depth > MAX_SCHEMA_DEPTH:
         raise ToolUnpublishable(f"{owner} is nested more than {MAX_SCHEMA_DEPTH} levels deep")
     if unsupported := sorted(_UNSUPPORTED_KEYS & schema.keys()):
-        raise ToolUnpublishable(f"{owner} uses {unsupported[0]}, which MCP clients do not follow")
+        raise ToolUnpublishable(f"{owner} uses {unsupported[0]}, which MCP clients do not support")
     if depth and "$schema" in schema:
-        raise ToolUnpublishable(f"{owner} changes to another draft ($schema) within, which MCP clients do not follow")
+        raise ToolUnpublishable(
+            f"{owner} switches to another draft ($schema) in a nested schema, which MCP clients do not support"
+        )
 
 
 def _as_2020_12(schema: Mapping[str, Json]) -> JsonObject:
-    """Translate the keywords that older drafts spell otherwise, and drop what only Airflow's form understands."""
+    """Translate keywords of older drafts, and drop what only Airflow's form understands."""
     translated = dict(schema)
     if isinstance(translated.get("items"), list):
         translated["prefixItems"] = translated.pop("items")
@@ -97,37 +99,37 @@ def _as_2020_12(schema: Mapping[str, Json]) -> JsonObject:
         del translated["format"]
     if not isinstance(translated.get("examples", []), list):
         del translated["examples"]
-    translated.pop("dependencies", None)  # checked, but not published: 2020-12 has two other keywords for it
+    translated.pop("dependencies", None)  # validated, but not published: 2020-12 splits it into two other keywords
     return translated
 
 
 @dataclass(slots=True)
 class Definitions:
-    """What the references within a tool's schema lead to: the `$defs` at its root, where all clients look for them."""
+    """The targets of references in a tool's schema: the `$defs` at its root, where all clients look for them."""
 
     found: JsonObject = field(default_factory=dict)
     """Name -> schema."""
 
     def lifted(self, schema: JsonObject, *, owner: str, name: str) -> JsonObject:
-        """Return a schema whose references lead to these definitions, and add what they lead to.
+        """Return a schema whose references point to these definitions, and add their targets.
 
         Args:
             schema: a whole schema, as `cleaned` returns it.
-            owner: what it is, to start a sentence with.
-            name: what it is called in the schema that it becomes part of.
+            owner: names the schema at the start of a message.
+            name: its name in the schema that it becomes part of.
 
         Raises:
-            ToolUnpublishable: a reference leads nowhere, or out of the schema.
+            ToolUnpublishable: a reference has no target, or points out of the schema.
         """
         return _Document(schema, owner, name, self.found).lifted(schema)
 
     def beside(self, schema: JsonObject) -> JsonObject:
-        """Return the schema with the definitions in it."""
+        """Return the schema with the definitions added."""
         return {**schema, "$defs": self.found} if self.found else schema
 
 
 class _Document:
-    """One schema of those that share the definitions, whose references are relative to itself."""
+    """One of the schemas that share the definitions; its references are relative to itself."""
 
     def __init__(self, root: JsonObject, owner: str, name: str, definitions: JsonObject) -> None:
         self._root = root
@@ -135,11 +137,11 @@ class _Document:
         self._name = name
         self._definitions = definitions
         self._places: dict[str, str] = {}
-        """Reference -> what the definition is called that it leads to."""
+        """Reference -> the name of the definition that it points to."""
         inner = list(objects_in(root))
         has_references = any("$ref" in schema for schema in inner)
         if has_references and any("$id" in schema for schema in inner[1:]):
-            raise ToolUnpublishable(f"{owner} uses $id within, which MCP clients do not follow")
+            raise ToolUnpublishable(f"{owner} uses $id in a nested schema, which MCP clients do not support")
         self._anchors = {f"#{schema[key]}": schema for schema in inner for key in _ANCHOR_KEYS & schema.keys()}
 
     def lifted(self, schema: JsonObject) -> JsonObject:
@@ -175,18 +177,18 @@ class _Document:
         return {**value, "mapping": followed}
 
     def _definition(self, reference: Json) -> str:
-        """Return a reference to the definition that stands for what a reference leads to."""
+        """Return a reference to the definition for the target of a reference."""
         if not isinstance(reference, str) or not reference.startswith("#"):
             raise ToolUnpublishable(
-                f"{self._owner} refers to {shortened(str(reference))}; only references within it can be published"
+                f"{self._owner} refers to {shortened(str(reference))}; only internal references can be published"
             )
         if reference not in self._places:
             target = self._target(reference)
             if target is None:
-                raise ToolUnpublishable(f"{self._owner} refers to {shortened(reference)}, which is not there")
+                raise ToolUnpublishable(f"{self._owner} refers to {shortened(reference)}, which does not exist")
             name = self._free_name(reference)
             self._places[reference] = name
-            self._definitions[name] = {}  # taken, whatever the target refers to
+            self._definitions[name] = {}  # reserves the name, whatever the target refers to
             self._definitions[name] = self._inner(target)
         return f"{DEFINITIONS}{self._places[reference]}"
 
@@ -213,16 +215,16 @@ class _Document:
 
 
 def require_valid(wire: JsonObject, *, name: str) -> None:
-    """Refuse a schema that no client could compile.
+    """Refuse a schema that clients could not compile.
 
     Args:
-        wire: the schema as it is published.
-        name: what it is, to start a sentence with: `the input schema`.
+        wire: the published schema.
+        name: names the schema at the start of a message: `the input schema`.
 
     Raises:
-        ToolUnpublishable: it is no valid schema.
+        ToolUnpublishable: the schema is invalid.
     """
     try:
         Draft202012Validator.check_schema(wire)
     except SchemaError as error:
-        raise ToolUnpublishable(f"{name} is not valid 2020-12: {shortened(error.message)}") from error
+        raise ToolUnpublishable(f"{name} is not valid JSON Schema 2020-12: {shortened(error.message)}") from error

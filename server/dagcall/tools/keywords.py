@@ -1,4 +1,4 @@
-"""The keywords of JSON Schema, by what stands behind them and by which values they are about.
+"""The keywords of JSON Schema, by the kind of their value and by the type that they restrict.
 
 Pure.
 """
@@ -10,20 +10,20 @@ from dagcall.plain_json import Json
 JsonObject = dict[str, Json]
 
 DEFINITIONS = "#/$defs/"
-"""What a reference to a definition at the root of a schema begins with."""
+"""The prefix of a reference to a definition at the root of a schema."""
 KINDS = ("string", "integer", "number", "boolean", "object", "array", "null")
 
 SCHEMA_KEYS = frozenset(
     {"items", "contains", "additionalProperties", "propertyNames", "not", "if", "then", "else"}
     | {"unevaluatedItems", "unevaluatedProperties"}
 )
-"""A schema."""
+"""Their value is a schema."""
 SCHEMA_LIST_KEYS = frozenset({"allOf", "anyOf", "oneOf", "prefixItems"})
-"""A list of schemas."""
+"""Their value is a list of schemas."""
 SCHEMA_MAP_KEYS = frozenset({"properties", "patternProperties", "$defs", "definitions", "dependentSchemas"})
-"""An object of schemas."""
+"""Their value is an object of schemas."""
 DECIDING_KEYS = frozenset({"const", "dependentRequired", "enum", "pattern", "required"})
-"""Data that decides which values fit."""
+"""Their value is data that decides which values are valid."""
 
 _NUMERIC = frozenset({"minimum", "maximum", "exclusiveMinimum", "exclusiveMaximum", "multipleOf"})
 KEYWORDS_OF: Mapping[str, frozenset[str]] = {
@@ -42,11 +42,11 @@ KEYWORDS_OF: Mapping[str, frozenset[str]] = {
     ),
     "null": frozenset(),
 }
-"""Kind of value -> the keywords that are about values of this kind only."""
+"""Type -> the keywords that restrict only values of this type."""
 
 
 def subschemas(schema: Mapping[str, Json]) -> Iterator[tuple[str, Json]]:
-    """Yield the schemas that stand directly in a schema, each with its keyword; `True` and `False` are schemas, too."""
+    """Yield the direct subschemas of a schema, each with its keyword; `True` and `False` are schemas, too."""
     for key, value in schema.items():
         if key in SCHEMA_KEYS:
             yield key, value
@@ -57,7 +57,7 @@ def subschemas(schema: Mapping[str, Json]) -> Iterator[tuple[str, Json]]:
 
 
 def objects_in(schema: Json) -> Iterator[Mapping[str, Json]]:
-    """Yield a schema and every schema within it, except for `True` and `False`."""
+    """Yield a schema and every nested schema, except `True` and `False`."""
     if isinstance(schema, Mapping):
         yield schema
         for _, inner in subschemas(schema):
@@ -70,7 +70,7 @@ def referred_to(schema: Json) -> Iterator[str]:
 
 
 def kind_of(value: Json) -> str:
-    """Return the kind of a value; a whole number is an integer, however it is written."""
+    """Return the type of a value; a whole number is an integer, even if written as a float."""
     match value:
         case None:
             return "null"

@@ -1,6 +1,6 @@
-"""Markdown as a model should read it: plain text without the marks, and its fenced blocks.
+"""Markdown -> plain text without markup, and its fenced blocks.
 
-Pure. Airflow renders `doc_md` and `description_md` for people; to a model the marks are noise.
+Pure. Airflow renders `doc_md` and `description_md` for people; for a model, the markup is noise.
 """
 
 import textwrap
@@ -17,9 +17,9 @@ class Fence:
     """A fenced code block."""
 
     words: tuple[str, ...]
-    """Its info string: what stands behind the opening fence."""
+    """Its info string: the words after the opening fence."""
     first_line: int
-    """The number of its first line of content in the whole text; the text begins with line 1."""
+    """The line number of its first line of content; the text begins with line 1."""
     content: str
 
 
@@ -33,21 +33,21 @@ def first_paragraph(markdown: str) -> str:
 
 
 def plain_text(markdown: str) -> str:
-    """Return the whole text without Markdown's marks, on one line."""
+    """Return the whole text without Markdown's markup, on one line."""
     tokens = (token for token in _parsed(markdown) if token.content)
     parts = (_plain(token) if token.type == "inline" else token.content for token in tokens)
     return " ".join(" ".join(parts).split())
 
 
 def fences(markdown: str) -> Iterator[Fence]:
-    """Yield the fenced code blocks, those within lists and quotations included."""
+    """Yield the fenced code blocks, including those in lists and quotations."""
     for token in _parsed(markdown):
         if token.type == "fence" and token.map is not None:
             yield Fence(tuple(token.info.split()), token.map[0] + 2, token.content)
 
 
 def _parsed(markdown: str) -> list[Token]:
-    # A docstring's lines are indented from the second one on, which Markdown would take for code.
+    # A docstring is indented from its second line on, which Markdown would read as code.
     first, *rest = markdown.splitlines() or [""]
     return MarkdownIt().parse("\n".join([first, textwrap.dedent("\n".join(rest))]))
 

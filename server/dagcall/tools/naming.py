@@ -1,11 +1,11 @@
-r"""Names that every client takes.
+r"""Names that every client accepts.
 
-A dag id may have 250 characters, dots and letters of any script; a param name may be anything. What clients take is
-`client_limits`' business: a tool name is `[A-Za-z][A-Za-z0-9_-]{0,49}`, a property name likewise with up to 64, and
-neither is a name that some client uses itself. One bad name makes many drop the whole list.
+A dag id may have 250 characters, dots and letters of any script; a param name may be anything. `client_limits` defines
+what clients accept: a tool name matches `[A-Za-z][A-Za-z0-9_-]{0,49}`, a property name likewise with up to 64, and
+neither is a name that some client uses itself. One bad name makes many clients drop the whole list.
 
-The mapping is injective and knows only the one name it maps, so a tool keeps its name whatever other dags come and
-go: a name that had to be changed, or that looks like a changed one, ends in a hash of the original.
+The mapping is injective and depends only on the name itself, so a tool keeps its name when other dags come and go: a
+name that had to be changed, or that looks like a changed one, ends in a hash of the original.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ import re
 from dagcall.tools.client_limits import PROPERTY_NAME_LENGTH, TOOL_NAME_LENGTH, is_argument_name, is_tool_name
 
 GENERIC_TOOL_NAMES = frozenset({"wait_for_dag_run", "cancel_dag_run", "read_dag_result"})
-"""dagcall's own tools; a dag of that id gets a hash."""
+"""dagcall's own tools; a dag with such an id gets a hash."""
 
 _HASH_LENGTH = 10
 _LOOKS_HASHED = re.compile(rf"_[0-9a-f]{{{_HASH_LENGTH}}}\Z")

@@ -1,11 +1,11 @@
-"""What an answer looks like: the output schema of every tool, and the check of what it declares.
+"""The output schema of every tool, and the check of results against a declared one.
 
-Pure. The one place that describes every key of an answer; `answers` fills them in.
+Pure. The only place that describes every key of an answer; `answers` fills them in.
 
-A client that validates loses an answer that does not fit, and one that cannot compile an output schema loses the whole
-list of tools. So what is published demands nothing that was not checked here, and is made of keywords that every
-validator reads alike: the clients' are of several drafts and languages. `format` and `pattern`, about which those
-disagree, become words of the description.
+A client that validates loses an answer that does not match, and a client that cannot compile an output schema loses the
+whole list of tools. So a published schema requires only what was checked here, and uses only keywords that all
+validators interpret alike: those of clients implement several drafts in several languages. Validators disagree about
+`format` and `pattern`; these become text in the description.
 """
 
 import json
@@ -28,21 +28,21 @@ OMISSION: JsonObject = {
     "properties": {
         "path": {
             "type": "string",
-            "description": "Where, as a JSON Pointer into the results; read_dag_result takes it",
+            "description": "JSON Pointer into the results, for read_dag_result",
         },
-        "what": {"type": "string", "description": "What is left out there, counted from 0 as offset is"},
+        "what": {"type": "string", "description": "What is omitted there; positions count from 0, like offset"},
     },
     "required": ["path", "what"],
 }
 
 MAX_ERRORS = 1000
-"""Among so many the one is chosen that says most."""
+"""How many errors are searched for the most informative one."""
 _EXACT_NUMBERS: JsonObject = {
     "type": "object",
     "additionalProperties": {"type": "string"},
-    "description": "Whole numbers beyond 2^53 digit by digit, by JSON Pointer: JavaScript rounds them where they stand",
+    "description": "Integers beyond 2^53 as text, by JSON Pointer: JavaScript rounds them in the results",
 }
-_RESULTS = "What each result task returned, by task id"
+_RESULTS = "The return value of each result task, by task id"
 _KEPT_KEYS = frozenset(
     {"type", "enum", "const", "properties", "required", "additionalProperties", "propertyNames", "minProperties"}
     | {"maxProperties", "items", "prefixItems", "contains", "minItems", "maxItems", "uniqueItems", "minLength"}
@@ -55,28 +55,28 @@ _AMBIGUOUS_KEYS = frozenset(
     {"patternProperties", "minContains", "maxContains", "dependencies", "dependentRequired", "dependentSchemas"}
     | {"unevaluatedItems", "unevaluatedProperties"}
 )
-"""Some validators ignore these, which turns them into their opposite below `not` or `oneOf`."""
+"""Some validators ignore these, which inverts their meaning below `not` or `oneOf`."""
 
 
 @dataclass(frozen=True, slots=True)
 class OutputSchema:
-    """What a tool returns. Compiled once per definition of the tool."""
+    """The output schema of a tool. Compiled once per tool definition."""
 
     wire: JsonObject
-    """The output schema on the wire."""
+    """The output schema as clients get it."""
     checker: Checker | None = None
-    """Checks `results`; None where nothing is declared of them."""
+    """Validates `results`; None if no schema is declared for them."""
 
     @classmethod
     def from_declared(cls, declared: Mapping[str, Json], *, task_ids: tuple[str, ...] | None = None) -> Self:
-        """Publish what the operator or the author says of the results.
+        """Publish the operator's or the author's schema of the results.
 
         Args:
             declared: describes the object of results: task id -> value.
-            task_ids: the result tasks, where they were named.
+            task_ids: the result tasks, if they were named.
 
         Raises:
-            ToolUnpublishable: the schema cannot be used, and why.
+            ToolUnpublishable: the schema cannot be used; the message says why.
         """
         definitions = Definitions()
         try:
@@ -89,20 +89,20 @@ class OutputSchema:
             require_valid(wire, name="the schema")
             checker.errors({}, most=1)
         except (RecursionError, Uncheckable):
-            raise ToolUnpublishable("the schema is nested too deep, or refers to itself without end") from None
+            raise ToolUnpublishable("the schema is nested too deeply or refers to itself without end") from None
         return cls(wire, checker)
 
     def problem(self, results: Mapping[str, Json]) -> str | None:
-        """Return where results are not as declared, e.g. `results.total: the value is not of type 'number'`.
+        """Return where results do not match the schema, e.g. `results.total: the value is not of type 'number'`.
 
-        The value itself is not shown: the sentence goes into logs, too.
+        Leaves out the value, because the sentence also goes into logs.
         """
         if self.checker is None:
             return None
         try:
             error = best_match(self.checker.errors(dict(results), most=MAX_ERRORS))
         except (RecursionError, Uncheckable):
-            return "results: nested too deep to be checked, or too large"
+            return "results: nested too deeply or too large to validate"
         if error is None:
             return None
         return f"results{path_text(error)}: {shortened(error.message.replace(repr(error.instance), 'the value', 1))}"
@@ -112,32 +112,32 @@ def _require_sane(declared: Mapping[str, Json], task_ids: tuple[str, ...] | None
     try:
         size = len(json.dumps(declared, allow_nan=False))
     except (TypeError, ValueError) as error:
-        raise ToolUnpublishable("the schema holds a date, a time or a number that JSON does not know") from error
+        raise ToolUnpublishable("the schema contains a date, a time or a number that JSON cannot represent") from error
     if size > MAX_SCHEMA_BYTES:
         raise ToolUnpublishable(f"the schema is larger than {MAX_SCHEMA_BYTES:,} bytes")
     try:
         Draft202012Validator.check_schema(dict(declared))
     except SchemaError as error:
-        raise ToolUnpublishable(f"the schema is not valid 2020-12: {shortened(error.message)}") from error
+        raise ToolUnpublishable(f"the schema is not valid JSON Schema 2020-12: {shortened(error.message)}") from error
     if declared.get("type", "object") != "object":
         raise ToolUnpublishable(
-            "the schema describes the results by task id, so its type is 'object', with a property for each result task"
+            "the schema describes the results by task id, so its type must be 'object', with a property per result task"
         )
     for name in declared.get("properties", {}):
         if task_ids and name not in task_ids:
             raise ToolUnpublishable(
-                f"the schema has a property {name!r}, which is no result task{did_you_mean(name, task_ids)}"
+                f"the schema has a property {name!r}, which is not a result task{did_you_mean(name, task_ids)}"
             )
 
 
 def _as_read_alike(schema: JsonObject) -> JsonObject:
-    """Keep the keywords that every validator reads alike, and say in words what some of them would check."""
+    """Keep the keywords that all validators interpret alike, and put the others into the description."""
     if ambiguous := sorted(_AMBIGUOUS_KEYS & schema.keys()):
-        raise ToolUnpublishable(f"the schema uses {ambiguous[0]}, which MCP clients do not all read alike")
+        raise ToolUnpublishable(f"the schema uses {ambiguous[0]}, which MCP clients interpret differently")
     kept = {key: value for key, value in schema.items() if key in _KEPT_KEYS}
     if "prefixItems" in kept and "items" in kept:
         if kept.pop("items") is not False:
-            raise ToolUnpublishable("the schema uses items beside prefixItems, which MCP clients do not all read alike")
+            raise ToolUnpublishable("the schema uses items with prefixItems, which MCP clients interpret differently")
         kept["maxItems"] = min(len(kept["prefixItems"]), kept.get("maxItems", len(kept["prefixItems"])))
     said = [f"{word}: {schema[key]}." for key, word in _SAID_KEYS.items() if key in schema]
     if kept.get("type") == "array" and "prefixItems" not in kept:
@@ -151,7 +151,7 @@ def output_schema(results: JsonObject | None = None) -> JsonObject:
     """Return the schema of every answer that is not an error.
 
     Args:
-        results: what results are declared to be; None where they may be anything.
+        results: the declared schema of the results; None if any results are allowed.
     """
     schema: JsonObject = {
         "type": "object",
@@ -160,54 +160,55 @@ def output_schema(results: JsonObject | None = None) -> JsonObject:
                 "type": "string",
                 "enum": ["success", "running", "results_ready", "awaiting_input"],
                 "description": (
-                    "running: the run goes on; wait_for_dag_run with its dag_run_id returns the rest. "
-                    "results_ready: these are the results, while the rest of the run goes on. "
-                    "awaiting_input: the run waits for a person to answer the questions at their urls"
+                    "success: the run has succeeded. "
+                    "running: the run continues; call wait_for_dag_run with this dag_run_id for its result. "
+                    "results_ready: the results are final, while the rest of the run continues. "
+                    "awaiting_input: a person must answer the questions, at their urls"
                 ),
             },
-            "dag_run_id": {"type": "string", "description": "The run in Airflow, and the handle to wait for it"},
+            "dag_run_id": {"type": "string", "description": "The id of the run, to wait for it or cancel it"},
             "results": results or {"type": "object", "description": _RESULTS},
             "skipped": {
                 "type": "array",
                 "items": {"type": "string"},
-                "description": "Which results are null because the dag skipped their tasks",
+                "description": "Tasks that the dag skipped, so that their results are null",
             },
             "preview": {
                 "type": "object",
-                "description": "In place of results that are too large: the same, with much left out",
+                "description": "Instead of results that are too large: an excerpt of them",
             },
-            "omitted": {"type": "array", "items": OMISSION, "description": "What preview leaves out"},
+            "omitted": {"type": "array", "items": OMISSION, "description": "What preview omits"},
             "exact_numbers": _EXACT_NUMBERS,
-            "size_bytes": {"type": "integer", "description": "How large the results are, as JSON text"},
+            "size_bytes": {"type": "integer", "description": "Size of the results, as JSON text"},
             "url": {"type": "string", "description": "The run in Airflow's UI, for people"},
             "replayed": {
                 "type": "boolean",
-                "description": "true: the run had ended before this call, which repeats one whose answer was lost",
+                "description": "true: this call repeats one whose answer was lost; its run had already ended",
             },
             "shared": {
                 "type": "boolean",
-                "description": "true: an identical call had been waiting for this run already, and both got it",
+                "description": "true: an identical call was already waiting for this run; both get its result",
             },
             "reused": {
                 "type": "boolean",
-                "description": "true: no run was started; these are the results of a recent call with the same "
-                "arguments, as the operator of this tool decided",
+                "description": "true: no run was started; the results are those of a recent call with the same "
+                "arguments, as the operator configured",
             },
-            "questions": {"type": "array", "items": {"type": "object"}, "description": "What the run asks a person"},
-            "message": {"type": "string", "description": "What to do next, where there is something to do"},
+            "questions": {"type": "array", "items": {"type": "object"}, "description": "What a person must answer"},
+            "message": {"type": "string", "description": "What to do next, if anything"},
         },
         "required": ["state", "dag_run_id", "url"],
     }
     if results is not None:
         schema["properties"]["unexpected_results"] = {
             "type": "object",
-            "description": "In place of results, where what the tasks returned is not what results is declared to be",
+            "description": "Instead of results, if they do not match the declared schema",
         }
     return schema
 
 
 def cancel_output_schema() -> JsonObject:
-    """Return the schema of what a cancelled run's caller is told."""
+    """Return the schema of the answer of `cancel_dag_run`."""
     return {
         "type": "object",
         "properties": {
@@ -220,18 +221,18 @@ def cancel_output_schema() -> JsonObject:
 
 
 def part_output_schema() -> JsonObject:
-    """Return the schema of a part of results."""
+    """Return the schema of the answer of `read_dag_result`."""
     return {
         "type": "object",
         "properties": {
-            "value": {"description": "What is at the path, from offset on"},
+            "value": {"description": "The value at the path, from offset on"},
             "offset": {"type": "integer"},
-            "total": {"type": "integer", "description": "How many items, characters or keys there are at the path"},
-            "next_offset": {"type": "integer", "description": "Where the next part begins; missing after the last"},
+            "total": {"type": "integer", "description": "Number of items, characters or keys at the path"},
+            "next_offset": {"type": "integer", "description": "The offset of the next part; missing in the last one"},
             "omitted": {
                 "type": "array",
                 "items": OMISSION,
-                "description": "What is left out within this part, of a piece that is too large by itself",
+                "description": "What this part omits, because one element alone is too large",
             },
             "exact_numbers": _EXACT_NUMBERS,
         },

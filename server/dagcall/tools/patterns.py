@@ -1,10 +1,10 @@
 r"""Regular expressions that mean the same to every client.
 
 Pure. Airflow reads `pattern` with Python's `re`; clients read it as ECMA-262 with the `u` flag (ajv), with RE2 (Go) or
-with Rust's `regex` (pydantic). One that they do not take can cost a client its whole list of tools. Only what all four
-have in common gets through, in a spelling that means the same to all: `.` becomes `[^\n]`. In two things clients are
-then stricter than Airflow: `$`, which in Python a line break may follow, and `\d`, which becomes `[0-9]` as in
-ECMA-262, while in Python it finds the digits of every script.
+with Rust's `regex` (pydantic). A pattern that a client cannot compile can cost it its whole list of tools. Only syntax
+common to all four is published, spelt so that it means the same to all: `.` becomes `[^\n]`. Clients are then stricter
+than Airflow in two cases: `$`, because Python's allows a line break after it, and `\d`, which becomes `[0-9]` as in
+ECMA-262, while Python's matches the digits of every script.
 """
 
 import re
@@ -13,30 +13,30 @@ from dagcall.text import is_visible
 
 MAX_LENGTH = 1000
 MAX_DEPTH = 50
-"""Groups within groups."""
+"""Maximum depth of nested groups."""
 MAX_REPEATS = 1000
-"""How often something may be repeated, nested repetitions multiplied. RE2 takes no more."""
+"""Maximum repetitions, with nested repetitions multiplied: the limit of RE2."""
 
 _CONTROLS = {"a": 7, "b": 8, "t": 9, "n": 10, "v": 11, "f": 12, "r": 13}
 _LETTERS = {code: letter for letter, code in _CONTROLS.items() if letter not in "ab"}
 _SYNTAX = frozenset(r"^$\.*+?()[]{}|")
 _SYNTAX_IN_SET = frozenset(r"^\[]-")
 _OPERATORS_OF_RUST = frozenset("&~")
-"""Doubled within a set, they are operators to Rust. ECMA-262 has no `\\&`, but every engine has `\\x26`."""
+"""Doubled within a set, these are operators in Rust. ECMA-262 has no `\\&`, but every engine has `\\x26`."""
 _GROUP = re.compile(r"\((?:(\?:)|\?P<\w+>|(?!\?))")
 _REPEAT = re.compile(r"(?:([*+?])|\{([0-9]+)\}|\{([0-9]*),([0-9]*)\})(\??)")
 _CODE = re.compile(r"x([0-9a-fA-F]{2})|u([0-9a-fA-F]{4})|U([0-9a-fA-F]{8})")
 
 
 class _NotCommon(Exception):
-    """Some engine does not have this, or reads it otherwise."""
+    """Some engine lacks this syntax or interprets it differently."""
 
 
 def common_pattern(pattern: str) -> str | None:
-    """Return the expression as every engine reads it alike; None where there is no such spelling.
+    """Return the expression spelt so that every engine interprets it alike; None if there is no such spelling.
 
     Args:
-        pattern: one that Python's `re` takes.
+        pattern: an expression that Python's `re` accepts.
     """
     try:
         return _Reader(pattern).whole() if len(pattern) <= MAX_LENGTH else None
@@ -45,7 +45,7 @@ def common_pattern(pattern: str) -> str | None:
 
 
 class _Reader:
-    """Reads an expression from left to right and writes it anew."""
+    """Reads an expression from left to right and rewrites it."""
 
     def __init__(self, pattern: str) -> None:
         self._pattern = pattern
@@ -71,7 +71,7 @@ class _Reader:
         return found
 
     def _alternatives(self) -> tuple[str, int]:
-        """Read up to where a group ends, or all. Return how often the most repeated part is repeated, too."""
+        """Read up to the end of a group, or of all. Return also how often the most repeated part is repeated."""
         written, most = "", 1
         while self._next() not in {"", ")"}:
             if self._next() in "^$|":
@@ -139,7 +139,7 @@ class _Reader:
                 return _literal(self._code(), _SYNTAX)
 
     def _code(self) -> int:
-        """Read what stands behind a backslash, for one character."""
+        """Read what follows a backslash, for one character."""
         letter = self._next()
         if letter in "xuU" and letter:
             return int(next(filter(None, self._match(_CODE).groups())), 16)

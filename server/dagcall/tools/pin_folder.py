@@ -1,4 +1,4 @@
-"""The folder of pins, read anew at each refresh: what was reviewed takes effect without a restart."""
+"""The folder of pins, reread at each refresh, so that a rewritten pin takes effect without a restart."""
 
 import logging
 from pathlib import Path
@@ -14,7 +14,7 @@ class PinFolder:
     """A folder of pins.
 
     Args:
-        path: where it is.
+        path: the folder.
     """
 
     def __init__(self, path: Path) -> None:
@@ -22,28 +22,28 @@ class PinFolder:
         self._last: Pins | None = None
 
     def read(self) -> Pins:
-        """Return what the folder holds now; where the folder itself cannot be read, what it held the last time.
+        """Return the pins in the folder; if the folder cannot be read, the pins read last.
 
         Raises:
-            ConfigError: it has never been there.
+            ConfigError: the folder was never readable.
         """
         try:
             paths = sorted(path for path in self.path.iterdir() if path.suffix == ".json")
         except OSError as error:
             if self._last is None:
-                raise ConfigError(f"there is no folder of pins {self.path}; `dagcall pin` makes it") from error
+                raise ConfigError(f"folder of pins not found: {self.path}; `dagcall pin` creates it") from error
             logger.warning(
-                "the folder of pins %s cannot be read (%s); what it last held stays", self.path, error.strerror
+                "the folder of pins %s cannot be read (%s); the last pins remain in effect", self.path, error.strerror
             )
             return self._last
         pins = pins_from_texts({path.stem: _text(path) for path in paths})
         for name in pins.broken.keys() - (self._last.broken.keys() if self._last else set()):
-            logger.warning("the pin %s is of no use: %s", visible(str(self.path / name)), visible(pins.broken[name]))
+            logger.warning("the pin %s is unusable: %s", visible(str(self.path / name)), visible(pins.broken[name]))
         self._last = pins
         return pins
 
     def write(self, name: str, text: str) -> Path:
-        """Pin a tool and return the file. A server that reads the folder meanwhile finds the old one or the new one.
+        """Pin a tool and return the file. The write is atomic: a running server reads the old or the new file.
 
         Raises:
             ConfigError: it cannot be written.
@@ -58,7 +58,7 @@ class PinFolder:
         return file
 
     def remove(self, name: str) -> Path:
-        """Remove a pin and return where it was.
+        """Remove a pin and return its path.
 
         Raises:
             ConfigError: it cannot be removed.

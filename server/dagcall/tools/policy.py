@@ -1,7 +1,7 @@
-"""What the operator says of a tool: one `[[tools]]` entry of `dagcall.toml`.
+"""The operator's policy for a tool: one `[[tools]]` entry of `dagcall.toml`.
 
-Pure. An entry selects dags by exactly one of `dag` (an id), `dags` (a pattern such as `ml_*`) or `tag`, and says how
-they are published. Nothing selected, nothing published.
+Pure. An entry selects dags by exactly one of `dag` (an id), `dags` (a pattern such as `ml_*`) or `tag`, and sets how
+they are published. Without an entry, nothing is published.
 """
 
 from fnmatch import fnmatchcase
@@ -25,21 +25,21 @@ TaskIds = Annotated[tuple[str, ...], AfterValidator(_require_distinct)]
 
 
 class Annotations(BaseModel):
-    """What a client may assume of a tool (MCP's annotations). The defaults promise nothing: a dag can do anything.
+    """What a client may assume about a tool (MCP's annotations). The defaults promise nothing: a dag can do anything.
 
-    The operator's word on a hint outdoes the author's.
+    The operator's hints override the author's.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     read_only: bool = False
-    """It changes nothing anywhere."""
+    """The tool changes nothing anywhere."""
     destructive: bool = True
-    """What it changes may be lost."""
+    """The tool may delete or overwrite data."""
     idempotent: bool = False
-    """Calling it twice with the same arguments changes nothing more."""
+    """Repeating a call with the same arguments has no further effect."""
     open_world: bool = True
-    """It deals with things outside Airflow."""
+    """The tool interacts with systems outside Airflow."""
 
     @model_validator(mode="after")
     def _require_sense(self) -> Self:
@@ -56,51 +56,52 @@ class ToolPolicy(BaseModel):
     dag: str | None = None
     """The id of one dag."""
     dags: str | None = None
-    """A pattern of dag ids: `*` any text, `?` any character, `[ab]` one of them."""
+    """A pattern of dag ids: `*` matches any text, `?` any character, `[ab]` one of these."""
     tag: str | None = None
-    """A tag that the dags have in Airflow."""
+    """A tag of dags in Airflow."""
     name: str | None = None
-    """The tool's name; only with `dag`. Else it is made from the dag's id."""
+    """The tool's name; only with `dag`. Default: made from the dag id."""
     title: str | None = None
-    """What people see; only with `dag`. Else the author's title (in `doc_md`), else the dag's display name."""
+    """The title for people; only with `dag`. Default: the author's title (in `doc_md`), then the dag's display name."""
     description: str | None = None
-    """What the model reads; only with `dag`. Else the dag's own description."""
+    """The description for the model; only with `dag`. Default: the dag's own description."""
     results: TaskIds | None = None
-    """The tasks whose XComs are the answer. Else the author's choice (in `doc_md`), else the dag's declared result
-    (Airflow 3.3) as far as it is not null, else its leaf tasks."""
+    """The tasks whose XComs are the answer. Default: the author's choice (in `doc_md`), then the dag's declared result
+    (Airflow 3.3) if it is not null, then its leaf tasks."""
     output_schema: dict[str, Any] | None = None
-    """JSON Schema (2020-12) of the answer's `results`: an object, task id -> value. Else the author's, else any."""
+    """JSON Schema (2020-12) of the answer's `results`: an object, task id -> value. Default: the author's, then any."""
     fixed: dict[str, Any] = Field(default_factory=dict)
-    """Params that callers neither see nor set: name -> value."""
+    """Params with fixed values, which callers neither see nor set: name -> value."""
     hidden: frozenset[str] = frozenset()
-    """Params that callers do not see and that keep their defaults."""
+    """Params that keep their defaults and that callers do not see."""
     wait_seconds: Annotated[float, Field(gt=0, le=86_400)] | None = None
-    """How long a call waits before it answers `state: running`. Else 50 on stdio and 240 on HTTP."""
+    """How long a call waits before it answers `state: running`. Default: server.wait_seconds."""
     logical_date: Literal["now", "none"] = "now"
-    """`none`: the run has no logical date; `{{ ds }}` and its kin are then undefined in the dag, and start and end
-    dates count for nothing."""
+    """`none`: the run has no logical date. `{{ ds }}` and similar variables are then undefined in the dag, and Airflow
+    ignores start and end dates."""
     on_cancel: Literal["leave", "fail"] = "leave"
-    """What a caller who leaves does to the run: nothing, or set it to failed when nobody else waits for it."""
+    """What happens to the run when its caller disconnects or cancels: nothing (`leave`), or, if no other caller waits
+    for it, dagcall sets it to failed (`fail`)."""
     repeat: Literal["adopt", "new", "key_only"] = "adopt"
-    """Identical calls without a key: get the run whose caller left or gave up; always a new run; are refused."""
+    """Identical calls without a key: `adopt` returns a run whose caller left or gave up, `new` always starts a run,
+    `key_only` refuses the call."""
     reuse_seconds: Annotated[float, Field(ge=0, le=31_536_000)] = 0.0
-    """For dags that only compute: answer an identical call from a run that succeeded so recently. Such an answer has
+    """For dags without side effects: answer an identical call from a run that succeeded within this time, with
     `"reused": true`."""
     log_lines: Annotated[int, Field(ge=0, le=200)] | None = None
-    """How many of the last lines of a failed task's log callers read; 0 for none. Else what `[server]` says."""
+    """How many of the last lines of a failed task's log an answer contains; 0 for none. Default: server.log_lines."""
     return_when: Literal["run_finished", "results_ready"] = "run_finished"
-    """`results_ready`: answer as soon as the tasks that `results` names have succeeded, while the rest of the run goes
-    on."""
+    """`results_ready`: answer as soon as the tasks in `results` have succeeded, while the rest of the run continues."""
     callers: Selectors | None = None
-    """Who sees and calls it; any of `key:<name>`, `scope:<scope>`, `group:<group>`, `id:<issuer>#<subject>`, `local`
-    (everybody where nobody is asked who they are, as on stdio) and `*`. Else what `[auth]` says."""
+    """Who sees and calls the tool; any of `key:<name>`, `scope:<scope>`, `group:<group>`, `id:<issuer>#<subject>`,
+    `local` (every caller without authentication, as on stdio) and `*`. Default: auth.callers."""
     identity_param: str | None = None
-    """A param that callers neither see nor set, and that dagcall fills with who calls: `key:<name>`,
+    """A param that callers neither see nor set: dagcall fills it with the caller's id, `key:<name>`,
     `<issuer>#<subject>` or `local`."""
     calls_per_minute: Annotated[int, Field(ge=1)] | None = None
-    """How many runs one caller may start within a minute. Else what `[limits]` says."""
+    """Maximum runs that one caller may start per minute. Default: limits.calls_per_minute."""
     max_concurrent: Annotated[int, Field(ge=1)] | None = None
-    """How many unfinished runs one caller may have. Else what `[limits]` says."""
+    """Maximum unfinished runs per caller. Default: limits.max_concurrent."""
     annotations: Annotations = Annotations()
 
     @model_validator(mode="after")
@@ -116,25 +117,25 @@ class ToolPolicy(BaseModel):
                 raise ValueError(f'{key} belongs to one tool: use it with dag = "…", not with {given[0]}')
         if self.name is not None and not is_tool_name(self.name):
             raise ValueError(
-                f"name {self.name!r} is not a tool name: 1 to {TOOL_NAME_LENGTH} of A-Z, a-z, 0-9, _ and -, the first "
-                "of them a letter"
+                f"name {self.name!r} is not a tool name: use 1 to {TOOL_NAME_LENGTH} of A-Z, a-z, 0-9, _ and -, "
+                "starting with a letter"
             )
         if self.name in GENERIC_TOOL_NAMES:
             raise ValueError(f"name {self.name!r} is one of dagcall's own tools")
         if self.repeat == "new" and self.reuse_seconds:
             raise ValueError('repeat = "new" and reuse_seconds contradict each other')
         if self.identity_param is not None and self.identity_param in self.fixed.keys() | self.hidden:
-            raise ValueError(f"identity_param {self.identity_param!r} is fixed or hidden, too; dagcall fills it itself")
+            raise ValueError(f"identity_param {self.identity_param!r} is also fixed or hidden; dagcall fills it itself")
         return self
 
     @property
     def selector(self) -> str:
-        """The entry's selector as the operator wrote it, e.g. `tag = "mcp"`."""
+        """The selector as the operator wrote it, e.g. `tag = "mcp"`."""
         key = next(key for key in ("dag", "dags", "tag") if getattr(self, key) is not None)
         return f'{key} = "{getattr(self, key)}"'
 
     def selects(self, dag: DagSummary) -> bool:
-        """Say whether this entry means the dag."""
+        """Return whether this entry selects the dag."""
         if self.dag is not None:
             return dag.dag_id == self.dag
         if self.dags is not None:

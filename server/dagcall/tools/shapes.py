@@ -1,9 +1,9 @@
-"""A schema that says what values there may be -> one that every MCP client takes.
+"""A param's schema -> one that every MCP client accepts.
 
-Pure. `client_limits` is the table of what clients refuse. A published schema steers models and clients; arguments are
-checked against the author's own. So what cannot be said in a form that all take is said in words or left out: the
-published schema then allows more, and not less. Where more would turn into less (below `not`, `oneOf` or `if`), those
-go, too. The one exception: where nothing is known of a value, lists within lists are described down to a few levels.
+Pure. `client_limits` lists what clients refuse. A published schema guides models and clients; arguments are validated
+against the author's own. So a constraint that some client refuses is put into the description or dropped: the published
+schema then allows more, never less. Where more would become less (below `not`, `oneOf` or `if`), that keyword is
+dropped, too. One exception: for a value of unknown type, nested lists are described down to a few levels only.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -16,22 +16,22 @@ from dagcall.tools.patterns import common_pattern
 
 _FORMAT_WORDS = {"time": "A time as HH:MM:SS."}
 _LONGEST_PATTERN = 200
-"""Characters of a regular expression, or of a name, that are shown in words."""
+"""Maximum characters of a regular expression or a name in a description."""
 _MOST_NAMES = 3
 MIN_LEVELS = 2
-"""Of lists within lists, where nothing is known of a value."""
+"""How many levels of nested lists a schema for any value describes."""
 _COMPOSING = frozenset({"$ref", "anyOf", "oneOf", "allOf"})
-"""They lead to schemas that say of which kind a value is."""
+"""Keywords whose schemas restrict the type of a value."""
 _OF_KINDS: frozenset[str] = frozenset().union(*KEYWORDS_OF.values())
 _CONDITION = frozenset({"if", "then", "else"})
 
 
 def all_shaped(properties: JsonObject, definitions: JsonObject) -> tuple[JsonObject, JsonObject]:
-    """Return schemas, and the definitions that they still refer to, in the form that every client takes.
+    """Return schemas, and the definitions that they still refer to, in the form that every client accepts.
 
     Args:
-        properties: name -> schema in the one dialect, with no references but to the definitions.
-        definitions: name -> likewise.
+        properties: name -> schema in 2020-12, with references only to the definitions.
+        definitions: name -> schema, likewise.
     """
     loops = _loops(properties, definitions)
     levels = max((_lists_within_lists(schema.get("default")) for schema in properties.values()), default=0)
@@ -52,7 +52,7 @@ def all_shaped(properties: JsonObject, definitions: JsonObject) -> tuple[JsonObj
 
 
 def _widened(definitions: JsonObject, loops: Mapping[str, Collection[str]]) -> set[str]:
-    """Return the definitions that take more than before, once shaped, by themselves or by what they refer to."""
+    """Return the definitions that, once shaped, accept more than before, directly or through a reference."""
     widened: set[str] = set()
     for name, back in loops.items():
         shaper = _Shaper(definitions, cut=back)
@@ -65,7 +65,7 @@ def _widened(definitions: JsonObject, loops: Mapping[str, Collection[str]]) -> s
 
 
 def _loops(properties: JsonObject, definitions: JsonObject) -> dict[str, set[str]]:
-    """Return for each definition the references in it that lead back to where one came from."""
+    """Return for each definition its references that close a loop."""
     loops: dict[str, set[str]] = {}
 
     def follow(name: str, way: tuple[str, ...]) -> None:
@@ -84,7 +84,7 @@ def _loops(properties: JsonObject, definitions: JsonObject) -> dict[str, set[str
 
 
 def _lists_within_lists(value: Json) -> int:
-    """Return how many lists stand directly within one another, at most."""
+    """Return the maximum depth of directly nested lists."""
     if isinstance(value, Mapping):
         return max(map(_lists_within_lists, value.values()), default=0)
     if not isinstance(value, list):
@@ -93,10 +93,10 @@ def _lists_within_lists(value: Json) -> int:
 
 
 def any_value(levels: int = MIN_LEVELS) -> JsonObject:
-    """Return a schema that takes any value and says so: where a schema says nothing, clients send texts.
+    """Return a schema that explicitly accepts any value: for an empty schema, clients send strings.
 
     Args:
-        levels: how many levels of lists within lists it describes.
+        levels: how many levels of nested lists it describes.
     """
     kinds: list[JsonObject] = [{"type": kind} for kind in ("string", "number", "boolean", "object")]
     if levels:
@@ -105,13 +105,13 @@ def any_value(levels: int = MIN_LEVELS) -> JsonObject:
 
 
 class _Shaper:
-    """Shapes one schema, and counts what is lost on the way.
+    """Shapes one schema, and counts the constraints lost.
 
     Args:
-        definitions: what its references lead to.
-        cut: references that are not followed: they would lead back.
-        widened: references to what takes more than before.
-        levels: how many levels of lists within lists it describes at least where nothing is known of a value.
+        definitions: the targets of its references.
+        cut: references that are not followed, because they close a loop.
+        widened: references to definitions that accept more than before.
+        levels: minimum levels of nested lists that a schema for any value describes.
     """
 
     def __init__(
@@ -127,15 +127,15 @@ class _Shaper:
         self._widened = widened
         self._levels = max(levels, MIN_LEVELS)
         self.losses = 0
-        """How often what it has shaped takes more than before."""
+        """How many times a shaped schema accepts more than before."""
 
     def shaped(self, schema: Json, kinds: Collection[str] = (), *, is_value: bool = True) -> JsonObject:
-        """Return a schema in its new form.
+        """Return a schema in its published form.
 
         Args:
             schema: the schema.
-            kinds: the kinds of value that the schema around it leaves; empty for any.
-            is_value: whether a client makes a value from it, or only restricts one.
+            kinds: the types that the surrounding schema allows; empty for any.
+            is_value: whether a client makes a value from the schema, or only restricts one.
         """
         if schema is False:
             return {"type": "null", "not": {}} if is_value else {"not": {}}
@@ -144,7 +144,7 @@ class _Shaper:
         schema = {} if schema is True else schema
         before, words = self.losses, list[str]()
         if (name := str(schema.get("$ref", "")).removeprefix(DEFINITIONS)) in self._cut:
-            self._lose(words, f"The same again as {name}.")
+            self._lose(words, f"Recursive: same schema as {name}.")
             target = self._definitions[name]
             same = (_own_kinds(target) if isinstance(target, Mapping) else ()) or KINDS
             schema = {"type": list(same), **{key: value for key, value in schema.items() if key != "$ref"}}
@@ -165,18 +165,18 @@ class _Shaper:
             found.pop("unevaluatedItems", None)
         return _described(found, words)
 
-    # What a schema says of values of each kind
+    # Keywords about one type
 
     def _branches(
         self, schema: Mapping[str, Json], kinds: Collection[str], words: list[str], *, is_value: bool
     ) -> Iterator[JsonObject]:
-        """Yield what the schema says of each kind of value; once and for all kinds where it is for all."""
+        """Yield the part of the schema for each type; one part for all types if it names none."""
         if not kinds:
             values = {key: schema[key] for key in ("enum", "const") if key in schema}
             yield values | self._of_kind(schema, None, words, is_value=is_value)
             return
         fitting = [kind for kind in kinds if kind != "integer" or "number" not in kinds]
-        fitting.sort(key="null".__eq__)  # last, as most clients write it
+        fitting.sort(key="null".__eq__)  # last, as most clients expect
         allowed = {kind: _values_of_kind(schema, kind) for kind in dict.fromkeys(fitting)}
         known = {kind: values for kind, values in allowed.items() if values is not None}
         if not known:  # no value fits
@@ -198,7 +198,7 @@ class _Shaper:
         if pattern is not None and (common := common_pattern(pattern)) is not None:
             found["pattern"] = common
         elif pattern is not None:
-            self._lose(words, f"It has to match the regular expression {_shown(pattern)}")
+            self._lose(words, f"Must match the regular expression {_shown(pattern)}")
         if name in PUBLISHED_FORMATS:
             found["format"] = name
         elif name is not None:
@@ -217,7 +217,7 @@ class _Shaper:
             found["items"] = self.shaped(items, is_value=is_value)
         elif "items" in found:
             del found["items"]
-            self.losses += items is True  # the items count as looked at, to unevaluatedItems
+            self.losses += items is True  # unevaluatedItems counts these items as evaluated
         if "contains" in found:
             before = self.losses
             found["contains"] = self.shaped(found["contains"], is_value=False)
@@ -237,12 +237,12 @@ class _Shaper:
             found["dependentSchemas"] = {name: self.shaped(item, is_value=False) for name, item in schemas.items()}
 
     def _shape_properties(self, found: JsonObject, words: list[str], *, is_value: bool) -> bool:
-        """Return whether keys are left out that an object may have."""
+        """Return whether allowed keys were left out."""
         if "properties" not in found:
             return False
         left_out = [name for name in found["properties"] if not is_key(name)]
         if left_out:
-            self._lose(words, f"It also takes {', '.join(map(_shown, left_out[:_MOST_NAMES]))}.")
+            self._lose(words, f"Also accepts {', '.join(map(_shown, left_out[:_MOST_NAMES]))}.")
         self.losses += False in found["properties"].values()
         found["properties"] = {
             name: self.shaped(item, is_value=is_value)
@@ -254,13 +254,13 @@ class _Shaper:
         return bool(left_out)
 
     def _shape_pattern_properties(self, found: JsonObject, words: list[str], *, is_value: bool) -> bool:
-        """Return whether keys are left out that an object may have."""
+        """Return whether allowed keys were left out."""
         if "patternProperties" not in found:
             return False
         common = {pattern: common_pattern(pattern) for pattern in found["patternProperties"]}
         left_out = [pattern for pattern, one in common.items() if one is None]
         if left_out:
-            self._lose(words, f"It may have keys that match {', '.join(map(_shown, left_out[:_MOST_NAMES]))}.")
+            self._lose(words, f"Keys may match {', '.join(map(_shown, left_out[:_MOST_NAMES]))}.")
         found["patternProperties"] = {
             one: self.shaped(found["patternProperties"][pattern], is_value=is_value)
             for pattern, one in common.items()
@@ -268,7 +268,7 @@ class _Shaper:
         }
         return bool(left_out)
 
-    # What a schema says of all kinds of values
+    # Keywords about all types
 
     def _for_all_kinds(self, schema: Mapping[str, Json], kinds: Collection[str], *, is_value: bool) -> JsonObject:
         known = _OF_KINDS | _CONDITION | {"type", "enum", "const", "not", "anyOf", "oneOf", "allOf"}
@@ -306,7 +306,7 @@ class _Shaper:
             found["anyOf"] = members
 
     def _exactly(self, schema: Json) -> JsonObject | None:
-        """Return a schema that takes the same values as before, or None."""
+        """Return the shaped schema if it accepts the same values as before; otherwise None."""
         before = self.losses
         shape = self.shaped(schema, is_value=False)
         return shape if self.losses == before else None
@@ -317,7 +317,7 @@ class _Shaper:
 
 
 def _own_kinds(schema: Mapping[str, Json]) -> tuple[str, ...]:
-    """Return the kinds of value that a schema itself names, in its order."""
+    """Return the types that a schema itself names, in its order."""
     kinds = schema.get("type", [])
     if not kinds:
         kinds = map(kind_of, [*schema.get("enum", []), *([schema["const"]] if "const" in schema else [])])
@@ -325,7 +325,7 @@ def _own_kinds(schema: Mapping[str, Json]) -> tuple[str, ...]:
 
 
 def _values_of_kind(schema: Mapping[str, Json], kind: str) -> JsonObject | None:
-    """Return `enum` and `const` as far as they are about a kind of value; None where they leave none of it."""
+    """Return `enum` and `const` restricted to one type; None if they allow no value of it."""
     found: JsonObject = {}
     if "enum" in schema:
         found["enum"] = [value for value in schema["enum"] if _is_of(value, kind)]
@@ -345,7 +345,7 @@ def _shown(text: str) -> str:
 
 
 def _described(schema: JsonObject, words: list[str]) -> JsonObject:
-    """Return the schema with words added to its description, of which the author's part is cut where it is too long."""
+    """Return the schema with words added to its description; the author's part is cut if it is too long."""
     told = " ".join(words)
     described = cut(str(schema.pop("description", "")), MAX_TEXT - len(told) - 1)
     text = " ".join(part for part in (described, told) if part)

@@ -1,7 +1,7 @@
 """A dag and the operator's policy -> the tool on the wire.
 
-Pure. Knows what a model should read and what clients demand of a tool; `input_schema` has the rules for schemas.
-Nothing volatile goes into a tool, so that a definition pinned today is equal to the same definition tomorrow.
+Pure. Knows what a model should read and what clients require of a tool; `input_schema` has the rules for schemas.
+A tool contains nothing volatile, so that a definition pinned today equals the same definition tomorrow.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ from dagcall.tools.output_schema import OutputSchema, cancel_output_schema, outp
 from dagcall.tools.policy import ToolPolicy
 
 MAX_NAMED_OPTIONAL = 400
-"""Characters of the names of optional arguments that the generated line has room for; the schema has them all."""
+"""Maximum characters of optional argument names in the generated line; the schema lists all of them."""
 META_DAG_ID = "dagcall/dag_id"
 WAIT_TOOL_NAME = "wait_for_dag_run"
 CANCEL_TOOL_NAME = "cancel_dag_run"
@@ -33,10 +33,10 @@ READ_TOOL_NAME = "read_dag_result"
 
 @dataclass(frozen=True, slots=True)
 class LeftOut:
-    """Something that the operator or the author says of a tool and that cannot be used."""
+    """A part of the operator's or the author's definition of a tool that cannot be used."""
 
     what: str
-    """`output_schema`, for one."""
+    """For example `output_schema`."""
     reason: str
 
 
@@ -46,13 +46,13 @@ class Tool:
 
     wire: WireTool
     dag: Dag
-    """What it was made from."""
+    """The dag that the tool was made from."""
     input: InputSchema
     output: OutputSchema
     entry: ToolPolicy
-    """What the operator says of it."""
+    """The operator's entry."""
     policy: ToolPolicy
-    """What holds: the author's words count where the operator says nothing."""
+    """The effective policy: the author's values apply where the operator sets none."""
     left_out: tuple[LeftOut, ...] = ()
 
     @property
@@ -71,8 +71,8 @@ def tool_from_dag(dag: Dag, entry: ToolPolicy, *, refusal: str | None = None) ->
 
     Args:
         dag: the dag.
-        entry: what the operator says of it.
-        refusal: why the author's block must not be used, where that is known.
+        entry: the operator's entry.
+        refusal: why the author's block must not be used, if it must not.
 
     Raises:
         ToolUnpublishable: its params cannot be published, the policy does not fit them, or clients would refuse it.
@@ -88,7 +88,7 @@ def tool_from_dag(dag: Dag, entry: ToolPolicy, *, refusal: str | None = None) ->
     output, problem = _output(policy)
     if problem:
         left_out.append(LeftOut("its output_schema" if entry.output_schema else "its author's output_schema", problem))
-    # Shown to nobody, and checked to take a text; each call puts its own caller's id there.
+    # Hidden from callers, and checked to accept text: each call fills in its caller's id.
     identity = {} if policy.identity_param is None else {policy.identity_param: LOCAL.id}
     schema = InputSchema.from_params(dag.params, fixed=policy.fixed | identity, hidden=policy.hidden)
     annotations = policy.annotations
@@ -108,12 +108,12 @@ def tool_from_dag(dag: Dag, entry: ToolPolicy, *, refusal: str | None = None) ->
         _meta={META_DAG_ID: dag.dag_id},
     )
     if objection := next(objections(wire_json(wire)), None):
-        raise ToolUnpublishable(f"it could cost a client all of its tools: {objection}")
+        raise ToolUnpublishable(f"it could make a client lose all its tools: {objection}")
     return Tool(wire, dag, schema, output, entry, policy, tuple(left_out))
 
 
 def _output(policy: ToolPolicy) -> tuple[OutputSchema, str | None]:
-    """Return the output schema as declared; else one that fits every answer, and why the declared is no use."""
+    """Return the declared output schema; if it is unusable, one that fits every answer, and the reason."""
     problem = None
     if policy.output_schema is not None:
         try:
@@ -124,13 +124,13 @@ def _output(policy: ToolPolicy) -> tuple[OutputSchema, str | None]:
 
 
 def own_tools() -> tuple[WireTool, ...]:
-    """Return dagcall's own tools, which deal with runs that a call has started."""
+    """Return dagcall's own tools, for runs that earlier calls started."""
     return (
         _own_tool(
             CANCEL_TOOL_NAME,
             "Cancel a dag run",
-            "Stops a run that an earlier call started, by setting it to failed, unless it has ended. What its tasks "
-            "have done by then stays done. Returns the state that the run has now.",
+            "Cancels a run that an earlier call started, by setting it to failed, unless it has ended. What its "
+            "tasks have already done is not undone. Returns the current state of the run.",
             cancel_output_schema(),
             ToolAnnotations(
                 title="Cancel a dag run",
@@ -143,9 +143,9 @@ def own_tools() -> tuple[WireTool, ...]:
         _own_tool(
             READ_TOOL_NAME,
             "Read results of a dag run",
-            "Reads results that were too large for one answer, part by part: an answer that has 'preview' in place of "
-            "'results' names in 'omitted' what there is to read. It starts nothing. Where the part has 'next_offset', "
-            "call it again with that as offset for the next one.",
+            "Reads results that were too large for one answer, in parts. An answer with 'preview' instead of "
+            "'results' lists in 'omitted' what can be read. Starts no run. If the answer has 'next_offset', call "
+            "again with it as offset to get the next part.",
             part_output_schema(),
             ToolAnnotations(
                 title="Read results of a dag run",
@@ -157,31 +157,31 @@ def own_tools() -> tuple[WireTool, ...]:
             more={
                 "path": {
                     "type": "string",
-                    "description": "What to read, as a JSON Pointer into the results, such as /task_id/rows/0; "
-                    "without it, all results by task id",
+                    "description": "What to read: a JSON Pointer into the results, such as /task_id/rows/0. "
+                    "Default: all results, by task id",
                 },
                 "offset": {
                     "type": "integer",
                     "minimum": 0,
-                    "description": "Where to begin: at which item of a list, key of an object or character of a text",
+                    "description": "Where to start: the index of a list item, an object key or a character of text",
                 },
                 "limit": {
                     "type": "integer",
                     "minimum": 1,
-                    "description": "At most how many items, keys or characters; without it, as many as fit",
+                    "description": "Maximum number of items, keys or characters. Default: as many as fit",
                 },
             },
         ),
         _own_tool(
             WAIT_TOOL_NAME,
             "Wait for a dag run",
-            "Waits for a run that an earlier call started and that answered with state 'running'. Returns what that "
-            "call would have returned. It starts nothing; call it again as long as the state is 'running'. When the "
-            "run asks a person, your user is asked where your client can do that, and the run gets their answer.",
+            "Waits for a run that an earlier call started and that was still running, and returns what that call "
+            "would have returned. Starts no run. While the state is 'running', call it again. If the run needs a "
+            "person's input and your client can ask its user, the user is asked and the run gets the answer.",
             output_schema(),
             ToolAnnotations(
                 title="Wait for a dag run",
-                read_only_hint=False,  # it takes a person's answer to the run, which goes on with it
+                read_only_hint=False,  # it can send a person's answer to the run
                 destructive_hint=False,
                 idempotent_hint=True,
                 open_world_hint=True,
@@ -207,7 +207,7 @@ def _own_tool(
             "type": "object",
             "properties": {
                 "tool": {"type": "string", "description": "The name of the tool that started the run"},
-                "dag_run_id": {"type": "string", "description": "The dag_run_id of its answer"},
+                "dag_run_id": {"type": "string", "description": "The dag_run_id in that tool's answer"},
                 **(more or {}),
             },
             "required": ["dag_run_id", "tool"],
@@ -219,12 +219,12 @@ def _own_tool(
 
 
 def wire_json(tool: WireTool) -> dict[str, Any]:
-    """Return the tool exactly as it goes over the wire."""
+    """Return the tool as clients get it."""
     return tool.model_dump(mode="json", by_alias=True, exclude_none=True)
 
 
 def _description(dag: Dag, policy: ToolPolicy, schema: InputSchema) -> str:
-    """Return what the model reads: the operator's words or the author's, then how to call it."""
+    """Return the description: the operator's or the author's text, then how to call the tool."""
     if policy.description:
         said = policy.description
     else:
@@ -242,4 +242,4 @@ def _how_to_call(schema: InputSchema) -> str:
     names = ", ".join(schema.optional)
     if len(names) > MAX_NAMED_OPTIONAL:
         names = f"{len(schema.optional)} of the {len(schema.properties)} arguments"
-    return f"{waits} Optional: {names}; leave out what you were not given."
+    return f"{waits} Optional: {names}. Omit values that you were not given."

@@ -1,15 +1,15 @@
-"""JSON Schema's verdict on a value, in bounded time.
+"""Validation against JSON Schema in bounded time.
 
-Airflow checks with `jsonschema`, so the verdicts here are those of `jsonschema`. What may take longer than linear time
-there is done otherwise, or counted:
+Airflow validates with `jsonschema`, so results here equal those of `jsonschema`. Keywords that may take more than
+linear time there are implemented differently or limited:
 
-* `uniqueItems` compares texts instead of each item with each other one, and `enum` looks values up.
-* `pattern` and `patternProperties` are matched by `regex`, which means what `re` means and can be stopped.
-* Everything else takes steps, one for each keyword that is asked about a value, and a check has only so many. That
-  stops schemas that refer to themselves in several ways, or that ask the same again and again below `anyOf`.
+* `uniqueItems` compares texts instead of all pairs of items, and `enum` looks values up.
+* `pattern` and `patternProperties` are matched by `regex`, which behaves like `re` and can be interrupted.
+* Every other keyword that is applied to a value takes one step, and a validation has a limited number of steps. This
+  stops schemas that refer to themselves in several ways, or that repeat the same checks below `anyOf`.
 
-A check that takes too long has no verdict. A clock is read only to stop matching, and it counts the CPU time of this
-thread: how busy the machine is changes nothing.
+A validation that takes too long has no result. Only matching is limited by a clock, which counts the CPU time of this
+thread: the load of the machine changes nothing.
 """
 
 import json
@@ -35,19 +35,19 @@ from dagcall.plain_json import Json, canonical, with_whole_numbers
 from dagcall.text import shortened
 
 MAX_STEPS = 200_000
-"""For all values that are checked together: about a second."""
+"""For all values that are validated together: about a second."""
 PATTERN_SECONDS = 0.5
 """Likewise, for matching regular expressions."""
 MAX_REGEX_LENGTH = 1000
-"""Characters of a text that has to be a regular expression."""
+"""Maximum characters of a value that must be a regular expression."""
 NO_DOCUMENTS: Registry[Any] = Registry()
-"""Knows no document but the schema itself: a reference elsewhere is never fetched."""
+"""Knows only the schema itself: external references are never fetched."""
 
 Keyword = Callable[[Any, Any, Any, Any], Iterator[ValidationError] | None]
 
 
 class Uncheckable(Exception):
-    """The check takes too long, or cannot be made. The message is a clause about the value."""
+    """Validation takes too long or is impossible. The message is a clause about the value."""
 
 
 @dataclass(slots=True)
@@ -58,7 +58,7 @@ class _Budget:
     def take_step(self) -> None:
         self.steps -= 1
         if self.steps < 0:
-            raise Uncheckable("takes too long to be checked against its schema; send less, or something simpler")
+            raise Uncheckable("takes too long to validate against its schema; send a smaller or simpler value")
 
 
 _budget: ContextVar[_Budget] = ContextVar("budget")
@@ -66,7 +66,7 @@ _budget: ContextVar[_Budget] = ContextVar("budget")
 
 @contextmanager
 def one_budget() -> Iterator[None]:
-    """Give all checks within the block one budget together."""
+    """Give all validations within the block one shared budget."""
     token = _budget.set(_Budget())
     try:
         yield
@@ -76,31 +76,31 @@ def one_budget() -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Checker:
-    """A schema, ready to check values."""
+    """A compiled schema."""
 
     validator: Validator
 
     @classmethod
     def of(cls, schema: Json, dialect: type[Validator], format_checker: FormatChecker | None = None) -> Self:
-        """Compile a schema that `dialect.check_schema` takes.
+        """Compile a schema that `dialect.check_schema` accepts.
 
         Args:
-            schema: the schema, without `$schema`: it would take over from `json_schema`.
-            dialect: jsonschema's validator for the draft in which the schema is written.
-            format_checker: None where `format` only describes.
+            schema: the schema, without `$schema`, which would override `dialect`.
+            dialect: jsonschema's validator for the schema's draft.
+            format_checker: None if `format` is only an annotation.
         """
         bounded = _bounded(dialect)
         return cls(bounded(_with_sets(schema), format_checker=format_checker, registry=NO_DOCUMENTS))
 
     def problems(self, value: Json, *, most: int) -> list[str]:
-        """Return what is wrong with a value, e.g. `.rows[3].amount: 'x' is not of type 'number'`.
+        """Return the problems of a value, e.g. `.rows[3].amount: 'x' is not of type 'number'`.
 
         Args:
             value: the value.
-            most: how many problems are looked for.
+            most: the maximum number of problems.
 
         Raises:
-            Uncheckable: there is no verdict.
+            Uncheckable: validation is impossible or takes too long.
         """
         return [f"{path_text(error)}: {problem_text(error)}" for error in self.errors(value, most=most)]
 
@@ -112,22 +112,22 @@ class Checker:
         try:
             return list(islice(self.validator.iter_errors(value), most))
         except RecursionError:
-            raise Uncheckable("cannot be checked against its schema; make it simpler") from None
+            raise Uncheckable("cannot be validated against its schema; send a simpler value") from None
         except Unresolvable as error:
-            raise Uncheckable(f"cannot be checked against its schema: {error}") from error
+            raise Uncheckable(f"cannot be validated against its schema: {error}") from error
 
     def is_valid(self, value: Json) -> bool:
-        """Say whether a value fits, with the same arguments as `problems`."""
+        """Return whether a value is valid; raises as `problems` does."""
         return not self.errors(value, most=1)
 
 
 def path_text(error: ValidationError) -> str:
-    """Return where in a value the error is, e.g. `.rows[3].amount`."""
+    """Return the path of an error in the value, e.g. `.rows[3].amount`."""
     return "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.absolute_path)
 
 
 def problem_text(error: ValidationError) -> str:
-    """Return what the error says of the value, with JSON's words for what is no text: `null`, not `None`."""
+    """Return the error's message, with the value in JSON's notation: `null`, not `None`."""
     message = str(error.message)
     return shortened(message.replace(repr(error.instance), _shown(error.instance), 1))
 
@@ -140,7 +140,7 @@ def _shown(value: Json) -> str:
 
 @lru_cache
 def _bounded(dialect: type[Validator]) -> type[Validator]:
-    """Return jsonschema's validator class with keywords that take bounded time."""
+    """Return jsonschema's validator class with keywords limited in time."""
     keywords: Mapping[str, Keyword] = dialect.VALIDATORS
     ours = {name: _counted(_OURS.get(keyword, keyword)) for name, keyword in keywords.items()}
     return cast("type[Validator]", extend(dialect, ours))  # type: ignore[no-untyped-call]
@@ -155,7 +155,7 @@ def _counted(keyword: Keyword) -> Keyword:
 
 
 class _Set(list[Json]):
-    """The values of an `enum`, and a text for each that tells whether two values are equal to JSON Schema."""
+    """The values of an `enum`, and for each a text that is the same for values that JSON Schema considers equal."""
 
     def __init__(self, values: list[Json]) -> None:
         super().__init__(values)
@@ -172,7 +172,7 @@ def _with_sets(schema: Json) -> Json:
 
 
 def _text(value: Json) -> str:
-    """Return the same text for values that are equal to JSON Schema: 1 and 1.0 are, 1 and true are not."""
+    """Return a text that is the same for values that JSON Schema considers equal: 1 and 1.0, but not 1 and true."""
     return canonical(with_whole_numbers(value))
 
 
@@ -192,7 +192,7 @@ def _unique_items(validator: Validator, is_wanted: Json, instance: Json, _: Json
 
 
 def _are_unique(items: list[Json]) -> bool:
-    """Say what jsonschema says, which looks at neighbours only where Python can sort the items."""
+    """Return what jsonschema returns: if Python can sort the items, it compares only neighbours."""
     texts = list(map(_text, items))
     try:
         order = sorted(range(len(items)), key=lambda at: _sort_key(items[at]))
@@ -244,21 +244,19 @@ def _additional_properties(
 
 def _format(validator: Any, name: str, instance: Json, _: Json) -> Iterator[ValidationError]:
     if name == "regex" and isinstance(instance, str) and len(instance) > MAX_REGEX_LENGTH:
-        raise Uncheckable(f"is longer than the {MAX_REGEX_LENGTH:,} characters of a regular expression that are taken")
+        raise Uncheckable(f"is longer than {MAX_REGEX_LENGTH:,} characters, the limit for a regular expression")
     yield from _KEYWORDS["format"](validator, name, instance, {}) or ()
 
 
 def _found(pattern: str, text: str) -> bool:
-    """Say whether `re.search` finds a pattern in a text."""
+    """Return whether `re.search` finds a pattern in a text."""
     budget = _budget.get()
     budget.take_step()
     began = thread_time()
     try:
         return _compiled(pattern).search(text, timeout=max(budget.seconds, 0.001)) is not None
     except TimeoutError:
-        raise Uncheckable(
-            f"takes too long to be matched against {shortened(repr(pattern))}; send something shorter"
-        ) from None
+        raise Uncheckable(f"takes too long to match against {shortened(repr(pattern))}; send a shorter value") from None
     finally:
         budget.seconds -= thread_time() - began
 
@@ -274,7 +272,7 @@ _IN_SET = re.compile(r"\\.|\[", re.DOTALL)
 
 
 def _as_to_re(token: re.Match[str]) -> str:
-    """Take from `regex` what `re` does not have: `{e}` for fuzzy matches, and `[:alpha:]` within a set."""
+    """Disable syntax of `regex` that `re` lacks: `{e}` for fuzzy matches, and `[:alpha:]` within a set."""
     _, characters, brace = token.groups()
     if characters:
         return "[" + _IN_SET.sub(lambda inner: "\\[" if inner[0] == "[" else inner[0], characters[1:])
@@ -291,4 +289,4 @@ _OURS: Mapping[Keyword, Keyword] = {
     _KEYWORDS["patternProperties"]: _pattern_properties,
     _KEYWORDS["uniqueItems"]: _unique_items,
 }
-"""jsonschema's keyword -> ours, in every draft that has jsonschema's."""
+"""jsonschema's keyword function -> ours, for every draft that uses it."""

@@ -86,7 +86,7 @@ async def test_an_airflow_for_all_needs_no_token() -> None:
 
 
 @given(st.text())
-def test_a_token_that_is_no_jwt_has_no_expiry(token: str) -> None:
+def test_an_opaque_token_has_no_expiry(token: str) -> None:
     assert expiry_of(token) is None
 
 
@@ -246,7 +246,7 @@ async def test_account_whose_every_token_is_refused_logs_in_rarely() -> None:
 
 @pytest.mark.parametrize("token", ["", "two words", "\ufefftoken", "line\nline", "töken"])
 async def test_token_that_cannot_be_sent_is_told_apart(token: str) -> None:
-    with pytest.raises(AirflowUnreachable, match="blanks or characters that no token has"):
+    with pytest.raises(AirflowUnreachable, match="spaces or characters that are invalid in a token"):
         await Credentials(static_token(token), now=Clock()).token()
 
 

@@ -183,7 +183,7 @@ async def test_a_full_line_is_busy() -> None:
     gate = Gate(1, queue=0)
 
     async with gate.place(Purpose.RESULT):
-        with pytest.raises(Busy, match="Nothing was started: too many calls are in line already; try again in"):
+        with pytest.raises(Busy, match="Nothing was started: too many calls are queued; try again in"):
             async with gate.place(Purpose.TRIGGER):
                 pass
 
@@ -194,7 +194,7 @@ async def test_while_airflow_is_away_one_request_tries_now_and_then() -> None:
     for _ in range(FAILURES_TO_OPEN):
         gate.failed(is_overload=False)
 
-    with pytest.raises(CircuitOpen, match="Airflow has not answered for 0 s; dagcall looks every few seconds"):
+    with pytest.raises(CircuitOpen, match="Airflow has not answered for 0 s; dagcall checks every few seconds"):
         async with gate.place(Purpose.TRIGGER):
             pass
     assert not gate.try_enter(Purpose.STREAM)

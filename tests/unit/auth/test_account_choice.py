@@ -38,7 +38,7 @@ def test_where_there_are_entries_nobody_else_has_an_account() -> None:
         Accounts([(("local",), CLERK)]).of(CI)
 
     assert str(refused.value) == (
-        "Nothing was changed: dagcall has no account of Airflow that acts for you. Whoever runs this dagcall can add "
+        "Nothing was changed: dagcall has no Airflow account for you. The operator of this dagcall can add "
         "one ([[accounts]] in its settings)."
     )
 
@@ -48,11 +48,11 @@ def test_where_there_are_entries_nobody_else_has_an_account() -> None:
     [
         (
             AirflowRefused("403 for POST"),
-            "it run dag add. Whoever runs Airflow can change that.",
+            "it run dag add. Airflow's administrator can change that.",
         ),
         (
             AirflowLogInRefused("401 for POST"),
-            "that account in: its password or token is no longer good. Whoever runs this dagcall can mend that.",
+            "that account in: its password or token is no longer valid. The operator of this dagcall can fix that.",
         ),
     ],
 )

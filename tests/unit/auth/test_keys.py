@@ -102,7 +102,7 @@ def test_a_name_that_cannot_be_one_is_refused() -> None:
     with pytest.raises(ConfigError) as refused:
         entry_of(new_key(), "a b")
 
-    assert str(refused.value) == "'a b' is no name for a key: up to 64 letters, digits, dots, dashes"
+    assert str(refused.value) == "'a b' is not a valid key name: use up to 64 letters, digits, dots, dashes"
 
 
 def test_a_changed_file_counts_at_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -118,7 +118,7 @@ def test_a_changed_file_counts_at_once(tmp_path: Path, caplog: pytest.LogCapture
     with caplog.at_level(logging.INFO):
         assert keys.caller(old) is None
         assert keys.caller(new)
-    assert [record.getMessage() for record in caplog.records] == [f"1 keys were read anew from {path}"]
+    assert [record.getMessage() for record in caplog.records] == [f"reread 1 keys from {path}"]
 
 
 def test_a_replaced_file_counts_even_with_the_same_time_and_size(tmp_path: Path) -> None:
@@ -145,7 +145,7 @@ def test_a_file_that_broke_leaves_the_keys_as_they_were(tmp_path: Path, caplog: 
         assert keys.caller(key)
     (told,) = (record.getMessage() for record in caplog.records)  # once, not for each call
     assert told.startswith(f"auth.keys_file: {path} is not valid TOML: ")
-    assert told.endswith("; the keys as they were before go on being taken")
+    assert told.endswith("; the previous keys remain valid")
 
     path.unlink()
     assert keys.caller(key)

@@ -44,7 +44,7 @@ def test_one_of_several_selectors_is_enough() -> None:
 @pytest.mark.parametrize("selector", ["ci", "key:", "keys:ci", "", "LOCAL", "group"])
 def test_what_is_no_selector(selector: str) -> None:
     assert problem(selector) == (
-        f'Value error, {selector!r} is no caller: write "key:<name>", "scope:<scope>", "group:<group>", '
+        f'Value error, {selector!r} is not a selector: write "key:<name>", "scope:<scope>", "group:<group>", '
         '"id:<issuer>#<subject>", "local" or "*"'
     )
 
@@ -55,7 +55,7 @@ def test_what_is_a_selector(selector: str) -> None:
 
 
 def test_an_empty_list_is_not_taken_for_everybody() -> None:
-    assert problem() == 'Value error, names nobody; leave it out, or write ["*"] for everybody'
+    assert problem() == 'Value error, is empty; leave it out, or write ["*"] for all callers'
 
 
 def problem(*selectors: str) -> str:

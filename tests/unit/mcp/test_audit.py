@@ -116,7 +116,7 @@ async def test_arguments_in_full_are_masked(served: Served, tmp_path: Path) -> N
     assert line["arguments"] == '{"password":"***","text":"it is ***\\n"}'
 
 
-async def test_a_renamed_file_is_opened_anew(served: Served, tmp_path: Path) -> None:
+async def test_a_renamed_file_is_reopened(served: Served, tmp_path: Path) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(add())
     file = tmp_path / "audit.jsonl"

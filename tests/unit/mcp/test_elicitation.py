@@ -188,17 +188,17 @@ async def test_nobody_is_asked_without_end(served: Served) -> None:
     async with served(airflow) as dagcall:
         content = await content_of(dagcall, "legacy", Person(*[accepts(answer="Maybe")] * 5))
 
-    assert notice_in(content) == "The answers that were given here do not fit the question."
+    assert notice_in(content) == "The answers given here are invalid for the question."
 
 
 @ERAS
 @pytest.mark.parametrize(
     ("reply", "notice"),
     [
-        pytest.param(DECLINES, "Your user declined to answer here; nothing was sent to Airflow for it.", id="declines"),
+        pytest.param(DECLINES, "Your user declined to answer; no answer was sent to Airflow.", id="declines"),
         pytest.param(
             ElicitResult(action="cancel"),
-            "Your user closed the question without an answer; nothing was sent to Airflow for it.",
+            "Your user closed the question without an answer; no answer was sent to Airflow.",
             id="closes the form",
         ),
     ],
@@ -367,7 +367,7 @@ async def test_nobody_answers_in_time(served: Served) -> None:
     async with served(airflow, wait_seconds=1.5) as dagcall:
         content = await content_of(dagcall, "legacy", Person(None))
 
-    assert notice_in(content) == ("Your user was asked here and has not answered within the time that this call has.")
+    assert notice_in(content) == ("Your user was asked, but did not answer within this call's time limit.")
 
 
 @ERAS
@@ -425,7 +425,7 @@ async def test_an_answer_that_airflow_does_not_take_is_told(served: Served, mode
     async with served(airflow) as dagcall:
         content = await content_of(dagcall, mode, Person(accepts(answer="Approve", amount=1)))
 
-    assert notice_in(content) == "Airflow does not take the answer from dagcall's account."
+    assert notice_in(content) == "Airflow does not accept the answer from dagcall's account."
 
 
 @ERAS

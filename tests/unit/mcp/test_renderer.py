@@ -49,7 +49,7 @@ async def test_a_mismatch_never_costs_the_caller_the_result(
             assert answer["unexpected_results"] == {"total": [text]}
             assert answer["message"].endswith("results.total: the value is not of type 'number'")
 
-        told = [message for message in caplog.messages if "not as its output_schema in its doc_md says" in message]
+        told = [message for message in caplog.messages if "do not match the output_schema in its doc_md" in message]
         assert len(told) == 1
         assert told[0].startswith(f"dag add, run {caplog_run(told[0])}: ")
 
@@ -67,4 +67,4 @@ async def test_another_declaration_is_another_mismatch(served: Served, caplog: p
         answer = await call(client, value=1)
 
     assert answer["unexpected_results"] == {"total": 1}
-    assert "not as its output_schema in the settings says: results: 'sum' is a required property" in caplog.text
+    assert "do not match the output_schema in the settings: results: 'sum' is a required property" in caplog.text

@@ -116,9 +116,9 @@ async def test_a_call_that_comes_to_nothing_is_a_task_whose_result_says_so_on_ev
         await client.cancel(created["taskId"])
         await client.update(created["taskId"], {"x": {"action": "accept"}})
         again = await creator.get(created["taskId"])
-    text = "Nothing was started: the arguments of add need mending.\n- x: 'three' is not of type 'integer'"
+    text = "Nothing was started: invalid arguments for add.\n- x: 'three' is not of type 'integer'"
     assert (created["resultType"], created["status"]) == ("task", "working")
-    assert created["statusMessage"] == "Nothing was started: the arguments of add need mending."
+    assert created["statusMessage"] == "Nothing was started: invalid arguments for add."
     assert (done["resultType"], done["status"]) == ("complete", "completed")
     assert done["result"]["isError"] is True
     assert done["result"]["content"] == [{"type": "text", "text": text}]
@@ -402,7 +402,7 @@ async def test_a_cancelled_task_is_cancelled_on_every_replica(served: Served) ->
         again = await client.call("waits")
     assert {key: value for key, value in acknowledged.items() if key != "_meta"} == {"resultType": "complete"}
     assert [state["status"] for state in states] == ["cancelled", "cancelled"]
-    assert "What its tasks had done by then stays done" in states[0]["statusMessage"]
+    assert "What its tasks had already done is not undone" in states[0]["statusMessage"]
     assert "result" not in states[0]
     assert airflow.runs[0].state == "failed"
     assert (airflow.runs[0].note or "").endswith("(cancelled)")
@@ -483,7 +483,7 @@ async def test_two_questions_may_be_answered_one_by_one_and_on_any_replica(serve
     assert [results[name]["chosen_options"] for name in ("ask_1", "ask_2")] == [["Approve"], ["Reject"]]
 
 
-async def test_an_answer_that_does_not_fit_is_asked_for_anew_under_another_key(served: Served) -> None:
+async def test_an_invalid_answer_is_requested_again_under_another_key(served: Served) -> None:
     """Clients answer each key once."""
     airflow = FakeAirflow()
     airflow.add_dag(asks(FakeQuestion("Refund?", params={"amount": FakeParam(180, type="integer", minimum=1)})))
@@ -533,7 +533,7 @@ async def test_a_task_asks_nobody_in_vain(served: Served, names: list[str]) -> N
 @pytest.mark.parametrize(
     ("response", "notice"),
     [
-        ({"action": "decline"}, "Your user declined to answer here"),
+        ({"action": "decline"}, "Your user declined to answer"),
         ({"action": "cancel"}, "Your user closed the question without an answer"),
         ({"action": "shrug"}, "Your user closed the question without an answer"),
     ],
@@ -672,7 +672,7 @@ async def test_the_person_reads_what_did_not_fit_through_whichever_replica(serve
     assert there["params"]["message"].startswith(
         "Your answer was not accepted:\n- amount: 0 is less than the minimum of 1"
     )
-    assert here["params"]["message"].startswith("Your answer was not accepted:\n- it does not fit the question")
+    assert here["params"]["message"].startswith("Your answer was not accepted:\n- it is invalid for the question")
 
 
 async def test_an_answer_that_airflow_does_not_take_is_asked_for_by_no_replica_again(served: Served) -> None:
@@ -691,7 +691,7 @@ async def test_an_answer_that_airflow_does_not_take_is_asked_for_by_no_replica_a
         found = [await settled(each, created["taskId"]) for each in (creator, client)]
     for task in found:
         message = task["result"]["structuredContent"]["message"]
-        assert message.startswith("Airflow does not take the answer from dagcall's account.")
+        assert message.startswith("Airflow does not accept the answer from dagcall's account.")
 
 
 async def test_a_client_that_cannot_ask_gets_what_the_plain_call_would_have_answered(served: Served) -> None:

@@ -17,8 +17,8 @@ MAPPED = replace(APPROVAL, map_index=2)
     [
         ("declined", "Declined through MCP by key:ada: approve"),
         ("closed", "Closed through MCP without an answer by key:ada: approve"),
-        ("refused", "Airflow did not take an answer through MCP by key:ada: approve"),
-        ("unfit", "An answer through MCP by key:ada did not fit: approve"),
+        ("refused", "Airflow refused an answer through MCP by key:ada: approve"),
+        ("unfit", "Invalid answer through MCP by key:ada: approve"),
     ],
 )
 def test_a_note_says_what_became_of_a_question_and_marks_it(reason: Reason, told: str) -> None:

@@ -72,17 +72,19 @@ async def test_how_much_of_a_log_is_shown_is_the_operators_choice(
     [
         (403, "dagcall's account in Airflow may not read task logs"),
         (404, "Airflow has no log of it"),
-        (500, "Airflow could not hand out its log"),
+        (500, "Airflow could not return its log"),
     ],
 )
-async def test_a_failure_is_told_without_its_log(served: Served, airflow: FakeAirflow, status: int, why: str) -> None:
+async def test_a_failure_is_reported_without_its_log(
+    served: Served, airflow: FakeAirflow, status: int, why: str
+) -> None:
     airflow.add_fault(Fault(route="log", status=status, times=None))
     async with served(airflow) as dagcall:
         lines = await failure(dagcall)
 
     assert lines[1:4] == [
-        f"Task explode failed on try 1 of 1: why is not known here, for {why}",
-        "Had succeeded before, and is not undone: prepare.",
+        f"Task explode failed on try 1 of 1: the reason is unknown, because {why}",
+        "Already succeeded, and is not undone: prepare.",
         "Calling again starts a new run.",
     ]
 
@@ -97,7 +99,7 @@ async def test_a_log_is_read_again_while_there_is_time(served: Served, airflow: 
 
 
 @pytest.mark.virtual_time
-async def test_a_failure_is_told_in_time_though_its_log_does_not_come(served: Served, airflow: FakeAirflow) -> None:
+async def test_a_failure_is_reported_in_time_without_its_log(served: Served, airflow: FakeAirflow) -> None:
     hold = airflow.hold("log", times=None)
     loop = asyncio.get_running_loop()
     async with served(airflow) as dagcall:
@@ -107,7 +109,7 @@ async def test_a_failure_is_told_in_time_though_its_log_does_not_come(served: Se
         hold.release()
 
     assert lines[1] == (
-        "Task explode failed on try 1 of 1: why is not known here, for Airflow could not hand out its log"
+        "Task explode failed on try 1 of 1: the reason is unknown, because Airflow could not return its log"
     )
     assert took <= BUDGET_SECONDS
 

@@ -23,9 +23,9 @@ START = datetime(2030, 1, 1, tzinfo=UTC)
 LINK = "For people: http://u"
 FAILED = "The run r of dag d failed."
 UNKNOWN = "Calling again starts a new run."
-PASSING = "Calling again starts a new run, and may help: this kind of failure can pass."
+PASSING = "Calling again starts a new run and may help: this kind of failure is often temporary."
 LASTING = "Calling again with the same arguments starts a new run, which will probably fail in the same way."
-STOPPED = "It was probably ended on purpose: find out why before calling again."
+STOPPED = "It was probably stopped on purpose: find out why before calling again."
 
 
 def at(seconds: float) -> datetime:
@@ -76,7 +76,7 @@ def told(
     return lines[:-1]
 
 
-def test_a_failure_is_told_the_most_important_first() -> None:
+def test_a_failure_report_starts_with_the_most_important() -> None:
     frames = (
         Frame("/opt/lib/python3.12/site-packages/airflow/sdk/task_runner.py", 1, "run"),
         Frame("/opt/airflow/dags/regions.py", 36, "look_up"),
@@ -109,8 +109,8 @@ def test_a_failure_is_told_the_most_important_first() -> None:
         "  The end of its log:",
         "    asking with ***",
         "    late line",
-        "Had succeeded before, and is not undone: prepare.",
-        "Not run, for a task before it failed: work.",
+        "Already succeeded, and is not undone: prepare.",
+        "Not run, because an earlier task failed: work.",
         "Skipped: other.",
         LASTING,
     ]
@@ -156,7 +156,7 @@ def test_a_failure_is_told_the_most_important_first() -> None:
         ),
         (
             log(LogEvent("error", "deploying", exit_code="a text of somebody's own")),
-            "its log names no exception; it was set to failed by hand, or lost together with its machine",
+            "its log contains no exception; it was set to failed by hand, or lost with its machine",
             PASSING,
         ),
         (
@@ -166,13 +166,17 @@ def test_a_failure_is_told_the_most_important_first() -> None:
         ),
         (
             log(LogEvent("info", "Worker startup parse complete", "task")),
-            "its log names no exception; it was set to failed by hand, or lost together with its machine",
+            "its log contains no exception; it was set to failed by hand, or lost with its machine",
             PASSING,
         ),
-        (TaskLog(missing="Airflow has no log of it"), "why is not known here, for Airflow has no log of it", UNKNOWN),
+        (
+            TaskLog(missing="Airflow has no log of it"),
+            "the reason is unknown, because Airflow has no log of it",
+            UNKNOWN,
+        ),
         (
             log(LogEvent(None, "::group::Log message source details"), LogEvent(None, "::endgroup::")),
-            "why is not known here, for its log is empty",
+            "the reason is unknown, because its log is empty",
             UNKNOWN,
         ),
     ],
@@ -295,7 +299,7 @@ def test_a_task_that_is_not_tried_again_though_it_could_be() -> None:
 def test_a_task_that_could_not_even_start() -> None:
     gone = TaskLog(missing="Airflow has no log of it")
     assert told(instance("t", try_number=0, end_date=None), logs=gone)[1] == (
-        "Task t failed before its first try: why is not known here, for Airflow has no log of it"
+        "Task t failed before its first try: the reason is unknown, because Airflow has no log of it"
     )
 
 
@@ -307,7 +311,7 @@ def test_instances_that_failed_for_the_same_reason_are_told_once() -> None:
     assert told(*mapped, *fine, logs={("t", index): zero for index in (6, 4, 2)}) == [
         FAILED,
         "Task t failed in 4 of its 8 instances (map indexes 0, 2, 4, 6) on try 1 of 1: ZeroDivisionError: no",
-        "Had succeeded before, and is not undone: t (4 of 8 instances).",
+        "Already succeeded, and is not undone: t (4 of 8 instances).",
         LASTING,
     ]
 
@@ -373,8 +377,8 @@ def test_a_run_that_took_too_long() -> None:
     cut = instance("sleep", "skipped", end_date=None)
     assert told(instance("prepare", "success"), cut, instance("work", "skipped", end_date=None)) == [
         FAILED,
-        "It took longer than its dag allows (dagrun_timeout), so Airflow ended it and skipped what was not done.",
-        "Had succeeded before, and is not undone: prepare.",
+        "It exceeded the dag's dagrun_timeout, so Airflow stopped it and skipped the remaining tasks.",
+        "Already succeeded, and is not undone: prepare.",
         "Skipped: sleep, work.",
         PASSING,
     ]
@@ -383,7 +387,7 @@ def test_a_run_that_took_too_long() -> None:
 def test_a_run_that_failed_without_a_failed_task() -> None:
     assert told(instance("t", "skipped")) == [
         FAILED,
-        "None of its tasks failed: somebody set the run to failed, or nothing in it could run any more.",
+        "None of its tasks failed: someone set the run to failed, or no task in it could run any more.",
         "Skipped: t.",
         STOPPED,
     ]
@@ -393,9 +397,9 @@ def test_a_run_that_goes_on_though_the_result_can_no_longer_come() -> None:
     of = run(RunState.RUNNING)
     going = [instance("slow", "running"), instance("next", None)]  # type: ignore[arg-type]
     assert told(instance("t"), *going, logs=raised(("ValueError", "no")), of=of, is_over=False) == [
-        "The run r of dag d goes on, but what it was called for can no longer come of it.",
+        "The run r of dag d continues, but can no longer produce its result.",
         "Task t failed on try 1 of 1: ValueError: no",
-        "Goes on: slow.",
+        "Still active: slow.",
         LASTING.replace("a new run", "another run beside this one"),
     ]
 
@@ -403,15 +407,15 @@ def test_a_run_that_goes_on_though_the_result_can_no_longer_come() -> None:
 @pytest.mark.parametrize("state", ["running", "deferred", "queued", "scheduled", "restarting", "up_for_retry"])
 def test_what_goes_on_is_named(state: str) -> None:
     lines = told(instance("t"), instance("slow", state), logs=raised(("E", "no")), of=run(RunState.RUNNING))
-    assert "Goes on: slow." in lines
+    assert "Still active: slow." in lines
 
 
 def test_a_run_in_which_nothing_is_left_to_run() -> None:
     of = run(RunState.RUNNING)
     assert told(instance("t"), instance("prepare", "success"), logs=raised(("E", "no")), of=of, is_over=False) == [
-        "The run r of dag d is about to end without what it was called for.",
+        "The run r of dag d is about to end without its result.",
         "Task t failed on try 1 of 1: E: no",
-        "Had succeeded before, and is not undone: prepare.",
+        "Already succeeded, and is not undone: prepare.",
         UNKNOWN,
     ]
 
@@ -419,8 +423,8 @@ def test_a_run_in_which_nothing_is_left_to_run() -> None:
 @pytest.mark.parametrize(
     ("state", "first"),
     [
-        (RunState.SUCCESS, "The run r of dag d succeeded, but what it was called for did not come of it."),
-        (RunState.QUEUED, "The run r of dag d failed, and somebody has cleared it since: it runs again."),
+        (RunState.SUCCESS, "The run r of dag d succeeded, but without its result."),
+        (RunState.QUEUED, "The run r of dag d failed, but was cleared since: it is running again."),
     ],
 )
 def test_what_has_become_of_the_run_meanwhile(state: RunState, first: str) -> None:
@@ -464,7 +468,7 @@ def test_a_traceback_within_libraries_names_no_line() -> None:
     assert told(instance("t"), logs=raised(("E", "m"), frames=frames))[2] == UNKNOWN
 
 
-def test_a_place_is_told_in_one_line() -> None:
+def test_a_place_is_shown_on_one_line() -> None:
     frames = (Frame("/opt/airflow/dags/a\nb.py", 3, "f"),)
     assert told(instance("t"), logs=raised(("E", "m"), frames=frames))[2] == "  Raised in dags/a b.py, line 3, in f"
 
@@ -473,15 +477,15 @@ def test_tasks_that_a_run_left_out_are_named_and_counted() -> None:
     left_out = {f"t{number}": Omission("its end_date was then", is_for_dates=True) for number in range(7)}
     lines = told(instance("a", "success"), of=run(RunState.SUCCESS), left_out=left_out)
 
-    assert lines[0] == "The run r of dag d succeeded, but what it was called for did not come of it."
+    assert lines[0] == "The run r of dag d succeeded, but without its result."
     assert lines[1:6] == [f"Task t{number} did not run: its end_date was then." for number in range(5)]
     assert lines[6] == "2 more tasks did not run."
-    assert lines[-1].startswith("Calling again comes to the same until somebody changes the dates in the dag, or sets ")
+    assert lines[-1].startswith("Calling again has the same outcome until the dates in the dag are changed, or until ")
 
 
 def test_a_run_of_a_dag_without_tasks_did_nothing() -> None:
     assert told(of=run(RunState.SUCCESS), left_out={}) == [
-        "The run r of dag d did nothing: Airflow made no task instance for it, and calls it a success all the same.",
+        "The run r of dag d did nothing: Airflow created no task instance for it, but reports success.",
         "The dag has no tasks.",
         LASTING,
     ]

@@ -274,15 +274,15 @@ def test_so_many_entries_with_endless_names_come_part_by_part_too() -> None:
         ("/rows/1000", {}, "path: '/rows' is a list and has no item '1000'; its items are 0 to 999."),
         ("/rows/01", {}, "path: '/rows' is a list and has no item '01'; its items are 0 to 999."),
         ("/none/0", {}, "path: '/none' is a list and has no item '0'; it is empty."),
-        ("/n/0", {}, "path: there is nothing below '/n'; read that."),
-        ("/n", {"offset": 1}, "offset: what is at '/n' comes whole; leave offset out."),
+        ("/n/0", {}, "path: '/n' has no parts; read it as a whole."),
+        ("/n", {"offset": 1}, "offset: the value at '/n' cannot be read in parts; omit offset."),
         ("/rows", {"offset": 1001}, "offset: 1,001 is beyond the end; '/rows' has 1,000 items."),
         (
             "/" + "x" * (MAX_PATH - 1),
             {},
             f"path: there is no '{'x' * (MAX_PATH - 1)}' at the top; there are rows, text, n",
         ),
-        ("/" + "x" * MAX_PATH, {}, "path: longer than 1,000 characters; read what is above it."),
+        ("/" + "x" * MAX_PATH, {}, "path: longer than 1,000 characters; read a value above it."),
     ],
 )
 def test_what_is_not_there_is_said_and_what_is_there(path: str, options: dict[str, int], said: str) -> None:

@@ -103,9 +103,9 @@ async def test_a_result_task_that_is_gone_fails_the_call(
         dag.tasks = [FakeTask("sum", lambda _: 1), FakeTask("other", lambda _: 2)]
         text = await refusal(dagcall, "d")
 
-    assert "Task total did not run: the dag has no such task any more." in text
+    assert "Task total did not run: the dag no longer has this task." in text
     assert (
-        f"run {airflow.runs[0].run_id} of dag d is a success to Airflow, and did not run what makes the result of tool "
+        f"run {airflow.runs[0].run_id} of dag d is a success in Airflow, but did not run the result tasks of tool "
         "d: total"
     ) in caplog.messages
 
@@ -118,9 +118,9 @@ async def test_a_result_task_that_is_gone_fails_the_call(
             FakeDag("d", start_date=FAR_FUTURE),
             None,
             [
-                " of dag d did nothing: Airflow made no task instance for it, and calls it a success all the same.",
+                " of dag d did nothing: Airflow created no task instance for it, but reports success.",
                 "Task work did not run: its start_date is 2099-01-01T00:00:00+00:00, and the run's logical date is ",
-                "Calling again comes to the same until somebody changes the dates in the dag, or sets logical_date",
+                "Calling again has the same outcome until the dates in the dag are changed",
             ],
             id="outside the dag's dates",
         ),
@@ -128,9 +128,9 @@ async def test_a_result_task_that_is_gone_fails_the_call(
             FakeDag("d", tasks=[FakeTask("a", downstream=["b"]), FakeTask("b", end_date=LONG_PAST)]),
             None,
             [
-                " of dag d succeeded, but what it was called for did not come of it.",
+                " of dag d succeeded, but without its result.",
                 "Task b did not run: its end_date was 2020-01-01T00:00:00+00:00, and the run's logical date is ",
-                "Had succeeded before, and is not undone: a.",
+                "Already succeeded, and is not undone: a.",
             ],
             id="outside a task's dates",
         ),
@@ -138,7 +138,7 @@ async def test_a_result_task_that_is_gone_fails_the_call(
             FakeDag("d", tasks=()),
             None,
             [
-                " of dag d did nothing: Airflow made no task instance for it, and calls it a success all the same.",
+                " of dag d did nothing: Airflow created no task instance for it, but reports success.",
                 "The dag has no tasks.",
                 "Calling again with the same arguments starts a new run, which will probably fail in the same way.",
             ],
@@ -147,7 +147,7 @@ async def test_a_result_task_that_is_gone_fails_the_call(
         pytest.param(
             FakeDag("d", checks=None),
             [FakeTask("work", downstream=["check"]), FakeTask("check")],
-            ["Task check did not run: the run has no instance of it; the dag was probably changed since."],
+            ["Task check did not run: the run has no instance of it; the dag has probably changed since."],
             id="a task that is newer than the run",
         ),
     ],
@@ -279,7 +279,7 @@ async def test_the_only_task_of_a_new_version_is_not_the_result_of_an_older_run(
 
 
 @every_version
-async def test_a_new_version_of_the_dag_is_read_anew(served: Served, version: Version) -> None:
+async def test_a_new_version_of_the_dag_is_reread(served: Served, version: Version) -> None:
     """The tool is the same, for nothing of the dag changed that it shows; its tasks are others."""
     airflow = FakeAirflow(version)
     dag = FakeDag("d", tasks=[FakeTask("old", lambda _: 1)])

@@ -108,8 +108,8 @@ ASSET = "airflow.sdk.definitions.asset.Asset"
         pytest.param({"__classname__": "shop.None", "__version__": 0}, {"class": "shop.None", "value": None}),
         pytest.param(
             envelope("pandas.core.frame.DataFrame", "00ff"),
-            "a pandas.core.frame.DataFrame, stored as 2 bytes of Parquet, which is not read here; have the task return "
-            "records instead, such as those of to_dict('records')",
+            "a pandas.core.frame.DataFrame, stored as 2 bytes of Parquet, which dagcall does not read; let the task "
+            "return records instead, such as to_dict('records')",
             id="data frame",
         ),
         pytest.param(
@@ -287,8 +287,8 @@ UUID = "0b2e1c5c-7d52-4b0e-9d57-6a8f4f3b2a10"
 def test_a_value_in_object_storage_is_named_as_such(address: str) -> None:
     reference = {
         "stored_at": address,
-        "message": "Airflow's XCom backend has put this value into object storage, and Airflow hands out only where "
-        "it is.",
+        "message": "Airflow's XCom backend has stored this value in object storage, and Airflow returns only its "
+        "address.",
     }
     assert results_from(RUN, ["t"], {("t", -1): address}, []).values == {"t": reference}
     assert results_from(RUN, ["t"], {("t", 0): address}, mapped("success")).values == {"t": [reference]}

@@ -44,7 +44,7 @@ def test_a_file_is_read_and_its_paths_start_from_it(tmp_path: Path) -> None:
     assert settings.policies[0].wait_seconds == 9
 
 
-def test_a_variable_outdoes_the_file_and_the_command_line_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variables_override_the_file_and_options_override_both(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "dagcall.toml"
     path.write_text('[airflow]\nurl = "http://file:1"\ntoken = "t"\n[server]\nport = 1\n', encoding="utf-8")
     monkeypatch.setenv("DAGCALL_AIRFLOW_URL", "http://variable:2")
@@ -69,27 +69,27 @@ def test_secrets_are_masked(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("toml", "sentence"),
     [
-        ("[airflo]", "dagcall.toml: airflo is no setting of dagcall; did you mean 'airflow'?"),
-        ('[airflow]\nurk = "x"', "dagcall.toml: airflow.urk is no setting of dagcall; did you mean 'url'?"),
-        ('[[tools]]\ndag = "a"\nresult = ["x"]', "tools[0].result is no setting of dagcall; did you mean 'results'?"),
+        ("[airflo]", "dagcall.toml: airflo is not a dagcall setting; did you mean 'airflow'?"),
+        ('[airflow]\nurk = "x"', "dagcall.toml: airflow.urk is not a dagcall setting; did you mean 'url'?"),
+        ('[[tools]]\ndag = "a"\nresult = ["x"]', "tools[0].result is not a dagcall setting; did you mean 'results'?"),
         (
             '[[tools]]\ndag = "a"\n[tools.annotations]\nreadonly = true',
-            "tools[0].annotations.readonly is no setting of dagcall; did you mean 'read_only'?",
+            "tools[0].annotations.readonly is not a dagcall setting; did you mean 'read_only'?",
         ),
         ("[airflow", "is not valid TOML"),
         (
             '[airflow]\nurl = "airflow:8080"',
             "airflow.url: 'airflow:8080' is not an address such as http://127.0.0.1:8080",
         ),
-        ('[airflow]\nurl = "http://u:p@airflow"', "airflow.url: holds a user name or password"),
-        ('[airflow]\nurl = "http://a/?x=1"', "airflow.url: 'http://a/?x=1' holds more than an address"),
+        ('[airflow]\nurl = "http://u:p@airflow"', "airflow.url: contains a user name or password"),
+        ('[airflow]\nurl = "http://a/?x=1"', "airflow.url: 'http://a/?x=1' contains more than an address"),
         ('[airflow]\nusername = "u"', "airflow: username needs password_file (or DAGCALL_AIRFLOW_PASSWORD)"),
         ('[airflow]\npassword = "p"', "airflow: password needs username"),
-        ('[airflow]\ntoken_command = ""', "airflow.token_command: names no command"),
-        ('[airflow]\ntoken_command = " "', "airflow.token_command: names no command"),
+        ('[airflow]\ntoken_command = ""', "airflow.token_command: contains no command"),
+        ('[airflow]\ntoken_command = " "', "airflow.token_command: contains no command"),
         (
             '[airflow]\ntoken_command = "gcloud \'oops"',
-            "airflow.token_command: is not a command line: No closing quotation",
+            "airflow.token_command: is not a valid command line: No closing quotation",
         ),
         ('[airflow]\ntoken = ""', "airflow.token: is empty"),
         ('[airflow]\nusername = ""\npassword = "p"', "airflow.username: is empty"),
@@ -102,8 +102,8 @@ def test_secrets_are_masked(tmp_path: Path) -> None:
             "airflow: password and password_file contradict each other; give one of them",
         ),
         ("[airflow]\nmax_in_flight = 0", "airflow.max_in_flight: Input should be greater than or equal to 1"),
-        ('[server]\nhost = "0.0.0.0"', "server.host: '0.0.0.0' is not an address of this machine only"),
-        ('[server]\nhost = "example.com"', "server.host: 'example.com' is not an address of this machine only"),
+        ('[server]\nhost = "0.0.0.0"', "server.host: '0.0.0.0' is reachable from other machines"),
+        ('[server]\nhost = "example.com"', "server.host: 'example.com' is reachable from other machines"),
         ("[[tools]]", "tools[0]: give exactly one of dag, dags and tag; this entry has none of them"),
         (
             '[[tools]]\ndag = "a"\nname = "x"\n[[tools]]\ndag = "b"\nname = "x"',
@@ -123,7 +123,7 @@ def test_a_mistake_gets_one_sentence(tmp_path: Path, toml: str, sentence: str) -
 
 def test_a_variable_with_a_typo_is_an_error() -> None:
     with pytest.raises(
-        ConfigError, match="DAGCALL_AIRFLOW_URI is no setting of dagcall; did you mean 'DAGCALL_AIRFLOW_URL'"
+        ConfigError, match="DAGCALL_AIRFLOW_URI is not a dagcall setting; did you mean 'DAGCALL_AIRFLOW_URL'"
     ):
         load_settings(None, environ={"DAGCALL_AIRFLOW_URI": "x", "OTHER": "y"})
 
@@ -142,9 +142,9 @@ def test_the_file_is_the_one_given_or_the_one_here(tmp_path: Path, monkeypatch: 
     assert find_config(None) == tmp_path / "dagcall.toml"
 
     monkeypatch.setenv("DAGCALL_CONFIG", str(tmp_path / "gone.toml"))
-    with pytest.raises(ConfigError, match=r"there is no settings file .*gone\.toml \(from DAGCALL_CONFIG\)"):
+    with pytest.raises(ConfigError, match=r"settings file not found: .*gone\.toml \(from DAGCALL_CONFIG\)"):
         find_config(None)
-    with pytest.raises(ConfigError, match=r"there is no settings file other\.toml$"):
+    with pytest.raises(ConfigError, match=r"settings file not found: other\.toml$"):
         find_config(Path("other.toml"))
 
 

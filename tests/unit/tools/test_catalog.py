@@ -89,7 +89,7 @@ async def test_more_dags_than_fit_on_a_page_are_all_found(served: Served) -> Non
         ),
         pytest.param(
             FakeDag("d", params={"p": FakeParam(NOTSET, type="array", items={"$dynamicRef": "#x"})}),
-            "the schema of param 'p' uses $dynamicRef, which MCP clients do not follow",
+            "the schema of param 'p' uses $dynamicRef, which MCP clients do not support",
             id="schema",
         ),
         pytest.param(FakeDag("d", tasks=()), "it has no tasks", id="no tasks"),
@@ -318,7 +318,7 @@ def with_block(toml: str) -> FakeDag:
             'titel = "Sales"',
             (
                 "d: the dagcall block in its doc_md",
-                "line 4: 'titel' is not a key of such a block; did you mean 'title'?",
+                "line 4: 'titel' is not a key of this block; did you mean 'title'?",
             ),
             id="the author's key",
         ),
@@ -336,7 +336,7 @@ def with_block(toml: str) -> FakeDag:
             "",
             (
                 "d: its output_schema",
-                "the schema has a property 'total', which is no result task; there are report.",
+                "the schema has a property 'total', which is not a result task; there are report.",
             ),
             id="the operator's output schema",
         ),
@@ -544,7 +544,7 @@ async def test_airflow_away_at_the_start_serves_nothing_and_recovers(served: Ser
             "it points to https://login",
         ),
         (Fault(route="log_in", status=401, times=None), "did not log in user 'admin': wrong user name or password"),
-        (Fault(route="log_in", status=503, times=None), "cannot log anybody in now (503)"),
+        (Fault(route="log_in", status=503, times=None), "cannot log in users now (503)"),
         (
             Fault(route="dags", status=403, body={"detail": "Forbidden"}, times=None),
             "the account that dagcall uses may not do this",
@@ -581,7 +581,7 @@ async def test_changes_are_announced_once(served: Served) -> None:
     assert told == ["changed"]
 
 
-async def test_a_tool_is_made_anew_only_when_its_dag_changed(served: Served) -> None:
+async def test_a_tool_is_rebuilt_only_when_its_dag_changed(served: Served) -> None:
     airflow = an_airflow()
 
     async with served(airflow) as dagcall:
@@ -627,10 +627,10 @@ async def test_a_tool_withheld_after_it_was_listed_is_refused_in_neutral_words(
             with pytest.raises(MCPError) as refusal:
                 await client.call_tool(name, {})
             assert str(refusal.value) == (
-                f"tool {name!r} cannot be called now: what it is differs from what was reviewed. Nothing was done; "
-                "list the tools again later, or tell whoever runs dagcall."
+                f"tool {name!r} cannot be called now: its definition differs from the reviewed one. Nothing was done. "
+                "List the tools again later, or tell the operator of this dagcall."
             )
-        assert f"a call of {name} was refused: the tool is not as it was pinned" in caplog.messages
+        assert f"a call of {name} was refused: the tool differs from its pin" in caplog.messages
         assert "tool wait_for_dag_run differs from its pin:\n" in reasons(dagcall)["wait_for_dag_run"]
         assert airflow.runs == []
 
@@ -654,7 +654,7 @@ async def test_a_tool_withheld_while_airflow_is_away_comes_back_with_its_pin(ser
 
 async def test_the_folder_of_pins_is_read_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = PinFolder(tmp_path / "pins")
-    with pytest.raises(ConfigError, match=r"there is no folder of pins .*; `dagcall pin` makes it"):
+    with pytest.raises(ConfigError, match=r"folder of pins not found: .*; `dagcall pin` creates it"):
         folder.read()
     folder.path.mkdir()
     assert folder.read() == Pins()
@@ -666,8 +666,8 @@ async def test_the_folder_of_pins_is_read_anew(tmp_path: Path, caplog: pytest.Lo
     folder.path.rename(tmp_path / "elsewhere")
     assert folder.read() == both
     assert caplog.messages == [
-        f"the pin {folder.path / 'bad'} is of no use: it cannot be read",
-        f"the folder of pins {folder.path} cannot be read (No such file or directory); what it last held stays",
+        f"the pin {folder.path / 'bad'} is unusable: it cannot be read",
+        f"the folder of pins {folder.path} cannot be read (No such file or directory); the last pins remain in effect",
     ]
 
 
@@ -683,7 +683,7 @@ async def test_a_bug_over_one_dag_hides_no_other(
         monkeypatch.setattr("dagcall.tools.catalog.tool_from_dag", stumble)
         await dagcall.catalog.refresh()
         assert published(dagcall) == ["ml_one", "ml_two"]
-        assert reasons(dagcall) == {"plain": "dagcall could not make a tool of it; its log says more"}
+        assert reasons(dagcall) == {"plain": "dagcall could not make a tool of it; see its log"}
     assert "ZeroDivisionError" in caplog.text
 
 

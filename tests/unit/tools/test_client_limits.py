@@ -36,30 +36,30 @@ def test_every_client_takes_dagcalls_own_tools(own: Any) -> None:
         *(
             pytest.param(
                 tool({}, schema={word: [{"type": "object"}]}),
-                "Claude and OpenAI refuse an input schema that is no plain object",
+                "Claude and OpenAI refuse an input schema that is not a plain object",
                 id=f"{word} at the root",
             )
             for word in ("anyOf", "oneOf", "allOf")
         ),
         pytest.param(
             tool({}, schema={"type": "null"}),
-            "Claude and OpenAI refuse an input schema that is no plain object",
+            "Claude and OpenAI refuse an input schema that is not a plain object",
             id="root",
         ),
         pytest.param(
             {"name": "t", "description": "", "inputSchema": {"type": "object"}},
-            "Claude and OpenAI refuse an input schema that is no plain object",
+            "Claude and OpenAI refuse an input schema that is not a plain object",
             id="no properties",
         ),
         pytest.param(
             tool({"a": {"type": "object", "properties": {"b": {"anyOf": [True]}}}}),
-            "Gemini refuses true or false in place of a schema",
+            "Gemini refuses true or false instead of a schema",
             id="true, deep within",
         ),
-        pytest.param(tool({"_x": {"type": "null"}}), "refuses or swallows an argument that is called '_x'", id="_"),
-        pytest.param(tool({"config": {"type": "null"}}), "an argument that is called 'config'", id="reserved"),
-        pytest.param(tool({"a": True}), "Gemini refuses true or false in place of a schema", id="true"),
-        pytest.param(tool({"a": {}}), "Gemini CLI, Claude Code: refuses a schema that does not say", id="untyped"),
+        pytest.param(tool({"_x": {"type": "null"}}), "refuses or drops an argument named '_x'", id="_"),
+        pytest.param(tool({"config": {"type": "null"}}), "an argument named 'config'", id="reserved"),
+        pytest.param(tool({"a": True}), "Gemini refuses true or false instead of a schema", id="true"),
+        pytest.param(tool({"a": {}}), "Gemini CLI, Claude Code: refuses a schema without a type", id="untyped"),
         pytest.param(tool({"a": {"type": ["null", "string"]}}), "Semantic Kernel, Gemini: refuses a list", id="types"),
         pytest.param(tool({"a": {"type": "array"}}), "OpenAI, Gemini, VS Code: refuses an array", id="items"),
         pytest.param(
@@ -93,7 +93,7 @@ def test_every_client_takes_dagcalls_own_tools(own: Any) -> None:
                 {"a": {"$ref": "#/$defs/A"}},
                 schema={"$defs": {"A": {"allOf": [{"$ref": "#/$defs/B"}]}, "B": {"anyOf": [{"$ref": "#/$defs/A"}]}}},
             ),
-            "LlamaIndex and mcpo follow references that lead back without end",
+            "LlamaIndex and mcpo follow circular references without end",
             id="loop",
         ),
     ],

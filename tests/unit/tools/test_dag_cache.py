@@ -112,18 +112,18 @@ async def test_what_differs_from_its_pin_is_not_listed(file: Path) -> None:
 
 
 @pytest.mark.parametrize("content", ["", "[{}]", "{", "\x00"])
-async def test_a_file_of_no_use_is_written_anew(file: Path, content: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_an_unusable_file_is_rewritten(file: Path, content: str, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "dagcall.tools.dag_cache")
     write(file, content)
     assert await tools_before_an_answer(file) == []
-    assert "is of no use and is written anew" in caplog.text
+    assert "is unusable and will be rewritten" in caplog.text
 
 
 async def test_where_nothing_can_be_written_nothing_is_lost(file: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "dagcall.tools.dag_cache")
     write(file.parent, "a file where a folder should be")
     async with started(airflow_with("one"), file) as catalog:
-        await until(lambda: "not remembered" in caplog.text)
+        await until(lambda: "cannot be cached" in caplog.text)
         assert list(catalog.snapshot.tools) == ["one"]
 
 
@@ -139,7 +139,7 @@ async def test_remembered_dag_that_cannot_be_made_into_a_tool_hides_no_other(
     async with started(airflow, file) as catalog:
         await until(lambda: bool(catalog.snapshot.tools))
         assert list(catalog.snapshot.tools) == ["good"]
-    assert "dag bad, as it was remembered, could not be made into a tool" in caplog.text
+    assert "no tool could be made of the cached dag bad" in caplog.text
 
 
 async def test_file_that_cannot_be_restored_keeps_no_refresh_from_coming(

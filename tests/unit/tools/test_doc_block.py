@@ -61,22 +61,22 @@ def test_a_block_in_the_docstring_of_a_dag_function() -> None:
     [
         pytest.param(
             ['title = "x"', 'resluts = ["t"]'],
-            "line 5: 'resluts' is not a key of such a block; did you mean 'results'?",
+            "line 5: 'resluts' is not a key of this block; did you mean 'results'?",
             id="unknown key",
         ),
         pytest.param(
             ["wait_seconds = 5"],
-            "line 4: 'wait_seconds' is not a key of such a block; there are title, results, annotations, output_schema",
+            "line 4: 'wait_seconds' is not a key of this block; there are title, results, annotations, output_schema",
             id="a key of the operator's",
         ),
         pytest.param(
             ["", "[annotations]", "readonly = true"],
-            "line 6: 'readonly' is not a key of such a block; did you mean 'read_only'?",
+            "line 6: 'readonly' is not a key of this block; did you mean 'read_only'?",
             id="unknown annotation",
         ),
         pytest.param(
             ["annotations = { readonly = true }"],
-            "line 4: 'readonly' is not a key of such a block; did you mean 'read_only'?",
+            "line 4: 'readonly' is not a key of this block; did you mean 'read_only'?",
             id="unknown annotation on one line",
         ),
         pytest.param(
@@ -103,17 +103,17 @@ def test_a_block_in_the_docstring_of_a_dag_function() -> None:
         ),
         pytest.param(
             ['"a\\tb" = 1'],
-            "line 4: 'a\\tb' is not a key of such a block; there are title, results, annotations, output_schema",
+            "line 4: 'a\\tb' is not a key of this block; there are title, results, annotations, output_schema",
             id="a key that is spelled otherwise",
         ),
         pytest.param(
             ['title = "x"', "```", "", "```dagcall"],
-            "line 7: there is a second such block; put everything into one",
+            "line 7: a second dagcall block; put everything into one",
             id="two blocks",
         ),
     ],
 )
-def test_a_mistake_is_told_with_its_line(lines: list[str], sentence: str) -> None:
+def test_a_mistake_is_reported_with_its_line(lines: list[str], sentence: str) -> None:
     with pytest.raises(WordsUnusable) as refusal:
         doc_block(doc_md(*lines))
 

@@ -201,9 +201,9 @@ def test_fixed_params_are_sent_and_hidden_ones_are_not() -> None:
     [
         ({"q": 1}, [], "the dag has no param 'q' to fix or hide; there are p"),
         ({}, ["pp"], "the dag has no param 'pp' to fix or hide; did you mean 'p'?"),
-        ({"p": "x"}, [], "the fixed value of param 'p' does not fit: 'x' is not of type 'integer'"),
-        ({}, ["p"], "param 'p' is hidden but has no default that Airflow accepts; fix it to a value"),
-        ({"p": 1}, ["p"], "param 'p' is both fixed and hidden; a fixed param is hidden anyway"),
+        ({"p": "x"}, [], "the fixed value of param 'p' is invalid: 'x' is not of type 'integer'"),
+        ({}, ["p"], "param 'p' is hidden but has no valid default; set it in fixed"),
+        ({"p": 1}, ["p"], "param 'p' is both fixed and hidden; fixed params are always hidden"),
     ],
 )
 def test_a_policy_that_does_not_fit_is_refused(fixed: dict[str, Any], hidden: list[str], sentence: str) -> None:
@@ -217,20 +217,23 @@ def test_a_policy_that_does_not_fit_is_refused(fixed: dict[str, Any], hidden: li
     ("schema", "clause"),
     [
         ({"type": "nonsense"}, "the schema of param 'p' is not valid JSON Schema"),
-        ({"$ref": "https://example.com/x.json"}, "cannot be used for checking"),
-        ({"type": "null", "items": {"$ref": "x.json"}}, "only references within it can be published"),
-        ({"$ref": "#/$defs/missing"}, "cannot be used for checking"),
-        ({"type": "null", "items": {"$id": "urn:x", "$ref": "#"}}, "uses $id within"),
+        ({"$ref": "https://example.com/x.json"}, "cannot be validated against"),
+        ({"type": "null", "items": {"$ref": "x.json"}}, "only internal references can be published"),
+        ({"$ref": "#/$defs/missing"}, "cannot be validated against"),
+        ({"type": "null", "items": {"$id": "urn:x", "$ref": "#"}}, "uses $id in a nested schema"),
         ({"type": "null", "items": {"$dynamicRef": "#x"}}, r"uses $dynamicRef"),
-        ({"type": "null", "items": {"$schema": "http://json-schema.org/draft-04/schema#"}}, "changes to another draft"),
+        (
+            {"type": "null", "items": {"$schema": "http://json-schema.org/draft-04/schema#"}},
+            "switches to another draft",
+        ),
         (
             {"patternProperties": {"a": True}, "unevaluatedProperties": False},
-            "unevaluatedProperties beside patternProperties, which cannot be checked in bounded time",
+            "unevaluatedProperties with patternProperties, which cannot be validated in bounded time",
         ),
         ({"title": "x" * 70_000}, "larger than 65,536 bytes"),
-        ({"properties": {"a": {"$ref": "#/definitions/b"}}, "type": ["object", "null"]}, "which is not there"),
-        ({"$ref": "#"}, "cannot be used for checking"),
-        ({"$schema": "http://json-schema.org/draft-03/schema#", "required": True}, "is not valid 2020-12"),
+        ({"properties": {"a": {"$ref": "#/definitions/b"}}, "type": ["object", "null"]}, "which does not exist"),
+        ({"$ref": "#"}, "cannot be validated against"),
+        ({"$schema": "http://json-schema.org/draft-03/schema#", "required": True}, "is not valid JSON Schema 2020-12"),
     ],
 )
 def test_a_schema_that_cannot_be_published_says_why(schema: dict[str, Any], clause: str) -> None:
@@ -291,7 +294,7 @@ EVERY_KIND = InputSchema.from_params(
             ["number_or_time: 'nope' is not a date and time such as 2026-01-31T12:00:00+00:00"],
         ),
         ({"text": "x", "when": "nope"}, ["when: 'nope' is not a date and time such as 2026-01-31T12:00:00+00:00"]),
-        ({"text": "x\0"}, ["the arguments hold a NUL character, which Airflow's database cannot store"]),
+        ({"text": "x\0"}, ["the arguments contain a NUL character, which Airflow's database cannot store"]),
     ],
 )
 def test_each_bad_argument_gets_a_sentence(arguments: dict[str, Any], problems: list[str]) -> None:
@@ -299,7 +302,7 @@ def test_each_bad_argument_gets_a_sentence(arguments: dict[str, Any], problems: 
         EVERY_KIND.conf_from_arguments(arguments, tool="t")
 
     assert list(refusal.value.problems) == problems
-    assert str(refusal.value).startswith("Nothing was started: the arguments of t need mending.\n- ")
+    assert str(refusal.value).startswith("Nothing was started: invalid arguments for t.\n- ")
 
 
 def refusal(one: Param | None, **arguments: Any) -> tuple[str, ...]:
@@ -457,7 +460,7 @@ def test_a_number_beyond_64_bits_starts_no_run_that_cannot_begin(number: float) 
         with pytest.raises(InvalidArguments, match="Nothing was started"):
             SENT.taken(sent, tool="t")
 
-    with pytest.raises(ToolUnpublishable, match="fixed values: the arguments hold the number"):
+    with pytest.raises(ToolUnpublishable, match="fixed values: the arguments contain the number"):
         InputSchema.from_params((param(value=1, type="number"),), fixed={"p": number})
 
 
@@ -473,13 +476,13 @@ def test_a_fixed_number_is_sent_as_the_whole_number_that_it_is() -> None:
         pytest.param(
             param(value="a", type="string", pattern="(a|a)*$"),
             "a" * 60 + "b",
-            "takes too long to be matched",
+            "takes too long to match",
             id="pattern",
         ),
         pytest.param(
             param(value=[], type="array", items={"type": "integer"}),
             list(range(210_000)),
-            "takes too long to be checked against its schema; send less",
+            "takes too long to validate against its schema; send a smaller",
             id="many values",
         ),
     ],
@@ -496,7 +499,7 @@ def test_a_check_that_takes_too_long_starts_nothing(one: Param, value: Any, prob
 def test_a_default_that_takes_too_long_to_check_is_not_published() -> None:
     slow = param(value="a" * 60 + "b", type="string", pattern="(a|a)*$")
 
-    with pytest.raises(ToolUnpublishable, match="its default takes too long to be matched"):
+    with pytest.raises(ToolUnpublishable, match="its default takes too long to match"):
         InputSchema.from_params((slow,))
 
 
@@ -522,7 +525,7 @@ def test_a_value_that_runs_a_schema_into_the_ground_is_refused() -> None:
     )
     schema = InputSchema.from_params((loop,))
 
-    with pytest.raises(InvalidArguments, match="p: cannot be checked against its schema"):
+    with pytest.raises(InvalidArguments, match="p: cannot be validated against its schema"):
         schema.conf_from_arguments({"p": {"a": 1}}, tool="t")
 
 

@@ -82,7 +82,7 @@ def test_what_is_declared_stands_in_the_tools_output_schema() -> None:
 
     assert schema.wire["properties"]["results"] == {
         "type": "object",
-        "description": "What each result task returned, by task id",
+        "description": "The return value of each result task, by task id",
         "required": REPORT["required"],
         "properties": {
             "report": {
@@ -98,7 +98,7 @@ def test_what_is_declared_stands_in_the_tools_output_schema() -> None:
     assert schema.wire["$defs"] == REPORT["$defs"]
     assert schema.wire["properties"]["unexpected_results"] == {
         "type": "object",
-        "description": "In place of results, where what the tasks returned is not what results is declared to be",
+        "description": "Instead of results, if they do not match the declared schema",
     }
 
 
@@ -119,7 +119,7 @@ def test_what_is_declared_stands_in_the_tools_output_schema() -> None:
         ({}, "results: 'report' is a required property"),
     ],
 )
-def test_a_mismatch_is_told_with_its_place_and_without_the_value(results: dict[str, Any], problem: str | None) -> None:
+def test_a_mismatch_is_reported_with_its_path_but_not_the_value(results: dict[str, Any], problem: str | None) -> None:
     schema = OutputSchema.from_declared(REPORT, task_ids=("report", "other"))
 
     assert schema.problem(results) == problem
@@ -135,7 +135,7 @@ def test_results_that_are_nested_too_deep_to_be_checked_do_not_fit() -> None:
         deep = [deep]
 
     assert (
-        OutputSchema.from_declared(tree).problem({"t": deep}) == "results: nested too deep to be checked, or too large"
+        OutputSchema.from_declared(tree).problem({"t": deep}) == "results: nested too deeply or too large to validate"
     )
 
 
@@ -182,19 +182,25 @@ def test_a_schema_is_published_so_that_every_client_reads_it_alike(
 @pytest.mark.parametrize(
     ("declared", "sentence"),
     [
-        ({"type": "array"}, "the schema describes the results by task id, so its type is 'object'"),
-        ({"properties": 3}, "the schema is not valid 2020-12: 3 is not of type 'object'"),
-        ({"properties": {"total": {}}}, "the schema has a property 'total', which is no result task; there are report"),
-        ({"default": float("nan")}, "the schema holds a date, a time or a number that JSON does not know"),
+        ({"type": "array"}, "the schema describes the results by task id, so its type must be 'object'"),
+        ({"properties": 3}, "the schema is not valid JSON Schema 2020-12: 3 is not of type 'object'"),
+        (
+            {"properties": {"total": {}}},
+            "the schema has a property 'total', which is not a result task; there are report",
+        ),
+        ({"default": float("nan")}, "the schema contains a date, a time or a number that JSON cannot represent"),
         ({"description": "x" * (MAX_SCHEMA_BYTES - 18)}, "the schema is larger than 65,536 bytes"),
-        ({"$ref": "http://x/y.json"}, "the schema refers to http://x/y.json; only references within it"),
-        ({"$ref": "#/$defs/X"}, "the schema refers to #/$defs/X, which is not there"),
-        ({"$ref": "#"}, "the schema is nested too deep, or refers to itself without end"),
-        (deep_schema(500), "the schema is nested too deep, or refers to itself without end"),
+        ({"$ref": "http://x/y.json"}, "the schema refers to http://x/y.json; only internal references"),
+        ({"$ref": "#/$defs/X"}, "the schema refers to #/$defs/X, which does not exist"),
+        ({"$ref": "#"}, "the schema is nested too deeply or refers to itself without end"),
+        (deep_schema(500), "the schema is nested too deeply or refers to itself without end"),
         (deep_schema(50), "the schema is nested more than 40 levels deep"),
         ({"additionalProperties": {"$dynamicRef": "#x"}}, "the schema uses $dynamicRef, which MCP clients do not"),
-        ({"patternProperties": {"^x": {}}}, "the schema uses patternProperties, which MCP clients do not all read"),
-        ({"prefixItems": [True], "items": {}}, "the schema uses items beside prefixItems, which MCP clients do not"),
+        (
+            {"patternProperties": {"^x": {}}},
+            "the schema uses patternProperties, which MCP clients interpret differently",
+        ),
+        ({"prefixItems": [True], "items": {}}, "the schema uses items with prefixItems, which MCP clients"),
     ],
 )
 def test_a_schema_that_cannot_be_published_says_why(declared: dict[str, Any], sentence: str) -> None:

@@ -33,5 +33,5 @@ def test_what_cannot_be_written_or_removed_is_said(tmp_path: Path) -> None:
 def test_a_name_in_another_case_is_another_tool(tmp_path: Path) -> None:
     (tmp_path / "T.json").write_text(pin_text(TOOL), encoding="utf-8")
     pins = PinFolder(tmp_path).read()
-    assert pins.broken == {"T": "it holds the tool 't'"}
+    assert pins.broken == {"T": "it contains the tool 't'"}
     assert pins.objection(TOOL) == "tool t is not pinned; review it and run: dagcall pin t"

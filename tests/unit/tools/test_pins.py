@@ -60,17 +60,17 @@ def test_names_that_some_file_systems_do_not_tell_apart() -> None:
 def test_a_tool_that_is_gone_says_why() -> None:
     meta = {"_meta": {"dagcall/dag_id": "some.dag"}}
     assert differences(Pins({"t": meta}), {}, withheld={"some.dag": "it is paused"}) == {
-        "t": "pinned, but not published any more: it is paused"
+        "t": "pinned, but no longer published: it is paused"
     }
 
 
 def test_tools_that_come_and_go_are_told() -> None:
     pins = Pins({"old": {}, "same": {}, "odd": {"_meta": 1}}, {"bad": "it is not JSON"})
     assert differences(pins, {"bad": {}, "new": {}, "same": {}}) == {
-        "bad": "its pin is of no use: it is not JSON",
+        "bad": "its pin is unusable: it is not JSON",
         "new": "published, but not pinned",
-        "odd": "pinned, but not published any more",
-        "old": "pinned, but not published any more",
+        "odd": "pinned, but no longer published",
+        "old": "pinned, but no longer published",
     }
 
 
@@ -78,14 +78,14 @@ def test_a_tool_that_was_renamed_says_what_its_name_was() -> None:
     meta = {"_meta": {"dagcall/dag_id": "some.dag"}}
     assert differences(Pins({"old": meta, "both": meta}), {"new": meta, "both": meta}) == {
         "new": "published, but not pinned; its dag was pinned as old",
-        "old": "pinned, but not published any more; its dag is published as new",
+        "old": "pinned, but no longer published; its dag is published as new",
     }
 
 
 def test_a_tool_that_became_several_says_all_their_names() -> None:
     meta = {"_meta": {"dagcall/dag_id": "some.dag"}}
     assert differences(Pins({"old": meta}), {"one": meta, "two": meta})["old"] == (
-        "pinned, but not published any more; its dag is published as one, two"
+        "pinned, but no longer published; its dag is published as one, two"
     )
 
 
@@ -103,14 +103,14 @@ def test_one_line_before_and_after_a_change_is_shown() -> None:
         (None, "it cannot be read"),
         ("{", "it is not JSON (Expecting property name enclosed in double quotes: line 1 column 2 (char 1))"),
         ("[" * 100_000, None),
-        ("[1]", "it does not hold a tool"),
-        ("{}", "it holds the tool None"),
-        ('{"name": "u"}', "it holds the tool 'u'"),
+        ("[1]", "it does not contain a tool"),
+        ("{}", "it contains the tool None"),
+        ('{"name": "u"}', "it contains the tool 'u'"),
         (
             '{"name": "t", "description": "Kind.", "description": "E"}',
-            "it holds the key 'description' twice in one object",
+            "it contains the key 'description' twice in one object",
         ),
-        ('{"name": "t", "a": {"\\u0062": 1, "b": 1}}', "it holds the key 'b' twice in one object"),
+        ('{"name": "t", "a": {"\\u0062": 1, "b": 1}}', "it contains the key 'b' twice in one object"),
     ],
 )
 def test_a_pin_that_is_of_no_use_costs_its_own_tool_only(text: str | None, reason: str | None) -> None:
@@ -119,7 +119,7 @@ def test_a_pin_that_is_of_no_use_costs_its_own_tool_only(text: str | None, reaso
     assert list(pins.broken) == ["t"]
     assert reason is None or pins.broken["t"] == reason
     assert pins.objection({"name": "good"}) is None
-    assert (pins.objection({"name": "t"}) or "").startswith("the pin of tool t is of no use: ")
+    assert (pins.objection({"name": "t"}) or "").startswith("the pin of tool t is unusable: ")
     assert pins.objection({"name": "x"}) == "tool x is not pinned; review it and run: dagcall pin x"
     assert (pins.objection({"name": "good", "title": "x"}) or "").startswith("tool good differs from its pin:\ntitle:")
 

@@ -40,11 +40,11 @@ def test_a_selector_selects(text: str, selector: str, selected: list[bool]) -> N
         ({"tag": "a", "name": "x"}, 'name belongs to one tool: use it with dag = "…", not with tag'),
         (
             {"dag": "a", "name": "a b"},
-            "name 'a b' is not a tool name: 1 to 50 of A-Z, a-z, 0-9, _ and -, the first of them a letter",
+            "name 'a b' is not a tool name: use 1 to 50 of A-Z, a-z, 0-9, _ and -, starting with a letter",
         ),
         (
             {"dag": "a", "name": "7up"},
-            "name '7up' is not a tool name: 1 to 50 of A-Z, a-z, 0-9, _ and -, the first of them a letter",
+            "name '7up' is not a tool name: use 1 to 50 of A-Z, a-z, 0-9, _ and -, starting with a letter",
         ),
         ({"dag": "a", "name": "wait_for_dag_run"}, "name 'wait_for_dag_run' is one of dagcall's own tools"),
         ({"dag": "a", "results": ["t", "t"]}, "names a task twice"),

@@ -94,7 +94,7 @@ def p(schema: dict[str, Any], value: Any = None) -> dict[str, Any]:
             {"type": ["null", "string"], "pattern": r"(?i)^\d\u200b", "format": "date"},
             {
                 "anyOf": [{"type": "string", "format": "date"}, {"type": "null"}],
-                "description": r"It has to match the regular expression (?i)^\d\u200b",
+                "description": r"Must match the regular expression (?i)^\d\u200b",
             },
             id="a pattern in words",
         ),
@@ -139,7 +139,7 @@ def p(schema: dict[str, Any], value: Any = None) -> dict[str, Any]:
             {"oneOf": [{"type": "string", "pattern": r"\w"}, {"type": "null"}]},
             {
                 "anyOf": [
-                    {"type": "string", "description": r"It has to match the regular expression \w"},
+                    {"type": "string", "description": r"Must match the regular expression \w"},
                     {"type": "null"},
                 ]
             },
@@ -167,7 +167,7 @@ def p(schema: dict[str, Any], value: Any = None) -> dict[str, Any]:
                     },
                     {"type": "null"},
                 ],
-                "description": r"It also takes _id, model_dump. It may have keys that match \w.",
+                "description": r"Also accepts _id, model_dump. Keys may match \w.",
             },
             id="keys that clients stumble over",
         ),
@@ -183,7 +183,7 @@ def p(schema: dict[str, Any], value: Any = None) -> dict[str, Any]:
                     {
                         "type": "array",
                         "items": any_value(1),
-                        "contains": {"description": r"It has to match the regular expression \w"},
+                        "contains": {"description": r"Must match the regular expression \w"},
                     },
                     {"type": "null"},
                 ]
@@ -207,7 +207,7 @@ def test_references_that_lead_back_are_not_followed_for_ever() -> None:
         "Node": {
             "type": "object",
             "properties": {
-                "next": {"type": "object", "description": "The same again as Node."},
+                "next": {"type": "object", "description": "Recursive: same schema as Node."},
                 "n": {"type": "integer"},
             },
         }
@@ -281,7 +281,7 @@ def test_whatever_is_published_is_what_every_client_takes(schema: dict[str, Any]
     try:
         tool = tool_from_dag(dag, ToolPolicy(dag="d"))
     except ToolUnpublishable as reason:
-        assert "could cost a client" not in str(reason)  # noqa: PT017 - it may be withheld, but not for that
+        assert "could make a client lose" not in str(reason)  # noqa: PT017 - it may be withheld, but not for that
         assume(False)  # noqa: FBT003 - hypothesis' way to say: another one
     assert list(objections(wire_json(tool.wire))) == []
 

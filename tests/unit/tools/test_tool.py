@@ -33,7 +33,7 @@ def dag(dag_id: str = "d", *, description: str | None = None, doc_md: str | None
         pytest.param(
             {"params": [Param("n", 1, {}, None), Param("m", None, {"type": "string"}, None)]},
             {},
-            f"Runs the Airflow dag d.\n\n{HOW} Optional: n; leave out what you were not given.",
+            f"Runs the Airflow dag d.\n\n{HOW} Optional: n. Omit values that you were not given.",
             id="optional params",
         ),
         pytest.param(
@@ -64,8 +64,8 @@ def test_a_description_is_at_most_as_long_as_clients_take_it_with_the_line_about
         assert len(wire.description or "") <= 1024
         assert said.endswith("writes it down. …")
         assert how.startswith(HOW)
-        assert how.endswith("leave out what you were not given.") == (count > 0)
-    assert "Optional: 30 of the 30 arguments; leave out" in how
+        assert how.endswith("Omit values that you were not given.") == (count > 0)
+    assert "Optional: 30 of the 30 arguments. Omit" in how
 
 
 def test_the_length_of_a_description_is_counted_as_javascript_counts() -> None:
@@ -77,7 +77,7 @@ def test_the_length_of_a_description_is_counted_as_javascript_counts() -> None:
 def test_a_tool_that_would_cost_a_client_all_of_its_tools_is_not_published() -> None:
     unchecked = ToolPolicy(dag="d").model_copy(update={"name": "7up"})
 
-    with pytest.raises(ToolUnpublishable, match="it could cost a client all of its tools: Gemini and others refuse"):
+    with pytest.raises(ToolUnpublishable, match="it could make a client lose all its tools: Gemini and others refuse"):
         tool_from_dag(dag(), unchecked)
 
 
@@ -92,7 +92,9 @@ def test_the_whole_tool_on_the_wire() -> None:
     assert wire == {
         "name": "sales",
         "title": "The sales.daily",
-        "description": (f"Runs the Airflow dag sales.daily.\n\n{HOW} Optional: n; leave out what you were not given."),
+        "description": (
+            f"Runs the Airflow dag sales.daily.\n\n{HOW} Optional: n. Omit values that you were not given."
+        ),
         "inputSchema": {
             "type": "object",
             "properties": {"n": {"type": "integer", "title": "N", "description": "How many", "default": 1}},
@@ -191,7 +193,7 @@ def test_an_output_schema_that_cannot_be_published_is_left_out(entry: dict[str, 
     assert "unexpected_results" not in (tool.wire.output_schema or {})["properties"]
     (left_out,) = tool.left_out
     assert left_out.what == what
-    assert "so its type is 'object'" in left_out.reason
+    assert "so its type must be 'object'" in left_out.reason
 
 
 def test_a_block_that_is_known_to_be_wrong_is_not_read() -> None:

@@ -96,7 +96,7 @@ def test_keys_are_told_apart_as_jsonschema_does(dialect: type[Validator], others
         ({"pattern": "b"}, "a", ": 'a' does not match 'b'"),
     ],
 )
-def test_a_problem_is_told_in_the_words_of_json(schema: dict[str, Any], value: Any, problem: str) -> None:
+def test_a_problem_is_reported_in_json_notation(schema: dict[str, Any], value: Any, problem: str) -> None:
     assert Checker.of(schema, Draft202012Validator, FORMATS).problems(value, most=1) == [problem]
 
 
@@ -109,22 +109,22 @@ def twice(levels: int) -> dict[str, Any]:
 @pytest.mark.parametrize(
     ("schema", "value", "reason"),
     [
-        pytest.param({"pattern": r"(a|a)*$"}, "a" * 60 + "b", "takes too long to be matched", id="pattern"),
+        pytest.param({"pattern": r"(a|a)*$"}, "a" * 60 + "b", "takes too long to match", id="pattern"),
         pytest.param(
-            {"patternProperties": {r"(a|a)*$": {}}}, {"a" * 60 + "b": 1}, "takes too long to be matched", id="keys"
+            {"patternProperties": {r"(a|a)*$": {}}}, {"a" * 60 + "b": 1}, "takes too long to match", id="keys"
         ),
         pytest.param(
             {"patternProperties": {r"(a|a)*$": {}}, "additionalProperties": False},
             {"a" * 60 + "b": 1},
-            "takes too long to be matched",
+            "takes too long to match",
             id="other keys",
         ),
-        pytest.param(twice(40), 1, "takes too long to be checked", id="references"),
-        pytest.param({"items": {"enum": [1]}}, [1] * 300_000, "takes too long to be checked", id="many values"),
-        pytest.param({"format": "regex"}, "a" * 1001, "is longer than the 1,000 characters", id="long regex"),
-        pytest.param({"$ref": "#"}, 1, "cannot be checked against its schema; make it simpler", id="endless"),
-        pytest.param({"$ref": "#/$defs/x"}, 1, "cannot be checked against its schema: ", id="nowhere"),
-        pytest.param({"$ref": "http://127.0.0.1:1/x"}, 1, "cannot be checked against its schema: ", id="elsewhere"),
+        pytest.param(twice(40), 1, "takes too long to validate", id="references"),
+        pytest.param({"items": {"enum": [1]}}, [1] * 300_000, "takes too long to validate", id="many values"),
+        pytest.param({"format": "regex"}, "a" * 1001, "is longer than 1,000 characters", id="long regex"),
+        pytest.param({"$ref": "#"}, 1, "cannot be validated against its schema; send a simpler value", id="endless"),
+        pytest.param({"$ref": "#/$defs/x"}, 1, "cannot be validated against its schema: ", id="nowhere"),
+        pytest.param({"$ref": "http://127.0.0.1:1/x"}, 1, "cannot be validated against its schema: ", id="elsewhere"),
     ],
 )
 def test_what_takes_too_long_has_no_verdict(schema: dict[str, Any], value: Any, reason: str) -> None:
