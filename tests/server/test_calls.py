@@ -470,7 +470,7 @@ async def test_a_server_about_to_stop_starts_nothing(served: Served) -> None:
 
     async with served(airflow) as dagcall:
         dagcall.mcp.begin_stop()
-        assert (await refusal(dagcall, "add", x=1)).startswith("Nothing was started: this dagcall is about to stop")
+        assert (await refusal(dagcall, "add", x=1)).startswith("Nothing was started: dagcall is shutting down")
 
     assert airflow.runs == []
 

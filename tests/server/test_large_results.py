@@ -422,7 +422,7 @@ async def test_what_dagcall_did_not_foresee_stays_inside(
 async def test_nothing_is_read_while_dagcall_stops(served: Served) -> None:
     async with served(returning(ROWS)) as dagcall, Client(dagcall.mcp.sdk) as client:
         dagcall.mcp.begin_stop()
-        with pytest.raises(MCPError, match="about to stop"):
+        with pytest.raises(MCPError, match="shutting down"):
             await client.read_resource("dagcall://runs/big/mcp__1/results")
 
 

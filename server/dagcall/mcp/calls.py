@@ -164,7 +164,7 @@ class ToolCalls:
 
     async def _handled(self, call: ToolCall) -> ToolOutcome:
         if self._intake.is_closed:
-            raise Busy("Nothing was started: this dagcall is about to stop; call again in a moment.")
+            raise Busy("Nothing was started: dagcall is shutting down. Call again in a moment.")
         await self._catalog.wait_until_read()
         if handler := self._handlers.get(call.name):
             self._catalog.require_own(call.name)

@@ -199,7 +199,7 @@ class McpServer:
             self._audit.request(Origin.of(ctx), "resources/read", asked, tool=name, dag=dag, about=params.uri),
         ):
             if self.intake.is_closed:
-                message = "This dagcall is about to stop; read again in a moment."
+                message = "dagcall is shutting down. Read again in a moment."
                 raise MCPError(code=INTERNAL_ERROR, message=message)
             await self._catalog.wait_until_read()
             return await self._resources.read(params.uri, caller=caller_of(ctx), revision=ctx.protocol_version)

@@ -162,7 +162,7 @@ async def test_airflow_s_refusal_and_a_server_that_stops_are_told_in_a_task_too(
     assert refused["result"]["content"][0]["text"].startswith(
         "Nothing was started: Airflow refused to start dag add: No. "
     )
-    assert stopping["result"]["content"][0]["text"].startswith("Nothing was started: this dagcall is about to stop")
+    assert stopping["result"]["content"][0]["text"].startswith("Nothing was started: dagcall is shutting down")
 
 
 def test_a_long_error_makes_no_id_that_a_proxy_would_not_take() -> None:
