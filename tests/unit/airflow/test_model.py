@@ -98,7 +98,7 @@ def test_a_value_of_another_type_is_not_read(change: dict[str, object]) -> None:
 @pytest.mark.parametrize("key", [(["add"], "mcp__1"), ("add", {"value": "mcp__1"}), ("add", None)])
 def test_a_run_is_named_by_two_texts(key: tuple[object, object]) -> None:
     assert run_key(RUN) == ("add", "mcp__1")
-    with pytest.raises(TypeError, match="is no run"):
+    with pytest.raises(TypeError, match="is not a run"):
         run_key({"dag_id": key[0], "dag_run_id": key[1]})
 
 
