@@ -4,6 +4,8 @@ Knows paths and bodies; `versions` knows the differences between versions, `pagi
 requests. Knows nothing of tools or MCP, and keeps no state except the version.
 
 `result` is never sent to `/wait` below 3.3, where each use leaks a database connection and mixes up mapped tasks.
+
+One method per request makes it long: whoever looks for a request finds it here.
 """
 
 import json

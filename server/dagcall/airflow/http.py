@@ -5,6 +5,8 @@ The only module that imports httpx. Knows nothing of credentials, status codes o
 * Only this module turns httpx's exceptions into ours.
 * Redirects are not followed: they would send the token to another host.
 * Streams use `Accept-Encoding: identity`: an older Airflow's gzip buffers every line until the run has ended.
+
+Longer than most modules, because it is the only one that knows httpx.
 """
 
 import asyncio

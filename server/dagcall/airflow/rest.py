@@ -3,6 +3,8 @@
 Knows status codes and JSON, but not dags; `http` sends the bytes.
 
 401 and 403 "Invalid JWT token" both mean "log in again", once (measured on Airflow 3.1.8, 3.2.2 and 3.3.2).
+
+Longer than most modules: what each status means, and the log-in, follow from the same answers.
 """
 
 import asyncio

@@ -20,7 +20,8 @@ from dagcall.mcp.progress import Progress
 from dagcall.mcp.renderer import Renderer
 from dagcall.mcp.request import Context, Origin
 from dagcall.mcp.resources import Resources
-from dagcall.mcp.tasks import Tasks, are_declared
+from dagcall.mcp.task_guard import are_declared
+from dagcall.mcp.tasks import Tasks
 from dagcall.plain_json import Json
 from dagcall.runs import META_IDEMPOTENCY_KEY, Answer, Call, Listener, Runs
 from dagcall.text import visible

@@ -43,7 +43,8 @@ from dagcall.mcp.list_changed import ListChanges
 from dagcall.mcp.renderer import Renderer
 from dagcall.mcp.request import Context, Origin, caller_id_of, caller_of
 from dagcall.mcp.resources import Resources, listed_resources, listed_templates, tool_of
-from dagcall.mcp.tasks import Tasks, require_declared
+from dagcall.mcp.task_guard import require_declared
+from dagcall.mcp.tasks import Tasks
 from dagcall.runs import Runs
 from dagcall.text import shortened, visible
 from dagcall.tools import READ_TOOL_NAME, WAIT_TOOL_NAME, Catalog, own_tools

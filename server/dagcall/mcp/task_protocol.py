@@ -11,14 +11,14 @@ import base64
 import hmac
 import json
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Literal, Self
 
 from mcp_types import CallToolResult, RequestParams
 
 from dagcall.plain_json import Json
-from dagcall.runs import LONGEST_SECONDS, POLL_SHORTEST_SECONDS, interval_seconds
+from dagcall.runs import LONGEST_SECONDS, POLL_SHORTEST_SECONDS, Answer, Started, interval_seconds
 
 EXTENSION = "io.modelcontextprotocol/tasks"
 REQUIRED_CAPABILITIES: dict[str, Json] = {"requiredCapabilities": {"extensions": {EXTENSION: {}}}}
@@ -175,3 +175,22 @@ def status_message(handle: Handle, stage: str, *, progress_text: str = "", usual
 def result_json(result: CallToolResult) -> Json:
     """Return the result of a call as part of a completed task."""
     return result.model_dump(mode="json", by_alias=True, exclude_none=True)
+
+
+def provenance_of(started: Started) -> Provenance:
+    """Return how a call got its run. It is part of the task's id, so that every replica says the same."""
+    if started.is_replayed:
+        return "replayed"
+    if started.is_reused:
+        return "reused"
+    return "shared" if started.is_shared else ""
+
+
+def with_provenance(answer: Answer, provenance: Provenance) -> Answer:
+    """Return the answer as the call's task has it, whatever this process knows of how the call got its run."""
+    return replace(
+        answer,
+        is_replayed=provenance == "replayed",
+        is_reused=provenance == "reused",
+        is_shared=provenance == "shared",
+    )

@@ -11,23 +11,16 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-from mcp import MCPError
 from mcp.server.lowlevel import Server
-from mcp.shared.inbound import MCP_NAME_HEADER, decode_header_value
 from mcp_types import (
-    HEADER_MISMATCH,
-    INTERNAL_ERROR,
-    INVALID_PARAMS,
-    MISSING_REQUIRED_CLIENT_CAPABILITY,
     CallToolResult,
     ElicitResult,
 )
-from mcp_types.version import MODERN_PROTOCOL_VERSIONS
 from pydantic import ValidationError
 
 from dagcall.airflow import Question
 from dagcall.auth import Accounts, Caller
-from dagcall.errors import AirflowError, DagcallError, OutcomeUnknown, RunError, UnknownRun, UnknownTool
+from dagcall.errors import AirflowError, OutcomeUnknown, RunError, UnknownRun
 from dagcall.mcp.answers import error_result
 from dagcall.mcp.audit import Audit
 from dagcall.mcp.delivery import Carriers
@@ -46,20 +39,21 @@ from dagcall.mcp.elicitation import (
 )
 from dagcall.mcp.renderer import Renderer
 from dagcall.mcp.request import Context, Origin, caller_id_of, caller_of
+from dagcall.mcp.task_guard import guarded
 from dagcall.mcp.task_pollers import TaskPoller, TaskPollers
 from dagcall.mcp.task_protocol import (
     EXTENSION,
-    REQUIRED_CAPABILITIES,
     Failure,
     Handle,
-    Provenance,
     Sealer,
     Status,
     TaskParams,
     TaskSnapshot,
     UpdateParams,
+    provenance_of,
     result_json,
     status_message,
+    with_provenance,
 )
 from dagcall.mcp.unanswered import Reason, mark, sentence, times
 from dagcall.plain_json import Json
@@ -71,10 +65,9 @@ from dagcall.runs import (
     Call,
     Entry,
     Runs,
-    Started,
     says_cancelled,
 )
-from dagcall.text import shortened, visible
+from dagcall.text import visible
 from dagcall.tools import Catalog, Tool
 
 logger = logging.getLogger(__name__)
@@ -130,9 +123,9 @@ class Tasks:
         self._sealer = Sealer(key)
         self._pollers = TaskPollers(runs, self._now)
         sdk.extensions[EXTENSION] = {}
-        sdk.add_request_handler("tasks/get", TaskParams, self._audited(_guarded(self._get)))
-        sdk.add_request_handler("tasks/update", UpdateParams, self._audited(_guarded(self._update)))
-        sdk.add_request_handler("tasks/cancel", TaskParams, self._audited(_guarded(self._cancel)))
+        sdk.add_request_handler("tasks/get", TaskParams, self._audited(guarded(self._get)))
+        sdk.add_request_handler("tasks/update", UpdateParams, self._audited(guarded(self._update)))
+        sdk.add_request_handler("tasks/cancel", TaskParams, self._audited(guarded(self._cancel)))
 
     async def aclose(self) -> None:
         """Stop all pollers."""
@@ -155,7 +148,7 @@ class Tasks:
         """
         started = await self._runs.begin(call)
         poller = self._pollers.begin(
-            call.tool, started.run, started, provenance=_provenance(started), seconds=UNDELIVERED_SECONDS
+            call.tool, started.run, started, provenance=provenance_of(started), seconds=UNDELIVERED_SECONDS
         )
         # If the answer is lost, the run goes to the next identical call; if it is delivered, the client will poll.
         arrival = Entry(started.run.run_id, None, on_delivered=lambda: self._pollers.expect(poller))
@@ -196,7 +189,7 @@ class Tasks:
             return replace(self._working(poller), message=str(error), poll_seconds=LONGEST_SECONDS).as_json()
         except RunError as error:
             return await self._failed(ctx, poller, error_result(str(error)))
-        answer = _with_provenance(answer, handle.provenance)
+        answer = with_provenance(answer, handle.provenance)
         if answer.failure:
             return await self._failed(ctx, poller, self._renderer.result(ctx, poller.tool, answer))
         if answer.results is not None:
@@ -376,79 +369,9 @@ class Tasks:
         return UNFIT if is_any("unfit", MAX_TRIES) else ""
 
 
-def _provenance(started: Started) -> Provenance:
-    """Return how a call got its run. It is part of the task's id, so that every replica says the same."""
-    if started.is_replayed:
-        return "replayed"
-    if started.is_reused:
-        return "reused"
-    return "shared" if started.is_shared else ""
-
-
-def _with_provenance(answer: Answer, provenance: Provenance) -> Answer:
-    return replace(
-        answer,
-        is_replayed=provenance == "replayed",
-        is_reused=provenance == "reused",
-        is_shared=provenance == "shared",
-    )
-
-
 def _failed_snapshot(failure: Failure, status: Status) -> TaskSnapshot:
     message = visible(failure.text.partition("\n")[0])
     return TaskSnapshot(failure.task_id, status, message, failure.at, failure.at, POLL_SHORTEST_SECONDS)
-
-
-def are_declared(ctx: Context) -> bool:
-    """Return whether this request itself declares the extension."""
-    capabilities = ctx.session.client_capabilities
-    is_modern = ctx.session.protocol_version in MODERN_PROTOCOL_VERSIONS
-    return is_modern and capabilities is not None and EXTENSION in (capabilities.extensions or {})
-
-
-def require_declared(ctx: Context) -> None:
-    """Require that the client declares the extension.
-
-    Raises:
-        MCPError: it does not.
-    """
-    if not are_declared(ctx):
-        raise MCPError(
-            code=MISSING_REQUIRED_CLIENT_CAPABILITY,
-            message=f"{ctx.method} requires the client to declare the extension {EXTENSION} in this request",
-            data=REQUIRED_CAPABILITIES,
-        )
-
-
-def _guarded(
-    handler: Callable[[Context, P], Awaitable[dict[str, Json]]],
-) -> Callable[[Context, P], Awaitable[dict[str, Json]]]:
-    """Check what every request about a task needs, and turn errors into protocol errors."""
-
-    async def guarded(ctx: Context, params: P) -> dict[str, Json]:
-        require_declared(ctx)
-        _require_matching_header(ctx, params.task_id)
-        try:
-            return await handler(ctx, params)
-        except (UnknownRun, UnknownTool) as error:
-            message = f"There is no task {shortened(params.task_id)!r} that you have started."
-            raise MCPError(code=INVALID_PARAMS, message=message) from error
-        except DagcallError as error:
-            raise MCPError(code=INTERNAL_ERROR, message=visible(str(error))) from error
-        except Exception as error:
-            logger.exception("internal error in %s", ctx.method)
-            message = f"dagcall failed during {ctx.method}; see its log."
-            raise MCPError(code=INTERNAL_ERROR, message=message) from error
-
-    return guarded
-
-
-def _require_matching_header(ctx: Context, task_id: str) -> None:
-    """Refuse a request whose `Mcp-Name` names another task; a missing header is accepted, because we do not need it."""
-    header = ctx.request.headers.get(MCP_NAME_HEADER) if ctx.request is not None else None
-    if header is not None and decode_header_value(header) != task_id:
-        message = f"{MCP_NAME_HEADER} header does not match the request body's 'taskId' parameter"
-        raise MCPError(code=HEADER_MISMATCH, message=message)
 
 
 def _asked_key(question_key: str, tries: int) -> str:

@@ -107,3 +107,20 @@ class Cancelling:
                 note = with_mark(run.note, CANCELLED) if is_cancelled else None
                 return (await self._api.set_run_failed(dag_id, run_id, note=note, account=account)).state, True
         raise AssertionError  # pragma: no cover - retry_context ends by returning or raising
+
+
+class Counted:
+    """Context manager that uncounts a waiting caller at the end, however the wait ends."""
+
+    __slots__ = ("_cancelling", "_entry", "_tool")
+
+    def __init__(self, cancelling: Cancelling, tool: Tool, entry: Entry) -> None:
+        self._cancelling, self._tool, self._entry = cancelling, tool, entry
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
+        self._entry.leave()
+        if isinstance(error, asyncio.CancelledError):
+            self._cancelling.left(self._tool, self._entry)

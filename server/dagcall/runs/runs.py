@@ -26,7 +26,7 @@ from dagcall.results import FailureReader, ResultReader, ResultsCache
 from dagcall.runs.answer import Answer
 from dagcall.runs.answering import Answering, in_words
 from dagcall.runs.call import IN_LINE, Call, Listener, Started
-from dagcall.runs.cancel import Cancelling
+from dagcall.runs.cancel import Cancelling, Counted
 from dagcall.runs.deadlines import Deadlines
 from dagcall.runs.delivery_marks import DeliveryMarks, says_answered
 from dagcall.runs.hitl_replies import HitlReplies, TakenReplies
@@ -274,7 +274,7 @@ class Runs:
 
     def attended(self, tool: Tool, run_id: str) -> AbstractContextManager[None]:
         """Count a caller as waiting for its run while its person is being asked."""
-        return _Counted(self._cancelling, tool, self._join(run_id))
+        return Counted(self._cancelling, tool, self._join(run_id))
 
     async def fetch_results(self, tool: Tool, run_id: str, *, caller: str) -> Mapping[str, Json]:
         """Return the full results of a run that an earlier call of this caller started, for reading parts of them.
@@ -359,7 +359,7 @@ class Runs:
     async def _attend(self, tool: Tool, run: Run, entry: Entry, listener: Listener) -> Answer:
         """Wait for a run on behalf of a caller that its entry already counts, and answer."""
         try:
-            with _Counted(self._cancelling, tool, entry):
+            with Counted(self._cancelling, tool, entry):
                 answer = await self._answering.answer(tool, run, listener)
         except OutcomeUnknown:  # the outcome is still to come: a retry may get it
             raise
@@ -383,20 +383,3 @@ class Runs:
         if entry.number is not None and not says_answered(run):
             entry.on_delivered = lambda: self._delivery_marks.add(run)
         on_outcome(entry)
-
-
-class _Counted:
-    """Context manager that uncounts a waiting caller at the end, however the wait ends."""
-
-    __slots__ = ("_cancelling", "_entry", "_tool")
-
-    def __init__(self, cancelling: Cancelling, tool: Tool, entry: Entry) -> None:
-        self._cancelling, self._tool, self._entry = cancelling, tool, entry
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
-        self._entry.leave()
-        if isinstance(error, asyncio.CancelledError):
-            self._cancelling.left(self._tool, self._entry)

@@ -10,11 +10,9 @@ Each run is watched once, however many callers wait for it, and only as long as 
 
 import asyncio
 import logging
-from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import aclosing
-from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from dataclasses import dataclass
 
 from dagcall.airflow import AirflowApi, Purpose, Run, RunKey, RunState
 from dagcall.errors import (
@@ -29,6 +27,7 @@ from dagcall.errors import (
 from dagcall.loops import Loop
 from dagcall.plain_json import Json
 from dagcall.runs.intervals import POLL_SHORTEST_SECONDS, interval_seconds, next_stream
+from dagcall.runs.watches import NEVER, OVERLAP, PolledRuns, Watch
 
 logger = logging.getLogger(__name__)
 
@@ -36,11 +35,8 @@ FIRST_LINE_SECONDS = 3.0
 """Airflow sends the first state at once. A proxy that buffers it for this long buffers the others, too."""
 NO_STREAMS_SECONDS = 300.0
 """How long no streams are opened after one was buffered."""
-OVERLAP = timedelta(seconds=10)
-"""How far the shared poll looks back before the latest end seen: Airflow commits an end later than its timestamp."""
 SWEEP_SECONDS = 30.0
 """The interval of the sweep: the longest delay for an end that the shared poll cannot see."""
-NEVER = datetime.max.replace(tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,75 +46,6 @@ class Ending:
     state: RunState
     results: Mapping[str, Json] | None = None
     """The stored results of the requested tasks, if they arrived with the end."""
-
-
-@dataclass(eq=False, slots=True)
-class _Watch:
-    """A run being watched."""
-
-    key: RunKey
-    started: float
-    """When the watch began, by the loop's clock."""
-    triggered_at: float
-    """When the run was triggered, by the loop's clock. A later wait for the same run does not make it younger."""
-    run_after: datetime
-    """When the run was triggered, by Airflow's clock."""
-    state: RunState
-    result_task_ids: tuple[str, ...] | None = None
-    """The tasks whose results a stream returns with the end."""
-    results: Mapping[str, Json] | None = None
-    waiting: dict[asyncio.Future[RunState | None], Callable[[RunState], None]] = field(default_factory=dict)
-    """The waiting callers' futures, with their callbacks for each state seen."""
-    stream: asyncio.Task[None] | None = None
-    may_stream: bool = True
-    """False after a stream ended before the run: something interrupts streams."""
-    is_over: bool = False
-    """Whether the watch has ended."""
-
-
-class _Polled:
-    """The runs that the shared poll covers, and its parameters, updated incrementally: there may be 10,000 runs."""
-
-    def __init__(self) -> None:
-        self.watches: dict[RunKey, _Watch] = {}
-        self.since = NEVER
-        """Ends before this time, by Airflow's clock, are known already."""
-        self.latest_trigger = float("-inf")
-        """When the youngest of these runs was triggered, by the loop's clock; ended runs count, too."""
-        self._runs_of: Counter[str] = Counter()
-        self._oldest: datetime | None = None
-
-    @property
-    def oldest(self) -> datetime:
-        """When the oldest of these runs was triggered, by Airflow's clock. Requires at least one run."""
-        if self._oldest is None:
-            self._oldest = min(watch.run_after for watch in self.watches.values())
-        return self._oldest
-
-    @property
-    def dag_ids(self) -> list[str]:
-        """The dags of these runs, sorted."""
-        return sorted(self._runs_of)
-
-    def add(self, watch: _Watch) -> None:
-        """Add a run to the poll."""
-        self.watches[watch.key] = watch
-        self._runs_of[watch.key[0]] += 1
-        self.since = min(self.since, watch.run_after - OVERLAP)
-        if self._oldest is not None:
-            self._oldest = min(self._oldest, watch.run_after)
-        self.latest_trigger = max(self.latest_trigger, watch.triggered_at)
-
-    def drop(self, watch: _Watch) -> None:
-        """Remove a run from the poll, if present."""
-        if self.watches.pop(watch.key, None) is None:
-            return
-        dag_id, _ = watch.key
-        self._runs_of[dag_id] -= 1
-        if not self._runs_of[dag_id]:
-            del self._runs_of[dag_id]
-        if watch.run_after == self._oldest:
-            self._oldest = None
 
 
 class Waiter:
@@ -140,8 +67,8 @@ class Waiter:
         self.api = api
         self._now = now or asyncio.get_running_loop().time
         self._sleep = sleep
-        self._watches: dict[RunKey, _Watch] = {}
-        self._polled = _Polled()
+        self._watches: dict[RunKey, Watch] = {}
+        self._polled = PolledRuns()
         self.poller = Loop("the shared poll for finished runs")
         self._polling: asyncio.Task[None] | None = None
         self._has_found_end = False
@@ -210,17 +137,17 @@ class Waiter:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _watch(self, run: Run, result_task_ids: tuple[str, ...] | None) -> _Watch:
+    def _watch(self, run: Run, result_task_ids: tuple[str, ...] | None) -> Watch:
         key = (run.dag_id, run.run_id)
         now = self._now()
         age = self.api.rest.clock.seconds_since(run.run_after)
-        watch = _Watch(key, now, now - age, run.run_after, run.state, result_task_ids)
+        watch = Watch(key, now, now - age, run.run_after, run.state, result_task_ids)
         self._watches[watch.key] = watch
         if not self._try_stream(watch):
             self._poll_for(watch)
         return watch
 
-    def _unwatch(self, watch: _Watch) -> None:
+    def _unwatch(self, watch: Watch) -> None:
         """Stop watching a run that has ended or has no waiting callers."""
         watch.is_over = True
         self._watches.pop(watch.key, None)
@@ -230,7 +157,7 @@ class Waiter:
 
     # Streams
 
-    def _try_stream(self, watch: _Watch) -> bool:
+    def _try_stream(self, watch: Watch) -> bool:
         """Open a stream for a run if streams work and a slot is free; return whether it was opened."""
         is_wanted = watch.may_stream and not self._is_released and self._now() >= self._no_streams_until
         if not is_wanted or not self.api.rest.gate.try_enter(Purpose.STREAM):
@@ -246,7 +173,7 @@ class Waiter:
                 if self._try_stream(watch):
                     self._polled.drop(watch)
 
-    async def _stream(self, watch: _Watch) -> None:
+    async def _stream(self, watch: Watch) -> None:
         """Follow a run with streams, each with a longer interval than the one before."""
         try:
             while not watch.is_over and await self._stream_once(watch):
@@ -256,7 +183,7 @@ class Waiter:
         except Exception:
             logger.exception("the stream of run %s failed; polling instead", watch.key[1])
 
-    def _stream_ended(self, watch: _Watch) -> None:
+    def _stream_ended(self, watch: Watch) -> None:
         """Free the slot; the shared poll takes over if the run has not ended."""
         self.api.rest.gate.leave(Purpose.STREAM)
         watch.stream = None
@@ -266,7 +193,7 @@ class Waiter:
             watch.may_stream = False
             self._poll_for(watch)
 
-    async def _stream_once(self, watch: _Watch) -> bool:
+    async def _stream_once(self, watch: Watch) -> bool:
         """Follow one stream to its end; return whether to open another one."""
         plan = next_stream(self._now() - watch.triggered_at)
         loop = asyncio.get_running_loop()
@@ -297,7 +224,7 @@ class Waiter:
 
     # The shared poll
 
-    def _poll_for(self, watch: _Watch) -> None:
+    def _poll_for(self, watch: Watch) -> None:
         self._polled.add(watch)
         if not self._is_released and (self._polling is None or self._polling.done()):
             self._swept_at = self._now()
@@ -307,7 +234,7 @@ class Waiter:
         """Poll all runs without a stream until none is left."""
         self._has_found_end = False
         await self.poller.run(self._poll_once)
-        self._polled = _Polled()
+        self._polled = PolledRuns()
 
     async def _poll_once(self) -> bool:
         """Poll once, after a pause; return whether to poll again.
@@ -384,12 +311,12 @@ class Waiter:
 
     # Observed states
 
-    async def _check_each(self, watches: list[_Watch]) -> None:
+    async def _check_each(self, watches: list[Watch]) -> None:
         for watch in watches:
             if not watch.is_over:
                 await self._check(watch)
 
-    async def _check(self, watch: _Watch) -> None:
+    async def _check(self, watch: Watch) -> None:
         """Read one run. An error concerns this run only, unless it would fail all requests."""
         try:
             run = await self.api.fetch_run(*watch.key, attempts=1)
@@ -411,7 +338,7 @@ class Waiter:
         else:
             self._update(watch, run.state)
 
-    def _update(self, watch: _Watch, state: RunState) -> None:
+    def _update(self, watch: Watch, state: RunState) -> None:
         if watch.is_over:
             return
         if state != watch.state:
@@ -422,12 +349,12 @@ class Waiter:
             self._resolve(watch, state)
             self._unwatch(watch)
 
-    def _resolve(self, watch: _Watch, state: RunState) -> None:
+    def _resolve(self, watch: Watch, state: RunState) -> None:
         for told in watch.waiting:
             if not told.done():
                 told.set_result(state)
 
-    def _fail(self, watch: _Watch, error: AirflowError | RunDeleted) -> None:
+    def _fail(self, watch: Watch, error: AirflowError | RunDeleted) -> None:
         for told in watch.waiting:
             if not told.done():
                 told.set_exception(error)

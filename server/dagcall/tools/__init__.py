@@ -3,13 +3,15 @@
 Mostly pure; `catalog` reads Airflow and the pins. Refuses to know runs and waiting calls.
 """
 
-from dagcall.tools.catalog import Catalog, Snapshot, reason_not_to_run
+from dagcall.tools.catalog import Catalog
 from dagcall.tools.dag_cache import DagCache
+from dagcall.tools.discovery import reason_not_to_run
 from dagcall.tools.input_schema import InputSchema
 from dagcall.tools.keywords import JsonObject
 from dagcall.tools.pin_folder import PinFolder
 from dagcall.tools.pins import Pins, differences, names_alike, pin_text
 from dagcall.tools.policy import ToolPolicy, policy_from_text
+from dagcall.tools.snapshot import Snapshot
 from dagcall.tools.tool import CANCEL_TOOL_NAME, READ_TOOL_NAME, WAIT_TOOL_NAME, Tool, own_tools, wire_json
 
 __all__ = [

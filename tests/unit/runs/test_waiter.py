@@ -16,7 +16,7 @@ from dagcall.airflow.credentials import no_token
 from dagcall.airflow.gate import DEFAULT_LIMIT
 from dagcall.app import Dagcall
 from dagcall.runs.intervals import SHORTEST_SECONDS, STREAMED_SHARE
-from dagcall.runs.waiter import OVERLAP
+from dagcall.runs.watches import OVERLAP
 from tests.fake_airflow import FakeAirflow, Fault, Hold
 from tests.fake_airflow.runs import FakeClock, FakeRun
 from tests.fake_airflow.wire import SeenRequest

@@ -680,7 +680,7 @@ async def test_a_bug_over_one_dag_hides_no_other(
     airflow = an_airflow()
     async with served(airflow) as dagcall:
         airflow.add_dag(FakeDag("plain", description="Now it says something."))
-        monkeypatch.setattr("dagcall.tools.catalog.tool_from_dag", stumble)
+        monkeypatch.setattr("dagcall.tools.discovery.tool_from_dag", stumble)
         await dagcall.catalog.refresh()
         assert published(dagcall) == ["ml_one", "ml_two"]
         assert reasons(dagcall) == {"plain": "dagcall could not make a tool of it; see its log"}

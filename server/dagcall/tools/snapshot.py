@@ -1,0 +1,42 @@
+"""Which tools are published, and why the others are not."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from mcp_types import Tool as WireTool
+
+from dagcall.tools.tool import Tool, own_tools
+
+
+@dataclass(frozen=True, slots=True)
+class Withheld:
+    """Something that was selected but is not published."""
+
+    what: str
+    """A dag id, the selector of an entry that selects nothing, or a part of a tool that is published without it."""
+    reason: str
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """The outcome of one refresh."""
+
+    tools: Mapping[str, Tool] = field(default_factory=dict)
+    """By name, sorted."""
+    withheld: tuple[Withheld, ...] = ()
+    problem: str | None = None
+    """Why Airflow could not be read; the tools are then the previous ones."""
+    own: tuple[WireTool, ...] = field(default_factory=own_tools)
+    """dagcall's own tools."""
+    unreviewed: Mapping[str, Tool] = field(default_factory=dict)
+    """Tools that differ from their pins, by name."""
+
+    @cached_property
+    def of_dag(self) -> Mapping[str, list[Tool]]:
+        """The tools by dag id; a dag may have several tools."""
+        tools: defaultdict[str, list[Tool]] = defaultdict(list)
+        for tool in self.tools.values():
+            tools[tool.dag_id].append(tool)
+        return tools
