@@ -33,7 +33,7 @@ async def test_a_run_that_is_deleted_is_told_and_not_started_again(airflow: Reco
     for number, (calling, run) in enumerate(zip(waiting, runs, strict=True)):
         answer = await calling
         assert answer.is_error
-        assert f"run {run['dag_run_id']} of dag held was deleted in Airflow" in text_of(answer)
+        assert f"Run {run['dag_run_id']} of dag held was deleted in Airflow" in text_of(answer)
         assert await airflow.runs_with("held", x + number) == []
 
 

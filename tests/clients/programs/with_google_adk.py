@@ -26,9 +26,9 @@ class Script(BaseLlm):
             answer["content"][0]["text"] if "content" in answer else json.dumps(answer) for answer in answers
         )
         if self.seen.calls:
-            part = types.Page(function_call=types.FunctionCall(name=job.tool, args=job.arguments))
+            part = types.Part(function_call=types.FunctionCall(name=job.tool, args=job.arguments))
         else:
-            part = types.Page(text="Done.")
+            part = types.Part(text="Done.")
         yield LlmResponse(content=types.Content(role="model", parts=[part]))
 
 
@@ -57,7 +57,7 @@ async def act(seen: Seen):
     await runner.session_service.create_session(app_name="app", user_id="user", session_id="session")
 
     async def go():
-        message = types.Content(role="user", parts=[types.Page(text="Go.")])
+        message = types.Content(role="user", parts=[types.Part(text="Go.")])
         async for _ in runner.run_async(user_id="user", session_id="session", new_message=message):
             pass
 
