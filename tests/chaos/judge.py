@@ -42,6 +42,8 @@ BROKEN = re.compile(
     r"|stream ended"
 )
 """How a connection may break while servers are killed."""
+UNREAD = re.compile(r"^MCPError: The state of run \S+ of dag \S+ cannot be read now: ")
+"""What a request about a task is told while Airflow does not answer: of which run."""
 NOT_YET = re.compile(r"^(MCPError: )?(Unknown tool|there is no tool)", re.IGNORECASE)
 """What a server says that has just started and not yet read Airflow's dags."""
 
@@ -127,7 +129,7 @@ class _Judge:
         for attempt in call.attempts:
             if attempt.left_at is None:
                 self._tell("unexplained", call, f"attempt {attempt.number} never ended")
-            if attempt.broken and not (BROKEN.search(attempt.broken) or NOT_YET.search(attempt.broken)):
+            if attempt.broken and not any(known.search(attempt.broken) for known in (BROKEN, UNREAD, NOT_YET)):
                 self._tell("unexplained", call, f"attempt {attempt.number} broke in a strange way")
             if attempt.told:
                 self._judge_told(call, attempt, attempt.told)

@@ -23,7 +23,8 @@ async def check_progress(trial: Trial, found: Found, airflow: Record) -> None:
     numbers = [number for number, _ in found["progress"]]
     assert len(numbers) > 1
     assert numbers == sorted(set(numbers))
-    assert any("of 3 tasks done" in message for _, message in found["progress"])
+    # What is seen of three quick steps is a matter of moments: none of them, or the run's end.
+    assert all(" s since the call" in message for _, message in found["progress"])
 
 
 async def check_failure(trial: Trial, found: Found, airflow: Record) -> None:

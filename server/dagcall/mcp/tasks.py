@@ -259,7 +259,7 @@ class Tasks:
     async def _begin(self, ctx: Context, handle: Handle) -> TaskPoller:
         """Start to wait for the run of a task that was created long ago, or by another replica."""
         tool = await self._tool(ctx, handle)
-        run = await self._runs.look(tool, handle.run_id, caller=caller_id_of(ctx))
+        run = await self._runs.read(tool, handle.run_id, caller=caller_id_of(ctx))
         return self._pollers.begin(tool, run, provenance=handle.provenance)
 
     async def _tool(self, ctx: Context, handle: Handle) -> Tool:
@@ -335,7 +335,7 @@ class Tasks:
         """Ask the person; if that is impossible here, answer as a plain call does."""
         self._pollers.expect(poller, PERSON_SECONDS)
         caller = caller_of(ctx)
-        run = await self._runs.look(poller.tool, poller.run.run_id, caller=caller.id)
+        run = await self._runs.read(poller.tool, poller.run.run_id, caller=caller.id)
         note = " ".join([run.note, *poller.marks])
         notice = self._notice(note, answer.questions, caller)
         ours = await answerable(self._runs, answer.questions, lambda: self._accounts.of(caller))

@@ -160,6 +160,23 @@ class Runs:
         except AirflowNotFound as error:
             raise unknown from error
 
+    async def read(self, tool: Tool, run_id: str, *, caller: str) -> Run:
+        """Return a run as `look` does; an error names the run.
+
+        Raises:
+            UnknownRun: this caller started no such run of this tool.
+            OutcomeUnknown: Airflow did not answer as needed.
+        """
+        try:
+            return await self.look(tool, run_id, caller=caller)
+        except AirflowError as error:
+            raise self._unread(tool, run_id, error) from error
+
+    def _unread(self, tool: Tool, run_id: str, error: AirflowError) -> OutcomeUnknown:
+        what = "The state of run {run} cannot be read now"
+        next_step = f"Call {WAIT_TOOL_NAME} with tool {tool.name!r} and this run id to check again; this starts no run."
+        return self._outcome_unknown(tool, run_id, what, error, next_step)
+
     async def resume(self, tool: Tool, run_id: str, listener: Listener, *, caller: str) -> Answer:
         """Wait again for a run that an earlier call of this caller started.
 
@@ -177,11 +194,7 @@ class Runs:
             async with self._answering.in_time(listener.deadline):
                 run = await self.look(tool, run_id, caller=caller)
         except AirflowError as error:
-            what = "The state of run {run} cannot be read now"
-            next_step = (
-                f"Call {WAIT_TOOL_NAME} with tool {tool.name!r} and this run id to check again; this starts no run."
-            )
-            raise self._outcome_unknown(tool, run_id, what, error, next_step) from error
+            raise self._unread(tool, run_id, error) from error
         return await self.attend(tool, run, listener)
 
     async def cancel(self, tool: Tool, run_id: str, *, caller: str, account: Account | None = None) -> Answer:
