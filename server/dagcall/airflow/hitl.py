@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from pydantic.dataclasses import dataclass as checked
 
-from dagcall.airflow.model import STRICT, Param
+from dagcall.airflow.model import STRICT, Param, instance_name
 from dagcall.plain_json import Json
 
 MAY_WAIT_FOR_PEOPLE = frozenset({"awaiting_input", "deferred"})
@@ -55,7 +55,7 @@ class Question:
     @property
     def name(self) -> str:
         """The asking task instance: `task`, or `task[2]` for one of a mapped task."""
-        return self.task_id if self.map_index < 0 else f"{self.task_id}[{self.map_index}]"
+        return instance_name(self.task_id, self.map_index)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Json], *, ui_url: str) -> Self:

@@ -199,6 +199,11 @@ def run_key(data: Mapping[str, Json]) -> tuple[str, str]:
     return key
 
 
+def instance_name(task_id: str, map_index: int) -> str:
+    """Return `task`, or `task[2]` for an instance of a mapped task."""
+    return task_id if map_index < 0 else f"{task_id}[{map_index}]"
+
+
 @dataclass(frozen=True, slots=True, config=STRICT)
 class TaskInstance:
     """A task in a run; a mapped task has one instance per index."""
@@ -216,6 +221,11 @@ class TaskInstance:
     """Since when it has been `scheduled` or `queued`, by Airflow's clock."""
     end_date: datetime | None = None
     """Also None for instances that Airflow skipped because the run exceeded its time-out."""
+
+    @property
+    def name(self) -> str:
+        """`task`, or `task[2]` for an instance of a mapped task."""
+        return instance_name(self.task_id, self.map_index)
 
     @classmethod
     def from_json(cls, data: Mapping[str, Json]) -> Self:

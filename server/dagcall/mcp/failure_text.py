@@ -96,22 +96,18 @@ def _group_lines(group: Group, instances: Sequence[TaskInstance], share: int) ->
     if reason.where:
         lines.append(f"  Raised in {reason.where}")
     if shown := group.log_tail:
-        of = f"the log of {_name(first)}" if len(group.instances) > 1 else "its log"
+        of = f"the log of {first.name}" if len(group.instances) > 1 else "its log"
         lines += [f"  The end of {of}:", *(f"    {line}" for line in shown)]
     return lines
 
 
 def _subject(group: Group, instances: Sequence[TaskInstance]) -> str:
     if len(group.instances) == 1:
-        return f"Task {_name(group.instances[0])} failed"
+        return f"Task {group.instances[0].name} failed"
     task_id = group.instances[0].task_id
     total = sum(instance.task_id == task_id for instance in instances)
     indexes = _listed([str(instance.map_index) for instance in sorted(group.instances, key=lambda one: one.map_index)])
     return f"Task {task_id} failed in {len(group.instances)} of its {total} instances (map indexes {indexes})"
-
-
-def _name(instance: TaskInstance) -> str:
-    return instance.task_id if instance.map_index < 0 else f"{instance.task_id}[{instance.map_index}]"
 
 
 def _standing(instances: Sequence[TaskInstance], *, goes_on: bool) -> list[str]:

@@ -128,8 +128,8 @@ def results_from(
     return Results(
         values,
         absent=tuple(task_id for task_id in task_ids if task_id not in values),
-        skipped=tuple(_name(instance) for instance in without if instance.state == "skipped"),
-        failed=tuple(_name(instance) for instance in without if instance.state in FAILED),
+        skipped=tuple(instance.name for instance in without if instance.state == "skipped"),
+        failed=tuple(instance.name for instance in without if instance.state in FAILED),
     )
 
 
@@ -179,10 +179,6 @@ def _by_task(instances: Iterable[TaskInstance]) -> defaultdict[str, list[TaskIns
     for instance in sorted(instances, key=lambda instance: instance.map_index):
         found[instance.task_id].append(instance)
     return found
-
-
-def _name(instance: TaskInstance) -> str:
-    return instance.task_id if instance.map_index < 0 else f"{instance.task_id}[{instance.map_index}]"
 
 
 def _value(run: Run, place: Place, stored: Mapping[Place, Json]) -> Json:

@@ -74,6 +74,7 @@ class Answering:
             step = NEXT[State.WAITING, await self._wait(watch)]
             async with self.in_time(listener.deadline) as watch.until:
                 while read := reading.get(step.action):
+                    listener.on_stage("reading the results")
                     step = NEXT[State.READING, await read(watch)]
         except AirflowError as error:
             state = in_words(watch.state)
@@ -170,7 +171,6 @@ class Answering:
         return _event(watch.state, observer.finding)
 
     async def _read_results(self, watch: "_Watch") -> Event:
-        watch.listener.on_stage("reading the results")
         results = watch.results = await self._retry_until(
             watch.listener.deadline,
             lambda: self._result_reader.results(watch.tool, watch.run, watch.seen, is_over=watch.state.is_final),
@@ -180,7 +180,6 @@ class Answering:
         return Event.COMPLETE if results.are_complete else Event.INCOMPLETE
 
     async def _read_failure(self, watch: "_Watch") -> Event:
-        watch.listener.on_stage("reading the results")
         watch.failure = await self._retry_until(
             watch.listener.deadline,
             partial(

@@ -33,7 +33,6 @@ import logging
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime, timedelta
-from typing import TypeVar
 from weakref import WeakValueDictionary
 
 from dagcall.airflow import AirflowApi, Run, RunState
@@ -68,7 +67,6 @@ MAX_KEY_LENGTH = 255
 META_IDEMPOTENCY_KEY = "dagcall/idempotency_key"
 """Where a caller's program puts its key. It is not an argument, because a model would make up a new one per retry."""
 
-T = TypeVar("T")
 logger = logging.getLogger(__name__)
 
 

@@ -34,11 +34,6 @@ def task_progress(instances: Sequence[TaskInstance]) -> TaskProgress:
     return TaskProgress(sum(instance.state in FINISHED for instance in instances), len(instances), _doing(instances))
 
 
-def name_of(instance: TaskInstance) -> str:
-    """Return a task instance's name: `task`, or `task[2]` for one of a mapped task."""
-    return instance.task_id if instance.map_index < 0 else f"{instance.task_id}[{instance.map_index}]"
-
-
 def not_started(instances: Sequence[TaskInstance]) -> list[TaskInstance]:
     """Return the task instances that wait to be queued, the due ones first; empty if any other is unfinished."""
     left = [instance for instance in instances if instance.state not in FINISHED]
@@ -94,7 +89,7 @@ def _doing(instances: Sequence[TaskInstance]) -> str:
         ({"deferred", "up_for_reschedule"}, "waiting for an external event: {}"),
         ({"up_for_retry"}, "failed, will be retried: {}"),
     ):
-        if names := [name_of(instance) for instance in instances if instance.state in states]:
+        if names := [instance.name for instance in instances if instance.state in states]:
             parts.append(words.format(_listed(names)))
     if held := [instance for instance in instances if instance.state in {"scheduled", "queued"}]:
         parts.append(_held_back(held))
@@ -106,7 +101,7 @@ def _held_back(held: Sequence[TaskInstance]) -> str:
     first = min(held, key=lambda instance: (instance.ready_at is None, instance.ready_at))
     waits_for = "a worker" if first.state == "queued" else f"the scheduler (pool {first.pool})"
     since = f" since {first.ready_at:%H:%M:%S} UTC" if first.ready_at else ""
-    return f"waiting for {waits_for}{since}: {_listed([name_of(instance) for instance in held])}"
+    return f"waiting for {waits_for}{since}: {_listed([instance.name for instance in held])}"
 
 
 def _listed(names: Sequence[str]) -> str:

@@ -35,7 +35,6 @@ from dagcall.runs.task_progress import (
     are_ready,
     first_to_start,
     is_lost,
-    name_of,
     not_started,
     task_progress,
     usual_seconds,
@@ -206,7 +205,7 @@ class TaskWatcher:
                 known.until = self.now() + REASON_SECONDS
                 known.reason = "; ".join(await fetch_hindrances(self.api.rest, dag_id, run_id, instance))
             if known.reason:
-                reasons.append(f"task {name_of(instance)} cannot start: {known.reason}")
+                reasons.append(f"task {instance.name} cannot start: {known.reason}")
         return "; ".join(reasons) or await self._why_no_scheduler()
 
     async def _tasks_of(self, dag_id: str) -> tuple[Task, ...]:
