@@ -2,13 +2,10 @@
 
 import asyncio
 import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, cast
 
 import httpx
 import pytest
-import stamina
 from mcp import Client
 from mcp_types import CallToolResult, RequestParamsMeta
 
@@ -195,21 +192,10 @@ async def test_a_lost_answer_is_settled_once_the_proxy_finds_its_route_again(ser
                 **PROXY_404,
             )
         )
-        with real_pauses():
-            result = content(await call(dagcall))
+        result = content(await call(dagcall))
 
     assert result["results"] == {"total": 2}
     assert len(airflow.runs) == 1
-
-
-@contextmanager
-def real_pauses() -> Iterator[None]:
-    """Pauses between retries are as long as ever, by the virtual clock."""
-    stamina.set_testing(False)
-    try:
-        yield
-    finally:
-        stamina.set_testing(True, attempts=100, cap=True)
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import time
+from collections import Counter
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from dagcall.airflow.gate import DEFAULT_LIMIT
 GROWTH = 1.10
 """What is remembered of recent calls has bounds that fifteen minutes do not reach."""
 REPORT_SECONDS = 30.0
+LOOKS = 5
+"""How often to look, a second apart: a background loop that is at work at that moment has more tasks."""
 
 
 @dataclass(frozen=True)
@@ -23,7 +26,8 @@ class Levels:
 
     memory_kib: float
     files: int
-    tasks: int
+    tasks: tuple[str, ...]
+    """The names of the coroutines of its asyncio tasks."""
     threads: int
     runs: int
     """Dag runs in Airflow."""
@@ -31,11 +35,19 @@ class Levels:
     """Rows in Airflow's audit log."""
 
     def as_json(self) -> dict[str, Any]:
-        return asdict(self)
+        return {**asdict(self), "tasks": len(self.tasks)}
 
 
 def of_process(pid: int, report: Path) -> dict[str, Any]:
-    """Ask an `observed` process what it holds, and look at the rest from outside."""
+    """Ask an `observed` process several times what it holds, and return the answer with the fewest tasks."""
+    looks = []
+    for _ in range(LOOKS):
+        looks.append(_look(pid, report))
+        time.sleep(1.0)
+    return min(looks, key=lambda look: len(look["tasks"]))
+
+
+def _look(pid: int, report: Path) -> dict[str, Any]:
     report.unlink(missing_ok=True)
     os.kill(pid, signal.SIGUSR1)
     give_up_at = time.monotonic() + REPORT_SECONDS
@@ -43,7 +55,13 @@ def of_process(pid: int, report: Path) -> dict[str, Any]:
         assert time.monotonic() < give_up_at, "dagcall does not say what it holds"
         time.sleep(0.05)
     files = len(list(Path(f"/proc/{pid}/fd").iterdir()))
-    return {"memory_kib": resident_kib(pid), "files": files, **json.loads(report.read_text())}
+    found = json.loads(report.read_text())
+    return {
+        "memory_kib": resident_kib(pid),
+        "files": files,
+        "threads": found["threads"],
+        "tasks": tuple(found["tasks"]),
+    }
 
 
 def grown(before: Levels, after: Levels) -> list[str]:
@@ -52,11 +70,12 @@ def grown(before: Levels, after: Levels) -> list[str]:
         f"{name}: {was} before, {now} after"
         for name, was, now, spare in (
             ("open files", before.files, after.files, DEFAULT_LIMIT),  # connections to Airflow are kept for a while
-            ("asyncio tasks", before.tasks, after.tasks, 0),
             ("threads", before.threads, after.threads, 0),
         )
         if now > was + spare
     ]
+    if more := Counter(after.tasks) - Counter(before.tasks):
+        found.append(f"asyncio tasks that were not there before: {dict(more)}")
     if after.memory_kib > before.memory_kib * GROWTH:
         found.append(f"memory: {before.memory_kib:,.0f} KiB before, {after.memory_kib:,.0f} KiB after")
     return found

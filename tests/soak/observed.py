@@ -15,10 +15,11 @@ REPORT = Path(os.environ["SOAK_REPORT"])  # noqa: TID251 - a process of a test
 
 
 def report(_number: int, _frame: FrameType | None) -> None:
-    """Write how many asyncio tasks and threads there are, once garbage is collected."""
+    """Write the names of the asyncio tasks and the number of threads, once garbage is collected."""
     gc.collect()
     tasks = [item for item in gc.get_objects() if isinstance(item, asyncio.Task) and not item.done()]
-    found = {"tasks": len(tasks), "threads": threading.active_count()}
+    names = sorted(getattr(task.get_coro(), "__qualname__", "?") for task in tasks)
+    found = {"tasks": names, "threads": threading.active_count()}
     new = REPORT.with_suffix(".new")
     new.write_text(json.dumps(found))
     new.replace(REPORT)

@@ -26,8 +26,11 @@ def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[]
 
 
 @pytest.fixture(autouse=True)
-def no_back_off() -> Iterator[None]:
-    """Retries come at once, and are as many as ever."""
+def no_back_off(request: pytest.FixtureRequest) -> Iterator[None]:
+    """Retry without pauses, unless the clock is virtual and pauses take no time."""
+    if request.node.get_closest_marker("virtual_time"):
+        yield
+        return
     with stamina.set_testing(True, attempts=100, cap=True):
         yield
 

@@ -37,6 +37,7 @@ from dagcall.airflow.model import (
 )
 from dagcall.airflow.overload import Breaker
 from dagcall.airflow.rest import AirflowRest, airflow_clock, log_in
+from dagcall.airflow.retry import is_not_sent, is_unreachable, retry
 from dagcall.airflow.task_dates import left_out_because, reason_for_no_result
 from dagcall.airflow.versions import RESULTS_THROUGH_WAIT
 from dagcall.airflow.xcoms import fetch_results, fetch_stored_map_indexes, fetch_xcom
@@ -81,12 +82,15 @@ __all__ = [
     "fetch_stored_map_indexes",
     "fetch_xcom",
     "import_hint",
+    "is_not_sent",
     "is_token",
+    "is_unreachable",
     "leaf_task_ids",
     "left_out_because",
     "log_in",
     "no_token",
     "reason_for_no_result",
+    "retry",
     "static_token",
     "subject_of",
     "token_command",

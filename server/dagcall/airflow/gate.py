@@ -22,6 +22,8 @@ LONGEST_BUSY_SECONDS = 60
 """The longest wait that a refused caller is told: the estimate is worst when very many calls come at once."""
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 """Maximum size of an answer. XComs are mostly below 1 MB; parsed, they take several times their size in memory."""
+LOOK_AGAIN_SECONDS = 1.0
+"""How often waiting calls look whether the breaker has closed."""
 TYPICAL_TRIGGER_SECONDS = 0.05
 """The initial estimate; measurements replace it."""
 
@@ -163,6 +165,7 @@ class Gate:
             f"Airflow has not answered for {self.breaker.seconds_away(now):.0f} s; dagcall checks every few seconds "
             "whether it is back",
             is_effect_possible=False,
+            retry_after_seconds=min(self.breaker.seconds_to_next_try(now), LOOK_AGAIN_SECONDS),
         )
 
     def _has_place(self, purpose: Purpose) -> bool:

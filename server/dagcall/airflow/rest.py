@@ -14,13 +14,12 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, TypeVar
 
-import stamina
-
 from dagcall.airflow.clock import AirflowClock
 from dagcall.airflow.credentials import Credentials
 from dagcall.airflow.gate import MAX_ANSWER_BYTES, Gate, Purpose
 from dagcall.airflow.http import Answer, Query, Stream, Transport
 from dagcall.airflow.probing import PROBE_SECONDS, Prober
+from dagcall.airflow.retry import is_unreachable, retry
 from dagcall.errors import (
     AirflowAnswerTooLarge,
     AirflowAnswerUnusable,
@@ -178,20 +177,16 @@ class AirflowRest:
 
     async def _retried(self, attempts: int, method: str, path: str, *, read: Callable[[Any], _T], **request: Any) -> _T:
         self.gate.retries.request()
-        async for attempt in stamina.retry_context(
-            on=self.may_retry, attempts=attempts, wait_initial=0.1, wait_max=2.0, timeout=None
-        ):
-            with attempt:
-                return await self._request(method, path, read=read, **request)
-        raise AssertionError  # pragma: no cover - retry_context ends by returning or raising
+        return await retry(
+            lambda: self._request(method, path, read=read, **request), may_retry=self.may_retry, attempts=attempts
+        )
 
     def may_retry(self, error: Exception) -> bool | float:
         """Return whether the budget allows a retry; if Airflow asked for a delay, the seconds to wait."""
         may_pass = isinstance(error, (AirflowUnreachable, AirflowAnswerUnusable))
         if not may_pass or isinstance(error, (CircuitOpen, AirflowAnswerTooLarge)) or not self.gate.retries.take():
             return False
-        seconds = error.retry_after_seconds if isinstance(error, AirflowUnreachable) else None
-        return True if seconds is None else seconds
+        return is_unreachable(error) or True
 
     async def stream(
         self, path: str, *, query: Query, silence_seconds: float, parse: Callable[[str], _T]

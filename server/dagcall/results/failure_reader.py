@@ -3,7 +3,7 @@
 import asyncio
 import logging
 
-from dagcall.airflow import AirflowApi, LogEvent, Run, Task, TaskInstance, left_out_because
+from dagcall.airflow import AirflowApi, LogEvent, Run, Task, TaskInstance, is_unreachable, left_out_because, retry
 from dagcall.errors import AirflowAnswerTooLarge, AirflowError, AirflowNotFound, AirflowRefused, AirflowUnreachable
 from dagcall.masking import Masker
 from dagcall.results.failure_report import FailureReport, Omission, TaskLog, instances_to_read, report_of
@@ -14,8 +14,6 @@ logger = logging.getLogger(__name__)
 NOT_HANDED_OUT = "Airflow could not return its log"
 LOG_SECONDS = 10.0
 """How long to retry logs that Airflow cannot return now, for all of them together."""
-PAUSE_SECONDS = 0.5
-"""The pause before the first retry; each further one is twice as long."""
 
 
 class FailureReader:
@@ -85,24 +83,20 @@ class FailureReader:
         """Read a log; if that fails, the failure is reported without it."""
         try:
             async with asyncio.timeout_at(until):
-                return TaskLog(await self._patiently_read(run, instance))
+                return TaskLog(await retry(lambda: self._fetch_log(run, instance), may_retry=is_unreachable))
         except TimeoutError:
             return TaskLog(missing=NOT_HANDED_OUT)
         except AirflowError as error:
             logger.info("the log of task %s of run %s could not be read: %s", instance.task_id, run.run_id, error)
             return TaskLog(missing=_why_missing(error))
 
-    async def _patiently_read(self, run: Run, instance: TaskInstance) -> tuple[LogEvent, ...]:
-        pause = PAUSE_SECONDS
-        while True:
-            try:
-                return await self._api.fetch_log(run.dag_id, run.run_id, instance)
-            except AirflowUnreachable as error:
-                logger.info("retrying the log of task %s of run %s: %s", instance.task_id, run.run_id, error)
-            await asyncio.sleep(pause)
-            pause *= 2
+    async def _fetch_log(self, run: Run, instance: TaskInstance) -> tuple[LogEvent, ...]:
+        try:
+            return await self._api.fetch_log(run.dag_id, run.run_id, instance)
+        except AirflowUnreachable:
             # If only logs are unavailable, this answer keeps the breaker closed for other requests.
             await self._api.fetch_run(run.dag_id, run.run_id)
+            raise
 
 
 def _omission(task: Task | None, run: Run) -> Omission:

@@ -4,13 +4,12 @@ Combines the end of the wait (`waiter`, `task_watcher`) with the run's outcome (
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import TypeVar
 
-from dagcall.airflow import AirflowApi, Question, Run, RunState
+from dagcall.airflow import AirflowApi, Question, Run, RunState, is_unreachable, retry
 from dagcall.errors import AirflowError, AirflowNotFound, AirflowUnreachable, OutcomeUnknown, RunDeleted
 from dagcall.plain_json import Json
 from dagcall.results import FailureKind, FailureReader, FailureReport, ResultReader, Results
@@ -23,15 +22,10 @@ from dagcall.runs.task_watcher import QUEUED_SECONDS, Finding, RunObserver, Task
 from dagcall.runs.waiter import Waiter
 from dagcall.tools import WAIT_TOOL_NAME, Tool
 
-READ_PAUSES_SECONDS = (0.5, 5.0)
-"""The first and the longest pause between attempts to read an outcome while Airflow is unreachable."""
-
 LEAST_READ_SECONDS = 5.0
 """The minimum time for reading an outcome, even if the call's deadline is earlier."""
 WITHOUT_LOGS_SECONDS = 1.0
 """How long before the end of that time a failure is reported without the logs that are still missing."""
-
-T = TypeVar("T")
 
 
 class Answering:
@@ -171,17 +165,17 @@ class Answering:
         return _event(watch.state, observer.finding)
 
     async def _read_results(self, watch: "_Watch") -> Event:
-        results = watch.results = await self._retry_until(
-            watch.listener.deadline,
+        results = watch.results = await retry(
             lambda: self._result_reader.results(watch.tool, watch.run, watch.seen, is_over=watch.state.is_final),
+            may_retry=self._may_retry,
+            until=watch.listener.deadline,
         )
         if (results.skipped or not results.are_complete) and await self._is_cancelled(watch.run):
             return Event.CANCELLED
         return Event.COMPLETE if results.are_complete else Event.INCOMPLETE
 
     async def _read_failure(self, watch: "_Watch") -> Event:
-        watch.failure = await self._retry_until(
-            watch.listener.deadline,
+        watch.failure = await retry(
             partial(
                 self._failure_reader.failure,
                 watch.run,
@@ -191,6 +185,8 @@ class Answering:
                 log_lines=watch.tool.policy.log_lines,
                 results=watch.results,
             ),
+            may_retry=self._may_retry,
+            until=watch.listener.deadline,
         )
         return Event.FAILURE_READ
 
@@ -211,17 +207,8 @@ class Answering:
                 await self._task_watcher.look_once(observer)
         return state, "" if state.is_final else observer.progress_text
 
-    async def _retry_until(self, deadline: float, read: Callable[[], Awaitable[T]]) -> T:
-        """Read an outcome; while Airflow is unreachable, retry until the call's deadline."""
-        pause, longest = READ_PAUSES_SECONDS
-        while True:
-            try:
-                return await read()
-            except AirflowUnreachable:
-                if self._now() + pause > deadline or self._deadlines.is_draining:
-                    raise
-            await asyncio.sleep(pause)
-            pause = min(2 * pause, longest)
+    def _may_retry(self, error: Exception) -> bool | float:
+        return not self._deadlines.is_draining and is_unreachable(error)
 
 
 @dataclass(eq=False, slots=True)

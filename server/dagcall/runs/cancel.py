@@ -9,9 +9,7 @@ import logging
 from collections.abc import Collection
 from functools import partial
 
-import stamina
-
-from dagcall.airflow import Account, AirflowApi, RunState
+from dagcall.airflow import Account, AirflowApi, RunState, retry
 from dagcall.errors import AirflowError
 from dagcall.runs.delivery_marks import CANCELLED, with_mark
 from dagcall.runs.ledger import Entry, Ledger
@@ -97,16 +95,16 @@ class Cancelling:
         self, dag_id: str, run_id: str, states: Collection[RunState], *, is_cancelled: bool, account: Account | None
     ) -> tuple[RunState, bool]:
         """Set a run to failed if it is in one of these states; return its state, and whether it was set."""
-        async for attempt in stamina.retry_context(
-            on=self._api.rest.may_retry, attempts=CANCEL_ATTEMPTS, wait_initial=0.2, wait_max=2.0, timeout=None
-        ):
-            with attempt:  # Airflow's API and scheduler may deadlock; then read the state again
-                run = await self._api.fetch_run(dag_id, run_id, attempts=1)
-                if run.state not in states:
-                    return run.state, False
-                note = with_mark(run.note, CANCELLED) if is_cancelled else None
-                return (await self._api.set_run_failed(dag_id, run_id, note=note, account=account)).state, True
-        raise AssertionError  # pragma: no cover - retry_context ends by returning or raising
+
+        async def ask() -> tuple[RunState, bool]:
+            run = await self._api.fetch_run(dag_id, run_id, attempts=1)
+            if run.state not in states:
+                return run.state, False
+            note = with_mark(run.note, CANCELLED) if is_cancelled else None
+            return (await self._api.set_run_failed(dag_id, run_id, note=note, account=account)).state, True
+
+        # Airflow's API and scheduler may deadlock; a retry reads the state again.
+        return await retry(ask, may_retry=self._api.rest.may_retry, attempts=CANCEL_ATTEMPTS)
 
 
 class Counted:

@@ -11,9 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
-import stamina
-
-from dagcall.airflow import Account, AirflowApi, Question, Response, Run
+from dagcall.airflow import Account, AirflowApi, Question, Response, Run, retry
 from dagcall.errors import (
     AirflowConflict,
     AirflowError,
@@ -121,11 +119,11 @@ class HitlReplies:
     async def _send(self, question: Question, response: Response, account: Account | None) -> None:
         age = (self._wall_clock() - question.asked_at).total_seconds()
         await asyncio.sleep(min(SETTLE_SECONDS - age, SETTLE_SECONDS))
-        async for attempt in stamina.retry_context(
-            on=self._api.rest.may_retry, attempts=ATTEMPTS, wait_initial=0.2, wait_max=2.0, timeout=None
-        ):
-            with attempt:
-                await self._api.respond(question, response, account=account)
+        await retry(
+            lambda: self._api.respond(question, response, account=account),
+            may_retry=self._api.rest.may_retry,
+            attempts=ATTEMPTS,
+        )
 
     async def _record(self, run: Run, taken: list[Question], who: str) -> None:
         names = ", ".join(question.name for question in taken)

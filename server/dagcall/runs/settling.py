@@ -4,16 +4,12 @@ An entry of the ledger counts the requests that were sent and whose effect is un
 one, the run may exist, whatever a later answer says, and dagcall does not say "Nothing was started".
 """
 
-import asyncio
 import secrets
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TypeVar
 
-import stamina
-
-from dagcall.airflow import AirflowApi, Run
+from dagcall.airflow import AirflowApi, Run, is_not_sent, is_unreachable, retry
 from dagcall.errors import (
     AirflowAnswerUnusable,
     AirflowConflict,
@@ -34,10 +30,7 @@ from dagcall.tools import Catalog
 ATTEMPTS = 4
 PATIENCE_SECONDS = 60.0
 """How long a call retries starting its run, if its deadline allows."""
-LOOK_AGAIN_SECONDS = 1.0
 LOGICAL_DATE_ATTEMPTS = 10
-
-T = TypeVar("T")
 
 
 @dataclass(eq=False, slots=True)
@@ -51,7 +44,7 @@ class Start:
     asked_at: float
     """When the call arrived, by the loop's clock."""
     until: float
-    """Until when it waits if Airflow is unreachable, by the loop's clock."""
+    """Until when it waits while the breaker is open, by the loop's clock; not at all if it was open at the start."""
     entry: Entry | None = None
     """The run that the call is about to get."""
 
@@ -86,6 +79,7 @@ class _Posting:
     entry: Entry
     logical_date: datetime | None
     sending: _Sending
+    attempts: int = 0
     dates_tried: int = 0
     is_taken: bool = False
     """Whether Airflow answered that the run id or the logical date is taken."""
@@ -123,9 +117,7 @@ class Settler:
     async def settle(self, start: Start, entry: Entry) -> Run:
         """Start the run of an entry, or find it in Airflow.
 
-        Most calls succeed without stamina, and setting it up costs a twentieth of a call's work, so it is used only
-        after the first attempt has failed. If the run may have been started, dagcall looks for it as long as there is
-        time.
+        If the run may have been started, dagcall looks for it as long as there is time.
 
         Raises:
             TriggerRefused, AirflowError: Airflow's own reason.
@@ -133,27 +125,18 @@ class Settler:
         """
         logical_date = self._wall_clock() if start.call.tool.policy.logical_date == "now" else None
         posting = _Posting(start, entry, logical_date, _Sending(entry))
-        try:
-            return await self._perform(posting, Action.POST)
-        except AirflowUnreachable as error:
-            first = error
-        patience_ends_at = start.asked_at + PATIENCE_SECONDS
 
         def may_retry(error: Exception) -> bool | float:
-            return self._now() < patience_ends_at and _may_settle(error)
+            if isinstance(error, CircuitOpen) or (posting.attempts >= ATTEMPTS and not entry.may_exist):
+                return False
+            return is_unreachable(error)
 
-        attempts = None if entry.may_exist else ATTEMPTS
-        async for attempt in stamina.retry_context(
-            on=may_retry, attempts=attempts, wait_initial=0.2, wait_max=3.0, timeout=None
-        ):
-            with attempt:
-                if attempt.num == 1:
-                    raise first
-                return await self._perform(posting, Action.FIND if entry.may_exist else Action.POST)
-        raise AssertionError  # pragma: no cover - retry_context ends by returning or raising
+        return await retry(lambda: self._perform(posting), may_retry=may_retry, until=start.asked_at + PATIENCE_SECONDS)
 
-    async def _perform(self, posting: _Posting, action: Action) -> Run:
+    async def _perform(self, posting: _Posting) -> Run:
         """Perform actions until the run is known, or raise when the next one needs a pause."""
+        action = Action.FIND if posting.attempts and posting.entry.may_exist else Action.POST
+        posting.attempts += 1
         while True:
             event = await (self._post(posting) if action is Action.POST else self._find(posting))
             step = NEXT[posting.state, event]
@@ -185,7 +168,7 @@ class Settler:
             )
 
         try:
-            posting.run = await self.when_reachable(start.until, send)
+            posting.run = await retry(send, may_retry=is_not_sent, until=start.until)
         except AirflowConflict as error:
             posting.error, posting.is_taken = error, True
             return Event.CONFLICT
@@ -204,9 +187,10 @@ class Settler:
         """Ask Airflow for the run."""
         start = posting.start
         try:
-            posting.run = await self.when_reachable(
-                start.until,
+            posting.run = await retry(
                 lambda: self._api.fetch_run(start.call.tool.dag_id, posting.entry.run_id, attempts=1),
+                may_retry=is_not_sent,
+                until=start.until,
             )
         except AirflowNotFound:
             return Event.NOT_FOUND
@@ -256,26 +240,3 @@ class Settler:
         if isinstance(error, AirflowRejected):
             return TriggerRefused(f"Airflow refused to start dag {dag_id}: {error.reason}")
         return TriggerRefused(f"dag {dag_id} is no longer in Airflow.")
-
-    async def when_reachable(self, until: float, ask: Callable[[], Awaitable[T]]) -> T:
-        """Send a request; while the breaker is open, wait for Airflow first. This is not a retry: nothing was sent.
-
-        A call that arrived before Airflow became unreachable waits until its time is up; a call that arrives later
-        fails at once.
-        """
-        while True:
-            try:
-                return await ask()
-            except CircuitOpen:
-                seconds = min(self._api.rest.gate.breaker.seconds_to_next_try(self._now()), LOOK_AGAIN_SECONDS)
-                seconds += secrets.randbelow(500) / 1000  # spreads the waiting calls
-                if self._now() + seconds > until:
-                    raise
-            await asyncio.sleep(seconds)
-
-
-def _may_settle(error: Exception) -> bool | float:
-    """Say whether to try again, and after how many seconds. Ignores the retry budget: the outcome must become known."""
-    if not isinstance(error, AirflowUnreachable) or isinstance(error, CircuitOpen):
-        return False
-    return True if error.retry_after_seconds is None else error.retry_after_seconds

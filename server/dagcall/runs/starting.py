@@ -35,7 +35,7 @@ from contextlib import asynccontextmanager, contextmanager
 from datetime import datetime, timedelta
 from weakref import WeakValueDictionary
 
-from dagcall.airflow import AirflowApi, Run, RunState
+from dagcall.airflow import AirflowApi, Run, RunState, is_not_sent, retry
 from dagcall.errors import (
     AirflowError,
     AirflowNotFound,
@@ -358,7 +358,7 @@ class Starter:
     async def _require_can_run(self, tool: Tool, until: float) -> None:
         """Refuse a dag whose run would stay queued for ever, or that no longer exists."""
         try:
-            dag = await self._settler.when_reachable(until, lambda: self._summaries(tool.dag_id))
+            dag = await retry(lambda: self._summaries(tool.dag_id), may_retry=is_not_sent, until=until)
             reason = reason_not_to_run(dag)
         except AirflowNotFound:
             reason = "it is no longer in Airflow"

@@ -91,7 +91,7 @@ async def test_a_failure_is_reported_without_its_log(
 
 @pytest.mark.virtual_time
 async def test_a_log_is_read_again_while_there_is_time(served: Served, airflow: FakeAirflow) -> None:
-    airflow.add_fault(Fault(route="log", status=503, times=2 * READ_ATTEMPTS))
+    airflow.add_fault(Fault(route="log", status=503, times=READ_ATTEMPTS))
     async with served(airflow) as dagcall:
         lines = await failure(dagcall)
 
