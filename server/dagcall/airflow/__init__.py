@@ -37,8 +37,8 @@ from dagcall.airflow.model import (
 )
 from dagcall.airflow.overload import Breaker
 from dagcall.airflow.rest import AirflowRest, airflow_clock, log_in
-from dagcall.airflow.retry import is_not_sent, is_unreachable, retry
-from dagcall.airflow.task_dates import left_out_because, reason_for_no_result
+from dagcall.airflow.retry_policy import is_not_sent, is_unreachable, retry
+from dagcall.airflow.task_dates import ExcludingDate, excluding_date, reason_for_no_result
 from dagcall.airflow.versions import RESULTS_THROUGH_WAIT
 from dagcall.airflow.xcoms import fetch_results, fetch_stored_map_indexes, fetch_xcom
 
@@ -58,6 +58,7 @@ __all__ = [
     "Dag",
     "DagQuery",
     "DagSummary",
+    "ExcludingDate",
     "FetchToken",
     "Frame",
     "Gate",
@@ -75,6 +76,7 @@ __all__ = [
     "TaskInstance",
     "airflow_clock",
     "count_running",
+    "excluding_date",
     "fetch_durations",
     "fetch_hindrances",
     "fetch_results",
@@ -86,7 +88,6 @@ __all__ = [
     "is_token",
     "is_unreachable",
     "leaf_task_ids",
-    "left_out_because",
     "log_in",
     "no_token",
     "reason_for_no_result",

@@ -19,7 +19,7 @@ from dagcall.airflow.credentials import Credentials
 from dagcall.airflow.gate import MAX_ANSWER_BYTES, Gate, Purpose
 from dagcall.airflow.http import Answer, Query, Stream, Transport
 from dagcall.airflow.probing import PROBE_SECONDS, Prober
-from dagcall.airflow.retry import is_unreachable, retry
+from dagcall.airflow.retry_policy import is_unreachable, retry
 from dagcall.errors import (
     AirflowAnswerTooLarge,
     AirflowAnswerUnusable,

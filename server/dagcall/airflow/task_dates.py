@@ -5,22 +5,35 @@ all the same (3.1 to 3.3). A run without a logical date has all instances. A tas
 """
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 from dagcall.airflow.model import Task, leaf_task_ids
 
 MAX_NAMES = 3
 
 
-def left_out_because(task: Task, logical_date: datetime | None) -> str:
-    """Return why a run with this logical date has no instance of a task, as a clause; empty if it has one."""
+@dataclass(frozen=True, slots=True)
+class ExcludingDate:
+    """A date of a task that excludes a run."""
+
+    name: Literal["start_date", "end_date"]
+    date: datetime
+
+    def __str__(self) -> str:
+        return f"its {self.name} {'is' if self.name == 'start_date' else 'was'} {self.date.isoformat()}"
+
+
+def excluding_date(task: Task, logical_date: datetime | None) -> ExcludingDate | None:
+    """Return the date of a task because of which a run with this logical date has no instance of it."""
     if logical_date is None:
-        return ""
+        return None
     if task.start_date is not None and logical_date < task.start_date:
-        return f"its start_date is {task.start_date.isoformat()}"
+        return ExcludingDate("start_date", task.start_date)
     if task.end_date is not None and logical_date > task.end_date:
-        return f"its end_date was {task.end_date.isoformat()}"
-    return ""
+        return ExcludingDate("end_date", task.end_date)
+    return None
 
 
 def reason_for_no_result(
@@ -35,12 +48,12 @@ def reason_for_no_result(
     """
     if not tasks:
         return "it has no tasks"
-    reasons = {task.task_id: left_out_because(task, logical_date) for task in tasks}
-    deciding = result_task_ids or leaf_task_ids(tuple(tasks)) or reasons
-    left_out = {task_id: reason for task_id in deciding if (reason := reasons.get(task_id))}
+    dates = {task.task_id: excluding_date(task, logical_date) for task in tasks}
+    deciding = result_task_ids or leaf_task_ids(tuple(tasks)) or dates
+    left_out = {task_id: date for task_id in deciding if (date := dates.get(task_id))}
     if not left_out or (not result_task_ids and len(left_out) < len(deciding)):
         return None
-    named = [f"task {task_id!r}: {reason}" for task_id, reason in list(left_out.items())[:MAX_NAMES]]
+    named = [f"task {task_id!r}: {date}" for task_id, date in list(left_out.items())[:MAX_NAMES]]
     more = f"; and {len(left_out) - MAX_NAMES} more" if len(left_out) > MAX_NAMES else ""
     return (
         f"its runs would leave out what makes the result ({'; '.join(named)}{more}). Change the dates in the dag, or "

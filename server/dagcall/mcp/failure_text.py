@@ -13,7 +13,10 @@ from dagcall.results import (
     FailureKind,
     FailureReport,
     Group,
+    MissingLog,
     Omission,
+    Reason,
+    ReasonKind,
     RetryAdvice,
 )
 from dagcall.text import shortened
@@ -41,6 +44,13 @@ KINDS = {
     FailureKind.CLEARED: "failed, but was cleared since: it is running again.",
     FailureKind.ABOUT_TO_END: "is about to end without its result.",
     FailureKind.GOES_ON: "continues, but can no longer produce its result.",
+}
+MISSING_LOGS = {
+    MissingLog.NOT_ALLOWED: "dagcall's account in Airflow may not read task logs",
+    MissingLog.TOO_LARGE: "its log is larger than dagcall reads (airflow.max_answer_bytes)",
+    MissingLog.NOT_FOUND: "Airflow has no log of it",
+    MissingLog.NOT_RETURNED: "Airflow could not return its log",
+    MissingLog.EMPTY: "its log is empty",
 }
 CAUSES = {
     Cause.TOOK_TOO_LONG: (
@@ -73,10 +83,42 @@ def failure_text(report: FailureReport) -> str:
 
 
 def _omission_lines(left_out: Mapping[str, Omission]) -> list[str]:
-    lines = [f"Task {task_id} did not run: {why.text}." for task_id, why in list(left_out.items())[:MAX_GROUPS]]
+    lines = [f"Task {task_id} did not run: {_omission(why)}." for task_id, why in list(left_out.items())[:MAX_GROUPS]]
     if more := len(left_out) - len(lines):
         lines.append(f"{more} more tasks did not run.")
     return lines or ["The dag has no tasks."]
+
+
+def _omission(why: Omission) -> str:
+    if not why.is_in_dag:
+        return "the dag no longer has this task"
+    if why.excluding_date is None or why.logical_date is None:
+        return "the run has no instance of it; the dag has probably changed since"
+    return f"{why.excluding_date}, and the run's logical date is {why.logical_date.isoformat()}"
+
+
+def _reason(reason: Reason) -> str:
+    match reason.kind:
+        case ReasonKind.EXCEPTION:
+            return reason.text
+        case ReasonKind.TIMED_OUT:
+            return "it took longer than its execution_timeout allows (AirflowTaskTimeout)"
+        case ReasonKind.SIGNAL:
+            hint = ", most likely because memory ran out" if reason.text == "SIGKILL" else ""
+            return f"{reason.text} ended its process{hint}"
+        case ReasonKind.EXIT if reason.text:
+            return f"it called sys.exit: {reason.text}"
+        case ReasonKind.EXIT:
+            return "it called sys.exit(0), which Airflow counts as a failure"
+        case ReasonKind.PROCESS_ENDED:
+            ended = f"its process ended with exit code {reason.exit_code}"
+            return f"{reason.text}; {ended}" if reason.text else ended
+        case ReasonKind.STOPPED:
+            return "its state was set to failed from outside while it ran"
+        case ReasonKind.UNLOGGED:
+            return "its log contains no exception; it was set to failed by hand, or lost with its machine"
+        case ReasonKind.UNKNOWN:
+            return f"the reason is unknown, because {MISSING_LOGS[reason.missing_log or MissingLog.EMPTY]}"
 
 
 def _group_lines(group: Group, instances: Sequence[TaskInstance], share: int) -> list[str]:
@@ -89,7 +131,7 @@ def _group_lines(group: Group, instances: Sequence[TaskInstance], share: int) ->
         tries = "before its first try"
     if not reason.is_tried_again and first.try_number <= first.max_tries:
         tries += ", and is not tried again"
-    said = shortened(reason.text, MAX_REASON_CHARACTERS // share).replace("\n", "\n  ")
+    said = shortened(_reason(reason), MAX_REASON_CHARACTERS // share).replace("\n", "\n  ")
     lines = [f"{_subject(group, instances)} {tries}: {said}"]
     if reason.began_with:
         lines.append(f"  It began with {shortened(reason.began_with, MAX_LINE_CHARACTERS)}".replace("\n", "\n  "))

@@ -4,7 +4,18 @@ Refuses to know calls: whether one waits, and for how long.
 """
 
 from dagcall.results.failure_reader import FailureReader
-from dagcall.results.failure_report import MAX_GROUPS, Cause, FailureKind, FailureReport, Group, Omission, RetryAdvice
+from dagcall.results.failure_report import (
+    MAX_GROUPS,
+    Cause,
+    FailureKind,
+    FailureReport,
+    Group,
+    MissingLog,
+    Omission,
+    Reason,
+    ReasonKind,
+    RetryAdvice,
+)
 from dagcall.results.preview import PREVIEW_SHARE, Page, exact_numbers, json_size, json_text, part, preview_of
 from dagcall.results.reader import ResultReader
 from dagcall.results.results import Results
@@ -20,8 +31,11 @@ __all__ = [
     "FailureReader",
     "FailureReport",
     "Group",
+    "MissingLog",
     "Omission",
     "Page",
+    "Reason",
+    "ReasonKind",
     "ResultReader",
     "Results",
     "ResultsCache",

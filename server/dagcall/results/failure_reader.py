@@ -3,15 +3,14 @@
 import asyncio
 import logging
 
-from dagcall.airflow import AirflowApi, LogEvent, Run, Task, TaskInstance, is_unreachable, left_out_because, retry
+from dagcall.airflow import AirflowApi, LogEvent, Run, Task, TaskInstance, excluding_date, is_unreachable, retry
 from dagcall.errors import AirflowAnswerTooLarge, AirflowError, AirflowNotFound, AirflowRefused, AirflowUnreachable
 from dagcall.masking import Masker
-from dagcall.results.failure_report import FailureReport, Omission, TaskLog, instances_to_read, report_of
+from dagcall.results.failure_report import FailureReport, MissingLog, Omission, TaskLog, instances_to_read, report_of
 from dagcall.results.results import Results
 
 logger = logging.getLogger(__name__)
 
-NOT_HANDED_OUT = "Airflow could not return its log"
 LOG_SECONDS = 10.0
 """How long to retry logs that Airflow cannot return now, for all of them together."""
 
@@ -85,7 +84,7 @@ class FailureReader:
             async with asyncio.timeout_at(until):
                 return TaskLog(await retry(lambda: self._fetch_log(run, instance), may_retry=is_unreachable))
         except TimeoutError:
-            return TaskLog(missing=NOT_HANDED_OUT)
+            return TaskLog(missing=MissingLog.NOT_RETURNED)
         except AirflowError as error:
             logger.info("the log of task %s of run %s could not be read: %s", instance.task_id, run.run_id, error)
             return TaskLog(missing=_why_missing(error))
@@ -101,17 +100,17 @@ class FailureReader:
 
 def _omission(task: Task | None, run: Run) -> Omission:
     if task is None:
-        return Omission("the dag no longer has this task")
-    if run.logical_date is not None and (why := left_out_because(task, run.logical_date)):
-        return Omission(f"{why}, and the run's logical date is {run.logical_date.isoformat()}", is_for_dates=True)
-    return Omission("the run has no instance of it; the dag has probably changed since")
+        return Omission(is_in_dag=False)
+    return Omission(excluding_date=excluding_date(task, run.logical_date), logical_date=run.logical_date)
 
 
-def _why_missing(error: AirflowError) -> str:
-    if isinstance(error, AirflowRefused):
-        return "dagcall's account in Airflow may not read task logs"
-    if isinstance(error, AirflowAnswerTooLarge):
-        return "its log is larger than dagcall reads (airflow.max_answer_bytes)"
-    if isinstance(error, AirflowNotFound):
-        return "Airflow has no log of it"
-    return NOT_HANDED_OUT
+def _why_missing(error: AirflowError) -> MissingLog:
+    match error:
+        case AirflowRefused():
+            return MissingLog.NOT_ALLOWED
+        case AirflowAnswerTooLarge():
+            return MissingLog.TOO_LARGE
+        case AirflowNotFound():
+            return MissingLog.NOT_FOUND
+        case _:
+            return MissingLog.NOT_RETURNED

@@ -10,9 +10,10 @@ none.
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from enum import Enum, auto
 
-from dagcall.airflow import FINISHED, Frame, LogEvent, LoggedException, Run, RunState, TaskInstance
+from dagcall.airflow import FINISHED, ExcludingDate, Frame, LogEvent, LoggedException, Run, RunState, TaskInstance
 from dagcall.masking import Masker
 from dagcall.results.task_log import STOPPED_FROM_OUTSIDE, last_lines, plain, written_events
 
@@ -88,25 +89,61 @@ class Cause(Enum):
     """By someone; or no task in it could run any more."""
 
 
+class MissingLog(Enum):
+    """Why dagcall does not have the log of a task instance."""
+
+    NOT_ALLOWED = auto()
+    """dagcall's account may not read logs."""
+    TOO_LARGE = auto()
+    NOT_FOUND = auto()
+    NOT_RETURNED = auto()
+    """Airflow could not return it in time."""
+    EMPTY = auto()
+
+
 @dataclass(frozen=True, slots=True)
 class TaskLog:
     """The log of a task instance, as far as it could be read."""
 
     events: tuple[LogEvent, ...] = ()
-    missing: str = ""
-    """Why it could not be read, as a clause: "dagcall's account may not read logs"."""
+    missing: MissingLog | None = None
+
+
+class ReasonKind(Enum):
+    """What ended a task instance."""
+
+    EXCEPTION = auto()
+    """`text` is its name and message."""
+    TIMED_OUT = auto()
+    """It exceeded the task's `execution_timeout`."""
+    SIGNAL = auto()
+    """`text` is its name."""
+    EXIT = auto()
+    """A `sys.exit` with `text`, or with `exit_code` 0."""
+    PROCESS_ENDED = auto()
+    """With another `exit_code`; `text` is the last error in its log."""
+    STOPPED = auto()
+    """Its state was set to failed while it ran."""
+    UNLOGGED = auto()
+    """Its log contains no exception."""
+    UNKNOWN = auto()
+    """`missing_log` says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Reason:
     """Why a task instance failed, according to its log."""
 
-    text: str
+    kind: ReasonKind
+    text: str = ""
+    """Masked."""
     advice: RetryAdvice = RetryAdvice.UNKNOWN
     where: str = ""
     began_with: str = ""
     """The exception that caused the one in `text`."""
     is_tried_again: bool = True
+    exit_code: int | None = None
+    missing_log: MissingLog | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,11 +160,13 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Omission:
-    """Why a run has no instance of a task."""
+    """Why a run has no instance of a task. Without a date, the dag has probably changed since the run."""
 
-    text: str
-    """As a clause."""
-    is_for_dates: bool = False
+    is_in_dag: bool = True
+    """Whether the dag still has the task."""
+    excluding_date: ExcludingDate | None = None
+    """The task's date that excludes the run's `logical_date`."""
+    logical_date: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -248,16 +287,15 @@ def _groups(instances: Sequence[TaskInstance], logs: Logs, run: Run, masker: Mas
 
 def _reason(instance: TaskInstance, log: TaskLog, run: Run, masker: Masker) -> Reason:
     if _was_stopped(instance, log, run):
-        return Reason("its state was set to failed from outside while it ran", RetryAdvice.STOPPED)
-    if missing := log.missing or ("" if written_events(log.events) else "its log is empty"):
-        return Reason(f"the reason is unknown, because {missing}")
+        return Reason(ReasonKind.STOPPED, advice=RetryAdvice.STOPPED)
+    if missing := log.missing or (None if written_events(log.events) else MissingLog.EMPTY):
+        return Reason(ReasonKind.UNKNOWN, missing_log=missing)
     events = [event for event in log.events if event.logger in {None, "task"}]  # others log what they caught
     for tells_why in (_has_ended_the_task, _has_ended_the_process, _reports_an_exception, _reports_an_exit):
         for event in reversed(events):
             if tells_why(event):
                 return _event_reason(event, events, masker)
-    lost = "it was set to failed by hand, or lost with its machine"
-    return Reason(f"its log contains no exception; {lost}", RetryAdvice.PASSING)
+    return Reason(ReasonKind.UNLOGGED, advice=RetryAdvice.PASSING)
 
 
 def _has_ended_the_task(event: LogEvent) -> bool:
@@ -282,15 +320,14 @@ def _event_reason(event: LogEvent, events: Sequence[LogEvent], masker: Masker) -
     if event.exceptions:
         return _exception_reason(event.exceptions, masker)
     if event.signal is not None:
-        hint = ", most likely because memory ran out" if event.signal == "SIGKILL" else ""
-        return Reason(f"{event.signal} ended its process{hint}", RetryAdvice.PASSING)
+        return Reason(ReasonKind.SIGNAL, event.signal, RetryAdvice.PASSING)
     if isinstance(event.exit_code, str):
-        return Reason(f"it called sys.exit: {masker.masked(plain(event.exit_code)).strip()}")
+        return Reason(ReasonKind.EXIT, masker.masked(plain(event.exit_code)).strip())
     if event.exit_code == 0:
-        return Reason("it called sys.exit(0), which Airflow counts as a failure", RetryAdvice.LASTING)
-    reason = f"its process ended with exit code {event.exit_code}"
+        return Reason(ReasonKind.EXIT, advice=RetryAdvice.LASTING, exit_code=0)
     errors = [other.event for other in events if other.level == "error" and other is not event]
-    return Reason(f"{masker.masked(plain(errors[-1])).strip()}; {reason}" if errors else reason)
+    text = masker.masked(plain(errors[-1])).strip() if errors else ""
+    return Reason(ReasonKind.PROCESS_ENDED, text, exit_code=event.exit_code)
 
 
 def _was_stopped(instance: TaskInstance, log: TaskLog, run: Run) -> bool:
@@ -313,11 +350,9 @@ def _exception_reason(exceptions: Sequence[LoggedException], masker: Masker) -> 
     advice = RetryAdvice.LASTING if is_lasting else RetryAdvice.UNKNOWN
     if is_passing and not (is_group and is_lasting):
         advice = RetryAdvice.PASSING
-    said = _said(raised, masker)
-    if raised.kind == "AirflowTaskTimeout":
-        said = "it took longer than its execution_timeout allows (AirflowTaskTimeout)"
     return Reason(
-        text=said,
+        ReasonKind.TIMED_OUT if raised.kind == "AirflowTaskTimeout" else ReasonKind.EXCEPTION,
+        _said(raised, masker),
         advice=advice,
         where=next((spot for exception in exceptions if (spot := _where(exception.frames))), ""),
         began_with="; ".join(_said(exception, masker) for exception in (others if is_group else others[-1:])),
@@ -358,7 +393,7 @@ def _without_failed_task(instances: Sequence[TaskInstance]) -> tuple[Cause, Retr
 
 
 def _advice_without(left_out: Mapping[str, Omission]) -> RetryAdvice:
-    is_for_dates = any(omission.is_for_dates for omission in left_out.values())
+    is_for_dates = any(omission.excluding_date for omission in left_out.values())
     return RetryAdvice.MISDATED if is_for_dates else RetryAdvice.LASTING
 
 

@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from dagcall.airflow.model import Task
-from dagcall.airflow.task_dates import left_out_because, reason_for_no_result
+from dagcall.airflow.task_dates import excluding_date, reason_for_no_result
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 BEFORE = datetime(2029, 12, 31, tzinfo=UTC)
@@ -36,8 +36,8 @@ def a_task(
     ],
 )
 def test_a_run_has_no_instance_of_a_task_outside_its_dates(task: Task, reason: str) -> None:
-    assert left_out_because(task, NOW) == reason
-    assert left_out_because(task, None) == ""
+    assert str(excluding_date(task, NOW) or "") == reason
+    assert excluding_date(task, None) is None
 
 
 @pytest.mark.parametrize(

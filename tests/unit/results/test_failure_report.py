@@ -6,12 +6,14 @@ from typing import Any
 import pytest
 
 from dagcall.airflow.model import Frame, LogEvent, LoggedException, Run, RunState, TaskInstance
+from dagcall.airflow.task_dates import ExcludingDate
 from dagcall.masking import Masker
 from dagcall.mcp.failure_text import failure_text
 from dagcall.results.failure_report import (
     MAX_LOGS,
     MAX_LOGS_OF_A_TASK,
     Logs,
+    MissingLog,
     Omission,
     TaskLog,
     instances_to_read,
@@ -170,7 +172,7 @@ def test_a_failure_report_starts_with_the_most_important() -> None:
             PASSING,
         ),
         (
-            TaskLog(missing="Airflow has no log of it"),
+            TaskLog(missing=MissingLog.NOT_FOUND),
             "the reason is unknown, because Airflow has no log of it",
             UNKNOWN,
         ),
@@ -297,7 +299,7 @@ def test_a_task_that_is_not_tried_again_though_it_could_be() -> None:
 
 
 def test_a_task_that_could_not_even_start() -> None:
-    gone = TaskLog(missing="Airflow has no log of it")
+    gone = TaskLog(missing=MissingLog.NOT_FOUND)
     assert told(instance("t", try_number=0, end_date=None), logs=gone)[1] == (
         "Task t failed before its first try: the reason is unknown, because Airflow has no log of it"
     )
@@ -474,11 +476,14 @@ def test_a_place_is_shown_on_one_line() -> None:
 
 
 def test_tasks_that_a_run_left_out_are_named_and_counted() -> None:
-    left_out = {f"t{number}": Omission("its end_date was then", is_for_dates=True) for number in range(7)}
+    ended, later = datetime(2029, 12, 31, tzinfo=UTC), datetime(2030, 1, 1, tzinfo=UTC)
+    omission = Omission(excluding_date=ExcludingDate("end_date", ended), logical_date=later)
+    left_out = {f"t{number}": omission for number in range(7)}
     lines = told(instance("a", "success"), of=run(RunState.SUCCESS), left_out=left_out)
 
     assert lines[0] == "The run r of dag d succeeded, but without its result."
-    assert lines[1:6] == [f"Task t{number} did not run: its end_date was then." for number in range(5)]
+    why = f"its end_date was {ended.isoformat()}, and the run's logical date is {later.isoformat()}"
+    assert lines[1:6] == [f"Task t{number} did not run: {why}." for number in range(5)]
     assert lines[6] == "2 more tasks did not run."
     assert lines[-1].startswith("Calling again has the same outcome until the dates in the dag are changed, or until ")
 

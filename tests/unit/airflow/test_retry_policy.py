@@ -5,7 +5,7 @@ from collections.abc import Callable
 
 import pytest
 
-from dagcall.airflow.retry import LONGEST_PAUSE_SECONDS, is_not_sent, is_unreachable, retry
+from dagcall.airflow.retry_policy import LONGEST_PAUSE_SECONDS, is_not_sent, is_unreachable, retry
 from dagcall.errors import AirflowError, AirflowNotFound, AirflowUnreachable, CircuitOpen
 
 pytestmark = pytest.mark.virtual_time
