@@ -1,4 +1,4 @@
-"""When Python searches for garbage while dagcall serves."""
+"""When Python collects garbage while dagcall serves."""
 
 import asyncio
 import gc
@@ -18,13 +18,11 @@ class Circle:
 
 
 @pytest.mark.virtual_time
-@pytest.mark.skipif(garbage.IS_INCREMENTAL, reason="Python searches in small steps by itself")
+@pytest.mark.skipif(garbage.IS_INCREMENTAL, reason="Python collects incrementally by itself")
 @pytest.mark.parametrize(
     ("search_seconds", "pause_seconds"), [(0.001, LEAST_PAUSE_SECONDS), (0.05, 10.0), (2.5, 500.0)]
 )
-async def test_the_longer_a_search_takes_the_later_the_next_one_comes(
-    search_seconds: float, pause_seconds: float
-) -> None:
+async def test_pause_grows_with_the_duration_of_the_last_search(search_seconds: float, pause_seconds: float) -> None:
     loop = asyncio.get_running_loop()
     assert isinstance(loop, VirtualTimeLoop)
     begun = []
@@ -40,8 +38,8 @@ async def test_the_longer_a_search_takes_the_later_the_next_one_comes(
 
 
 @pytest.mark.virtual_time
-@pytest.mark.skipif(garbage.IS_INCREMENTAL, reason="Python searches in small steps by itself")
-async def test_the_young_are_searched_the_seldomer_the_fewer_things_there_are() -> None:
+@pytest.mark.skipif(garbage.IS_INCREMENTAL, reason="Python collects incrementally by itself")
+async def test_young_objects_are_searched_less_often_when_there_are_few_objects() -> None:
     loop = asyncio.get_running_loop()
     assert isinstance(loop, VirtualTimeLoop)
     searches = iter([0.2, None, 0.001, None, 0.2])
@@ -51,7 +49,7 @@ async def test_the_young_are_searched_the_seldomer_the_fewer_things_there_are() 
         thresholds.append(gc.get_threshold()[:2])
         seconds = next(searches, None)
         loop.idle(seconds or 0)
-        return seconds is not None  # nothing was searched, so nothing is known of how much there is
+        return seconds is not None  # nothing was searched, so the number of objects is unknown
 
     async with searched_sparingly(search):
         await asyncio.sleep(100)
@@ -60,22 +58,22 @@ async def test_the_young_are_searched_the_seldomer_the_fewer_things_there_are() 
 
 
 @pytest.mark.virtual_time
-@pytest.mark.skipif(garbage.IS_INCREMENTAL, reason="Python searches in small steps by itself")
-async def test_what_has_grown_old_is_found_all_the_same() -> None:
+@pytest.mark.skipif(garbage.IS_INCREMENTAL, reason="Python collects incrementally by itself")
+async def test_old_garbage_is_still_collected() -> None:
     async with searched_sparingly():
         await asyncio.sleep(0)
         Circle()
         gc.collect(1)
         assert any(isinstance(thing, Circle) for thing in gc.get_objects()) is False
         circle = Circle()
-        gc.collect(1)  # it is old now
+        gc.collect(1)  # makes it old
         del circle
         assert any(isinstance(thing, Circle) for thing in gc.get_objects())
         await asyncio.sleep(2 * LEAST_PAUSE_SECONDS + 1)
         assert not any(isinstance(thing, Circle) for thing in gc.get_objects())
 
 
-async def test_afterwards_python_searches_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_original_thresholds_are_restored(monkeypatch: pytest.MonkeyPatch) -> None:
     before = gc.get_threshold()
     async with searched_sparingly():
         assert (gc.get_threshold() == before) == garbage.IS_INCREMENTAL

@@ -10,7 +10,7 @@ pytestmark = pytest.mark.virtual_time
 
 
 class Turns:
-    """Turns of a loop, as they go one after the other."""
+    """The turns of a loop, one after the other."""
 
     def __init__(self, *turns: Literal["on", "end"] | BaseException) -> None:
         self.turns = list(turns)
@@ -30,7 +30,7 @@ async def test_loop_ends_when_there_is_nothing_left_to_do() -> None:
     assert len(turns.taken_at) == 3
 
 
-async def test_loop_goes_on_after_any_error_and_logs_it_once(caplog: pytest.LogCaptureFixture) -> None:
+async def test_loop_continues_after_any_error_and_logs_it_once(caplog: pytest.LogCaptureFixture) -> None:
     loop = Loop("the loop")
     turns = Turns(ValueError("odd"), KeyError("odd"), asyncio.CancelledError(), "on", OSError("odd"), "end")
     with caplog.at_level(logging.INFO):
@@ -47,7 +47,7 @@ async def test_loop_goes_on_after_any_error_and_logs_it_once(caplog: pytest.LogC
     assert loop.is_working
 
 
-async def test_loop_that_keeps_failing_is_not_working_and_is_tried_ever_more_rarely() -> None:
+async def test_failing_loop_is_not_working_and_is_retried_less_and_less_often() -> None:
     loop = Loop("the loop")
     turns = Turns(*[ValueError("odd")] * 20)
     running = asyncio.create_task(loop.run(turns))

@@ -1,4 +1,4 @@
-"""Secrets are hidden, and what people read logs for is not. Every secret here is made up."""
+"""Masking hides secrets and keeps what people read logs for. All secrets here are made up."""
 
 import base64
 import math
@@ -69,7 +69,7 @@ SHOWN = [
 
 
 @pytest.mark.parametrize(("shape", "text", "secret"), HIDDEN)
-def test_what_looks_like_a_secret_is_hidden(shape: str, text: str, secret: str) -> None:
+def test_text_that_looks_like_a_secret_is_hidden(shape: str, text: str, secret: str) -> None:
     told = Masker().masked(text)
 
     assert secret not in told
@@ -83,11 +83,11 @@ def test_every_shape_is_tested() -> None:
 
 
 @pytest.mark.parametrize("text", SHOWN)
-def test_what_only_speaks_of_secrets_stays(text: str) -> None:
+def test_text_that_only_mentions_secrets_is_kept(text: str) -> None:
     assert Masker().masked(text) == text
 
 
-def test_what_stands_around_a_secret_stays() -> None:
+def test_text_around_a_secret_is_kept() -> None:
     assert Masker().masked('{"password": "x y", "user": "me"}') == '{"password": "***", "user": "me"}'
     assert Masker().masked("https://me:x@db/1") == "https://me:***@db/1"
     assert Masker().masked("a -----BEGIN PRIVATE KEY-----\nx\n-----END PRIVATE KEY----- b") == (
@@ -108,13 +108,13 @@ def test_what_stands_around_a_secret_stays() -> None:
         base64.b64encode('pä"ss/w+rd \\1'.encode()).decode(),
     ],
 )
-def test_what_the_server_knows_is_hidden_in_every_form(form: str) -> None:
+def test_known_secret_is_hidden_in_every_encoding(form: str) -> None:
     assert Masker(['pä"ss/w+rd \\1']).masked(f"<{form}>").strip("<>=") == MASK
 
 
 @given(st.text(min_size=12), st.binary(max_size=9), st.binary(max_size=9), st.sampled_from(["+/", "-_"]))
-def test_what_the_server_knows_is_hidden_within_base64(secret: str, before: bytes, after: bytes, odd: str) -> None:
-    """As the password behind a user's name; at most the characters that it shares with its neighbours stay."""
+def test_known_secret_is_hidden_within_base64(secret: str, before: bytes, after: bytes, odd: str) -> None:
+    """As in `user:password`; at most the characters that the secret shares with its neighbours remain."""
     encoded = base64.b64encode(before + secret.encode() + after, altchars=odd.encode()).decode()
     its_own = encoded[math.ceil(len(before) * 8 / 6) : int(len(before + secret.encode()) * 8 / 6)]
     told = Masker([secret]).without_known(encoded)
@@ -122,11 +122,11 @@ def test_what_the_server_knows_is_hidden_within_base64(secret: str, before: byte
     assert MASK in told
 
 
-def test_the_longer_of_two_secrets_is_hidden_whole() -> None:
+def test_longer_of_two_secrets_is_hidden_completely() -> None:
     assert Masker(["secret", "secret-of-two"]).masked("a secret-of-two b secret c") == "a *** b *** c"
 
 
-def test_a_short_secret_would_hide_too_much() -> None:
+def test_short_secret_is_not_hidden() -> None:
     assert Masker(["admin"]).masked("the admin said") == "the admin said"
 
 
@@ -137,7 +137,7 @@ words = st.sampled_from(
 
 @given(st.lists(st.one_of(words, st.text(max_size=5)), max_size=12).map("".join))
 @example("password=token=abc")
-def test_masking_is_total_and_masks_nothing_twice(text: str) -> None:
+def test_masking_is_idempotent(text: str) -> None:
     masker = Masker(["correct-horse"])
     told = masker.masked(text)
     assert masker.masked(told) == told
@@ -148,12 +148,12 @@ def test_masking_is_total_and_masks_nothing_twice(text: str) -> None:
     st.text(max_size=20),
     st.text(max_size=20),
 )
-def test_no_known_secret_passes(secret: str, before: str, after: str) -> None:
+def test_known_secret_is_hidden_in_any_context(secret: str, before: str, after: str) -> None:
     for form in (secret, quote(secret, safe="")):
         assert form not in Masker([secret]).masked(before + form + after)
 
 
-def test_a_secret_that_is_not_text_is_masked_too() -> None:
+def test_secret_that_is_not_valid_text_is_hidden() -> None:
     assert Masker(["\udcffsecret"]).masked("a \udcffsecret or %FFsecret") == "a *** or ***"
 
 
@@ -175,15 +175,15 @@ FRAGMENTS = sorted(
 
 
 @pytest.mark.parametrize("fragment", FRAGMENTS)
-def test_no_text_takes_long(fragment: str) -> None:
-    """A pattern that is quadratic needs minutes for this, all of them together some hundredths of a second."""
+def test_masking_is_fast_for_any_text(fragment: str) -> None:
+    """A quadratic pattern would need minutes; all patterns together need some hundredths of a second."""
     text = fragment * (30_000 // len(fragment))
     began = time.process_time()
     Masker().masked(text)
     assert time.process_time() - began < 0.5
 
 
-def test_data_loses_known_secrets_by_value_and_nothing_else() -> None:
+def test_without_known_removes_only_known_secrets_from_data() -> None:
     masker = Masker(["a long secret", "airflow"])
     data = {"a long secret": ["x a%20long%20secret", 1, None, {"password": "airflow", "token": "ghp_" + "a" * 36}]}
     assert masker.without_known(data) == {

@@ -43,7 +43,7 @@ def nested(levels: int) -> dict[str, Any]:
         pytest.param({"p": 1e20}, "the number 1e+20, which does not fit into 64 bits", id="the same as a float"),
     ],
 )
-def test_what_no_database_can_hold_is_refused(arguments: dict[str, Any], problem: str) -> None:
+def test_arguments_that_airflow_cannot_store_are_refused(arguments: dict[str, Any], problem: str) -> None:
     (found,) = transport_problems(arguments)
 
     assert problem in found
@@ -53,18 +53,18 @@ def test_what_no_database_can_hold_is_refused(arguments: dict[str, Any], problem
 @pytest.mark.parametrize(
     "arguments",
     [
-        pytest.param(nested(MAX_DEPTH - 1), id="as deep as may be"),
-        pytest.param({"p": "x" * (MAX_BYTES - 9)}, id="as large as may be"),
+        pytest.param(nested(MAX_DEPTH - 1), id="the maximum depth"),
+        pytest.param({"p": "x" * (MAX_BYTES - 9)}, id="the maximum size"),
         pytest.param({"p": ["the text \\u0000, spelled out"]}, id="NUL as six characters"),
         pytest.param({"p": [2**64 - 1, -(2**63), True, 1.5]}, id="numbers that fit into 64 bits"),
-        pytest.param({}, id="none"),
+        pytest.param({}, id="no arguments"),
     ],
 )
-def test_everything_else_passes(arguments: dict[str, Any]) -> None:
+def test_other_arguments_are_accepted(arguments: dict[str, Any]) -> None:
     assert list(transport_problems(arguments)) == []
 
 
-def test_floats_that_are_whole_numbers_become_them() -> None:
+def test_whole_floats_become_integers() -> None:
     assert repr(with_whole_numbers({"a": [3.0, -0.0, 2.5, 2, True, None, "3.0"]})) == (
         "{'a': [3, 0, 2.5, 2, True, None, '3.0']}"
     )
@@ -91,7 +91,7 @@ def test_floats_that_are_whole_numbers_become_them() -> None:
         ("", None),
     ],
 )
-def test_only_lists_objects_and_large_numbers_are_read_from_texts(text: str, value: Any) -> None:
+def test_only_lists_objects_and_large_numbers_are_parsed_from_strings(text: str, value: Any) -> None:
     assert json_within(text) == value
 
 
@@ -123,11 +123,11 @@ SCHEMA = {
         ('other=["a"]', {"other": ["a"]}),
     ],
 )
-def test_words_are_read_by_the_schema(word: str, value: dict[str, Any]) -> None:
+def test_command_line_words_are_parsed_by_the_schema(word: str, value: dict[str, Any]) -> None:
     assert arguments_from_words([word], SCHEMA, read_file={"story.txt": "once"}.__getitem__) == value
 
 
-def test_words_for_a_tool_that_is_not_known_are_json_or_text() -> None:
+def test_words_without_a_schema_are_parsed_as_json_or_text() -> None:
     assert arguments_from_words(["n=3", "text=a b"], {}, read_file=str) == {"n": 3, "text": "a b"}
 
 
@@ -139,6 +139,6 @@ def test_words_for_a_tool_that_is_not_known_are_json_or_text() -> None:
         (["n=1", "n=2"], "n is given twice"),
     ],
 )
-def test_other_words_are_refused(words: list[str], sentence: str) -> None:
+def test_malformed_words_are_refused(words: list[str], sentence: str) -> None:
     with pytest.raises(ValueError, match=sentence):
         arguments_from_words(words, SCHEMA, read_file=str)

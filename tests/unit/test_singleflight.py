@@ -1,4 +1,4 @@
-"""Many ask in the same moment, one question goes out."""
+"""Concurrent callers share one request."""
 
 import asyncio
 
@@ -14,19 +14,19 @@ class Oracle:
 
     def __init__(self) -> None:
         self.asked: list[str] = []
-        self.is_away = False
+        self.is_failing = False
 
     async def answer(self, about: str) -> int:
         self.asked.append(about)
         number = len(self.asked)
         await asyncio.sleep(1)
-        if self.is_away:
+        if self.is_failing:
             raise AirflowNotFound(about)
         return number
 
 
 @in_virtual_time
-async def test_those_who_ask_in_the_same_moment_share_a_question() -> None:
+async def test_concurrent_callers_share_a_request() -> None:
     oracle = Oracle()
     shared = SingleFlight(oracle.answer)
     answers = await asyncio.gather(shared("a"), shared("b"), shared("a"))
@@ -35,7 +35,7 @@ async def test_those_who_ask_in_the_same_moment_share_a_question() -> None:
 
 
 @in_virtual_time
-async def test_an_answer_is_good_for_as_long_as_was_said() -> None:
+async def test_answer_is_reused_for_the_given_seconds() -> None:
     oracle = Oracle()
     shared = SingleFlight(oracle.answer, seconds=3)
     assert await shared("a") == 1
@@ -46,7 +46,7 @@ async def test_an_answer_is_good_for_as_long_as_was_said() -> None:
 
 
 @in_virtual_time
-async def test_a_question_on_its_way_is_shared_however_long_it_takes() -> None:
+async def test_request_in_flight_is_shared_however_long_it_takes() -> None:
     oracle = Oracle()
     shared = SingleFlight(oracle.answer, seconds=0.1)
     first = asyncio.create_task(shared("a"))
@@ -55,25 +55,25 @@ async def test_a_question_on_its_way_is_shared_however_long_it_takes() -> None:
 
 
 @in_virtual_time
-async def test_an_error_is_for_those_who_asked_before_it_came() -> None:
+async def test_error_is_shared_but_not_reused() -> None:
     oracle = Oracle()
-    oracle.is_away = True
+    oracle.is_failing = True
     shared = SingleFlight(oracle.answer, seconds=60)
     errors = await asyncio.gather(shared("a"), shared("a"), return_exceptions=True)
     assert [type(error) for error in errors] == [AirflowNotFound, AirflowNotFound]
-    oracle.is_away = False
+    oracle.is_failing = False
     assert await shared("a") == 2
 
 
 @in_virtual_time
-async def test_a_caller_that_leaves_cancels_no_request() -> None:
+async def test_cancelled_caller_does_not_cancel_the_request() -> None:
     oracle = Oracle()
     shared = SingleFlight(oracle.answer)
-    leaver = asyncio.create_task(shared("a"))
+    cancelled = asyncio.create_task(shared("a"))
     await asyncio.sleep(0.5)
     other = asyncio.create_task(shared("a"))
-    leaver.cancel()
+    cancelled.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await leaver
+        await cancelled
     assert await other == 1
     assert oracle.asked == ["a"]

@@ -1,4 +1,4 @@
-"""What is left of Markdown, and of characters that nobody sees."""
+"""Plain text from Markdown, without invisible characters."""
 
 import json
 import unicodedata
@@ -31,7 +31,7 @@ def test_a_long_text_ends_at_a_sentence_or_a_word(text: str, most: int, kept: st
 
 
 @given(st.text(max_size=60), st.integers(2, 60))
-def test_what_is_left_of_a_text_is_as_short_as_it_has_to_be(text: str, most: int) -> None:
+def test_cut_text_is_no_longer_than_the_limit(text: str, most: int) -> None:
     assert text_length(cut(text, most)) <= most
 
 
@@ -63,11 +63,11 @@ def test_the_first_paragraph_is_plain_text(markdown: str, paragraph: str) -> Non
         ),
     ],
 )
-def test_plain_text_keeps_the_words_and_no_marks(markdown: str, text: str) -> None:
+def test_plain_text_drops_the_markup(markdown: str, text: str) -> None:
     assert plain_text(markdown) == text
 
 
-def test_fences_know_their_lines() -> None:
+def test_fences_have_their_line_numbers() -> None:
     markdown = (
         "\n    Text.\n\n    ```toml dagcall\n    a = 1\n    b = 2\n    ```\n\n    > ~~~\n    > quoted\n    > ~~~\n"
     )
@@ -95,11 +95,11 @@ def test_visible_text_is_stable_and_encodable(text: str) -> None:
         ("é e\u0301 \u4e2d \U0001f600\n\t", "é e\u0301 \u4e2d \U0001f600\n\t"),
     ],
 )
-def test_what_nobody_sees_is_dropped(text: str, shown: str) -> None:
+def test_invisible_characters_are_removed(text: str, shown: str) -> None:
     assert visible(text) == shown
 
 
-def test_where_a_line_is_a_statement_text_stays_on_it() -> None:
+def test_in_one_line_replaces_line_breaks_and_tabs() -> None:
     assert in_one_line("a\n2026-01-01 INFO\u2028b\tc") == "a 2026-01-01 INFO b c"
 
 
@@ -111,24 +111,24 @@ JSON = st.recursive(
 
 
 @given(JSON)
-def test_escaped_json_means_the_same_and_hides_nothing(value: Any) -> None:
+def test_escaped_json_is_equivalent_and_hides_nothing(value: Any) -> None:
     text = escaped(json.dumps(value, ensure_ascii=False, indent=2))
     assert json.loads(text) == value
     assert not {unicodedata.category(c) for c in text if c != "\n"} & {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 
-def test_what_is_hidden_is_dropped_from_json_and_nothing_else() -> None:
+def test_only_hidden_characters_are_removed_from_json() -> None:
     assert without_hidden({"a\u200b": ["b\u200b", {"c": "d\u200b"}, 1, None, True]}) == {
         "a": ["b", {"c": "d"}, 1, None, True]
     }
 
 
 @given(JSON)
-def test_json_without_what_is_hidden_has_nothing_hidden(value: Any) -> None:
+def test_cleaned_json_has_no_hidden_characters(value: Any) -> None:
     assert not has_hidden(without_hidden(value))
 
 
 @pytest.mark.parametrize("value", ["\u200b", ["\u200b"], {"\u200b": 1}, {"a": [{"b": "\u200b"}]}])
-def test_hidden_text_is_found_wherever_it_stands(value: Any) -> None:
+def test_hidden_characters_are_found_at_any_depth(value: Any) -> None:
     assert has_hidden(value)
     assert not has_hidden(["C:\\users", "a\r\nb", 1, None, {}])

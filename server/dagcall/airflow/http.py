@@ -11,10 +11,9 @@ Longer than most modules, because it is the only one that knows httpx.
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from functools import lru_cache
 from http import HTTPStatus
 from importlib.metadata import version
 from ipaddress import ip_address
@@ -38,8 +37,8 @@ CONNECT_SECONDS = 3.0
 ISSUER_SECONDS = 5.0
 """MCP clients give up if their first answer takes long."""
 _T = TypeVar("_T")
-Query = Mapping[str, str | float | tuple[str, ...]]
-"""Query parameters. Several values of one name are a tuple, which can be a key of the cache of encoded queries."""
+Query = Mapping[str, str | float | Sequence[str]]
+"""Query parameters. A sequence gives several values to one name."""
 AGENT = f"dagcall/{version('dagcall')}"
 _SUCCESS, _SERVER_ERROR = range(200, 300), 500
 
@@ -160,8 +159,7 @@ class Transport:
         self._read_seconds = read_seconds
         self._max_answer_bytes = max_answer_bytes
         self._clock = clock
-        self._proxy = None if transport else _proxy(url)
-        self._http = transport or _connections(url, self._proxy, max_idle_connections, verify)
+        self._http = transport or _connections(url, max_idle_connections, verify)
         self._translated = _Translated(self.url, is_effect_possible=False)
         self._translated_change = _Translated(self.url, is_effect_possible=True)
 
@@ -255,22 +253,15 @@ class Transport:
         body: Any = None,
     ) -> httpx.Response:
         seconds = {"connect": CONNECT_SECONDS, "read": read_seconds, "write": read_seconds, "pool": None}
-        target = path if query is None else f"{path}?{_encoded(tuple(query.items()))}"
-        url, host, prefix = _address(self.url)
-        extensions: dict[str, Any] = {"timeout": seconds}
-        if self._proxy is None:  # parsing each URL would be 4 % of a call's cost
-            extensions["target"] = prefix + target.encode()
-        else:  # a proxy needs the whole URL
-            url = httpx.URL(f"{self.url}{target}")
-        content = b""
-        if body is not None:
-            content = to_json(body)
+        content_type, encoding = accept
+        own = {"User-Agent": AGENT, "Accept": content_type, "Accept-Encoding": encoding}
         request = httpx.Request(
             method,
-            url,
-            headers=_headers(host, accept, tuple(headers.items()), None if body is None else len(content)),
-            stream=httpx.ByteStream(content),  # cheaper than httpx's `json`
-            extensions=extensions,
+            f"{self.url}{path}",
+            params=query,
+            headers={**own, **headers, **({} if body is None else {"Content-Type": "application/json"})},
+            content=None if body is None else to_json(body),
+            extensions={"timeout": seconds},
         )
         if self._clock is None:
             return await self._http.handle_async_request(request)
@@ -401,32 +392,8 @@ def _stream(response: httpx.Response) -> httpx.AsyncByteStream:
     return response.stream
 
 
-@lru_cache(maxsize=1024)
-def _encoded(query: tuple[tuple[str, str | float | tuple[str, ...]], ...]) -> str:
-    """Return an encoded query; cached, because encoding takes 2 % of a call."""
-    return str(httpx.QueryParams(dict(query)))
-
-
-@lru_cache(maxsize=1024)
-def _headers(
-    host: str, accept: tuple[str, str], more: tuple[tuple[str, str], ...], content_length: int | None
-) -> httpx.Headers:
-    """Return the headers of a request; cached, because httpx validates each header slowly."""
-    content_type, encoding = accept
-    headers = {"Host": host, "User-Agent": AGENT, "Accept": content_type, "Accept-Encoding": encoding, **dict(more)}
-    if content_length is not None:
-        headers |= {"Content-Type": "application/json", "Content-Length": str(content_length)}
-    return httpx.Headers(headers)
-
-
-@lru_cache
-def _address(url: str) -> tuple[httpx.URL, str, bytes]:
-    """Return a URL, its Host header, and the prefix of every path."""
-    parsed = httpx.URL(url)
-    return parsed, parsed.netloc.decode(), parsed.raw_path.rstrip(b"/")
-
-
-def _connections(url: str, proxy: str | None, max_idle_connections: int, verify: Any) -> httpx.AsyncBaseTransport:
+def _connections(url: str, max_idle_connections: int, verify: Any) -> httpx.AsyncBaseTransport:
+    proxy = _proxy(url)
     limits = httpx.Limits(max_connections=None, max_keepalive_connections=max_idle_connections)
     try:
         return httpx.AsyncHTTPTransport(verify=verify, proxy=proxy, limits=limits)

@@ -1,4 +1,4 @@
-"""Airflow's clock as its answers tell it: never ahead, hardly behind."""
+"""Airflow's clock, estimated from its answers: never ahead of the true one, and at most about a second behind."""
 
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
@@ -17,7 +17,7 @@ START = datetime(2026, 11, 28, 12, tzinfo=UTC)
 
 
 class Clocks:
-    """Airflow's true clock and dagcall's own, and an answer of Airflow now and then."""
+    """Airflow's true clock, dagcall's own clock, and answers of Airflow."""
 
     def __init__(self, ahead: timedelta = timedelta(hours=1)) -> None:
         self.seconds = 0.0
@@ -30,7 +30,7 @@ class Clocks:
         return self.start + timedelta(seconds=self.seconds)
 
     def answer(self, *, sending: float = 0.0, coming: float = 0.0, old: float = 0.0) -> None:
-        """Ask Airflow: it takes a while to arrive, to be answered from a Date that is a little old, and to come."""
+        """Exchange a request and an answer: both take a while, and the answer's Date is a little old."""
         sent_at = self.seconds
         self.seconds += sending
         date = format_datetime(self.true - timedelta(seconds=old), usegmt=True)
@@ -39,11 +39,11 @@ class Clocks:
 
     @property
     def behind(self) -> float:
-        """How far the clock is behind Airflow's."""
+        """How many seconds the clock is behind Airflow's."""
         return (self.true - self.clock.now()).total_seconds()
 
 
-def test_before_any_answer_it_is_dagcalls_own() -> None:
+def test_clock_is_dagcalls_own_before_the_first_answer() -> None:
     clocks = Clocks()
     assert clocks.clock.now() == START + timedelta(hours=1)
     assert clocks.clock.timestamp() == (START + timedelta(hours=1)).timestamp()
@@ -51,7 +51,7 @@ def test_before_any_answer_it_is_dagcalls_own() -> None:
 
 
 @pytest.mark.parametrize("ahead", [timedelta(hours=1), timedelta(hours=-1)])
-def test_after_the_first_answer_it_is_airflows(ahead: timedelta) -> None:
+def test_clock_follows_airflow_after_the_first_answer(ahead: timedelta) -> None:
     clocks = Clocks(ahead)
     clocks.seconds = 0.4
     clocks.answer(sending=0.1, coming=0.2)
@@ -64,15 +64,15 @@ def test_after_the_first_answer_it_is_airflows(ahead: timedelta) -> None:
 @given(
     st.lists(st.tuples(st.floats(0, 20), st.floats(0, 2), st.floats(0, 2), st.floats(0, 1)), min_size=1, max_size=60)
 )
-def test_it_is_never_ahead_of_airflows(answers: list[tuple[float, float, float, float]]) -> None:
+def test_clock_is_never_ahead_of_airflow(answers: list[tuple[float, float, float, float]]) -> None:
     clocks = Clocks()
     for pause, sending, coming, old in answers:
         clocks.seconds += pause
         clocks.answer(sending=sending, coming=coming, old=old)
-        assert clocks.behind > -0.001  # a microsecond for each time that it was read at the same moment
+        assert clocks.behind > -0.001  # readings at the same moment differ by a microsecond each
 
 
-def test_many_answers_bring_it_close() -> None:
+def test_many_answers_make_the_clock_accurate() -> None:
     clocks = Clocks()
     for _ in range(200):
         clocks.seconds += 0.37
@@ -80,7 +80,7 @@ def test_many_answers_bring_it_close() -> None:
     assert 0 <= clocks.behind < 0.1
 
 
-def test_one_slow_answer_does_not_set_it_back() -> None:
+def test_slow_answer_does_not_set_the_clock_back() -> None:
     clocks = Clocks()
     clocks.answer()
     clocks.seconds += 10
@@ -88,7 +88,7 @@ def test_one_slow_answer_does_not_set_it_back() -> None:
     assert 0 <= clocks.behind < 1
 
 
-def test_clock_that_is_set_back_is_followed_at_once() -> None:
+def test_backward_jump_of_airflows_clock_is_followed_at_once() -> None:
     clocks = Clocks()
     clocks.answer()
     clocks.start -= timedelta(seconds=60)
@@ -97,7 +97,7 @@ def test_clock_that_is_set_back_is_followed_at_once() -> None:
     assert 0 <= clocks.behind <= 1
 
 
-def test_clock_that_is_set_ahead_is_followed_at_once() -> None:
+def test_forward_jump_of_airflows_clock_is_followed_at_once() -> None:
     clocks = Clocks()
     clocks.answer()
     clocks.start += timedelta(seconds=60)
@@ -106,7 +106,7 @@ def test_clock_that_is_set_ahead_is_followed_at_once() -> None:
     assert 0 <= clocks.behind <= 1
 
 
-def test_clock_that_runs_slower_is_followed() -> None:
+def test_slow_airflow_clock_is_followed() -> None:
     clocks = Clocks()
     clocks.answer()
     for _ in range(1000):
@@ -117,13 +117,13 @@ def test_clock_that_runs_slower_is_followed() -> None:
 
 
 @pytest.mark.parametrize("date", ["", "yesterday", "Sat, 31 Feb 2026 00:00:00 GMT"])
-def test_date_that_is_none_is_passed_over(date: str) -> None:
+def test_invalid_date_is_ignored(date: str) -> None:
     clocks = Clocks()
     clocks.clock.hear(date, sent_at=0)
     assert clocks.clock.now() == START + timedelta(hours=1)
 
 
-def test_no_two_readings_are_the_same() -> None:
+def test_readings_are_unique_and_increasing() -> None:
     clocks = Clocks()
     clocks.answer()
     readings = [clocks.clock.now() for _ in range(100)]
@@ -132,7 +132,7 @@ def test_no_two_readings_are_the_same() -> None:
 
 
 class AnotherClock(WallClock):
-    """Airflow's, where dagcall's own is ahead of it, or behind."""
+    """Airflow's clock, which differs from dagcall's."""
 
     def __init__(self, ahead: timedelta) -> None:
         self.ahead = ahead
@@ -154,7 +154,7 @@ async def test_logical_date_is_never_in_airflows_future(served: Served, ahead: t
 
 
 @pytest.mark.parametrize("ahead", [timedelta(hours=1), timedelta(hours=-1)])
-async def test_token_is_renewed_by_airflows_clock(served: Served, ahead: timedelta) -> None:
+async def test_token_is_not_renewed_early_when_the_clocks_differ(served: Served, ahead: timedelta) -> None:
     airflow = FakeAirflow(clock=AnotherClock(ahead))
     airflow.access.token_seconds = 300
     airflow.add_dag(add())
@@ -164,7 +164,7 @@ async def test_token_is_renewed_by_airflows_clock(served: Served, ahead: timedel
     assert airflow.access.logins == 1
 
 
-async def test_airflow_behind_something_that_hides_its_date(served: Served) -> None:
+async def test_call_succeeds_without_a_date_header(served: Served) -> None:
     airflow = FakeAirflow()
     airflow.says_date = False
     airflow.add_dag(add())

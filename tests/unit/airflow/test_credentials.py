@@ -24,7 +24,7 @@ class Clock:
         return self.now
 
 
-async def test_a_token_is_fetched_once_and_renewed_at_80_per_cent_of_its_life() -> None:
+async def test_token_is_renewed_at_80_percent_of_its_lifetime() -> None:
     clock, fetched = Clock(), 0
 
     async def fetch() -> str:
@@ -42,7 +42,7 @@ async def test_a_token_is_fetched_once_and_renewed_at_80_per_cent_of_its_life() 
     assert fetched == 2
 
 
-async def test_many_who_need_a_token_at_once_share_one_log_in() -> None:
+async def test_concurrent_requests_share_one_log_in() -> None:
     fetched = 0
 
     async def fetch() -> str:
@@ -67,21 +67,21 @@ async def test_many_who_need_a_token_at_once_share_one_log_in() -> None:
         ("a.!.b", None),
     ],
 )
-async def test_whose_token_it_is(token: str, user_id: str | None) -> None:
+async def test_user_id_is_read_from_the_token(token: str, user_id: str | None) -> None:
     assert await Credentials(static_token(token), now=Clock()).user_id() == user_id
     assert await Credentials(None, now=Clock()).user_id() is None
 
 
-async def test_only_a_refused_token_is_forgotten() -> None:
+async def test_renewal_is_possible_only_after_a_sent_token_was_refused() -> None:
     credentials = Credentials(static_token("new"), now=Clock())
     await credentials.token()
 
-    assert credentials.can_renew_after("old")  # somebody else has renewed it meanwhile
+    assert credentials.can_renew_after("old")  # another request has renewed it meanwhile
     assert not credentials.can_renew_after(None)
     assert not Credentials(None, now=Clock()).can_renew_after("any")
 
 
-async def test_an_airflow_for_all_needs_no_token() -> None:
+async def test_airflow_without_authentication_needs_no_token() -> None:
     assert await Credentials(None, now=Clock()).token() is None
 
 
@@ -90,16 +90,16 @@ def test_an_opaque_token_has_no_expiry(token: str) -> None:
     assert expiry_of(token) is None
 
 
-def test_the_expiry_of_a_jwt() -> None:
+def test_expiry_is_read_from_a_jwt() -> None:
     assert expiry_of(jwt(exp=12.5)) == 12.5
     assert expiry_of(jwt(sub="x")) is None
 
 
-def test_a_token_is_in_no_repr() -> None:
+def test_repr_does_not_contain_the_token() -> None:
     assert "hush" not in repr(Credentials(static_token("hush"), now=Clock()))
 
 
-async def test_a_command_prints_the_token() -> None:
+async def test_token_is_read_from_the_commands_output() -> None:
     assert await token_command(f"{sys.executable} -c 'print(\" t0ken \")'")() == "t0ken"
 
 
@@ -114,12 +114,12 @@ async def test_a_command_prints_the_token() -> None:
         (f"{sys.executable} -c ''", r"printed no token \(exit code 0\)$"),
     ],
 )
-async def test_a_command_that_prints_none_is_named_without_its_arguments(command: str, sentence: str) -> None:
+async def test_failing_token_command_is_named_without_its_arguments(command: str, sentence: str) -> None:
     with pytest.raises(AirflowUnreachable, match=sentence):
         await token_command(command)()
 
 
-async def test_a_command_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_hanging_token_command_times_out(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dagcall.airflow.credentials.COMMAND_SECONDS", 0.1)
 
     with pytest.raises(AirflowUnreachable, match="did not finish within"):
@@ -127,7 +127,7 @@ async def test_a_command_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch) ->
 
 
 class Source:
-    """Where tokens come from, and how it goes wrong."""
+    """A source of tokens that can fail."""
 
     def __init__(self) -> None:
         self.tries = 0
@@ -151,7 +151,7 @@ async def fifty_at_once(credentials: Credentials) -> set[str]:
 
 
 @pytest.mark.virtual_time
-async def test_refused_log_in_is_repeated_rarely_and_told_to_everyone() -> None:
+async def test_refused_log_in_is_retried_rarely_and_reported_to_every_caller() -> None:
     source = Source()
     source.error = AirflowLogInRefused("wrong user name or password")
     credentials = source.credentials()
@@ -180,7 +180,7 @@ async def test_changed_password_is_tried_at_once() -> None:
 
 
 @pytest.mark.virtual_time
-async def test_failed_log_in_is_repeated_soon_and_not_by_every_request() -> None:
+async def test_failed_log_in_is_retried_soon_but_not_by_every_request() -> None:
     source = Source()
     source.error = AirflowUnreachable("later", is_effect_possible=False)
     credentials = source.credentials()
@@ -197,7 +197,7 @@ async def test_failed_log_in_is_repeated_soon_and_not_by_every_request() -> None
 
 
 @pytest.mark.virtual_time
-async def test_failed_log_in_waits_for_as_long_as_airflow_asks() -> None:
+async def test_retry_of_a_failed_log_in_honours_retry_after() -> None:
     source = Source()
     source.error = AirflowUnreachable("later", is_effect_possible=False, retry_after_seconds=20)
     credentials = source.credentials()
@@ -207,7 +207,7 @@ async def test_failed_log_in_waits_for_as_long_as_airflow_asks() -> None:
     assert source.tries == 1
 
 
-async def test_log_in_that_the_breaker_held_back_is_not_remembered() -> None:
+async def test_log_in_stopped_by_the_breaker_is_not_cached() -> None:
     source = Source()
     source.error = CircuitOpen("away", is_effect_possible=False)
     credentials = source.credentials()
@@ -216,7 +216,7 @@ async def test_log_in_that_the_breaker_held_back_is_not_remembered() -> None:
     assert source.tries == 2
 
 
-async def test_caller_who_leaves_does_not_break_off_the_log_in_of_the_others() -> None:
+async def test_cancelled_request_does_not_cancel_a_shared_log_in() -> None:
     source = Source()
     credentials = source.credentials()
     first = asyncio.create_task(credentials.token())
@@ -227,7 +227,7 @@ async def test_caller_who_leaves_does_not_break_off_the_log_in_of_the_others() -
 
 
 @pytest.mark.virtual_time
-async def test_account_whose_every_token_is_refused_logs_in_rarely() -> None:
+async def test_account_whose_tokens_are_all_refused_logs_in_rarely() -> None:
     source = Source()
     credentials = source.credentials()
     for _ in range(600):
@@ -245,13 +245,13 @@ async def test_account_whose_every_token_is_refused_logs_in_rarely() -> None:
 
 
 @pytest.mark.parametrize("token", ["", "two words", "\ufefftoken", "line\nline", "töken"])
-async def test_token_that_cannot_be_sent_is_told_apart(token: str) -> None:
+async def test_token_with_invalid_characters_is_rejected(token: str) -> None:
     with pytest.raises(AirflowUnreachable, match="spaces or characters that are invalid in a token"):
         await Credentials(static_token(token), now=Clock()).token()
 
 
-async def test_token_that_seems_to_have_expired_is_used_until_airflow_refuses_it() -> None:
-    """Where dagcall's clock is far ahead, every token seems to."""
+async def test_seemingly_expired_token_is_reused() -> None:
+    """If dagcall's clock is far ahead, every token seems to have expired."""
     source = Source()
 
     async def fetch() -> str:

@@ -9,7 +9,7 @@ from dagcall.errors import Busy, CircuitOpen
 
 
 async def let_in_order(gate: Gate, purposes: Iterable[Purpose]) -> list[Purpose]:
-    """Queue up for a full gate in this order; return the order in which it lets in, one by one."""
+    """Queue for a full gate in this order; return the order in which the gate admits."""
     order: list[Purpose] = []
 
     async def enter(purpose: Purpose) -> None:
@@ -23,13 +23,13 @@ async def let_in_order(gate: Gate, purposes: Iterable[Purpose]) -> list[Purpose]
     return order
 
 
-async def test_results_go_before_triggers_before_discovery() -> None:
+async def test_results_precede_triggers_and_triggers_precede_discovery() -> None:
     order = await let_in_order(Gate(1), [Purpose.DISCOVERY, Purpose.TRIGGER, Purpose.RESULT, Purpose.TRIGGER])
 
     assert order == [Purpose.RESULT, Purpose.TRIGGER, Purpose.TRIGGER, Purpose.DISCOVERY]
 
 
-async def test_no_more_than_the_limit_are_inside() -> None:
+async def test_requests_in_flight_never_exceed_the_limit() -> None:
     gate, most = Gate(3), 0
 
     async def enter() -> None:
@@ -57,7 +57,7 @@ async def test_discovery_gets_a_quarter_of_the_places() -> None:
     assert most == 2
 
 
-async def test_streams_take_half_of_the_places_and_wait_for_none() -> None:
+async def test_streams_get_half_of_the_places_and_never_queue() -> None:
     gate = Gate(4)
 
     assert [gate.try_enter(Purpose.STREAM) for _ in range(3)] == [True, True, False]
@@ -66,7 +66,7 @@ async def test_streams_take_half_of_the_places_and_wait_for_none() -> None:
     assert gate.try_enter(Purpose.STREAM)
 
 
-async def test_discovery_that_waits_for_its_share_blocks_no_one_else() -> None:
+async def test_queued_discovery_does_not_block_other_purposes() -> None:
     gate = Gate(8)
     for _ in range(2):
         await gate.enter(Purpose.DISCOVERY, "")
@@ -81,7 +81,7 @@ async def test_discovery_that_waits_for_its_share_blocks_no_one_else() -> None:
     await waiting
 
 
-async def test_first_come_is_first_served_within_one_purpose() -> None:
+async def test_queue_is_first_in_first_out_within_a_purpose() -> None:
     gate = Gate(4)
     order: list[str] = []
 
@@ -92,18 +92,18 @@ async def test_first_come_is_first_served_within_one_purpose() -> None:
     await gate.enter(Purpose.DISCOVERY, "")
     first = asyncio.create_task(enter("first"))
     await asyncio.sleep(0)
-    gate.leave(Purpose.DISCOVERY)  # the place is for the first, who has not run yet
+    gate.leave(Purpose.DISCOVERY)  # reserves the place for the first task, which has not run yet
     second = asyncio.create_task(enter("second"))
     await asyncio.gather(first, second)
 
     assert order == ["first", "second"]
 
 
-async def test_a_gate_of_one_has_no_place_for_a_stream() -> None:
+async def test_gate_of_one_place_admits_no_stream() -> None:
     assert not Gate(1).try_enter(Purpose.STREAM)
 
 
-async def test_whoever_leaves_the_line_is_passed_over() -> None:
+async def test_cancelled_request_gives_up_its_place_in_the_queue() -> None:
     gate = Gate(1)
 
     async def enter() -> None:
@@ -114,13 +114,13 @@ async def test_whoever_leaves_the_line_is_passed_over() -> None:
         first, second, third = (asyncio.create_task(enter()) for _ in range(3))
         await asyncio.sleep(0)
         first.cancel()
-    second.cancel()  # let in by the end of the block, and cancelled before it could notice
+    second.cancel()  # admitted at the end of the block, and cancelled before it runs
     await third
 
     assert gate.in_flight == 0
 
 
-async def test_each_caller_has_its_turn() -> None:
+async def test_queued_callers_take_turns() -> None:
     gate = Gate(1)
     order: list[str] = []
 
@@ -137,7 +137,7 @@ async def test_each_caller_has_its_turn() -> None:
     assert order == ["a", "b", "c", "a", "a"]
 
 
-async def test_trouble_halves_the_gate() -> None:
+async def test_overload_halves_the_limit() -> None:
     gate = Gate(8)
 
     gate.failed(is_overload=True)
@@ -152,7 +152,7 @@ async def enter(gate: Gate) -> None:
 
 
 @pytest.mark.virtual_time
-async def test_streams_that_were_opened_before_trouble_keep_nobody_out() -> None:
+async def test_open_streams_do_not_block_requests_after_an_overload() -> None:
     gate = Gate(8)
     streams = sum(gate.try_enter(Purpose.STREAM) for _ in range(8))
     for _ in range(3):
@@ -166,20 +166,20 @@ async def test_streams_that_were_opened_before_trouble_keep_nobody_out() -> None
     assert not gate.try_enter(Purpose.STREAM)
 
 
-async def test_a_full_line_is_busy_for_a_minute_at_most() -> None:
+async def test_full_queue_advises_a_retry_within_a_minute() -> None:
     seconds = 0.0
     gate = Gate(1, queue=10, now=lambda: seconds)
     async with gate.place(Purpose.TRIGGER):
-        seconds = 1000.0  # the process stood still
+        seconds = 1000.0  # the process was suspended
     async with gate.place(Purpose.RESULT):
-        line = [asyncio.create_task(enter(gate)) for _ in range(10)]
+        queued = [asyncio.create_task(enter(gate)) for _ in range(10)]
         await asyncio.sleep(0)
         with pytest.raises(Busy, match=r"try again in 60 s\.$"):
             await enter(gate)
-    await asyncio.gather(*line)
+    await asyncio.gather(*queued)
 
 
-async def test_a_full_line_is_busy() -> None:
+async def test_full_queue_rejects_requests() -> None:
     gate = Gate(1, queue=0)
 
     async with gate.place(Purpose.RESULT):
@@ -188,7 +188,7 @@ async def test_a_full_line_is_busy() -> None:
                 pass
 
 
-async def test_while_airflow_is_away_one_request_tries_now_and_then() -> None:
+async def test_open_breaker_admits_one_request_after_a_pause() -> None:
     now = 0.0
     gate = Gate(8, now=lambda: now)
     for _ in range(FAILURES_TO_OPEN):

@@ -1,4 +1,4 @@
-"""What is said of a dag that is not there, by the files that Airflow cannot import."""
+"""What the message about a missing dag says about files that Airflow cannot import."""
 
 import pytest
 
@@ -19,20 +19,20 @@ def hint(*files: BrokenFile, dag_id: str | None = "sales_report", total: int | N
 
 
 @pytest.mark.parametrize("name", ["team/sales_report.py", "Sales-Report.py", "salesreport.zip"])
-def test_a_file_that_is_named_like_the_dag_is_named(name: str) -> None:
+def test_file_named_like_the_dag_is_reported(name: str) -> None:
     assert hint(BrokenFile("a.py", ""), BrokenFile(name, "KeyError: 1")) == (
         f". The file {name} does not import in Airflow: KeyError: 1"
     )
 
 
-def test_a_file_whose_traceback_quotes_the_dag_is_named_with_the_last_line() -> None:
+def test_traceback_that_mentions_the_dag_is_reported_by_its_last_line() -> None:
     assert hint(BrokenFile("team/daily.py", TRACEBACK)) == f". The file team/daily.py{REASON}"
     function = BrokenFile("x.py", "    def sales_report():\nIndentationError: x")
     assert hint(function).startswith(". The file x.py does not import in Airflow: IndentationError")
 
 
 @pytest.mark.parametrize("traceback", ["", "\n", "REDACTED - you do not have read permission on all Dags in the file"])
-def test_a_traceback_that_says_nothing_is_left_out(traceback: str) -> None:
+def test_uninformative_traceback_is_omitted(traceback: str) -> None:
     assert hint(BrokenFile("sales_report.py", traceback)) == ". The file sales_report.py does not import in Airflow"
 
 
@@ -44,22 +44,22 @@ def test_other_files_are_counted(dag_id: str | None) -> None:
     assert hint(*files, dag_id=dag_id, total=120) == f"{LOOK}120 files do not import (0.py, 1.py, 2.py, …)"
 
 
-def test_without_the_right_to_read_them_the_place_to_look_is_named() -> None:
+def test_hint_says_that_the_account_may_not_read_import_errors() -> None:
     hint = import_hint(ImportErrors(may_be_read=False), "d", Masker())
     assert hint == f"{LOOK}dagcall's account may not read them"
 
 
-def test_where_everything_imports_nothing_is_said() -> None:
+def test_hint_is_empty_without_import_errors() -> None:
     assert hint() == ""
 
 
-def test_a_long_reason_is_cut() -> None:
+def test_long_reason_is_shortened() -> None:
     long = "ValueError: " + "x" * 300
     assert hint(BrokenFile("sales_report.py", long)) == (
         f". The file sales_report.py does not import in Airflow: {long[:97]} … {long[-100:]}"
     )
 
 
-def test_a_file_is_read_as_airflow_sends_it() -> None:
+def test_broken_file_is_parsed_from_airflows_json() -> None:
     assert BrokenFile.from_json({"filename": "a.py", "stack_trace": "E: 1"}) == BrokenFile("a.py", "E: 1")
     assert BrokenFile.from_json({"filename": "a.py", "stack_trace": None}) == BrokenFile("a.py", "")

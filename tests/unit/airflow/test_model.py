@@ -8,7 +8,7 @@ def task(task_id: str, *downstream: str, rule: str = "all_success") -> Task:
     return Task.from_json(data)
 
 
-def test_leaves_are_the_tasks_after_which_only_clean_up_comes() -> None:
+def test_leaves_are_tasks_followed_only_by_teardown_tasks() -> None:
     tasks = (
         task("start", "right", "left"),
         task("right", "clean"),
@@ -18,11 +18,11 @@ def test_leaves_are_the_tasks_after_which_only_clean_up_comes() -> None:
     assert leaf_task_ids(tasks) == ("left", "right")
 
 
-def test_a_run_has_ended_in_two_states() -> None:
+def test_only_success_and_failed_are_final_states() -> None:
     assert [state for state in RunState if state.is_final] == [RunState.SUCCESS, RunState.FAILED]
 
 
-def test_a_log_line_may_be_bare_text_or_an_event() -> None:
+def test_log_line_is_plain_text_or_an_event() -> None:
     assert LogEvent.from_json("plain") == LogEvent(None, "plain")
     event = {"level": "error", "event": "ended", "logger": "task", "signal_name": "SIGKILL", "exit_code": 7}
     assert LogEvent.from_json(event) == LogEvent("error", "ended", "task", signal="SIGKILL", exit_code=7)
@@ -31,15 +31,15 @@ def test_a_log_line_may_be_bare_text_or_an_event() -> None:
 @pytest.mark.parametrize(
     ("given", "read"), [(7, 7), (0, 0), (None, 0), (True, 1), ("no region", "no region"), ([1], "[1]")]
 )
-def test_an_exit_code_is_what_sys_exit_makes_of_it(given: object, read: int | str) -> None:
+def test_exit_code_is_read_as_sys_exit_interprets_it(given: object, read: int | str) -> None:
     assert LogEvent.from_json({"event": "Task exited", "exit_code": given}).exit_code == read
 
 
-def test_an_event_without_an_exit_code_has_none() -> None:
+def test_missing_exit_code_is_none() -> None:
     assert LogEvent.from_json({"event": "Task exited"}).exit_code is None
 
 
-def test_exceptions_come_with_their_notes_steps_and_members() -> None:
+def test_exceptions_include_notes_frames_and_group_members() -> None:
     frames = [{"filename": "x.py", "lineno": 3, "name": "f"}]
     members = [[{"exc_type": "A", "exc_value": "1"}], [{"exc_type": "B", "exc_value": "2"}]]
     detail = [
@@ -55,11 +55,11 @@ def test_exceptions_come_with_their_notes_steps_and_members() -> None:
 
 
 @pytest.mark.parametrize("detail", ["text", {"exc_type": "E"}, [1, {}, None]])
-def test_what_only_has_the_name_of_an_exception_is_none(detail: object) -> None:
+def test_malformed_error_detail_is_ignored(detail: object) -> None:
     assert LogEvent.from_json({"event": "mine", "error_detail": detail}).exceptions == ()
 
 
-def test_a_step_that_is_none_is_left_out() -> None:
+def test_malformed_frame_is_skipped() -> None:
     detail = [{"exc_type": "E", "frames": ["text", {}]}]
     (found,) = LogEvent.from_json({"event": "mine", "error_detail": detail}).exceptions
     assert found == LoggedException("E", "", (Frame("None", 0, "None"),))
@@ -89,20 +89,20 @@ RUN: dict[str, object] = {
         {"dag_versions": [{"version_number": "1"}]},
     ],
 )
-def test_a_value_of_another_type_is_not_read(change: dict[str, object]) -> None:
+def test_value_of_the_wrong_type_is_rejected(change: dict[str, object]) -> None:
     assert Run.from_json(RUN).run_id == "mcp__1"
     with pytest.raises((TypeError, ValueError)):
         Run.from_json(RUN | change)
 
 
 @pytest.mark.parametrize("key", [(["add"], "mcp__1"), ("add", {"value": "mcp__1"}), ("add", None)])
-def test_a_run_is_named_by_two_texts(key: tuple[object, object]) -> None:
+def test_run_key_requires_two_strings(key: tuple[object, object]) -> None:
     assert run_key(RUN) == ("add", "mcp__1")
     with pytest.raises(TypeError, match="is not a run"):
         run_key({"dag_id": key[0], "dag_run_id": key[1]})
 
 
-def test_a_task_may_log_anything_under_any_name() -> None:
+def test_log_event_tolerates_values_of_any_type() -> None:
     event = LogEvent.from_json({"event": {"a": 1}, "level": 30, "logger": ["x"], "signal_name": 9})
 
     assert event == LogEvent(None, "{'a': 1}")

@@ -12,7 +12,7 @@ from dagcall.airflow.overload import (
 )
 
 
-def test_the_limit_is_halved_at_trouble_once_a_second_and_raised_slowly() -> None:
+def test_limit_halves_at_most_once_a_second_and_grows_slowly() -> None:
     limit = Limit(8)
 
     limit.trouble(now=0)
@@ -47,7 +47,7 @@ def opened(now: float = 0.0) -> Breaker:
     return breaker
 
 
-def test_the_breaker_opens_after_failures_in_a_row_only() -> None:
+def test_breaker_opens_only_after_consecutive_failures() -> None:
     breaker = Breaker()
     for _ in range(FAILURES_TO_OPEN - 1):
         breaker.failure(0)
@@ -58,7 +58,7 @@ def test_the_breaker_opens_after_failures_in_a_row_only() -> None:
     assert opened().is_open
 
 
-def test_an_open_breaker_lets_one_request_try_after_each_pause() -> None:
+def test_open_breaker_allows_one_request_after_each_pause() -> None:
     breaker = opened()
 
     assert not breaker.allows(FIRST_PAUSE_SECONDS - 0.1)
@@ -68,13 +68,13 @@ def test_an_open_breaker_lets_one_request_try_after_each_pause() -> None:
     assert breaker.seconds_away(FIRST_PAUSE_SECONDS) == FIRST_PAUSE_SECONDS
 
 
-def test_what_was_sent_before_the_breaker_opened_and_fails_later_makes_no_pause_longer() -> None:
+def test_late_failure_of_an_earlier_request_does_not_extend_the_pause() -> None:
     breaker = opened()
     breaker.failure(1)
     assert breaker.seconds_to_next_try(1) == FIRST_PAUSE_SECONDS - 1
 
 
-def test_pauses_double_up_to_a_longest_and_an_answer_ends_them() -> None:
+def test_pauses_double_up_to_a_maximum_and_end_with_an_answer() -> None:
     breaker, now = opened(), 0.0
     for _ in range(10):
         now += breaker.seconds_to_next_try(now)
@@ -87,7 +87,7 @@ def test_pauses_double_up_to_a_longest_and_an_answer_ends_them() -> None:
     assert breaker.seconds_to_next_try(now) == 0
 
 
-def test_retries_are_a_tenth_of_the_requests_after_a_reserve() -> None:
+def test_retry_budget_is_a_reserve_plus_a_tenth_of_the_requests() -> None:
     budget = RetryBudget()
 
     assert [budget.take() for _ in range(int(RETRY_RESERVE) + 1)] == [True] * int(RETRY_RESERVE) + [False]

@@ -1,4 +1,4 @@
-"""Whether Airflow is back is found out soon, and without loading it."""
+"""Probes notice soon that Airflow has recovered, and do not load it."""
 
 import asyncio
 from typing import Any
@@ -34,7 +34,7 @@ def an_airflow() -> FakeAirflow:
 
 
 @pytest.mark.parametrize("fault", [{"error": httpx.ConnectError}, {"status": 502}, {"error": httpx.ConnectTimeout}])
-async def test_calls_are_taken_soon_after_a_long_outage(served: Served, fault: dict[str, Any]) -> None:
+async def test_calls_succeed_soon_after_a_long_outage(served: Served, fault: dict[str, Any]) -> None:
     airflow = an_airflow()
     async with served(airflow) as dagcall:
         assert dagcall.is_ready
@@ -44,7 +44,7 @@ async def test_calls_are_taken_soon_after_a_long_outage(served: Served, fault: d
         assert not dagcall.is_ready
         for _ in range(100):
             await asyncio.sleep(3)
-            assert (await call(dagcall, "add", x=1)).is_error  # each may be the one that tries, and lengthens the pause
+            assert (await call(dagcall, "add", x=1)).is_error  # each may be the attempt that extends the pause
         airflow.clear_faults()
 
         await asyncio.sleep(11)
@@ -52,7 +52,7 @@ async def test_calls_are_taken_soon_after_a_long_outage(served: Served, fault: d
         assert (await answer(dagcall, "add", x=1))["results"] == {"total": 3}
 
 
-async def test_probe_is_anonymous_and_alone(served: Served) -> None:
+async def test_probe_is_anonymous_and_requests_only_the_version(served: Served) -> None:
     airflow = an_airflow()
     async with served(airflow) as dagcall:
         await lose(dagcall)
@@ -65,7 +65,7 @@ async def test_probe_is_anonymous_and_alone(served: Served) -> None:
         assert not any("authorization" in seen.headers for seen in probes)
 
 
-async def test_probe_that_is_left_without_an_answer_comes_less_often(served: Served) -> None:
+async def test_probes_that_time_out_are_sent_less_often(served: Served) -> None:
     airflow = an_airflow()
     async with served(airflow) as dagcall:
         await lose(dagcall)
@@ -85,9 +85,7 @@ async def test_probe_that_is_left_without_an_answer_comes_less_often(served: Ser
         ({"status": 200, "body": []}, True),
     ],
 )
-async def test_airflow_without_its_database_is_not_back(
-    served: Served, health: dict[str, Any], *, is_back: bool
-) -> None:
+async def test_unhealthy_airflow_has_not_recovered(served: Served, health: dict[str, Any], *, is_back: bool) -> None:
     airflow = an_airflow()
     async with served(airflow) as dagcall:
         await lose(dagcall)
@@ -96,7 +94,7 @@ async def test_airflow_without_its_database_is_not_back(
         assert dagcall.is_ready is is_back
 
 
-async def test_too_large_an_answer_is_none(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_oversized_probe_answer_does_not_count(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dagcall.airflow.rest.MAX_ANSWER_BYTES", 10)
     airflow = an_airflow()
     async with served(airflow) as dagcall:
@@ -105,7 +103,7 @@ async def test_too_large_an_answer_is_none(served: Served, monkeypatch: pytest.M
         assert not dagcall.is_ready
 
 
-async def test_breaker_that_a_call_closes_ends_the_probes(served: Served) -> None:
+async def test_probes_end_when_a_call_closes_the_breaker(served: Served) -> None:
     airflow = an_airflow()
     async with served(airflow) as dagcall:
         await lose(dagcall)
@@ -115,7 +113,9 @@ async def test_breaker_that_a_call_closes_ends_the_probes(served: Served) -> Non
         assert len(airflow.requests) == before
 
 
-async def test_process_whose_loops_fail_is_not_ready(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_process_is_not_ready_while_the_refresh_loop_fails(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
     async def fail(_: object) -> None:
         raise ZeroDivisionError
 

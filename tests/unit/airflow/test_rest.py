@@ -1,4 +1,4 @@
-"""What the answers to single requests mean: Airflow's own words, and what something in front of it says."""
+"""What the answers to single requests mean: Airflow's own, and those of a proxy in front of it."""
 
 import time
 from collections.abc import AsyncIterator
@@ -47,7 +47,7 @@ async def trigger(api: AirflowApi) -> None:
     ("status", "error"),
     [(400, AirflowRejected), (403, AirflowRefused), (404, AirflowNotFound), (409, AirflowConflict)],
 )
-async def test_airflows_own_refusal_keeps_its_meaning(
+async def test_airflows_own_refusal_raises_the_matching_error(
     airflow: FakeAirflow, api: AirflowApi, status: int, error: type[AirflowError]
 ) -> None:
     airflow.add_fault(Fault(route="trigger", status=status, body={"detail": "Airflow says so"}))
@@ -67,7 +67,7 @@ async def test_airflows_own_refusal_keeps_its_meaning(
         pytest.param(["detail"], id="a list"),
     ],
 )
-async def test_refusal_of_something_in_front_of_airflow_is_an_unusable_answer(
+async def test_refusal_by_a_proxy_is_an_unusable_answer(
     airflow: FakeAirflow, api: AirflowApi, status: int, body: object
 ) -> None:
     airflow.add_fault(Fault(route="trigger", status=status, body=body))
@@ -76,7 +76,7 @@ async def test_refusal_of_something_in_front_of_airflow_is_an_unusable_answer(
     assert airflow.runs == []
 
 
-async def test_not_found_of_a_web_framework_is_not_airflows(airflow: FakeAirflow, api: AirflowApi) -> None:
+async def test_not_found_from_a_web_framework_is_an_unusable_answer(airflow: FakeAirflow, api: AirflowApi) -> None:
     airflow.add_fault(Fault(route="run", status=404, body={"detail": "Not Found"}, times=None))
     with pytest.raises(AirflowAnswerUnusable):
         await api.fetch_run("plain", "mcp__1")
@@ -93,7 +93,7 @@ GARBLED = [
 
 @pytest.mark.parametrize("answer", GARBLED)
 @pytest.mark.parametrize("route", ["dag", "dag_details", "dags", "tasks", "run", "list_task_instances"])
-async def test_garbled_answer_to_a_question_is_retried(
+async def test_garbled_answer_to_a_read_is_retried(
     airflow: FakeAirflow, api: AirflowApi, route: Route, answer: dict[str, object]
 ) -> None:
     await trigger(api)
@@ -113,7 +113,7 @@ async def test_garbled_answer_to_a_question_is_retried(
             assert [one.task_id for one in await api.fetch_task_instances("plain", "mcp__1")] == ["work"]
 
 
-async def test_garbled_answers_end_as_one_unusable_answer(airflow: FakeAirflow, api: AirflowApi) -> None:
+async def test_repeated_garbled_answers_end_in_one_error(airflow: FakeAirflow, api: AirflowApi) -> None:
     airflow.add_fault(Fault(route="dag", status=200, body="<html>Sign in</html>", times=None))
     with pytest.raises(AirflowAnswerUnusable, match="what is in front of Airflow"):
         await api.fetch_summary("plain")
@@ -127,7 +127,7 @@ async def test_garbled_answer_to_a_trigger_is_not_retried(airflow: FakeAirflow, 
     assert len(airflow.requests_to("trigger")) == 1
 
 
-async def test_too_large_an_answer_is_not_retried(airflow: FakeAirflow) -> None:
+async def test_oversized_answer_is_not_retried(airflow: FakeAirflow) -> None:
     credentials = Credentials(static_token(airflow.access.token()), now=time.time)
     rest = AirflowRest(airflow.url, credentials, gate=Gate(), max_answer_bytes=10, transport=airflow.transport)
     with pytest.raises(AirflowAnswerUnusable, match="more than the 10 bytes"):
@@ -136,7 +136,7 @@ async def test_too_large_an_answer_is_not_retried(airflow: FakeAirflow) -> None:
     assert len(airflow.requests_to("dag_details")) == 1
 
 
-async def test_garbled_answers_use_up_the_budget_for_retries(airflow: FakeAirflow, api: AirflowApi) -> None:
+async def test_garbled_answers_consume_the_retry_budget(airflow: FakeAirflow, api: AirflowApi) -> None:
     airflow.add_fault(Fault(route="dag", status=200, body="<html>Sign in</html>", times=None))
     for _ in range(20):
         with pytest.raises(AirflowAnswerUnusable):

@@ -1,4 +1,4 @@
-"""Whether a run has an instance of a task, and what a run of a dag has to show, by the dates of tasks."""
+"""Which tasks a run has instances of, and whether it can have a result, by the tasks' start and end dates."""
 
 from datetime import UTC, datetime
 
@@ -10,9 +10,7 @@ from dagcall.airflow.task_dates import excluding_date, reason_for_no_result
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 BEFORE = datetime(2029, 12, 31, tzinfo=UTC)
 AFTER = datetime(2030, 1, 2, tzinfo=UTC)
-MEND_IT = (
-    '. Change the dates in the dag, or set logical_date = "none" in its [[tools]] entry: Airflow then ignores them'
-)
+ADVICE = '. Change the dates in the dag, or set logical_date = "none" in its [[tools]] entry: Airflow then ignores them'
 
 
 def a_task(
@@ -49,20 +47,20 @@ def test_a_run_has_no_instance_of_a_task_outside_its_dates(task: Task, reason: s
         pytest.param([a_task("a", "b"), a_task("b", end=BEFORE)], ("a",), [], id="not wanted"),
         pytest.param([a_task("a"), a_task("b", end=BEFORE)], ("a", "b"), ["b"], id="one of the wanted"),
         pytest.param([a_task(name, end=BEFORE) for name in "abc"], (), ["a", "b", "c"], id="all of three leaves"),
-        pytest.param([a_task("a")], ("gone",), [], id="wanted, and not there"),
+        pytest.param([a_task("a")], ("gone",), [], id="wanted but missing"),
         pytest.param([a_task("a", rule="all_done_setup_success", end=BEFORE)], (), ["a"], id="only clean-up"),
     ],
 )
-def test_a_dag_has_no_result_where_the_deciding_tasks_are_left_out(
+def test_dag_has_no_result_if_the_deciding_tasks_do_not_run(
     tasks: list[Task], wanted: tuple[str, ...], named: list[str]
 ) -> None:
     reasons = "; ".join(f"task {task_id!r}: its end_date was 2029-12-31T00:00:00+00:00" for task_id in named)
-    expected = f"its runs would leave out what makes the result ({reasons}){MEND_IT}" if named else None
+    expected = f"its runs would leave out what makes the result ({reasons}){ADVICE}" if named else None
     assert reason_for_no_result(tasks, wanted, NOW) == expected
     assert reason_for_no_result(tasks, wanted, None) is None
 
 
-def test_a_dag_without_tasks_has_no_result_at_any_date() -> None:
+def test_dag_without_tasks_has_no_result() -> None:
     assert reason_for_no_result([], (), None) == "it has no tasks"
 
 

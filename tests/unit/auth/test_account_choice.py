@@ -1,4 +1,4 @@
-"""Which account acts for whom, and what a caller reads whose account may not do something."""
+"""Which account acts for which caller, and what a caller reads if its account lacks a right."""
 
 import logging
 
@@ -21,7 +21,7 @@ def account(name: str) -> Account:
 CLERK, ROBOT = account("clerk"), account("robot")
 
 
-def test_the_first_entry_that_means_a_caller_counts() -> None:
+def test_first_entry_that_matches_a_caller_applies() -> None:
     accounts = Accounts([(("group:finance",), CLERK), (("local",), None), (("key:ci", "group:finance"), ROBOT)])
 
     assert accounts.of(ANN) is CLERK
@@ -29,11 +29,11 @@ def test_the_first_entry_that_means_a_caller_counts() -> None:
     assert accounts.of(LOCAL) is None
 
 
-def test_without_entries_dagcall_s_own_account_acts_for_everybody() -> None:
+def test_dagcalls_own_account_acts_for_every_caller_without_entries() -> None:
     assert Accounts().of(CI) is None
 
 
-def test_where_there_are_entries_nobody_else_has_an_account() -> None:
+def test_caller_that_matches_no_entry_has_no_account() -> None:
     with pytest.raises(TriggerRefused) as refused:
         Accounts([(("local",), CLERK)]).of(CI)
 

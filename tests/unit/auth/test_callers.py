@@ -1,4 +1,4 @@
-"""Who calls, as an authorization server's claims say."""
+"""The caller that an authorization server's claims identify."""
 
 import pytest
 
@@ -12,7 +12,7 @@ def caller(**claims: Json) -> Caller | None:
     return caller_of_claims(ISSUER, claims, groups_claim="groups")
 
 
-def test_a_caller_is_told_by_issuer_and_subject() -> None:
+def test_caller_is_identified_by_issuer_and_subject() -> None:
     found = caller(sub="u-1", preferred_username="ada", email="a@example", scope="a b", groups=["finance", 7, ""])
 
     assert found == Caller(f"{ISSUER}#u-1", "ada", frozenset("ab"), frozenset({"finance"}))
@@ -30,7 +30,7 @@ def test_a_caller_is_told_by_issuer_and_subject() -> None:
         ({"sub": "u-1", "preferred_username": "root (key:root) with it"}, "root [key:root] with it"),
     ],
 )
-def test_the_label_is_one_line_that_can_be_read(claims: dict[str, Json], label: str) -> None:
+def test_label_is_one_readable_line(claims: dict[str, Json], label: str) -> None:
     found = caller(**claims)
 
     assert found is not None
@@ -38,21 +38,21 @@ def test_the_label_is_one_line_that_can_be_read(claims: dict[str, Json], label: 
 
 
 @pytest.mark.parametrize("claims", [{"client_id": "pipeline"}, {"azp": "pipeline"}, {"sub": "", "azp": "pipeline"}])
-def test_a_program_that_calls_for_itself_is_its_client_id(claims: dict[str, Json]) -> None:
+def test_caller_without_a_subject_is_identified_by_its_client_id(claims: dict[str, Json]) -> None:
     found = caller(**claims)
 
     assert found is not None
     assert found.id == f"{ISSUER}#pipeline"
 
 
-def test_a_caller_whose_names_cannot_be_seen_has_a_label() -> None:
+def test_caller_with_an_invisible_name_has_a_label() -> None:
     found = caller(sub="\u200b")
 
     assert found is not None
     assert found.label == "a caller"
 
 
-def test_claims_that_name_nobody_are_nobodys() -> None:
+def test_claims_without_a_valid_subject_identify_no_caller() -> None:
     assert caller(scope="a", sub=7) is None
 
 
@@ -68,7 +68,7 @@ def test_claims_that_name_nobody_are_nobodys() -> None:
         ({}, set()),
     ],
 )
-def test_scopes_stand_in_either_claim(claims: dict[str, Json], scopes: set[str]) -> None:
+def test_scopes_are_read_from_scope_or_scp(claims: dict[str, Json], scopes: set[str]) -> None:
     found = caller(sub="u", **claims)
 
     assert found is not None
@@ -85,7 +85,7 @@ def test_scopes_stand_in_either_claim(claims: dict[str, Json], scopes: set[str])
         ("missing", set()),
     ],
 )
-def test_groups_stand_where_the_settings_say(claim: str, groups: set[str]) -> None:
+def test_groups_are_read_from_the_configured_claim(claim: str, groups: set[str]) -> None:
     claims: dict[str, Json] = {
         "sub": "u",
         "groups": "a group with blanks",
@@ -98,6 +98,6 @@ def test_groups_stand_where_the_settings_say(claim: str, groups: set[str]) -> No
     assert found.groups == groups
 
 
-def test_a_local_client_is_nobody_in_particular() -> None:
+def test_local_caller_has_no_scopes_or_groups() -> None:
     assert LOCAL.id == "local"
     assert LOCAL.scopes == LOCAL.groups == frozenset()

@@ -1,4 +1,4 @@
-"""Named keys: the file, and what becomes of it while dagcall runs. tests/e2e/test_callers.py sends them over HTTP."""
+"""Named keys: the file, and changes to it while dagcall runs. tests/e2e/test_callers.py sends keys over HTTP."""
 
 import logging
 import os
@@ -20,7 +20,7 @@ def written(folder: Path, text: str) -> Path:
     return path
 
 
-def test_a_key_stands_for_a_caller(tmp_path: Path) -> None:
+def test_key_identifies_a_caller(tmp_path: Path) -> None:
     ci, idle = new_key(), new_key()
     entries = [entry_of(ci, "ci", scopes=["dags.run"], groups=['"finance"', "ö"]), entry_of(idle, "idle")]
     keys = Keys(written(tmp_path, "\n\n".join(entries)))
@@ -32,7 +32,7 @@ def test_a_key_stands_for_a_caller(tmp_path: Path) -> None:
     assert keys.caller("\udcff") is None
 
 
-def test_an_entry_is_text_for_the_file() -> None:
+def test_entry_is_formatted_for_the_key_file() -> None:
     assert entry_of("dagcall_x", "ci", scopes=["dags.run", "a"], groups=["ö"]) == (
         "[[keys]]\n"
         'name = "ci"\n'
@@ -42,11 +42,11 @@ def test_an_entry_is_text_for_the_file() -> None:
     )
 
 
-def test_a_file_may_begin_with_the_mark_that_windows_writes(tmp_path: Path) -> None:
+def test_key_file_may_start_with_a_byte_order_mark(tmp_path: Path) -> None:
     assert [key.name for key in read_keys(written(tmp_path, "\ufeff" + entry_of("dagcall_x", "ci")))] == ["ci"]
 
 
-def test_keys_are_random_and_the_file_holds_none() -> None:
+def test_keys_are_random_and_not_stored_in_the_file() -> None:
     one, other = new_key(), new_key()
 
     assert one != other
@@ -70,7 +70,7 @@ def test_keys_are_random_and_the_file_holds_none() -> None:
         ),
     ],
 )
-def test_a_mistake_in_the_file_is_named(tmp_path: Path, text: str, reason: str) -> None:
+def test_invalid_key_file_is_rejected_with_a_reason(tmp_path: Path, text: str, reason: str) -> None:
     path = written(tmp_path, text)
 
     with pytest.raises(ConfigError) as refused:
@@ -80,7 +80,7 @@ def test_a_mistake_in_the_file_is_named(tmp_path: Path, text: str, reason: str) 
     assert reason.format(path=path) in str(refused.value)
 
 
-def test_a_key_that_stands_where_its_hash_should_be_is_not_repeated(tmp_path: Path) -> None:
+def test_key_in_place_of_its_hash_is_not_repeated(tmp_path: Path) -> None:
     key = new_key()
 
     with pytest.raises(ConfigError) as caught:
@@ -89,7 +89,7 @@ def test_a_key_that_stands_where_its_hash_should_be_is_not_repeated(tmp_path: Pa
     assert key not in str(caught.value)
 
 
-def test_a_file_that_is_not_there_is_a_mistake(tmp_path: Path) -> None:
+def test_missing_key_file_is_a_config_error(tmp_path: Path) -> None:
     path = tmp_path / "none.toml"
 
     with pytest.raises(ConfigError) as refused:
@@ -98,14 +98,14 @@ def test_a_file_that_is_not_there_is_a_mistake(tmp_path: Path) -> None:
     assert str(refused.value) == f"auth.keys_file: {path} cannot be read: No such file or directory"
 
 
-def test_a_name_that_cannot_be_one_is_refused() -> None:
+def test_invalid_key_name_is_rejected() -> None:
     with pytest.raises(ConfigError) as refused:
         entry_of(new_key(), "a b")
 
     assert str(refused.value) == "'a b' is not a valid key name: use up to 64 letters, digits, dots, dashes"
 
 
-def test_a_changed_file_counts_at_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_changed_key_file_is_reread_at_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     old, new = new_key(), new_key()
     path = written(tmp_path, entry_of(old, "old"))
     caplog.set_level(logging.INFO)
@@ -121,7 +121,7 @@ def test_a_changed_file_counts_at_once(tmp_path: Path, caplog: pytest.LogCapture
     assert [record.getMessage() for record in caplog.records] == [f"reread 1 keys from {path}"]
 
 
-def test_a_replaced_file_counts_even_with_the_same_time_and_size(tmp_path: Path) -> None:
+def test_replaced_key_file_is_reread_even_with_the_same_time_and_size(tmp_path: Path) -> None:
     old, new = new_key(), new_key()
     path = written(tmp_path, entry_of(old, "one"))
     keys = Keys(path)
@@ -134,7 +134,7 @@ def test_a_replaced_file_counts_even_with_the_same_time_and_size(tmp_path: Path)
     assert keys.caller(new)
 
 
-def test_a_file_that_broke_leaves_the_keys_as_they_were(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_previous_keys_remain_valid_while_the_file_is_broken(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     key = new_key()
     path = written(tmp_path, entry_of(key, "ci"))
     keys = Keys(path)

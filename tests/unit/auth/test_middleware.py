@@ -1,4 +1,4 @@
-"""Who is let in, where it takes more than an HTTP request to see: tests/e2e/test_callers.py sends those."""
+"""Which requests the middleware admits, beyond the HTTP requests that tests/e2e/test_callers.py sends."""
 
 import logging
 from collections.abc import MutableMapping
@@ -16,7 +16,7 @@ Scope = MutableMapping[str, Any]
 
 
 async def asked(admission: AuthMiddleware, scope: Scope) -> tuple[list[str], list[Any]]:
-    """Send a request through the guard; return what types of request have reached the app, and what was answered."""
+    """Send a request through the guard; return the types of the requests that reached the app, and the answers."""
     reached: list[str] = []
     answers: list[Any] = []
 
@@ -24,7 +24,7 @@ async def asked(admission: AuthMiddleware, scope: Scope) -> tuple[list[str], lis
         reached.append(scope["type"])
 
     async def receive() -> Scope:
-        raise AssertionError("nobody waits for a body")
+        raise AssertionError("the middleware does not read a body")
 
     async def send(message: Scope) -> None:
         answers.append(message)
@@ -38,21 +38,21 @@ def scope_of(kind: str, path: str = "/mcp", **headers: str) -> Scope:
 
 
 @pytest.mark.parametrize("kind", ["http", "websocket"])
-async def test_every_kind_of_request_asks_for_a_token(kind: str) -> None:
+async def test_every_kind_of_request_requires_a_token(kind: str) -> None:
     reached, answers = await asked(AuthMiddleware(None, None), scope_of(kind))
 
     assert reached == []
     assert answers[0]["status"] == 401
 
 
-async def test_the_start_of_the_server_and_open_paths_ask_for_nothing() -> None:
+async def test_lifespan_and_open_paths_require_no_token() -> None:
     admission = AuthMiddleware(None, None, open_paths={"/health"})
 
     assert await asked(admission, {"type": "lifespan"}) == (["lifespan"], [])
     assert await asked(admission, scope_of("http", "/health")) == (["http"], [])
 
 
-async def test_a_refused_token_fills_no_log(caplog: pytest.LogCaptureFixture) -> None:
+async def test_log_message_about_a_refused_token_is_short(caplog: pytest.LogCaptureFixture) -> None:
     issuer = Issuer()
     token = jwt.encode({}, "x" * 32, "HS256", headers={"crit": ["x" * 9000], "x" * 9000: 1})
 

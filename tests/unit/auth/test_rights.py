@@ -1,4 +1,4 @@
-"""Whom a selector means, and what a caller finds who may not use a tool."""
+"""Which callers a selector matches, and what a caller sees of a tool it may not use."""
 
 from collections.abc import Collection
 
@@ -33,16 +33,16 @@ ANN = Caller("https://issuer.test#4711", "ann", frozenset({"openid", "a:b"}), fr
         ("id:4711", set()),
     ],
 )
-def test_whom_a_selector_means(selector: str, callers: set[Caller]) -> None:
+def test_selector_matches_callers(selector: str, callers: set[Caller]) -> None:
     assert {caller for caller in (LOCAL, CI, ANN) if is_meant(caller, (selector,))} == callers
 
 
-def test_one_of_several_selectors_is_enough() -> None:
+def test_one_matching_selector_is_enough() -> None:
     assert is_meant(CI, ("group:finance", "key:ci"))
 
 
 @pytest.mark.parametrize("selector", ["ci", "key:", "keys:ci", "", "LOCAL", "group"])
-def test_what_is_no_selector(selector: str) -> None:
+def test_invalid_selector_is_rejected(selector: str) -> None:
     assert problem(selector) == (
         f'Value error, {selector!r} is not a selector: write "key:<name>", "scope:<scope>", "group:<group>", '
         '"id:<issuer>#<subject>", "local" or "*"'
@@ -50,11 +50,11 @@ def test_what_is_no_selector(selector: str) -> None:
 
 
 @pytest.mark.parametrize("selector", ["*", "local", "key:ci", "scope:a:b", "group:g", "id:https://issuer.test#1"])
-def test_what_is_a_selector(selector: str) -> None:
+def test_valid_selector_is_accepted(selector: str) -> None:
     assert ToolPolicy.model_validate({"dag": "d", "callers": [selector]}).callers == (selector,)
 
 
-def test_an_empty_list_is_not_taken_for_everybody() -> None:
+def test_empty_list_of_callers_is_rejected() -> None:
     assert problem() == 'Value error, is empty; leave it out, or write ["*"] for all callers'
 
 
@@ -69,7 +69,7 @@ def names(catalog: Catalog, caller: Caller) -> list[str]:
     return [tool.name for tool in catalog.wire_tools(caller)]
 
 
-async def test_each_caller_has_a_list_of_its_own(served: Served) -> None:
+async def test_caller_sees_only_the_tools_it_may_use(served: Served) -> None:
     airflow = FakeAirflow()
     for name in ("payroll", "payrolls", "report"):
         airflow.add_dag(FakeDag(name))
@@ -93,7 +93,7 @@ async def test_each_caller_has_a_list_of_its_own(served: Served) -> None:
     assert str(missing.value) == "there is no tool 'payrole'; did you mean 'payrolls'?"
 
 
-async def test_only_those_who_had_or_have_a_tool_are_told_that_it_changed(served: Served) -> None:
+async def test_tool_change_affects_only_callers_that_may_use_the_tool(served: Served) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(FakeDag("payroll"))
     airflow.add_dag(FakeDag("report"))

@@ -1,4 +1,4 @@
-"""The issuer's keys and its word on tokens: when it is asked, and what is taken.
+"""The issuer's keys and token introspection: when dagcall asks the issuer, and which tokens it accepts.
 
 tests/e2e/test_callers.py sends every kind of token over HTTP.
 """
@@ -45,7 +45,7 @@ class Clock:
 
 
 class Issuer:
-    """An authorization server in this process, and dagcall's side of it."""
+    """An authorization server in this process, and dagcall's side of the connection."""
 
     def __init__(self) -> None:
         self.server = AuthorizationServer()
@@ -75,7 +75,7 @@ def from_now(changed: dict[str, Any]) -> dict[str, Any]:
         ({}, {"typ": None}),
     ],
 )
-async def test_a_good_token_is_taken(changed: dict[str, Any], header: dict[str, Any]) -> None:
+async def test_valid_token_is_accepted(changed: dict[str, Any], header: dict[str, Any]) -> None:
     issuer = Issuer()
 
     caller = await issuer.tokens.caller(issuer.server.token(header=header, groups=["finance"], **from_now(changed)))
@@ -101,14 +101,14 @@ async def test_a_good_token_is_taken(changed: dict[str, Any], header: dict[str, 
         ({}, {"crit": ["x"], "x": 1}, "critical"),
     ],
 )
-async def test_a_bad_token_is_not_taken(changed: dict[str, Any], header: dict[str, Any], reason: str) -> None:
+async def test_invalid_token_is_rejected(changed: dict[str, Any], header: dict[str, Any], reason: str) -> None:
     issuer = Issuer()
 
     with pytest.raises(InvalidToken, match=reason):
         await issuer.tokens.caller(issuer.server.token(header=header, **from_now(changed)))
 
 
-async def test_a_signature_with_a_shared_secret_is_refused_before_a_key_is_looked_for() -> None:
+async def test_shared_secret_signature_is_rejected_before_keys_are_read() -> None:
     issuer = Issuer()
     forged = jwt.encode(issuer.server.claims(), "s" * 64, "HS256", headers={"kid": "first"})
 
@@ -117,7 +117,7 @@ async def test_a_signature_with_a_shared_secret_is_refused_before_a_key_is_looke
     assert issuer.server.key_reads == 0
 
 
-async def test_what_is_no_token_is_not_taken() -> None:
+async def test_malformed_token_is_rejected() -> None:
     issuer = Issuer()
 
     for text in ("", "x", "a.b.c", "\ud800"):
@@ -134,7 +134,7 @@ async def test_keys_are_read_once_for_many_tokens() -> None:
     assert issuer.server.key_reads == 1
 
 
-async def test_keys_are_read_again_as_they_grow_old() -> None:
+async def test_old_keys_are_read_again() -> None:
     issuer = Issuer()
     old = issuer.server.token()
     await issuer.tokens.caller(old)
@@ -147,7 +147,7 @@ async def test_keys_are_read_again_as_they_grow_old() -> None:
         await issuer.tokens.caller(old)
 
 
-async def test_keys_that_are_not_older_than_is_said_are_not_read_again() -> None:
+async def test_keys_are_used_up_to_their_exact_maximum_age() -> None:
     issuer = Issuer()
     token = issuer.server.token()
     await issuer.tokens.caller(token)
@@ -161,7 +161,7 @@ async def test_keys_that_are_not_older_than_is_said_are_not_read_again() -> None
     assert (await issuer.tokens.caller(token)).label == "u-1"
 
 
-async def test_keys_that_cannot_be_read_are_told_to_the_operator(caplog: pytest.LogCaptureFixture) -> None:
+async def test_unreadable_keys_are_logged(caplog: pytest.LogCaptureFixture) -> None:
     issuer = Issuer()
     issuer.server.is_away = True
 
@@ -172,7 +172,7 @@ async def test_keys_that_cannot_be_read_are_told_to_the_operator(caplog: pytest.
     assert told.startswith("the keys of http://127.0.0.1:1 could not be read: ")
 
 
-async def test_known_keys_are_used_for_a_while_when_the_issuer_is_away() -> None:
+async def test_known_keys_are_used_for_a_while_if_the_issuer_is_unreachable() -> None:
     issuer = Issuer()
     token = issuer.server.token()
     await issuer.tokens.caller(token)
@@ -186,8 +186,8 @@ async def test_known_keys_are_used_for_a_while_when_the_issuer_is_away() -> None
         await issuer.tokens.caller(token)
 
 
-async def test_a_key_that_is_new_while_the_issuer_is_away_is_not_called_wrong() -> None:
-    """With 401 the client would throw away a token that is good."""
+async def test_new_key_is_not_called_invalid_while_the_issuer_is_unreachable() -> None:
+    """A 401 would make the client discard a valid token."""
     issuer = Issuer()
     await issuer.tokens.caller(issuer.server.token())
     issuer.server.rotate(SigningKey("second"))
@@ -203,7 +203,7 @@ async def test_a_key_that_is_new_while_the_issuer_is_away_is_not_called_wrong() 
     assert (await issuer.tokens.caller(token)).label == "u-1"
 
 
-async def test_made_up_key_ids_cost_the_issuer_little() -> None:
+async def test_forged_key_ids_cause_few_reads_of_the_keys() -> None:
     issuer = Issuer()
 
     async def forge(number: int) -> None:
@@ -225,7 +225,7 @@ async def test_made_up_key_ids_cost_the_issuer_little() -> None:
     assert issuer.server.key_reads == 2 * READ_BURST + 1
 
 
-async def test_a_key_that_is_too_weak_is_not_trusted() -> None:
+async def test_weak_key_is_not_trusted() -> None:
     issuer = Issuer()
     weak = SigningKey("first")
     weak.private = rsa.generate_private_key(65537, 1024)  # noqa: S505 - that is the point
@@ -237,7 +237,7 @@ async def test_a_key_that_is_too_weak_is_not_trusted() -> None:
         await issuer.tokens.caller(token)
 
 
-async def test_a_token_that_names_no_key_is_signed_with_the_only_one() -> None:
+async def test_token_without_a_key_id_is_accepted_only_if_the_issuer_has_one_key() -> None:
     issuer = Issuer()
     token = issuer.server.token(header={"kid": None})
 
@@ -249,7 +249,7 @@ async def test_a_token_that_names_no_key_is_signed_with_the_only_one() -> None:
         await issuer.tokens.caller(token)
 
 
-async def test_keys_for_something_else_are_not_for_signatures() -> None:
+async def test_encryption_key_is_not_used_for_signatures() -> None:
     issuer = Issuer()
 
     class ForSecrets(SigningKey):
@@ -263,7 +263,7 @@ async def test_keys_for_something_else_are_not_for_signatures() -> None:
         await issuer.tokens.caller(issuer.server.token())
 
 
-async def test_keys_that_do_not_say_what_they_are_for_are_taken() -> None:
+async def test_key_without_a_declared_use_is_accepted() -> None:
     issuer = Issuer()
 
     class ForAnything(SigningKey):
@@ -276,7 +276,7 @@ async def test_keys_that_do_not_say_what_they_are_for_are_taken() -> None:
     assert (await issuer.tokens.caller(issuer.server.token())).label == "u-1"
 
 
-async def test_the_settings_may_say_where_the_keys_are() -> None:
+async def test_configured_url_of_the_keys_is_used() -> None:
     asked: list[str] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -290,22 +290,22 @@ async def test_the_settings_may_say_where_the_keys_are() -> None:
     assert asked == ["https://keys.example/all"]
 
 
-NOT_ABOUT_IT = "{place} is not about https://issuer.example/team, or has no jwks_uri"
+WRONG_METADATA = "{place} is not about https://issuer.example/team, or has no jwks_uri"
 
 
 @pytest.mark.parametrize(
     ("metadata", "reason"),
     [
-        ({"issuer": "https://other.example", "jwks_uri": "https://other.example/keys"}, NOT_ABOUT_IT),
+        ({"issuer": "https://other.example", "jwks_uri": "https://other.example/keys"}, WRONG_METADATA),
         (
             {"issuer": "https://issuer.example/team", "jwks_uri": "http://issuer.example/keys"},
             "{place} names http://issuer.example/keys, which is not https",
         ),
-        ({"issuer": "https://issuer.example/team"}, NOT_ABOUT_IT),
+        ({"issuer": "https://issuer.example/team"}, WRONG_METADATA),
         (["nothing"], None),
     ],
 )
-async def test_metadata_that_leads_elsewhere_is_not_followed(
+async def test_unusable_metadata_is_not_followed(
     metadata: Any, reason: str | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     asked: list[str] = []
@@ -323,7 +323,7 @@ async def test_metadata_that_leads_elsewhere_is_not_followed(
     ]
     (told,) = (record.getMessage() for record in caplog.records)
     if reason is None:
-        assert told.count("https://issuer.example") == 3  # that it is about, and what was asked
+        assert told.count("https://issuer.example") == 3  # the issuer, and the two addresses that were asked
     else:
         reasons = "; ".join(reason.format(place=place) for place in asked)
         assert told == f"the keys of https://issuer.example/team could not be read: {reasons}"
@@ -339,7 +339,7 @@ async def test_metadata_that_leads_elsewhere_is_not_followed(
         ("http://issuer.example", "http://issuer.example/.well-known/openid-configuration"),
     ],
 )
-async def test_metadata_stands_in_one_of_two_places(issuer: str, place: str) -> None:
+async def test_metadata_is_found_at_either_well_known_address(issuer: str, place: str) -> None:
     server = AuthorizationServer(issuer)
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -353,7 +353,7 @@ async def test_metadata_stands_in_one_of_two_places(issuer: str, place: str) -> 
     assert (await keys.key("first")) is not None
 
 
-async def test_no_redirect_is_followed() -> None:
+async def test_redirect_is_not_followed() -> None:
     asked: list[str] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -369,7 +369,7 @@ async def test_no_redirect_is_followed() -> None:
     await http.aclose()
 
 
-async def test_what_the_issuer_says_of_a_token_is_kept_for_a_while() -> None:
+async def test_introspection_answer_is_cached_for_a_while() -> None:
     issuer = Issuer()
     tokens = IntrospectedTokens(RULES, issuer.http, "http://127.0.0.1:1/introspect", wall_clock=issuer.clock)
     said = {"active": True, "sub": "u-1", "aud": AUDIENCE, "exp": NOW + 1000, "groups": ["finance"]}
@@ -385,7 +385,7 @@ async def test_what_the_issuer_says_of_a_token_is_kept_for_a_while() -> None:
         await tokens.caller("long")
 
 
-async def test_a_refusal_is_kept_for_a_moment() -> None:
+async def test_introspection_refusal_is_cached_briefly() -> None:
     issuer = Issuer()
     tokens = IntrospectedTokens(RULES, issuer.http, "http://127.0.0.1:1/introspect", wall_clock=issuer.clock)
 
@@ -404,7 +404,7 @@ async def test_a_refusal_is_kept_for_a_moment() -> None:
     assert (await tokens.caller("late")).label == "u-1"
 
 
-async def test_made_up_tokens_do_not_drive_out_good_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_forged_tokens_do_not_evict_valid_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dagcall.auth.tokens.MAX_KEPT", 2)
     issuer = Issuer()
     tokens = IntrospectedTokens(RULES, issuer.http, "http://127.0.0.1:1/introspect", wall_clock=issuer.clock)
@@ -419,7 +419,7 @@ async def test_made_up_tokens_do_not_drive_out_good_ones(monkeypatch: pytest.Mon
     assert issuer.server.questions == 6
 
 
-async def test_an_answer_is_kept_no_longer_than_its_token() -> None:
+async def test_cached_introspection_answer_expires_with_its_token() -> None:
     issuer = Issuer()
     tokens = IntrospectedTokens(RULES, issuer.http, "http://127.0.0.1:1/introspect", wall_clock=issuer.clock)
     issuer.server.introspected = {"short": {"active": True, "sub": "u-1", "aud": AUDIENCE, "exp": NOW + 5}}
@@ -430,7 +430,7 @@ async def test_an_answer_is_kept_no_longer_than_its_token() -> None:
         await tokens.caller("short")
 
 
-async def test_a_token_that_is_far_too_long_is_not_even_sent() -> None:
+async def test_oversized_token_is_not_sent_to_the_issuer() -> None:
     issuer = Issuer()
     tokens = IntrospectedTokens(RULES, issuer.http, "http://127.0.0.1:1/introspect")
 
@@ -442,7 +442,7 @@ async def test_a_token_that_is_far_too_long_is_not_even_sent() -> None:
     assert (await tokens.caller("x" * MAX_TOKEN)).label == "u-1"
 
 
-async def test_the_issuer_is_asked_of_an_access_token() -> None:
+async def test_introspection_request_has_the_access_token_hint() -> None:
     asked: list[str] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -469,7 +469,7 @@ async def test_the_issuer_is_asked_of_an_access_token() -> None:
         {"nbf": None},
     ],
 )
-def test_what_an_issuer_says_of_a_good_token_is_taken(changed: dict[str, Any]) -> None:
+def test_introspection_of_a_valid_token_is_accepted(changed: dict[str, Any]) -> None:
     said = {"active": True, "iss": RULES.issuer, "aud": AUDIENCE, "exp": NOW, "nbf": NOW} | changed
     claims = {name: value for name, value in said.items() if value is not None}
 
@@ -494,7 +494,7 @@ def test_what_an_issuer_says_of_a_good_token_is_taken(changed: dict[str, Any]) -
         ({"nbf": "soon"}, "it is not valid yet"),
     ],
 )
-def test_what_an_issuer_says_of_a_token_is_checked(changed: dict[str, Any], reason: str) -> None:
+def test_introspection_answer_is_validated(changed: dict[str, Any], reason: str) -> None:
     claims = {"active": True, "iss": RULES.issuer, "aud": [AUDIENCE], "exp": NOW, "nbf": NOW}
     assert claims_for_us(claims, RULES, now=NOW) == claims
 

@@ -1,4 +1,4 @@
-"""Forms in a terminal: what is shown, and what is made of what is typed."""
+"""Forms in a terminal: what they display, and how typed answers are read."""
 
 import io
 from collections.abc import Iterator
@@ -18,7 +18,7 @@ CHOICE = {"type": "string", "title": "Answer", "enum": ["Approve", "Reject", "Re
 
 
 def ask(typed: list[str | type[BaseException]], required: tuple[str, ...] = (), **fields: Any) -> tuple[Any, str]:
-    """Fill in a form; return the result and everything that was shown."""
+    """Fill in a form; return the result and everything that was displayed."""
     console = Console(file=io.StringIO(), width=80)
     answers: Iterator[str | type[BaseException]] = iter(typed)
 
@@ -40,7 +40,7 @@ def accepted(**content: Any) -> ElicitResult:
     return ElicitResult(action="accept", content=content)
 
 
-def test_the_whole_of_a_form() -> None:
+def test_form_is_displayed_and_filled_in() -> None:
     result, shown = ask(
         ["1", "", "late", "yes"],
         ("answer", "note"),
@@ -83,7 +83,7 @@ def test_the_whole_of_a_form() -> None:
         ("", {"type": "string"}, ""),
     ],
 )
-def test_what_is_typed_becomes_a_value(typed: str, field: dict[str, Any], value: Any) -> None:
+def test_typed_answer_is_converted_to_a_value(typed: str, field: dict[str, Any], value: Any) -> None:
     result, _ = ask([typed], ("x",), x=field)
     assert result == accepted(x=value)
 
@@ -101,7 +101,7 @@ def test_what_is_typed_becomes_a_value(typed: str, field: dict[str, Any], value:
         ("maybe", {"type": "boolean"}, "Type yes or no."),
     ],
 )
-def test_what_cannot_be_read_is_asked_for_again(typed: str, field: dict[str, Any], complaint: str) -> None:
+def test_invalid_answer_is_asked_for_again(typed: str, field: dict[str, Any], complaint: str) -> None:
     good = {"boolean": "no"}.get(field["type"], "1")
     result, shown = ask([typed, good], ("x",), x=field)
     assert complaint in shown
@@ -109,12 +109,12 @@ def test_what_cannot_be_read_is_asked_for_again(typed: str, field: dict[str, Any
 
 
 @pytest.mark.parametrize("end", [KeyboardInterrupt, EOFError])
-def test_whoever_ends_the_input_leaves_it_unanswered(end: type[BaseException]) -> None:
+def test_end_of_input_cancels_the_form(end: type[BaseException]) -> None:
     result, _ = ask(["1", end], answer=CHOICE, note={"type": "string"})
     assert result == ElicitResult(action="cancel")
 
 
-def test_a_form_without_fields_takes_an_enter() -> None:
+def test_form_without_fields_is_accepted_with_enter() -> None:
     assert ask([""])[0] == accepted()
     assert ask(["no"])[0] == ElicitResult(action="cancel")
 

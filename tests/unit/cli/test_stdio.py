@@ -1,4 +1,4 @@
-"""stdin and stdout: what was written, what was not, and what else is printed."""
+"""stdin and stdout: which answers were written, and where other output goes."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ MORE_THAN_A_PIPE_HOLDS = "x" * 1_000_000
 
 @dataclass
 class Client:
-    """What reads our stdout, and what was told of it."""
+    """The reader of our stdout, and what dagcall reported about it."""
 
     reads: int
     writes: int
@@ -28,7 +28,7 @@ class Client:
     times_gone: int = 0
 
     def out(self) -> AnswersOut:
-        return AnswersOut(self.writes, on_written=self.written.append, on_gone=self._leave)
+        return AnswersOut(self.writes, on_written=self.written.append, on_gone=self._record_gone)
 
     def read(self, count: int) -> bytes:
         found = b""
@@ -36,7 +36,7 @@ class Client:
             found += os.read(self.reads, count - len(found))
         return found
 
-    def _leave(self) -> None:
+    def _record_gone(self) -> None:
         self.times_gone += 1
 
 
@@ -44,7 +44,7 @@ class Client:
 def client() -> Iterator[Client]:
     client = Client(*os.pipe())
     yield client
-    # No thread of ours writes any more: each test has read everything, or closed the other end.
+    # No thread is still writing: each test has read everything or closed the reading end.
     os.close(client.writes)
     if client.reads >= 0:
         os.close(client.reads)
@@ -63,9 +63,7 @@ def answer(request_id: RequestId, **result: Any) -> str:
     "request_id",
     [7, 0, -1, 2**70, "", pytest.param("7", id="7 as text"), "seven", 'a "quoted" \\ one', "\\", "Anfrage ü\n", "東京"],
 )
-async def test_an_answer_that_was_written_is_told_by_the_id_of_its_request(
-    client: Client, request_id: RequestId
-) -> None:
+async def test_written_answer_is_reported_by_its_request_id(client: Client, request_id: RequestId) -> None:
     text = answer(request_id, id="another", a=SEPARATORS)
 
     await client.out().write(text)
@@ -85,7 +83,7 @@ async def test_an_answer_that_was_written_is_told_by_the_id_of_its_request(
         JSONRPCError(jsonrpc="2.0", id=None, error=ErrorData(code=-32700, message="no request")),
     ],
 )
-async def test_what_carries_no_outcome_is_not_told(
+async def test_message_without_an_outcome_is_not_reported_as_written(
     client: Client, message: JSONRPCNotification | JSONRPCRequest | JSONRPCError
 ) -> None:
     await client.out().write(line_of(message))
@@ -94,7 +92,7 @@ async def test_what_carries_no_outcome_is_not_told(
     assert client.written == []
 
 
-async def test_an_answer_is_written_when_its_last_byte_was(client: Client) -> None:
+async def test_answer_counts_as_written_only_after_its_last_byte(client: Client) -> None:
     out, text = client.out(), answer(7, a=MORE_THAN_A_PIPE_HOLDS)
 
     writing = asyncio.create_task(out.write(text))
@@ -107,7 +105,7 @@ async def test_an_answer_is_written_when_its_last_byte_was(client: Client) -> No
     assert (client.written, out.idle.is_set()) == ([7], True)
 
 
-async def test_a_client_that_does_not_read_holds_nothing_up(client: Client) -> None:
+async def test_write_to_a_stalled_client_can_be_cancelled(client: Client) -> None:
     out, text = client.out(), answer(7, a=MORE_THAN_A_PIPE_HOLDS)
     writing = asyncio.create_task(out.write(text))
     await asyncio.to_thread(client.read, 1)
@@ -117,12 +115,12 @@ async def test_a_client_that_does_not_read_holds_nothing_up(client: Client) -> N
     assert writing.cancelled()
     assert out.idle.is_set()
 
-    await asyncio.to_thread(client.read, len(text) - 1)  # it reads again, too late for this answer
+    await asyncio.to_thread(client.read, len(text) - 1)  # the client reads again, too late for this answer
     await out.write(answer(8))
     assert client.written == [8]
 
 
-async def test_a_client_that_reads_no_more_is_gone(client: Client) -> None:
+async def test_client_that_closes_its_end_is_reported_as_gone(client: Client) -> None:
     out = client.out()
     writing = asyncio.create_task(out.write(answer(7, a=MORE_THAN_A_PIPE_HOLDS)))
     await asyncio.to_thread(client.read, 1)
@@ -137,7 +135,7 @@ async def test_a_client_that_reads_no_more_is_gone(client: Client) -> None:
     assert client.times_gone == 2
 
 
-def test_what_is_printed_meanwhile_goes_to_stderr() -> None:
+def test_other_output_goes_to_stderr() -> None:
     program = """
 import os, subprocess
 from dagcall.cli.stdio import own_stdout
@@ -156,8 +154,8 @@ print("after")
     assert sorted(done.stderr.split()) == sorted(["from", "Python", "by", "hand", "from", "a", "child"])
 
 
-async def test_a_write_that_outlives_the_loop_disturbs_nobody(client: Client) -> None:
-    """The process stops while its client does not read; later the client reads what there is."""
+async def test_write_that_finishes_after_the_event_loop_is_not_reported(client: Client) -> None:
+    """The process stops while its client does not read; the client reads the rest later."""
 
     async def stopped() -> None:
         writing = asyncio.create_task(client.out().write(text))

@@ -31,7 +31,7 @@ def summed(rows: list[dict[str, str]]) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("call", SALES, ids=["all", "months", "products", "no orders"])
-def test_expected_sales_are_what_the_file_adds_up_to(call: DemoCall) -> None:
+def test_expected_sales_match_the_totals_of_the_file(call: DemoCall) -> None:
     expected = call.results["report"]
     by = expected["group_by"]
     chosen = [
@@ -69,7 +69,7 @@ CYCLING_WORDS = ["radwege", "stadt köln plant drei neue radwege", "mai beginnt 
 
 
 def solved_text_rank(sentences: list[set[str]]) -> list[float]:
-    """Solve TextRank's linear equations by elimination, where the dag approaches the solution in rounds."""
+    """Solve TextRank's linear equations by elimination; the dag approximates the solution iteratively."""
     size = range(len(sentences))
     weights = [
         [0.0 if a is b else len(a & b) / (math.log(1 + len(a)) + math.log(1 + len(b))) for b in sentences]
@@ -94,7 +94,7 @@ def solved_text_rank(sentences: list[set[str]]) -> list[float]:
         pytest.param(SUMMARIES[1], CYCLING_WORDS, id="cycling"),
     ],
 )
-def test_expected_summaries_are_what_text_rank_gives(call: DemoCall, words: list[str]) -> None:
+def test_expected_summaries_match_text_rank(call: DemoCall, words: list[str]) -> None:
     expected = call.results["summarize"]
     sentences = [set(line.split()) for line in words]
     focus = {word.lower() for word in call.arguments.get("focus", [])}
@@ -110,20 +110,20 @@ def test_expected_summaries_are_what_text_rank_gives(call: DemoCall, words: list
     }
 
 
-def test_every_order_line_is_of_the_catalogue_at_its_price_or_less() -> None:
+def test_order_lines_match_the_catalogue_at_its_price_or_less() -> None:
     catalogue = {row["product"]: row for row in rows_of("catalogue.csv")}
     for row in rows_of("shop_orders_2025.csv"):
         assert row["category"] == catalogue[row["product"]]["category"]
         assert Decimal(row["unit_price"]) <= Decimal(catalogue[row["product"]]["unit_price"])
 
 
-#: Operators are what a dag is parsed into, so they have to be imported then.
+#: Parsing a dag creates its operators, so they must be imported then.
 OPERATORS = {"approve_refund": {"airflow.providers.standard.operators.hitl"}}
 
 
 @pytest.mark.parametrize("path", sorted(DAGS.glob("*.py")), ids=lambda path: path.stem)
-def test_parsing_a_dag_imports_only_airflow_sdk_its_operators_and_the_standard_library(path: Path) -> None:
-    """Parse time: a provider that is imported at the top is imported by every parse and every task."""
+def test_parsing_a_dag_imports_only_the_sdk_its_operators_and_the_stdlib(path: Path) -> None:
+    """Every parse and every task pays for a provider that is imported at the top of the file."""
     imported = set()
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
         if isinstance(node, ast.Import):

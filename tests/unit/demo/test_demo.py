@@ -38,7 +38,7 @@ NOON = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 PYTHON = Path(sys.executable)
 
 
-def test_airflow_gets_the_chosen_port_everywhere() -> None:
+def test_chosen_port_is_used_in_all_airflow_settings() -> None:
     own = settings(Folder(Path("/demo")), SECRETS, 18080, {})
     assert {name: value for name, value in own.items() if "18080" in value} == {
         "AIRFLOW__API__PORT": "18080",
@@ -59,11 +59,11 @@ def test_airflow_gets_the_chosen_port_everywhere() -> None:
         "OTEL_EXPORTER_OTLP_ENDPOINT",
     ],
 )
-def test_the_callers_own_settings_do_not_reach_airflow(name: str) -> None:
+def test_users_own_settings_do_not_reach_airflow(name: str) -> None:
     assert "foreign" not in settings(Folder(Path("/demo")), SECRETS, 8080, {name: "foreign"}).values()
 
 
-def test_airflow_keeps_what_is_about_the_machine() -> None:
+def test_airflow_keeps_variables_about_the_machine() -> None:
     own = settings(Folder(Path("/demo")), SECRETS, 8080, {"PATH": "/bin", "TZ": "Asia/Tokyo"})
     assert (own["PATH"], own["TZ"]) == ("/bin", "Asia/Tokyo")
 
@@ -73,11 +73,11 @@ def test_a_folder_with_a_space_is_quoted_in_database_addresses() -> None:
     assert own["AIRFLOW_CONN_SHOP"] == "postgresql://postgres@/shop?host=%2Fmy%20demo%2Fpostgres%2Fsocket"
 
 
-def test_requests_to_this_machine_never_go_through_the_callers_proxy() -> None:
+def test_local_requests_bypass_the_users_proxy() -> None:
     assert without_proxy({"no_proxy": "example.org"})["NO_PROXY"] == "example.org,127.0.0.1,localhost"
 
 
-def test_the_socket_of_a_deep_folder_lies_in_a_short_one() -> None:
+def test_deep_folder_gets_a_short_socket_path() -> None:
     deep = Path("/" + "d" * 100)
     assert socket_folder(Path("/demo")) == Path("/demo/socket")
     assert len(bytes(socket_folder(deep))) <= MAX_SOCKET_FOLDER
@@ -102,7 +102,7 @@ def heartbeat(component: str, moment: str | None, status: str = "healthy") -> di
     return {component: {"status": status, f"latest_{component}_heartbeat": moment}}
 
 
-def test_a_heartbeat_of_the_run_before_is_not_healthy() -> None:
+def test_heartbeat_from_before_the_start_is_not_healthy() -> None:
     health = (
         heartbeat("scheduler", "2026-11-22T12:00:01.5Z")
         | heartbeat("dag_processor", "2026-11-22T11:59:59Z")
@@ -111,7 +111,7 @@ def test_a_heartbeat_of_the_run_before_is_not_healthy() -> None:
     assert components_not_healthy(health, NOON) == ["dag-processor", "triggerer"]
 
 
-def test_only_dags_parsed_in_this_run_count() -> None:
+def test_only_files_parsed_since_the_start_count() -> None:
     def parsed(file: str, moment: str | None, bundle: str = "demo") -> dict[str, Any]:
         return {"relative_fileloc": file, "last_parsed_time": moment, "bundle_name": bundle}
 
@@ -124,7 +124,7 @@ def test_only_dags_parsed_in_this_run_count() -> None:
     assert parsed_files(dags, NOON) == {"new.py"}
 
 
-def test_every_demo_dag_is_waited_for() -> None:
+def test_dag_files_lists_every_demo_dag() -> None:
     assert dag_files(DAGS) == {
         "always_fails.py",
         "approve_refund.py",
@@ -144,7 +144,7 @@ def test_every_requirement_has_a_hash() -> None:
     assert [pin for pin in pins if "--hash=sha256:" not in pin] == []
 
 
-def test_other_requirements_make_another_environment(tmp_path: Path) -> None:
+def test_different_requirements_get_different_environments(tmp_path: Path) -> None:
     one, other = tmp_path / "one.txt", tmp_path / "other.txt"
     one.write_text("a==1\n")
     other.write_text("a==2\n")
@@ -159,7 +159,7 @@ def test_folders_follow_the_xdg_variables() -> None:
     assert default_folder({}) == Path.home() / ".local" / "share" / "dagcall" / "demo"
 
 
-def test_secrets_are_made_once_and_are_private(tmp_path: Path) -> None:
+def test_secrets_are_created_once_and_are_private(tmp_path: Path) -> None:
     folder = Folder(tmp_path / "demo")
     first = folder.prepare()
     assert folder.prepare() == first
@@ -168,7 +168,7 @@ def test_secrets_are_made_once_and_are_private(tmp_path: Path) -> None:
     assert json.loads(folder.passwords_file.read_text())["agent"] == folder.agent_password_file.read_text().strip()
 
 
-def test_a_second_demo_in_the_same_folder_is_told_where_the_first_is(tmp_path: Path) -> None:
+def test_second_demo_in_a_folder_is_refused_with_the_address_of_the_first(tmp_path: Path) -> None:
     folder = Folder(tmp_path)
     with (
         folder.claimed({"dagcall": "http://127.0.0.1:8000/mcp"}),
@@ -190,7 +190,7 @@ def test_each_busy_port_is_named_with_its_option() -> None:
     require_free_ports(host_port, airflow_port)
 
 
-def test_the_same_port_twice_is_refused() -> None:
+def test_same_port_for_both_servers_is_refused() -> None:
     with pytest.raises(CannotStart, match="two different ports"):
         require_free_ports(8000, 8000)
 
@@ -218,8 +218,8 @@ def test_an_example_is_derived_from_the_schema(schema: dict[str, Any], value: ob
     assert example_value(schema) == value
 
 
-def test_an_example_call_survives_a_shell() -> None:
-    properties = {"text": {"type": "string", "examples": ["It's $HOME"]}, "n": {"type": "integer"}, "left out": {}}
+def test_example_call_is_quoted_for_the_shell() -> None:
+    properties = {"text": {"type": "string", "examples": ["It's $HOME"]}, "n": {"type": "integer"}, "optional": {}}
     tool = {"name": "t", "inputSchema": {"properties": properties, "required": ["n", "text"]}}
     assert shlex.split(example_call(tool)) == ["dagcall", "call", "t", "text=It's $HOME", "n=1"]
 
@@ -246,14 +246,14 @@ def test_the_introduction_begins_with_the_address() -> None:
     assert introduced()[0] == "dagcall ready: http://127.0.0.1:8000/mcp"
 
 
-def test_the_introduction_gives_an_alias_where_no_shell_finds_dagcall() -> None:
+def test_introduction_offers_an_alias_if_dagcall_is_not_on_path() -> None:
     assert "  alias dagcall='/my env/dagcall'" not in introduced()
     assert "  alias dagcall=''\"'\"'/my env/dagcall'\"'\"''" in introduced(
         is_on_path=False, dagcall=["/my env/dagcall"]
     )
 
 
-def test_the_introduction_names_what_is_wrong_with_own_dags() -> None:
+def test_introduction_shows_warnings_about_the_users_dags() -> None:
     assert "Warning    own.py: SyntaxError" in introduced(warnings=["own.py: SyntaxError"])
 
 
@@ -274,7 +274,7 @@ def test_the_config_names_the_password_file_not_the_password() -> None:
     assert 'password_file = "/my demo/airflow-agent-password"' in text
 
 
-def test_our_own_environment_on_path_is_not_the_users(tmp_path: Path) -> None:
+def test_path_entry_added_by_uv_does_not_count(tmp_path: Path) -> None:
     script = tmp_path / "dagcall"
     script.touch(0o755)
     environ = {"PATH": str(tmp_path)}
@@ -299,17 +299,17 @@ def test_a_family_is_the_session_and_all_descendants() -> None:
     assert {member.pid for member in family(table, 10)} == {10, 11, 12, 13, 14}
 
 
-def test_a_process_name_may_hold_anything() -> None:
+def test_process_name_may_contain_any_characters() -> None:
     stat = "42 (a) b (c) S 1 42 40 0 -1 4194560 1 0 0 0 1 2 0 0 20 0 1 0 98765 1 2"
     assert row_from_stat(stat) == ProcessRow(42, 1, 42, 40, "98765")
     assert row_from_stat(stat.replace(") S ", ") Z ")) is None
 
 
-def test_the_table_has_this_process() -> None:
+def test_process_table_contains_this_process() -> None:
     assert [entry.parent for entry in process_table() if entry.pid == os.getpid()] == [os.getppid()]
 
 
-#: Ignores every polite signal, and so does its child in a session of its own, which opens the pipe when it is there.
+#: Ignores SIGTERM, and so does its child, which has a separate session and opens the pipe once it runs.
 STUBBORN = """
 import signal, subprocess, sys
 signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -322,7 +322,7 @@ signal.pause()
 
 
 async def start_stubborn(children: Children, folder: Path, **options: Any) -> list[ProcessRow]:
-    """Start it, and return it and its child."""
+    """Start the stubborn process; return the rows of it and its child."""
     script, pipe = folder / "stubborn.py", folder / "pipe"
     script.write_text(STUBBORN)
     os.mkfifo(pipe)
@@ -336,7 +336,7 @@ def pid_files(folder: Path) -> list[Path]:
     return list(folder.glob("*.pid"))
 
 
-async def test_stopping_reaches_what_ignores_signals_and_leaves_the_session(tmp_path: Path) -> None:
+async def test_stop_ends_processes_that_ignore_signals_or_leave_the_session(tmp_path: Path) -> None:
     children = Children(tmp_path, tmp_path)
     known = await start_stubborn(children, tmp_path, stop_seconds=0.1)
     await children.stop()
@@ -350,13 +350,13 @@ async def test_a_second_ctrl_c_kills_at_once(tmp_path: Path) -> None:
     assert (len(known), await children.running[0].ended, pid_files(tmp_path)) == (2, -signal.SIGKILL, [])
 
 
-async def test_the_next_start_stops_what_a_killed_demo_left(tmp_path: Path) -> None:
+async def test_next_start_stops_the_leftovers_of_a_killed_demo(tmp_path: Path) -> None:
     known = await start_stubborn(Children(tmp_path, tmp_path), tmp_path, stop_signal=signal.SIGUSR1)
     await stop_leftovers(tmp_path)
     assert (len(known), still_running(known), pid_files(tmp_path)) == (2, [], [])
 
 
-async def test_a_pid_that_was_given_to_another_process_is_left_alone(tmp_path: Path) -> None:
+async def test_reused_pid_is_not_signalled(tmp_path: Path) -> None:
     note = {"pid": os.getpid(), "started": "another time", "stop_signal": "SIGKILL"}
     (tmp_path / "postgres.pid").write_text(json.dumps(note))
     (tmp_path / "cut-off.pid").write_text('{"pid": 1')
@@ -364,7 +364,7 @@ async def test_a_pid_that_was_given_to_another_process_is_left_alone(tmp_path: P
     assert pid_files(tmp_path) == []
 
 
-async def test_the_death_of_a_child_is_told_with_its_log(tmp_path: Path) -> None:
+async def test_death_of_a_child_is_reported_with_its_log(tmp_path: Path) -> None:
     children = Children(tmp_path, tmp_path)
     script = "import os; print('last words', flush=True); os.kill(os.getpid(), 9)"
     await children.start("scheduler", [sys.executable, "-c", script], interpreter=PYTHON, environ={})
@@ -375,20 +375,20 @@ async def test_the_death_of_a_child_is_told_with_its_log(tmp_path: Path) -> None
     await children.stop()
 
 
-async def test_a_command_that_fails_is_told_with_its_exit_code(tmp_path: Path) -> None:
+async def test_failed_command_is_reported_with_its_exit_code(tmp_path: Path) -> None:
     children = Children(tmp_path, tmp_path)
     with pytest.raises(ChildDied, match="db-migrate ended with exit code 3"):
         await children.run("db-migrate", [sys.executable, "-c", "exit(3)"], interpreter=PYTHON, environ={})
 
 
-async def test_the_log_of_the_run_before_is_kept(tmp_path: Path) -> None:
+async def test_log_of_the_previous_run_is_kept(tmp_path: Path) -> None:
     children = Children(tmp_path, tmp_path)
     for word in ("one", "two"):
         await children.run("w", [sys.executable, "-c", f"print('{word}')"], interpreter=PYTHON, environ={})
     assert ((tmp_path / "w.log").read_text(), (tmp_path / "w.log.1").read_text()) == ("two\n", "one\n")
 
 
-def test_progress_is_plain_lines_where_there_is_no_terminal() -> None:
+def test_progress_is_plain_lines_without_a_terminal() -> None:
     seconds = iter(range(100))
     text = io.StringIO()
     progress = Progress(Console(file=text), [Step("PostgreSQL"), Step("Airflow")], clock=lambda: float(next(seconds)))

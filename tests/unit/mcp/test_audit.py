@@ -1,4 +1,4 @@
-"""The audit log: what one line says, and what never stands in it."""
+"""The audit log: what a line contains, and what it never contains."""
 
 import asyncio
 import json
@@ -27,7 +27,7 @@ def lines(file: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in text.splitlines()]
 
 
-async def test_a_call_is_one_line(served: Served, tmp_path: Path) -> None:
+async def test_call_writes_one_line(served: Served, tmp_path: Path) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(add())
     file = tmp_path / "audit.jsonl"
@@ -55,7 +55,7 @@ async def test_a_call_is_one_line(served: Served, tmp_path: Path) -> None:
     assert file.stat().st_mode & 0o777 == 0o600
 
 
-async def test_what_was_refused_or_failed_is_there_too(served: Served, tmp_path: Path) -> None:
+async def test_refused_and_failed_calls_are_audited(served: Served, tmp_path: Path) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(FakeDag("fails", tasks=[FakeTask("it", lambda _: 1 / 0)]))
     file = tmp_path / "audit.jsonl"
@@ -82,7 +82,7 @@ async def test_what_was_refused_or_failed_is_there_too(served: Served, tmp_path:
     assert not any("arguments" in key for line in lines(file) for key in line)
 
 
-async def test_a_line_names_a_tool_even_where_the_call_names_none(served: Served, tmp_path: Path) -> None:
+async def test_line_names_the_best_known_tool_of_an_invalid_request(served: Served, tmp_path: Path) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(add())
     file = tmp_path / "audit.jsonl"
@@ -102,7 +102,7 @@ async def test_a_line_names_a_tool_even_where_the_call_names_none(served: Served
     assert "tool" not in of_none
 
 
-async def test_arguments_in_full_are_masked(served: Served, tmp_path: Path) -> None:
+async def test_full_arguments_are_masked(served: Served, tmp_path: Path) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(FakeDag("echo", params={"text": "", "password": ""}))
     file = tmp_path / "audit.jsonl"
@@ -116,7 +116,7 @@ async def test_arguments_in_full_are_masked(served: Served, tmp_path: Path) -> N
     assert line["arguments"] == '{"password":"***","text":"it is ***\\n"}'
 
 
-async def test_a_renamed_file_is_reopened(served: Served, tmp_path: Path) -> None:
+async def test_file_is_recreated_after_a_rename(served: Served, tmp_path: Path) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(add())
     file = tmp_path / "audit.jsonl"
@@ -130,7 +130,7 @@ async def test_a_renamed_file_is_reopened(served: Served, tmp_path: Path) -> Non
     assert file.stat().st_mode & 0o777 == 0o600
 
 
-async def test_what_cannot_be_written_goes_into_dagcall_s_own_log_and_the_call_goes_on(
+async def test_unwritable_line_goes_to_dagcalls_log_and_the_call_succeeds(
     served: Served, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     airflow = FakeAirflow()
@@ -139,7 +139,7 @@ async def test_what_cannot_be_written_goes_into_dagcall_s_own_log_and_the_call_g
     file.parent.mkdir()
 
     async with served(airflow, dags=["*"], audit={"file": str(file)}) as dagcall:
-        file.parent.rename(tmp_path / "away")
+        file.parent.rename(tmp_path / "moved")
         answers = [await call(dagcall, "add", x=1), await call(dagcall, "add", "legacy", x=2)]
         lost = [record.getMessage() for record in caplog.records if record.name == "dagcall.mcp.audit"]
         file.parent.mkdir()
@@ -153,9 +153,7 @@ async def test_what_cannot_be_written_goes_into_dagcall_s_own_log_and_the_call_g
     assert line["run"] == airflow.runs[2].run_id
 
 
-async def test_a_task_is_a_line_when_it_begins_and_when_its_outcome_is_handed_over(
-    served: Served, tmp_path: Path
-) -> None:
+async def test_task_writes_a_line_at_its_start_and_at_delivery(served: Served, tmp_path: Path) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(add())
     airflow.add_dag(FakeDag("fails", tasks=[FakeTask("it", lambda _: 1 / 0)]))
@@ -188,7 +186,7 @@ async def test_a_task_is_a_line_when_it_begins_and_when_its_outcome_is_handed_ov
     ]
 
 
-async def test_what_is_refused_while_dagcall_stops_is_there_too(served: Served, tmp_path: Path) -> None:
+async def test_requests_refused_during_shutdown_are_audited(served: Served, tmp_path: Path) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(add())
     file = tmp_path / "audit.jsonl"
@@ -208,7 +206,7 @@ async def test_what_is_refused_while_dagcall_stops_is_there_too(served: Served, 
     ]
 
 
-async def test_lines_go_to_stderr(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
+async def test_lines_go_to_stderr_if_configured(served: Served, capsys: pytest.CaptureFixture[str]) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(add())
 
@@ -218,13 +216,13 @@ async def test_lines_go_to_stderr(served: Served, capsys: pytest.CaptureFixture[
     assert json.loads(capsys.readouterr().err.splitlines()[-1])["outcome"] == "success"
 
 
-async def test_a_file_that_cannot_be_written_is_said_at_the_start(served: Served, tmp_path: Path) -> None:
+async def test_unwritable_file_is_a_config_error_at_startup(served: Served, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"audit\.file: .* cannot be written: No such file or directory"):
         async with served(FakeAirflow(), dags=["*"], audit={"file": str(tmp_path / "no" / "audit.jsonl")}):
             pass
 
 
-async def test_lines_of_one_moment_are_all_written_also_when_dagcall_ends_in_it(tmp_path: Path) -> None:
+async def test_buffered_lines_are_written_at_shutdown(tmp_path: Path) -> None:
     file = tmp_path / "audit.jsonl"
 
     with opened(file) as write:
@@ -236,7 +234,7 @@ async def test_lines_of_one_moment_are_all_written_also_when_dagcall_ends_in_it(
     assert lines(file) == [{"first": 1}, {"second": 2}]
 
 
-async def test_half_of_a_surrogate_pair_is_written_as_such(tmp_path: Path) -> None:
+async def test_lone_surrogate_is_written_unchanged(tmp_path: Path) -> None:
     file = tmp_path / "audit.jsonl"
     origin = Origin(LOCAL, "a client", "1", None)
 

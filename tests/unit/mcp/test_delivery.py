@@ -29,7 +29,7 @@ def entry() -> Entry:
     return Entry("mcp__a_b_0", 0)
 
 
-async def test_an_outcome_has_arrived_when_its_answer_was_written() -> None:
+async def test_outcome_is_delivered_once_its_answer_is_written() -> None:
     deliveries, first, second = StdioDeliveries(), entry(), entry()
 
     async def answered(_: Context) -> dict[str, Any]:
@@ -47,7 +47,7 @@ async def test_an_outcome_has_arrived_when_its_answer_was_written() -> None:
     assert (second.waiting, second.is_delivered) == (1, False)
 
 
-async def test_an_outcome_whose_request_ends_in_an_error_has_not_arrived() -> None:
+async def test_outcome_of_a_failed_request_is_not_delivered() -> None:
     deliveries, carried = StdioDeliveries(), entry()
 
     async def failing(_: Context) -> None:
@@ -61,8 +61,8 @@ async def test_an_outcome_whose_request_ends_in_an_error_has_not_arrived() -> No
     assert (carried.waiting, carried.is_delivered) == (0, False)
 
 
-async def test_an_outcome_whose_request_is_cancelled_at_the_last_moment_has_not_arrived() -> None:
-    """The SDK answers no request that was cancelled, not even one whose handler has just come to its end."""
+async def test_outcome_of_a_request_cancelled_at_its_end_is_not_delivered() -> None:
+    """The SDK never answers a cancelled request, even if its handler has just finished."""
     deliveries, carried = StdioDeliveries(), entry()
 
     async def cancelled_meanwhile(_: Context) -> dict[str, Any]:
@@ -77,7 +77,7 @@ async def test_an_outcome_whose_request_is_cancelled_at_the_last_moment_has_not_
     assert (carried.waiting, carried.is_delivered) == (0, False)
 
 
-async def test_a_notification_that_fails_lets_go_of_nothing() -> None:
+async def test_failed_notification_does_not_release_the_entry() -> None:
     deliveries, carried = StdioDeliveries(), entry()
     deliveries.carry(7, carried)
 

@@ -1,4 +1,4 @@
-"""Runs that ask a person, from the SDK's client to the fake Airflow and back, in both protocol eras."""
+"""Runs that ask a person: from the SDK's client to the fake Airflow and back, in both protocol eras."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -42,7 +42,7 @@ def look_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 class Person:
-    """Sits behind the client, and answers what it is asked in turn."""
+    """The person behind the client, who answers the questions in turn."""
 
     def __init__(self, *answers: ElicitResult | ErrorData | None) -> None:
         self.asked: list[ElicitRequestFormParams] = []
@@ -93,7 +93,7 @@ def notice_in(content: dict[str, Any]) -> str:
 
 @ERAS
 @pytest.mark.parametrize("version", VERSIONS)
-async def test_a_person_answers_and_the_call_goes_on(served: Served, version: Version, mode: Mode) -> None:
+async def test_call_continues_after_a_person_answers(served: Served, version: Version, mode: Mode) -> None:
     airflow = FakeAirflow(version)
     airflow.add_dag(asks())
     person = Person(accepts(answer="Approve", amount=120))
@@ -117,7 +117,7 @@ async def test_a_person_answers_and_the_call_goes_on(served: Served, version: Ve
 
 
 @ERAS
-async def test_several_questions_at_once(served: Served, mode: Mode) -> None:
+async def test_simultaneous_questions_are_all_asked(served: Served, mode: Mode) -> None:
     airflow = FakeAirflow()
     tasks = [
         FakeTask("approve", question=REFUND, mapped=2, downstream=["then"]),
@@ -139,7 +139,7 @@ async def test_several_questions_at_once(served: Served, mode: Mode) -> None:
 
 
 @ERAS
-async def test_one_question_after_the_other(served: Served, mode: Mode) -> None:
+async def test_consecutive_questions_are_asked_in_turn(served: Served, mode: Mode) -> None:
     airflow = FakeAirflow()
     tasks = [FakeTask("first", question=REFUND, downstream=["second"]), FakeTask("second", question=REFUND)]
     airflow.add_dag(FakeDag("refund", tasks=tasks))
@@ -153,8 +153,8 @@ async def test_one_question_after_the_other(served: Served, mode: Mode) -> None:
 
 
 @ERAS
-async def test_an_answer_that_does_not_fit_is_asked_for_again(served: Served, mode: Mode) -> None:
-    airflow = FakeAirflow("3.1.8")  # which would take it
+async def test_invalid_answer_is_asked_for_again(served: Served, mode: Mode) -> None:
+    airflow = FakeAirflow("3.1.8")  # which would accept it
     airflow.add_dag(asks())
     person = Person(accepts(answer="Approve", amount=0), accepts(answer="Approve", amount=1))
 
@@ -168,7 +168,7 @@ async def test_an_answer_that_does_not_fit_is_asked_for_again(served: Served, mo
     assert len(airflow.requests_to("respond")) == 1
 
 
-async def test_what_airflow_finds_wrong_is_asked_for_again(served: Served) -> None:
+async def test_answer_rejected_by_airflow_is_asked_for_again(served: Served) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(asks())
     airflow.add_fault(Fault(route="respond", status=400, body={"detail": "Not today."}))
@@ -181,7 +181,7 @@ async def test_what_airflow_finds_wrong_is_asked_for_again(served: Served) -> No
 
 
 @pytest.mark.virtual_time
-async def test_nobody_is_asked_without_end(served: Served) -> None:
+async def test_question_is_given_up_after_repeated_invalid_answers(served: Served) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(asks())
 
@@ -203,7 +203,7 @@ async def test_nobody_is_asked_without_end(served: Served) -> None:
         ),
     ],
 )
-async def test_nobody_answers_for_a_person_who_does_not(
+async def test_unanswered_question_sends_nothing_to_airflow(
     served: Served, mode: Mode, reply: ElicitResult, notice: str
 ) -> None:
     airflow = FakeAirflow()
@@ -219,7 +219,7 @@ async def test_nobody_answers_for_a_person_who_does_not(
 
 
 @ERAS
-async def test_one_of_two_questions_is_declined(served: Served, mode: Mode) -> None:
+async def test_declined_question_stays_open_beside_an_answered_one(served: Served, mode: Mode) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(asks(mapped=2))
 
@@ -232,7 +232,9 @@ async def test_one_of_two_questions_is_declined(served: Served, mode: Mode) -> N
 
 @ERAS
 @pytest.mark.parametrize("version", VERSIONS)
-async def test_a_client_that_cannot_ask_gets_the_question(served: Served, version: Version, mode: Mode) -> None:
+async def test_client_without_elicitation_gets_the_question_as_a_result(
+    served: Served, version: Version, mode: Mode
+) -> None:
     airflow = FakeAirflow(version)
     airflow.add_dag(asks(replace(REFUND, assigned_users=["mia"])))
 
@@ -274,7 +276,7 @@ async def wait_for(dagcall: Dagcall, run_id: str, person: Person | None = None) 
 
 
 def reject_in_airflow(airflow: FakeAirflow) -> None:
-    """Do what a person does in Airflow's UI."""
+    """Answer as a person does in Airflow's UI."""
     (run,) = airflow.runs
     (instance,) = run.instances_of("approve")
     assert instance.asking is not None
@@ -283,7 +285,7 @@ def reject_in_airflow(airflow: FakeAirflow) -> None:
     run.set_state(run.state, airflow.clock.now())
 
 
-async def test_who_cannot_ask_waits_until_somebody_has_answered_in_airflow(served: Served) -> None:
+async def test_wait_without_elicitation_ends_after_an_answer_in_airflow(served: Served) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(asks())
 
@@ -300,7 +302,7 @@ async def test_who_cannot_ask_waits_until_somebody_has_answered_in_airflow(serve
     assert content["results"]["approve"]["responded_by_user"]["name"] == "mia"
 
 
-async def test_who_has_waited_long_enough_gets_the_question_again(served: Served) -> None:
+async def test_drained_wait_returns_the_question_again(served: Served) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(asks())
 
@@ -315,7 +317,7 @@ async def test_who_has_waited_long_enough_gets_the_question_again(served: Served
     assert again == content
 
 
-async def test_waiting_again_asks_again(served: Served) -> None:
+async def test_second_wait_asks_again(served: Served) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(asks())
 
@@ -327,7 +329,7 @@ async def test_waiting_again_asks_again(served: Served) -> None:
 
 
 @ERAS
-async def test_somebody_was_faster_in_airflow(served: Served, mode: Mode) -> None:
+async def test_earlier_answer_in_airflow_prevails(served: Served, mode: Mode) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(asks())
 
@@ -345,7 +347,7 @@ async def test_somebody_was_faster_in_airflow(served: Served, mode: Mode) -> Non
     assert "Answered through MCP" not in (airflow.runs[0].note or "")
 
 
-async def test_a_question_answered_in_airflow_is_taken_from_the_screen(served: Served) -> None:
+async def test_answer_in_airflow_ends_an_open_elicitation(served: Served) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(asks())
     person = Person(None)
@@ -360,7 +362,7 @@ async def test_a_question_answered_in_airflow_is_taken_from_the_screen(served: S
 
 
 @pytest.mark.virtual_time
-async def test_nobody_answers_in_time(served: Served) -> None:
+async def test_unanswered_question_times_out(served: Served) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(asks())
 
@@ -371,7 +373,7 @@ async def test_nobody_answers_in_time(served: Served) -> None:
 
 
 @ERAS
-async def test_only_assigned_users_may_answer(served: Served, mode: Mode) -> None:
+async def test_question_assigned_to_others_is_not_asked(served: Served, mode: Mode) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(asks(replace(REFUND, assigned_users=["mia", "joe"])))
     person = Person()
@@ -386,7 +388,7 @@ async def test_only_assigned_users_may_answer(served: Served, mode: Mode) -> Non
 
 
 @ERAS
-async def test_a_question_for_dagcall_s_own_account_is_asked_here(served: Served, mode: Mode) -> None:
+async def test_question_assigned_to_dagcalls_account_is_asked(served: Served, mode: Mode) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(asks(replace(REFUND, assigned_users=["mia", "admin"])))
     person = Person(accepts(answer="Approve", amount=1))
@@ -399,7 +401,7 @@ async def test_a_question_for_dagcall_s_own_account_is_asked_here(served: Served
 
 
 @ERAS
-async def test_a_question_for_others_hides_no_other_question(served: Served, mode: Mode) -> None:
+async def test_unanswerable_questions_do_not_hide_others(served: Served, mode: Mode) -> None:
     airflow = FakeAirflow()
     tasks = [
         FakeTask("boss", question=replace(REFUND, assigned_users=["mia"])),
@@ -417,7 +419,7 @@ async def test_a_question_for_others_hides_no_other_question(served: Served, mod
 
 
 @ERAS
-async def test_an_answer_that_airflow_does_not_take_is_told(served: Served, mode: Mode) -> None:
+async def test_answer_refused_by_airflow_is_reported(served: Served, mode: Mode) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(asks())
     airflow.add_fault(Fault(route="respond", status=403, times=None))
@@ -429,9 +431,7 @@ async def test_an_answer_that_airflow_does_not_take_is_told(served: Served, mode
 
 
 @ERAS
-async def test_who_is_meant_is_airflow_s_matter_where_dagcall_does_not_know_its_account(
-    served: Served, mode: Mode
-) -> None:
+async def test_assigned_question_is_asked_if_dagcalls_account_is_unknown(served: Served, mode: Mode) -> None:
     airflow = FakeAirflow()
     airflow.access.all_admins = True
     airflow.add_dag(asks(replace(REFUND, assigned_users=["mia"])))
@@ -443,7 +443,7 @@ async def test_who_is_meant_is_airflow_s_matter_where_dagcall_does_not_know_its_
     assert content["state"] == "success"
 
 
-async def test_an_answer_that_is_lost_on_the_way_is_sent_again(served: Served) -> None:
+async def test_answer_whose_response_is_lost_is_sent_again(served: Served) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(asks())
     airflow.add_fault(Fault(route="respond", status=503, after_effect=True))
@@ -455,10 +455,8 @@ async def test_an_answer_that_is_lost_on_the_way_is_sent_again(served: Served) -
     assert len(airflow.requests_to("respond")) == 2
 
 
-async def test_an_answer_is_held_back_until_airflow_can_take_it(
-    served: Served, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A task that is answered while it is about to leave its worker is failed by Airflow's scheduler."""
+async def test_answer_is_delayed_until_airflow_can_accept_it(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Airflow's scheduler fails a task that is answered while it is about to leave its worker."""
     monkeypatch.setattr("dagcall.runs.hitl_replies.SETTLE_SECONDS", 60.0)
     airflow = FakeAirflow()
     airflow.add_dag(asks())
@@ -473,7 +471,7 @@ async def test_an_answer_is_held_back_until_airflow_can_take_it(
         calling.cancel()
 
 
-async def test_an_answer_that_does_not_arrive(served: Served) -> None:
+async def test_answer_with_an_unknown_effect_is_reported(served: Served) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(asks())
     airflow.add_fault(Fault(route="respond", status=503, times=None))
@@ -486,7 +484,7 @@ async def test_an_answer_that_does_not_arrive(served: Served) -> None:
     assert text_of(result).startswith(f"It is not known whether the answer for run {run_id} of dag refund reached")
 
 
-async def test_a_note_that_cannot_be_written_costs_nothing(served: Served) -> None:
+async def test_call_succeeds_if_the_note_cannot_be_written(served: Served) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(asks())
     airflow.add_fault(Fault(route="patch_runs", status=403, times=None))
@@ -497,7 +495,7 @@ async def test_a_note_that_cannot_be_written_costs_nothing(served: Served) -> No
     assert content["state"] == "success"
 
 
-async def test_a_note_that_is_full_stays_as_it_is(served: Served) -> None:
+async def test_full_note_is_not_changed(served: Served) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(asks())
 
@@ -514,7 +512,7 @@ async def test_a_note_that_is_full_stays_as_it_is(served: Served) -> None:
     assert "Answered through MCP" not in (airflow.runs[0].note or "")
 
 
-async def test_a_client_that_fails_to_ask(served: Served) -> None:
+async def test_elicitation_error_counts_as_a_closed_question(served: Served) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(asks())
 
@@ -525,7 +523,7 @@ async def test_a_client_that_fails_to_ask(served: Served) -> None:
 
 
 @ERAS
-async def test_a_form_that_no_client_can_show(served: Served, mode: Mode) -> None:
+async def test_question_without_a_displayable_form_is_not_asked(served: Served, mode: Mode) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(asks(FakeQuestion("?", params={"p": FakeParam(1, **{"$ref": "https://example.com/s"})})))
     person = Person()
@@ -537,8 +535,8 @@ async def test_a_form_that_no_client_can_show(served: Served, mode: Mode) -> Non
     assert not person.asked
 
 
-async def test_another_replica_takes_the_answer(served: Served) -> None:
-    """Nothing is kept between the question and the answer but what the client holds."""
+async def test_another_replica_accepts_the_answer(served: Served) -> None:
+    """Between the question and the answer, only the client keeps state."""
     airflow = FakeAirflow()
     airflow.add_dag(asks())
 
@@ -562,7 +560,7 @@ async def test_another_replica_takes_the_answer(served: Served) -> None:
     assert len(airflow.runs) == 1
 
 
-async def test_the_run_of_a_caller_who_leaves_in_the_middle_of_a_question(
+async def test_run_is_set_to_failed_if_the_caller_disconnects_during_a_question(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dagcall.runs.cancel.GRACE_SECONDS", 0.01)
@@ -577,8 +575,8 @@ async def test_the_run_of_a_caller_who_leaves_in_the_middle_of_a_question(
         await until(lambda: airflow.runs[0].state == "failed")
 
 
-async def test_an_equal_call_meanwhile_is_a_run_of_its_own(served: Served) -> None:
-    """A call whose person is asked is alive: its run is not free to be taken up."""
+async def test_identical_call_during_a_question_starts_another_run(served: Served) -> None:
+    """A call whose person is being asked still waits, so no other call may adopt its run."""
     airflow = FakeAirflow()
     airflow.add_dag(asks())
     people = [Person(None), Person(None)]
@@ -587,22 +585,22 @@ async def test_an_equal_call_meanwhile_is_a_run_of_its_own(served: Served) -> No
         calls = []
         for person in people:
             calls.append(asyncio.create_task(call(dagcall, "legacy", person)))
-            await until(lambda person=person: len(person.asked) == 1)  # type: ignore[misc] # of the loop's own person
+            await until(lambda person=person: len(person.asked) == 1)  # type: ignore[misc] # binds this iteration's person
         for calling in calls:
             calling.cancel()
 
     assert len(airflow.runs) == 2
 
 
-def test_the_tool_that_takes_a_person_s_answer_to_a_run_says_that_it_changes_something() -> None:
+def test_wait_tool_is_not_annotated_as_read_only() -> None:
     hints = next(tool.annotations for tool in own_tools() if tool.name == WAIT_TOOL_NAME)
     assert hints is not None
     assert (hints.read_only_hint, hints.open_world_hint) == (False, True)
     assert (hints.destructive_hint, hints.idempotent_hint) == (False, True)
 
 
-async def test_a_form_is_as_the_revision_of_the_connection_has_it(served: Served) -> None:
-    """By hand: the SDK's client speaks no revision between the first and the last one of its era."""
+async def test_form_follows_the_negotiated_protocol_revision(served: Served) -> None:
+    """By hand, because the SDK's client supports only the first and the last revision of its era."""
     airflow = FakeAirflow()
     airflow.add_dag(asks(FakeQuestion("Which?", options=["a", "b"], multiple=True)))
     shake_hands: dict[str, Any] = {
@@ -632,7 +630,7 @@ Read = Callable[[], Awaitable[dict[str, Any]]]
 
 @asynccontextmanager
 async def by_hand(dagcall: Dagcall) -> AsyncIterator[tuple[Ask, Read]]:
-    """Connect to dagcall as stdio does; yield what sends a message, and what reads the next one."""
+    """Connect to dagcall as stdio does; yield functions that send a message and read the next one."""
     to_server, incoming = anyio.create_memory_object_stream[SessionMessage | Exception](9)
     outgoing, from_server = anyio.create_memory_object_stream[SessionMessage](9)
 

@@ -1,4 +1,4 @@
-"""Results that are not as declared, through all of dagcall: the caller has them, the operator hears of it once."""
+"""Results that do not match their schema: the caller still gets them, and one warning is logged."""
 
 from typing import Any
 
@@ -36,7 +36,7 @@ def an_airflow() -> FakeAirflow:
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
-async def test_a_mismatch_never_costs_the_caller_the_result(
+async def test_mismatched_result_still_reaches_the_caller(
     served: Served, caplog: pytest.LogCaptureFixture, mode: Any
 ) -> None:
     async with served(an_airflow()) as dagcall, Client(dagcall.mcp.sdk, mode=mode) as client:
@@ -59,7 +59,7 @@ def caplog_run(message: str) -> str:
     return message.partition(", run ")[2].partition(":")[0]
 
 
-async def test_another_declaration_is_another_mismatch(served: Served, caplog: pytest.LogCaptureFixture) -> None:
+async def test_schema_from_the_settings_is_checked_and_named(served: Served, caplog: pytest.LogCaptureFixture) -> None:
     airflow = an_airflow()
     tools = [{"dag": "add", "output_schema": {"required": ["sum"]}}]
 

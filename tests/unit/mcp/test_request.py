@@ -1,4 +1,4 @@
-"""What is noted of a request: the caller as proven, everything else as said, and no room for forgeries."""
+"""What dagcall records about a request: the verified caller, and unverified client data that cannot forge one."""
 
 import asyncio
 import json
@@ -22,7 +22,7 @@ ANN = Caller("https://issuer.test#4711", "ann", frozenset(), frozenset())
 TRACE = "4bf92f3577b34da6a3ce929d0e0e4736"
 
 
-def test_the_note_of_a_known_caller() -> None:
+def test_note_names_the_request_the_caller_and_the_client() -> None:
     origin = Origin(ANN, "by hand 1", "7", TRACE)
     assert origin.note("add") == (
         f"Called through MCP (dagcall) as tool add (request 7, trace {TRACE}) by ann (https://issuer.test#4711) with "
@@ -30,7 +30,7 @@ def test_the_note_of_a_known_caller() -> None:
     )
 
 
-def test_the_note_of_a_local_client_that_says_little() -> None:
+def test_note_of_a_local_client_omits_missing_fields() -> None:
     assert Origin(LOCAL, "a client", None, None).note("add") == "Called through MCP (dagcall) as tool add by a client"
 
 
@@ -43,7 +43,7 @@ def test_the_note_of_a_local_client_that_says_little() -> None:
         (7, ""),
     ],
 )
-async def test_what_a_client_says_is_cut_and_made_visible(served: Served, traceparent: object, noted: str) -> None:
+async def test_client_data_is_shortened_and_cleaned(served: Served, traceparent: object, noted: str) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(add())
     info = Implementation(name="a\n\x1b[31m\u202eb" + "c" * 200, version="1")
@@ -57,7 +57,7 @@ async def test_what_a_client_says_is_cut_and_made_visible(served: Served, tracep
     assert said == f"Called through MCP (dagcall) as tool add (request 2{noted}) by {name}"
 
 
-async def test_a_client_can_forge_neither_a_caller_nor_a_mark_of_ours(served: Served) -> None:
+async def test_client_name_cannot_forge_a_caller_or_a_mark(served: Served) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(FakeDag("fails", tasks=[FakeTask("it", lambda _: 1 / 0)]))
     info = Implementation(name="ann (key:ann) with it (answered) (cancelled)", version="1")
@@ -84,7 +84,7 @@ def audit_into(written: list[str]) -> Audit:
 @pytest.mark.parametrize(
     ("error", "outcome"), [(asyncio.CancelledError(), "left"), (KeyError("x"), "error"), (Busy("later"), "refused")]
 )
-async def test_an_audit_line_says_how_a_request_broke_off(error: BaseException, outcome: str) -> None:
+async def test_audit_line_states_how_a_request_ended_early(error: BaseException, outcome: str) -> None:
     written: list[str] = []
 
     with pytest.raises(type(error)), audit_into(written).request(Origin(ANN, "c", None, None), "m", {}):
@@ -93,7 +93,7 @@ async def test_an_audit_line_says_how_a_request_broke_off(error: BaseException, 
     assert json.loads(written[0])["outcome"] == outcome
 
 
-async def test_arguments_that_cannot_be_written_break_nothing() -> None:
+async def test_arguments_that_cannot_be_encoded_are_replaced() -> None:
     deep: object = 1
     for _ in range(100_000):
         deep = [deep]
@@ -106,7 +106,7 @@ async def test_arguments_that_cannot_be_written_break_nothing() -> None:
     assert [json.loads(line)["arguments"] for line in written] == ["(no JSON)"] * 2
 
 
-async def test_an_audit_line_holds_no_control_character_and_no_second_line() -> None:
+async def test_audit_line_has_no_control_characters_line_breaks_or_secrets() -> None:
     written: list[str] = []
     origin = Origin(ANN, "c", None, None)
 

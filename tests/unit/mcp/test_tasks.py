@@ -1,4 +1,4 @@
-"""The tasks extension, from a client that shows the wire to the fake Airflow and back."""
+"""The tasks extension, from a client that exposes the wire format to the fake Airflow and back."""
 
 import asyncio
 import secrets
@@ -44,18 +44,18 @@ async def connected(dagcall: Dagcall, **more: Any) -> AsyncIterator[TaskClient]:
 
 
 def waits() -> FakeDag:
-    """A dag whose runs end only when they are told to."""
+    """A dag whose runs end only when a test ends them."""
     return FakeDag("waits", tasks=[FakeTask("it", lambda _: 1)], checks=None)
 
 
-async def nobody(*_: object) -> ElicitResult:
+async def never_asked(*_: object) -> ElicitResult:
     raise AssertionError("a task's questions are for `tasks/update`")
 
 
 # A call that becomes a task
 
 
-async def test_a_call_becomes_a_task_and_the_task_ends_in_what_the_call_would_have_answered(served: Served) -> None:
+async def test_call_becomes_a_task_that_completes_with_the_calls_result(served: Served) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(add())
 
@@ -94,7 +94,7 @@ async def test_only_a_request_that_declares_the_extension_gets_a_task(served: Se
     assert old["structuredContent"]["results"] == {"total": 6}
 
 
-async def test_a_caller_that_says_how_long_it_waits_is_answered_then(served: Served) -> None:
+async def test_call_with_wait_seconds_gets_a_result_instead_of_a_task(served: Served) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(waits())
     async with served(airflow) as dagcall, connected(dagcall) as client:
@@ -102,7 +102,7 @@ async def test_a_caller_that_says_how_long_it_waits_is_answered_then(served: Ser
     assert result["structuredContent"]["state"] == "running"
 
 
-async def test_a_call_that_comes_to_nothing_is_a_task_whose_result_says_so_on_every_replica(served: Served) -> None:
+async def test_refused_call_is_a_task_whose_error_every_replica_knows(served: Served) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(add())
     async with (
@@ -127,7 +127,7 @@ async def test_a_call_that_comes_to_nothing_is_a_task_whose_result_says_so_on_ev
     assert airflow.runs == []
 
 
-async def test_a_task_without_a_run_is_its_caller_s_alone_and_cannot_be_made_up(served: Served) -> None:
+async def test_task_without_a_run_is_private_and_cannot_be_forged(served: Served) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(add())
     async with (
@@ -151,7 +151,7 @@ async def test_a_task_without_a_run_is_its_caller_s_alone_and_cannot_be_made_up(
         assert refused.value.error.code == INVALID_PARAMS
 
 
-async def test_airflow_s_refusal_and_a_server_that_stops_are_told_in_a_task_too(served: Served) -> None:
+async def test_refusals_by_airflow_and_during_shutdown_are_reported_in_a_task(served: Served) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(add())
     airflow.add_fault(Fault(route="trigger", status=400, body={"detail": "No. " * 3000}, times=None))
@@ -165,7 +165,7 @@ async def test_airflow_s_refusal_and_a_server_that_stops_are_told_in_a_task_too(
     assert stopping["result"]["content"][0]["text"].startswith("Nothing was started: dagcall is shutting down")
 
 
-def test_a_long_error_makes_no_id_that_a_proxy_would_not_take() -> None:
+def test_task_id_of_a_long_error_is_short_enough_for_proxies() -> None:
     sealer = Sealer(b"k" * 32)
     text = "\n".join(secrets.token_hex(50) for _ in range(500))
     failure = sealer.sealed(text, tool="t" * 50, caller="c", at=datetime(2026, 1, 31, tzinfo=UTC))
@@ -176,7 +176,7 @@ def test_a_long_error_makes_no_id_that_a_proxy_would_not_take() -> None:
     assert sealer.opened(failure.task_id, caller="d") is None
 
 
-def test_half_of_a_surrogate_pair_is_told_as_such() -> None:
+def test_lone_surrogate_in_an_error_is_replaced() -> None:
     sealer = Sealer(b"k" * 32)
     failure = sealer.sealed("no \ud800", tool="t", caller="c", at=datetime(2026, 1, 31, tzinfo=UTC))
     opened = sealer.opened(failure.task_id, caller="c")
@@ -193,9 +193,7 @@ async def test_the_extension_is_advertised(served: Served) -> None:
 
 
 @pytest.mark.parametrize("key", [None, "order-7"])
-async def test_a_call_that_is_made_again_after_its_run_ended_gets_a_task_that_every_replica_marks_as_replayed(
-    served: Served, key: str | None
-) -> None:
+async def test_retry_after_the_run_ended_gets_a_task_marked_as_replayed(served: Served, key: str | None) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(add(checks=0))
     meta = {"dagcall/idempotency_key": key} if key else {}
@@ -221,14 +219,14 @@ async def test_a_call_that_is_made_again_after_its_run_ended_gets_a_task_that_ev
     assert len(airflow.runs) == 1
 
 
-async def test_an_outcome_counts_as_delivered_only_when_the_task_that_holds_it_was_asked_for(served: Served) -> None:
-    """FastMCP's client follows tasks only: it takes a direct answer for an error, and drops it."""
+async def test_outcome_is_delivered_only_when_its_task_is_polled(served: Served) -> None:
+    """FastMCP's client only follows tasks: it treats a direct answer as an error and drops it."""
     airflow = FakeAirflow()
     airflow.add_dag(add(checks=0))
     async with served(airflow) as dagcall, connected(dagcall) as client:
         for _ in range(3):
             created = await client.call("add", {"x": 3})
-            await asyncio.sleep(0.2)  # gives up, for longer than a new task is waited for
+            await asyncio.sleep(0.2)  # does not poll for longer than dagcall allows a new task
         assert len(airflow.runs) == 1
         done = await client.until(created["taskId"])
         await client.call("add", {"x": 3})
@@ -236,7 +234,7 @@ async def test_an_outcome_counts_as_delivered_only_when_the_task_that_holds_it_w
     assert len(airflow.runs) == 2
 
 
-async def test_a_run_that_had_failed_before_is_told_in_a_task_too(served: Served) -> None:
+async def test_run_that_failed_earlier_is_reported_in_a_task(served: Served) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(FakeDag("d", tasks=[FakeTask("explode", lambda _: 1 / 0)], checks=0))
     async with served(airflow, **REPLICA) as dagcall, connected(dagcall) as client:
@@ -249,7 +247,7 @@ async def test_a_run_that_had_failed_before_is_told_in_a_task_too(served: Served
     assert len(airflow.runs) == 1
 
 
-async def test_a_reused_result_says_so_in_a_task_too(served: Served) -> None:
+async def test_reused_result_is_marked_in_a_task(served: Served) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(add())
     async with served(airflow, tools=[{"dag": "add", "reuse_seconds": 60}]) as dagcall, connected(dagcall) as client:
@@ -259,7 +257,7 @@ async def test_a_reused_result_says_so_in_a_task_too(served: Served) -> None:
     assert len(airflow.runs) == 1
 
 
-# Asking
+# Polling
 
 
 async def test_every_replica_knows_every_task(served: Served) -> None:
@@ -281,7 +279,7 @@ async def test_every_replica_knows_every_task(served: Served) -> None:
     assert done["result"]["structuredContent"]["results"] == {"it": 1}
 
 
-async def test_asking_often_costs_airflow_nothing(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_frequent_polls_do_not_load_airflow(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dagcall.runs.task_watcher.FIRST_LOOK_SECONDS", 1000.0)
     airflow = FakeAirflow()
     airflow.add_dag(waits())
@@ -294,7 +292,7 @@ async def test_asking_often_costs_airflow_nothing(served: Served, monkeypatch: p
         assert len(airflow.requests) - before <= 1
 
 
-async def test_a_task_says_how_far_it_is(served: Served) -> None:
+async def test_task_reports_progress(served: Served) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(FakeDag("d", tasks=[FakeTask("first", downstream=["second"]), FakeTask("second")], checks=None))
     async with served(airflow) as dagcall, connected(dagcall) as client:
@@ -305,7 +303,7 @@ async def test_a_task_says_how_far_it_is(served: Served) -> None:
     assert task["statusMessage"].startswith("d: running: 0 of 2 tasks done")
 
 
-async def test_a_run_that_failed_completes_its_task_with_the_error(served: Served) -> None:
+async def test_failed_run_completes_its_task_with_an_error(served: Served) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(FakeDag("d", tasks=[FakeTask("explode", lambda _: 1 / 0)]))
     async with served(airflow) as dagcall, connected(dagcall) as client:
@@ -318,7 +316,7 @@ async def test_a_run_that_failed_completes_its_task_with_the_error(served: Serve
     assert "error" not in done
 
 
-async def test_a_run_that_was_deleted_completes_its_task_with_the_error(served: Served) -> None:
+async def test_deleted_run_completes_its_task_with_an_error(served: Served) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(waits())
     async with served(airflow) as dagcall, connected(dagcall) as client:
@@ -330,7 +328,7 @@ async def test_a_run_that_was_deleted_completes_its_task_with_the_error(served: 
     assert "deleted" in done["result"]["content"][0]["text"]
 
 
-async def test_a_task_goes_on_while_airflow_does_not_show_the_outcome(served: Served) -> None:
+async def test_task_stays_working_while_airflow_refuses_to_show_the_outcome(served: Served) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(add())
     async with served(airflow) as dagcall, connected(dagcall) as client:
@@ -347,11 +345,11 @@ async def test_a_task_goes_on_while_airflow_does_not_show_the_outcome(served: Se
     assert done["result"]["structuredContent"]["results"] == {"total": 5}
 
 
-# Who may ask
+# Access
 
 
 @pytest.mark.parametrize("method", ["tasks/get", "tasks/update", "tasks/cancel"])
-async def test_a_request_about_a_task_has_to_declare_the_extension(served: Served, method: str) -> None:
+async def test_task_request_must_declare_the_extension(served: Served, method: str) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(waits())
     async with served(airflow) as dagcall, connected(dagcall) as client:
@@ -364,7 +362,7 @@ async def test_a_request_about_a_task_has_to_declare_the_extension(served: Serve
 
 
 @pytest.mark.parametrize("method", ["tasks/get", "tasks/update", "tasks/cancel"])
-async def test_a_task_of_somebody_else_is_not_found(served: Served, method: str) -> None:
+async def test_task_of_another_caller_is_not_found(served: Served, method: str) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(waits())
     async with (
@@ -409,7 +407,7 @@ async def test_a_cancelled_task_is_cancelled_on_every_replica(served: Served) ->
     assert again["taskId"] != created["taskId"]
 
 
-async def test_a_task_that_has_ended_stays_as_it_is(served: Served) -> None:
+async def test_completed_task_cannot_be_cancelled(served: Served) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(add())
     async with served(airflow) as dagcall, connected(dagcall) as client:
@@ -421,7 +419,7 @@ async def test_a_task_that_has_ended_stays_as_it_is(served: Served) -> None:
     assert done["result"]["structuredContent"]["results"] == {"total": 5}
 
 
-# People
+# Questions to people
 
 
 def asks(*questions: FakeQuestion) -> FakeDag:
@@ -437,14 +435,14 @@ DECLINE: Wire = {"action": "decline"}
 
 
 async def settled(client: TaskClient, task_id: str) -> Wire:
-    """Return the task as soon as it is known that somebody is asked, or that nobody is."""
+    """Return the task once it requires input or is completed."""
     return await client.until(task_id, "input_required", "completed")
 
 
-async def test_a_task_asks_and_goes_on_when_it_is_answered(served: Served) -> None:
+async def test_task_requests_input_and_continues_after_the_answer(served: Served) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(asks(FakeQuestion("Refund?", params={"amount": FakeParam(180, type="integer", minimum=1)})))
-    async with served(airflow) as dagcall, connected(dagcall, elicitation_callback=nobody) as client:
+    async with served(airflow) as dagcall, connected(dagcall, elicitation_callback=never_asked) as client:
         created = await client.call("asks")
         asking = await client.until(created["taskId"], "input_required")
         ((key, request),) = asking["inputRequests"].items()
@@ -460,14 +458,14 @@ async def test_a_task_asks_and_goes_on_when_it_is_answered(served: Served) -> No
     assert "Answered through MCP by mcp" in (airflow.runs[0].note or "")
 
 
-async def test_two_questions_may_be_answered_one_by_one_and_on_any_replica(served: Served) -> None:
+async def test_two_questions_can_be_answered_one_by_one_on_any_replica(served: Served) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(asks(FakeQuestion("One?"), FakeQuestion("Two?")))
     async with (
         served(airflow, **REPLICA) as one,
         served(airflow, **REPLICA) as other,
-        connected(one, elicitation_callback=nobody) as creator,
-        connected(other, elicitation_callback=nobody) as client,
+        connected(one, elicitation_callback=never_asked) as creator,
+        connected(other, elicitation_callback=never_asked) as client,
     ):
         created = await creator.call("asks")
         asking = await creator.until(created["taskId"], "input_required")
@@ -487,13 +485,13 @@ async def test_an_invalid_answer_is_requested_again_under_another_key(served: Se
     """Clients answer each key once."""
     airflow = FakeAirflow()
     airflow.add_dag(asks(FakeQuestion("Refund?", params={"amount": FakeParam(180, type="integer", minimum=1)})))
-    async with served(airflow) as dagcall, connected(dagcall, elicitation_callback=nobody) as client:
+    async with served(airflow) as dagcall, connected(dagcall, elicitation_callback=never_asked) as client:
         created = await client.call("asks")
         asking = await client.until(created["taskId"], "input_required")
         (key,) = asking["inputRequests"]
         await client.update(created["taskId"], {key: accepts(answer="Approve", amount=0)})
-        anew = await client.get(created["taskId"])
-        ((new_key, request),) = anew["inputRequests"].items()
+        asked_again = await client.get(created["taskId"])
+        ((new_key, request),) = asked_again["inputRequests"].items()
         await client.update(created["taskId"], {new_key: accepts(answer="Approve", amount=1)})
         done = await client.until(created["taskId"])
     assert new_key != key
@@ -501,11 +499,11 @@ async def test_an_invalid_answer_is_requested_again_under_another_key(served: Se
     assert done["result"]["structuredContent"]["results"]["ask_1"]["params_input"] == {"amount": 1}
 
 
-async def test_a_task_asks_no_more_at_once_than_a_call_does(served: Served) -> None:
+async def test_task_limits_simultaneous_questions(served: Served) -> None:
     airflow = FakeAirflow()
     tasks = [FakeTask("ask", question=FakeQuestion("Seen?", options=["OK"]), mapped=MAX_QUESTIONS + 3)]
     airflow.add_dag(FakeDag("asks", tasks=tasks))
-    async with served(airflow) as dagcall, connected(dagcall, elicitation_callback=nobody) as client:
+    async with served(airflow) as dagcall, connected(dagcall, elicitation_callback=never_asked) as client:
         created = await client.call("asks")
         asking = await client.until(created["taskId"], "input_required")
         answers = {key: accepts() for key in asking["inputRequests"]}
@@ -521,10 +519,10 @@ async def test_a_task_asks_no_more_at_once_than_a_call_does(served: Served) -> N
 
 
 @pytest.mark.parametrize("names", [["mia"], ["admin"]])
-async def test_a_task_asks_nobody_in_vain(served: Served, names: list[str]) -> None:
+async def test_task_asks_only_if_dagcalls_account_may_answer(served: Served, names: list[str]) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(asks(FakeQuestion("Refund?", assigned_users=names)))
-    async with served(airflow) as dagcall, connected(dagcall, elicitation_callback=nobody) as client:
+    async with served(airflow) as dagcall, connected(dagcall, elicitation_callback=never_asked) as client:
         created = await client.call("asks")
         task = await client.until(created["taskId"], "input_required", "completed")
     assert ("inputRequests" in task) == (names == ["admin"])
@@ -541,7 +539,7 @@ async def test_a_task_asks_nobody_in_vain(served: Served, names: list[str]) -> N
 async def test_a_person_who_declines_is_not_asked_again(served: Served, response: Wire, notice: str) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(asks(FakeQuestion("Refund?")))
-    async with served(airflow) as dagcall, connected(dagcall, elicitation_callback=nobody) as client:
+    async with served(airflow) as dagcall, connected(dagcall, elicitation_callback=never_asked) as client:
         created = await client.call("asks")
         asking = await client.until(created["taskId"], "input_required")
         await client.update(created["taskId"], dict.fromkeys(asking["inputRequests"], response))
@@ -559,7 +557,7 @@ async def test_a_person_who_declines_is_not_asked_again(served: Served, response
         ({"action": "cancel"}, CLOSED, "Closed through MCP without an answer by mcp 0.1.0: ask_1 (closed "),
     ],
 )
-async def test_a_person_who_declined_is_asked_again_by_no_replica_nor_after_a_restart(
+async def test_declined_question_is_not_repeated_by_any_replica_or_after_a_restart(
     served: Served, response: Wire, notice: str, noted: str
 ) -> None:
     airflow = FakeAirflow()
@@ -567,8 +565,8 @@ async def test_a_person_who_declined_is_asked_again_by_no_replica_nor_after_a_re
     async with (
         served(airflow, **REPLICA) as one,
         served(airflow, **REPLICA) as other,
-        connected(one, elicitation_callback=nobody) as creator,
-        connected(other, elicitation_callback=nobody) as client,
+        connected(one, elicitation_callback=never_asked) as creator,
+        connected(other, elicitation_callback=never_asked) as client,
     ):
         created = await creator.call("asks")
         asking = await creator.until(created["taskId"], "input_required")
@@ -576,7 +574,10 @@ async def test_a_person_who_declined_is_asked_again_by_no_replica_nor_after_a_re
         before = airflow.runs[0].note
         await client.update(created["taskId"], dict.fromkeys(asking["inputRequests"], response))
         found = [await settled(each, created["taskId"]) for each in (creator, client)]
-    async with served(airflow, **REPLICA) as restarted, connected(restarted, elicitation_callback=nobody) as client:
+    async with (
+        served(airflow, **REPLICA) as restarted,
+        connected(restarted, elicitation_callback=never_asked) as client,
+    ):
         found.append(await settled(client, created["taskId"]))
     assert [task["status"] for task in found] == ["completed"] * 3
     for task in found:
@@ -585,11 +586,11 @@ async def test_a_person_who_declined_is_asked_again_by_no_replica_nor_after_a_re
     assert note.startswith(f"{before} {noted}")
 
 
-async def test_a_task_that_asks_anew_is_a_new_question(served: Served) -> None:
-    """One that was cleared, say: the word about the old question counts no more."""
+async def test_cleared_task_instance_asks_a_new_question(served: Served) -> None:
+    """The decline of the old question no longer counts."""
     airflow = FakeAirflow()
     airflow.add_dag(asks(FakeQuestion("Refund?")))
-    async with served(airflow) as dagcall, connected(dagcall, elicitation_callback=nobody) as client:
+    async with served(airflow) as dagcall, connected(dagcall, elicitation_callback=never_asked) as client:
         created = await client.call("asks")
         asking = await client.until(created["taskId"], "input_required")
         await client.update(created["taskId"], dict.fromkeys(asking["inputRequests"], DECLINE))
@@ -597,17 +598,17 @@ async def test_a_task_that_asks_anew_is_a_new_question(served: Served) -> None:
         (instance,) = airflow.runs[0].task_instances
         assert instance.asking is not None
         instance.asking.at += timedelta(minutes=1)
-        anew = await client.get(created["taskId"])
+        asked_again = await client.get(created["taskId"])
     assert declined["status"] == "completed"
-    assert anew["status"] == "input_required"
-    assert not anew["inputRequests"].keys() & asking["inputRequests"].keys()
+    assert asked_again["status"] == "input_required"
+    assert not asked_again["inputRequests"].keys() & asking["inputRequests"].keys()
 
 
 @pytest.mark.parametrize("trouble", ["no right", "no room"])
-async def test_what_cannot_be_noted_is_remembered_by_the_replica_that_was_told(served: Served, trouble: str) -> None:
+async def test_decline_that_cannot_be_noted_is_remembered_by_its_replica(served: Served, trouble: str) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(asks(FakeQuestion("Refund?")))
-    async with served(airflow) as dagcall, connected(dagcall, elicitation_callback=nobody) as client:
+    async with served(airflow) as dagcall, connected(dagcall, elicitation_callback=never_asked) as client:
         created = await client.call("asks")
         asking = await client.until(created["taskId"], "input_required")
         if trouble == "no right":
@@ -621,10 +622,10 @@ async def test_what_cannot_be_noted_is_remembered_by_the_replica_that_was_told(s
     assert airflow.runs[0].note == before
 
 
-async def test_where_there_is_little_room_only_the_mark_is_noted(served: Served) -> None:
+async def test_nearly_full_note_gets_only_the_mark(served: Served) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(asks(FakeQuestion("Refund?")))
-    async with served(airflow) as dagcall, connected(dagcall, elicitation_callback=nobody) as client:
+    async with served(airflow) as dagcall, connected(dagcall, elicitation_callback=never_asked) as client:
         created = await client.call("asks")
         asking = await client.until(created["taskId"], "input_required")
         airflow.runs[0].note = "x" * 950
@@ -632,15 +633,15 @@ async def test_where_there_is_little_room_only_the_mark_is_noted(served: Served)
     assert (airflow.runs[0].note or "").startswith(f"{'x' * 950} (declined ")
 
 
-async def test_an_answer_that_does_not_fit_is_asked_for_under_the_same_new_key_by_every_replica(served: Served) -> None:
+async def test_replicas_request_an_invalid_answer_again_under_the_same_new_key(served: Served) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(asks(FakeQuestion("Refund?", params={"amount": FakeParam(180, type="integer", minimum=1)})))
     wrong = accepts(answer="Approve", amount=0)
     async with (
         served(airflow, **REPLICA) as one,
         served(airflow, **REPLICA) as other,
-        connected(one, elicitation_callback=nobody) as creator,
-        connected(other, elicitation_callback=nobody) as client,
+        connected(one, elicitation_callback=never_asked) as creator,
+        connected(other, elicitation_callback=never_asked) as client,
     ):
         created = await creator.call("asks")
         seen: list[str] = []
@@ -655,14 +656,14 @@ async def test_an_answer_that_does_not_fit_is_asked_for_under_the_same_new_key_b
     assert here["result"] == there["result"]
 
 
-async def test_the_person_reads_what_did_not_fit_through_whichever_replica(served: Served) -> None:
+async def test_every_replica_reports_an_invalid_answer(served: Served) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(asks(FakeQuestion("Refund?", params={"amount": FakeParam(180, type="integer", minimum=1)})))
     async with (
         served(airflow, **REPLICA) as one,
         served(airflow, **REPLICA) as other,
-        connected(one, elicitation_callback=nobody) as creator,
-        connected(other, elicitation_callback=nobody) as client,
+        connected(one, elicitation_callback=never_asked) as creator,
+        connected(other, elicitation_callback=never_asked) as client,
     ):
         created = await creator.call("asks")
         ((key, _),) = (await creator.until(created["taskId"], "input_required"))["inputRequests"].items()
@@ -675,15 +676,15 @@ async def test_the_person_reads_what_did_not_fit_through_whichever_replica(serve
     assert here["params"]["message"].startswith("Your answer was not accepted:\n- it is invalid for the question")
 
 
-async def test_an_answer_that_airflow_does_not_take_is_asked_for_by_no_replica_again(served: Served) -> None:
+async def test_answer_refused_by_airflow_is_not_requested_again_by_any_replica(served: Served) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(asks(FakeQuestion("Refund?")))
     airflow.add_fault(Fault(route="respond", status=403, times=None))
     async with (
         served(airflow, **REPLICA) as one,
         served(airflow, **REPLICA) as other,
-        connected(one, elicitation_callback=nobody) as creator,
-        connected(other, elicitation_callback=nobody) as client,
+        connected(one, elicitation_callback=never_asked) as creator,
+        connected(other, elicitation_callback=never_asked) as client,
     ):
         created = await creator.call("asks")
         asking = await creator.until(created["taskId"], "input_required")
@@ -694,7 +695,7 @@ async def test_an_answer_that_airflow_does_not_take_is_asked_for_by_no_replica_a
         assert message.startswith("Airflow does not accept the answer from dagcall's account.")
 
 
-async def test_a_client_that_cannot_ask_gets_what_the_plain_call_would_have_answered(served: Served) -> None:
+async def test_task_of_a_client_without_elicitation_completes_with_the_question(served: Served) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(asks(FakeQuestion("Refund?")))
     async with served(airflow) as dagcall, connected(dagcall) as client:
@@ -704,7 +705,7 @@ async def test_a_client_that_cannot_ask_gets_what_the_plain_call_would_have_answ
     assert done["result"]["structuredContent"]["questions"][0]["subject"] == "Refund?"
 
 
-# Whether a client is still there, by a clock that jumps
+# Whether a client still polls, in virtual time
 
 
 def in_virtual_time(scenario: Any) -> None:
@@ -730,7 +731,7 @@ def in_virtual_time(scenario: Any) -> None:
         runner.run(run())
 
 
-def test_two_tasks_that_are_created_together_have_two_runs() -> None:
+def test_tasks_created_together_have_separate_runs() -> None:
     async def scenario(airflow: FakeAirflow, client: TaskClient) -> None:
         tasks = await asyncio.gather(client.call("slow"), client.call("slow"))
         assert len({task["taskId"] for task in tasks}) == len(airflow.runs) == 2
@@ -738,7 +739,7 @@ def test_two_tasks_that_are_created_together_have_two_runs() -> None:
     in_virtual_time(scenario)
 
 
-def test_a_later_task_shares_the_run_for_which_its_client_still_asks() -> None:
+def test_later_task_shares_a_run_that_is_still_polled() -> None:
     async def scenario(airflow: FakeAirflow, client: TaskClient) -> None:
         first = await client.call("slow")
         for task in [await client.get(first["taskId"])] * 10:
@@ -754,7 +755,7 @@ def test_a_later_task_shares_the_run_for_which_its_client_still_asks() -> None:
     in_virtual_time(scenario)
 
 
-def test_the_run_of_a_client_that_asks_no_more_is_adopted() -> None:
+def test_run_that_is_no_longer_polled_is_adopted() -> None:
     async def scenario(airflow: FakeAirflow, client: TaskClient) -> None:
         first = await client.call("slow")
         await client.get(first["taskId"])
@@ -769,7 +770,7 @@ def test_the_run_of_a_client_that_asks_no_more_is_adopted() -> None:
     in_virtual_time(scenario)
 
 
-def test_a_client_is_told_to_ask_less_often_the_older_its_run() -> None:
+def test_poll_interval_grows_with_the_age_of_the_run() -> None:
     async def scenario(_: FakeAirflow, client: TaskClient) -> None:
         task = await client.call("slow")
         assert task["pollIntervalMs"] == 250
@@ -779,8 +780,8 @@ def test_a_client_is_told_to_ask_less_often_the_older_its_run() -> None:
     in_virtual_time(scenario)
 
 
-def test_a_task_nobody_asks_for_leaves_its_run_alone() -> None:
-    """Even where the run of a plain call that breaks off is set to failed."""
+def test_abandoned_task_does_not_set_its_run_to_failed() -> None:
+    """Even if `on_cancel` sets the run of an abandoned plain call to failed."""
 
     async def scenario(airflow: FakeAirflow, client: TaskClient) -> None:
         task = await client.call("slow")

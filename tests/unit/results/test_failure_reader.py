@@ -1,4 +1,4 @@
-"""Failed runs as their callers read them, in front of the fake Airflow."""
+"""Failed runs as callers see them, read from the fake Airflow."""
 
 import asyncio
 from typing import Any
@@ -57,7 +57,7 @@ async def failure(dagcall: Dagcall) -> list[str]:
         ({"tools": [{"dag": "d", "log_lines": 0}]}, 0),
     ],
 )
-async def test_how_much_of_a_log_is_shown_is_the_operators_choice(
+async def test_settings_limit_the_log_lines_in_a_report(
     served: Served, airflow: FakeAirflow, settings: dict[str, Any], shown: int
 ) -> None:
     async with served(airflow, **settings) as dagcall:
@@ -75,7 +75,7 @@ async def test_how_much_of_a_log_is_shown_is_the_operators_choice(
         (500, "Airflow could not return its log"),
     ],
 )
-async def test_a_failure_is_reported_without_its_log(
+async def test_failure_is_reported_if_its_log_is_unavailable(
     served: Served, airflow: FakeAirflow, status: int, why: str
 ) -> None:
     airflow.add_fault(Fault(route="log", status=status, times=None))
@@ -90,7 +90,7 @@ async def test_a_failure_is_reported_without_its_log(
 
 
 @pytest.mark.virtual_time
-async def test_a_log_is_read_again_while_there_is_time(served: Served, airflow: FakeAirflow) -> None:
+async def test_log_read_is_retried_while_there_is_time(served: Served, airflow: FakeAirflow) -> None:
     airflow.add_fault(Fault(route="log", status=503, times=READ_ATTEMPTS))
     async with served(airflow) as dagcall:
         lines = await failure(dagcall)
@@ -99,7 +99,7 @@ async def test_a_log_is_read_again_while_there_is_time(served: Served, airflow: 
 
 
 @pytest.mark.virtual_time
-async def test_a_failure_is_reported_in_time_without_its_log(served: Served, airflow: FakeAirflow) -> None:
+async def test_failure_is_reported_in_time_if_its_log_is_slow(served: Served, airflow: FakeAirflow) -> None:
     hold = airflow.hold("log", times=None)
     loop = asyncio.get_running_loop()
     async with served(airflow) as dagcall:
@@ -116,7 +116,7 @@ async def test_a_failure_is_reported_in_time_without_its_log(served: Served, air
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("route", ["list_task_instances", "log"])
-async def test_a_failed_run_that_is_deleted_while_it_is_read_is_told_as_deleted(
+async def test_failed_run_deleted_while_it_is_read_is_reported_as_deleted(
     served: Served, version: Version, route: Route
 ) -> None:
     airflow = an_airflow(version)
@@ -130,7 +130,7 @@ async def test_a_failed_run_that_is_deleted_while_it_is_read_is_told_as_deleted(
 
 
 @pytest.mark.parametrize(("version", "route"), [("3.1.8", "list_task_instances"), ("3.3.2", "wait")])
-async def test_a_run_that_succeeded_and_is_deleted_while_it_is_read_is_told_as_deleted(
+async def test_successful_run_deleted_while_it_is_read_is_reported_as_deleted(
     served: Served, version: Version, route: Route
 ) -> None:
     airflow = FakeAirflow(version)
@@ -142,7 +142,7 @@ async def test_a_run_that_succeeded_and_is_deleted_while_it_is_read_is_told_as_d
 
 
 async def deleted_at(airflow: FakeAirflow, route: Route, dagcall: Dagcall) -> str:
-    """Call, delete the run when it has ended and Airflow is asked this for the first time; return what is told."""
+    """Call the tool, delete the ended run at the first request to this route, and return the error's text."""
     hold = airflow.hold(route)
     calling = asyncio.create_task(call(dagcall))
     await hold.arrived()

@@ -1,4 +1,4 @@
-"""Run, task instances and logs in; the text that a caller reads out, compared whole."""
+"""Failure reports: from a run, its task instances and their logs to the complete text that a caller reads."""
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -60,7 +60,7 @@ def told(
     is_over: bool = True,
     left_out: dict[str, Omission] | None = None,
 ) -> list[str]:
-    """Return the text's lines; `logs` may be the one log of the first instance."""
+    """Return the text's lines; `logs` may be a single log, that of the first instance."""
     if isinstance(logs, TaskLog):
         logs = {(instances[0].task_id, instances[0].map_index): logs}
     report = report_of(
@@ -78,7 +78,7 @@ def told(
     return lines[:-1]
 
 
-def test_a_failure_report_starts_with_the_most_important() -> None:
+def test_failure_report_starts_with_the_most_important_facts() -> None:
     frames = (
         Frame("/opt/lib/python3.12/site-packages/airflow/sdk/task_runner.py", 1, "run"),
         Frame("/opt/airflow/dags/regions.py", 36, "look_up"),
@@ -183,13 +183,15 @@ def test_a_failure_report_starts_with_the_most_important() -> None:
         ),
     ],
 )
-def test_why_a_task_failed_and_whether_calling_again_may_help(task_log: TaskLog, reason: str, outlook: str) -> None:
+def test_report_gives_the_reason_and_says_whether_a_retry_may_help(
+    task_log: TaskLog, reason: str, outlook: str
+) -> None:
     lines = told(instance("t"), logs=task_log, log_lines=0)
 
     assert "\n".join(lines[1:]) == f"Task t failed on try 1 of 1: {reason}\n{outlook}"
 
 
-def test_what_began_with_something_that_passes_may_pass() -> None:
+def test_failure_caused_by_a_temporary_error_is_temporary() -> None:
     chain = raised(("ValueError", "no answer"), ("LookupError", "no row"), ("ReadTimeout", "5 s\nor so"))
     assert told(instance("t"), logs=chain)[1:] == [
         "Task t failed on try 1 of 1: ValueError: no answer",
@@ -211,7 +213,7 @@ def test_a_group_of_exceptions_names_its_members(second: str, outlook: str) -> N
     ]
 
 
-def test_an_exception_that_the_task_caught_is_no_reason() -> None:
+def test_caught_exception_is_not_the_reason() -> None:
     caught = LogEvent("error", "asking again", "shop", (LoggedException("ReadTimeout", "5 s"),))
     killed = LogEvent("critical", "Process terminated by signal.", "task", signal="SIGKILL")
     assert told(instance("t"), logs=log(killed, caught)) == [
@@ -260,14 +262,14 @@ LATER_ERROR = (LoggedException("RuntimeError", "the callback failed"),)
         ),
     ],
 )
-def test_the_exception_that_ended_a_task_outranks_what_came_of_it(events: list[LogEvent]) -> None:
+def test_fatal_exception_outranks_its_consequences(events: list[LogEvent]) -> None:
     assert told(instance("t"), logs=log(*events), log_lines=0)[1:] == [
         "Task t failed on try 1 of 1: KeyError: 'north'",
         LASTING,
     ]
 
 
-def test_a_signal_outranks_an_exception_that_ended_nothing() -> None:
+def test_signal_outranks_a_harmless_exception() -> None:
     listener = LogEvent("error", "error calling listener", "task", LATER_ERROR)
     killed = LogEvent("critical", "Process terminated by signal.", "task", signal="SIGKILL")
     assert told(instance("t"), logs=log(killed, listener), log_lines=0)[1:] == [
@@ -276,7 +278,7 @@ def test_a_signal_outranks_an_exception_that_ended_nothing() -> None:
     ]
 
 
-def test_a_task_that_ended_after_its_run_was_stopped_from_outside() -> None:
+def test_task_that_ended_with_its_run_was_stopped_from_outside() -> None:
     lines = told(instance("t", end_date=at(100)), logs=log(LogEvent("info", "working", "task.stdout")))
     assert lines == [
         FAILED,
@@ -287,7 +289,7 @@ def test_a_task_that_ended_after_its_run_was_stopped_from_outside() -> None:
     ]
 
 
-def test_a_task_that_is_not_tried_again_though_it_could_be() -> None:
+def test_report_says_if_the_remaining_tries_are_not_used() -> None:
     closed = raised(("AirflowFailException", "closed"))
     first = "Task t failed on try 1 of 3, and is not tried again: AirflowFailException: closed"
     assert told(instance("t", max_tries=2), logs=closed)[1] == first
@@ -298,14 +300,14 @@ def test_a_task_that_is_not_tried_again_though_it_could_be() -> None:
     assert line == "Task t failed on try 1 of 3: E: no"
 
 
-def test_a_task_that_could_not_even_start() -> None:
+def test_task_that_never_started_failed_before_its_first_try() -> None:
     gone = TaskLog(missing=MissingLog.NOT_FOUND)
     assert told(instance("t", try_number=0, end_date=None), logs=gone)[1] == (
         "Task t failed before its first try: the reason is unknown, because Airflow has no log of it"
     )
 
 
-def test_instances_that_failed_for_the_same_reason_are_told_once() -> None:
+def test_instances_with_the_same_reason_are_reported_together() -> None:
     mapped = [instance("t", map_index=index, end_date=at(9 - index)) for index in range(0, 8, 2)]
     fine = [instance("t", "success", map_index=index) for index in range(1, 8, 2)]
     zero = raised(("ZeroDivisionError", "no"))
@@ -318,7 +320,7 @@ def test_instances_that_failed_for_the_same_reason_are_told_once() -> None:
     ]
 
 
-def test_instances_that_failed_for_different_reasons_are_told_apart() -> None:
+def test_instances_with_different_reasons_are_reported_separately() -> None:
     logs = {
         ("t", 0): raised(("A", "1")),
         ("t", 1): TaskLog((*raised(("B", "2")).events, LogEvent("info", "hello", "task.stdout"))),
@@ -335,17 +337,17 @@ def test_instances_that_failed_for_different_reasons_are_told_apart() -> None:
     ]
 
 
-def test_the_one_instance_of_a_mapped_task_is_named_with_its_index() -> None:
+def test_single_mapped_instance_is_named_with_its_index() -> None:
     assert told(instance("t", map_index=0), logs=raised(("E", "1")))[1] == "Task t[0] failed on try 1 of 1: E: 1"
 
 
-def test_failures_are_told_in_the_order_of_their_ends() -> None:
+def test_failures_are_reported_in_the_order_of_their_end_dates() -> None:
     instances = [instance("a", end_date=None), instance("b", end_date=at(5)), instance("c", end_date=at(1))]
     logs = {(one.task_id, -1): raised(("E", one.task_id)) for one in instances}
     assert [line[-1] for line in told(*instances, logs=logs)[1:4]] == ["c", "b", "a"]
 
 
-def test_one_log_of_several_is_named() -> None:
+def test_log_shown_for_several_instances_names_its_instance() -> None:
     zero = TaskLog((*raised(("E", "0")).events, LogEvent("info", "hello", "task.stdout")))
     lines = told(*(instance("t", map_index=index) for index in (3, 5)), logs={("t", 3): zero, ("t", 5): zero})
     assert lines[2:4] == ["  The end of the log of t[3]:", "    hello"]
@@ -362,7 +364,7 @@ def test_further_failures_are_counted() -> None:
     ]
 
 
-def test_a_few_instances_of_each_task_are_looked_into_the_first_to_fail_first() -> None:
+def test_logs_of_a_few_instances_per_task_are_read_in_order_of_failure() -> None:
     mapped = [instance("m", map_index=index, end_date=at(50 + index)) for index in range(10)]
     others = [instance(name, end_date=at(10)) for name in "ba"]
     more = [instance(f"z{number}", end_date=at(90)) for number in range(10)]
@@ -375,7 +377,7 @@ def test_a_few_instances_of_each_task_are_looked_into_the_first_to_fail_first() 
     assert [one.map_index for one in chosen if one.task_id == "m"] == list(range(MAX_LOGS_OF_A_TASK))
 
 
-def test_a_run_that_took_too_long() -> None:
+def test_run_that_exceeded_dagrun_timeout_says_so() -> None:
     cut = instance("sleep", "skipped", end_date=None)
     assert told(instance("prepare", "success"), cut, instance("work", "skipped", end_date=None)) == [
         FAILED,
@@ -386,7 +388,7 @@ def test_a_run_that_took_too_long() -> None:
     ]
 
 
-def test_a_run_that_failed_without_a_failed_task() -> None:
+def test_run_without_a_failed_task_was_probably_stopped_on_purpose() -> None:
     assert told(instance("t", "skipped")) == [
         FAILED,
         "None of its tasks failed: someone set the run to failed, or no task in it could run any more.",
@@ -395,7 +397,7 @@ def test_a_run_that_failed_without_a_failed_task() -> None:
     ]
 
 
-def test_a_run_that_goes_on_though_the_result_can_no_longer_come() -> None:
+def test_report_says_that_a_run_continues_without_its_result() -> None:
     of = run(RunState.RUNNING)
     going = [instance("slow", "running"), instance("next", None)]  # type: ignore[arg-type]
     assert told(instance("t"), *going, logs=raised(("ValueError", "no")), of=of, is_over=False) == [
@@ -407,12 +409,12 @@ def test_a_run_that_goes_on_though_the_result_can_no_longer_come() -> None:
 
 
 @pytest.mark.parametrize("state", ["running", "deferred", "queued", "scheduled", "restarting", "up_for_retry"])
-def test_what_goes_on_is_named(state: str) -> None:
+def test_active_task_instances_are_listed(state: str) -> None:
     lines = told(instance("t"), instance("slow", state), logs=raised(("E", "no")), of=run(RunState.RUNNING))
     assert "Still active: slow." in lines
 
 
-def test_a_run_in_which_nothing_is_left_to_run() -> None:
+def test_report_says_that_a_run_is_about_to_end_without_its_result() -> None:
     of = run(RunState.RUNNING)
     assert told(instance("t"), instance("prepare", "success"), logs=raised(("E", "no")), of=of, is_over=False) == [
         "The run r of dag d is about to end without its result.",
@@ -429,7 +431,7 @@ def test_a_run_in_which_nothing_is_left_to_run() -> None:
         (RunState.QUEUED, "The run r of dag d failed, but was cleared since: it is running again."),
     ],
 )
-def test_what_has_become_of_the_run_meanwhile(state: RunState, first: str) -> None:
+def test_report_starts_with_the_current_state_of_the_run(state: RunState, first: str) -> None:
     assert told(instance("t", "success"), of=run(state))[0] == first
 
 
@@ -441,19 +443,19 @@ def test_what_has_become_of_the_run_meanwhile(state: RunState, first: str) -> No
         (["a" * 300, "b"], 1),
     ],
 )
-def test_a_list_of_names_does_not_get_too_long(names: list[str], shown: int) -> None:
+def test_long_list_of_names_is_shortened(names: list[str], shown: int) -> None:
     lines = told(*(instance(name, "skipped") for name in names))
     assert lines[2] == f"Skipped: {', '.join(names[:shown])} and {len(names) - shown} more."
 
 
-def test_a_reason_may_be_long_but_not_endless() -> None:
+def test_very_long_reason_is_shortened() -> None:
     said = told(instance("t"), logs=raised(("E", "x" * 900), ("F", "y" * 900)))
     assert said[1] == f"Task t failed on try 1 of 1: E: {'x' * 900}"
     assert said[2] == f"  It began with F: {'y' * 194} … {'y' * 100}"
     assert len(told(instance("t"), logs=raised(("E", "x" * 2000)))[1]) == len("Task t failed on try 1 of 1: ") + 1000
 
 
-def test_no_text_is_longer_than_four_kilobytes_or_so() -> None:
+def test_report_is_limited_to_about_four_kilobytes() -> None:
     events = [LogEvent("info", f"{number} " + "x" * 500, "task.stdout") for number in range(1000)]
     instances = [instance(f"{number}{'t' * 100}", end_date=at(number)) for number in range(50)]
     fine = [instance(f"fine{number}{'t' * 100}", "success") for number in range(50)]
@@ -465,17 +467,17 @@ def test_no_text_is_longer_than_four_kilobytes_or_so() -> None:
     assert "and 49 more." in text
 
 
-def test_a_traceback_within_libraries_names_no_line() -> None:
+def test_traceback_within_libraries_gives_no_location() -> None:
     frames = (Frame("/x/site-packages/y.py", 1, "f"), Frame("", -1, "Skipped frames: 3"), Frame("<string>", 1, "g"))
     assert told(instance("t"), logs=raised(("E", "m"), frames=frames))[2] == UNKNOWN
 
 
-def test_a_place_is_shown_on_one_line() -> None:
+def test_location_is_shown_on_one_line() -> None:
     frames = (Frame("/opt/airflow/dags/a\nb.py", 3, "f"),)
     assert told(instance("t"), logs=raised(("E", "m"), frames=frames))[2] == "  Raised in dags/a b.py, line 3, in f"
 
 
-def test_tasks_that_a_run_left_out_are_named_and_counted() -> None:
+def test_tasks_that_did_not_run_are_named_and_counted() -> None:
     ended, later = datetime(2029, 12, 31, tzinfo=UTC), datetime(2030, 1, 1, tzinfo=UTC)
     omission = Omission(excluding_date=ExcludingDate("end_date", ended), logical_date=later)
     left_out = {f"t{number}": omission for number in range(7)}

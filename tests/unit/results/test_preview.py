@@ -1,4 +1,4 @@
-"""What is shown of a large value, what is said to be left out, and that reading part after part misses nothing."""
+"""Previews of large values, the lists of what they omit, and reading a value completely, part by part."""
 
 import json
 from typing import Any
@@ -21,7 +21,7 @@ from dagcall.results.preview import (
 )
 
 LIMIT = 10_000
-"""The smallest that an operator may set."""
+"""The smallest limit that an operator may set."""
 ROWS = [{"id": number, "note": "ä" * 50} for number in range(1000)]
 LONG = "n" * (LONGEST_NAME + 1)
 
@@ -40,7 +40,7 @@ def nested(levels: int) -> Any:
 
 
 def shape_fits(shown: Any, value: Any) -> bool:
-    """Say whether one is what is left of the other when some of it is taken away."""
+    """Say whether `shown` is `value` with some of it omitted."""
     if isinstance(shown, str) and isinstance(value, str):
         return value.startswith(shown)
     if isinstance(shown, list) and isinstance(value, list):
@@ -56,7 +56,7 @@ def shape_fits(shown: Any, value: Any) -> bool:
 @pytest.mark.parametrize(
     ("value", "excerpt"),
     [
-        pytest.param({"a": [1, "x", None]}, Excerpt({"a": [1, "x", None]}), id="what fits is whole"),
+        pytest.param({"a": [1, "x", None]}, Excerpt({"a": [1, "x", None]}), id="a value that fits"),
         pytest.param(
             {"t": ROWS},
             Excerpt({"t": ROWS[:10]}, ({"path": "/t", "what": "items 10 to 999 of 1,000"},)),
@@ -80,18 +80,18 @@ def shape_fits(shown: Any, value: Any) -> bool:
         pytest.param(
             nested(11),
             Excerpt(json.loads('{"down":' * 10 + "{}" + "}" * 10), ({"path": "/down" * 10, "what": "the only key"},)),
-            id="what lies deep",
+            id="a deep key",
         ),
         pytest.param(
             json.loads('{"down":' * 10 + '{"a": 1, "b": 2}' + "}" * 10),
             Excerpt(json.loads('{"down":' * 10 + "{}" + "}" * 10), ({"path": "/down" * 10, "what": "all 2 keys"},)),
-            id="two keys that lie deep",
+            id="two deep keys",
         ),
-        pytest.param({LONG[1:]: 1}, Excerpt({LONG[1:]: 1}), id="a key that is just not too long"),
+        pytest.param({LONG[1:]: 1}, Excerpt({LONG[1:]: 1}), id="a key of the longest length"),
         pytest.param(
             {LONG: 1, "b": 2},
             Excerpt({"b": 2}, ({"path": "", "what": "key 0, whose name alone is 201 characters"},)),
-            id="a key that is itself too long",
+            id="a key that is too long",
         ),
         pytest.param(
             {"wide": {str(number): "x" * 100 for number in range(90)} | {"inner": [["y" * 1000] * 30] * 3}},
@@ -108,7 +108,7 @@ def shape_fits(shown: Any, value: Any) -> bool:
         ),
     ],
 )
-def test_a_preview_is(value: Any, excerpt: Excerpt) -> None:
+def test_preview_shows_the_beginning_and_lists_what_is_omitted(value: Any, excerpt: Excerpt) -> None:
     assert preview_of(value, max_bytes=2000) == excerpt
 
 
@@ -122,14 +122,14 @@ def test_a_preview_is(value: Any, excerpt: Excerpt) -> None:
         ("x" * 1000, None),
     ],
 )
-def test_a_preview_shows_so_much_at_most(value: Any, what: str | None) -> None:
+def test_preview_limits_items_keys_and_characters(value: Any, what: str | None) -> None:
     shown = preview_of(value, max_bytes=100_000)
 
     assert shown.omitted == (({"path": "", "what": what},) if what else ())
     assert shape_fits(shown.value, value)
 
 
-def test_a_preview_may_take_all_the_room_there_is() -> None:
+def test_preview_may_use_all_bytes() -> None:
     value = {"t": "x" * 1000}
     whole = json_size([value, [], {}])
 
@@ -144,7 +144,7 @@ def test_a_preview_leaves_room_for_its_exact_numbers() -> None:
     assert preview_of(value, max_bytes=1000).omitted == ({"path": "/t", "what": "items 10 to 19 of 20"},)
 
 
-def test_what_cannot_even_be_previewed_is_named() -> None:
+def test_value_too_large_for_a_preview_is_listed_as_omitted() -> None:
     names = {f"{number:0150}": {f"{number:0150}": "x"} for number in range(1000)}
 
     assert preview_of(names, path="/t", max_bytes=100) == Excerpt({}, ({"path": "/t", "what": "all 1,000 keys"},))
@@ -153,7 +153,7 @@ def test_what_cannot_even_be_previewed_is_named() -> None:
 
 @settings(deadline=None, max_examples=40)
 @given(json_values, st.integers(300, 3000))
-def test_a_preview_has_the_shape_of_the_value_and_the_size_asked_for(value: Any, max_bytes: int) -> None:
+def test_preview_keeps_the_shape_of_the_value_and_the_size_limit(value: Any, max_bytes: int) -> None:
     shown = preview_of(value, max_bytes=max_bytes)
 
     assert shape_fits(shown.value, value)
@@ -187,11 +187,11 @@ RESULTS = {"rows": ROWS, "text": "é\n" * 20_000, "n": 7, "a/b~c": {"k": [None]}
         ),
     ],
 )
-def test_a_part_is(path: str, options: dict[str, int], expected: Page) -> None:
+def test_part_is_read_by_path_offset_and_limit(path: str, options: dict[str, int], expected: Page) -> None:
     assert part(RESULTS, path, **options, max_bytes=LIMIT) == expected
 
 
-def test_a_part_says_no_more_than_there_is_to_say() -> None:
+def test_part_omits_fields_that_do_not_apply() -> None:
     assert part(RESULTS, "/n", max_bytes=LIMIT).as_json() == {"value": 7}
     assert part(RESULTS, "", limit=1, max_bytes=LIMIT).as_json() == {
         "value": {"rows": ROWS[:10]},
@@ -202,7 +202,7 @@ def test_a_part_says_no_more_than_there_is_to_say() -> None:
     }
 
 
-def test_a_piece_that_does_not_fit_is_named_by_its_place_in_the_whole() -> None:
+def test_omitted_piece_is_named_by_its_path_in_the_whole_value() -> None:
     value = [1, 2, "x" * 20_000, 4]
 
     assert part(value, "/2", offset=0, max_bytes=LIMIT).total == 20_000
@@ -214,7 +214,7 @@ def test_a_piece_that_does_not_fit_is_named_by_its_place_in_the_whole() -> None:
 # Numbers that JavaScript rounds
 
 
-def test_whole_numbers_that_javascript_rounds_are_told_digit_by_digit() -> None:
+def test_integers_that_javascript_rounds_are_listed_exactly() -> None:
     value = {"a": 2**53, "b": 2**53 + 1, "c/d": [-(2**60), 2**60 + 0.0, "9" * 20, True], "e": {"f": 10**16}}
 
     assert exact_numbers(value) == {
@@ -228,7 +228,7 @@ def test_whole_numbers_that_javascript_rounds_are_told_digit_by_digit() -> None:
     assert exact_numbers([2**60], text="no digits") == {}
 
 
-def test_a_part_tells_them_too() -> None:
+def test_part_lists_exact_numbers() -> None:
     assert part({"n": [7, 2**60]}, "/n", max_bytes=LIMIT).as_json() == {
         "value": [7, 2**60],
         "offset": 0,
@@ -238,7 +238,7 @@ def test_a_part_tells_them_too() -> None:
 
 
 @pytest.mark.parametrize("value", [[2**60] * 3000, {f"{number:0100}": 2**60 for number in range(300)}])
-def test_parts_leave_room_for_them_and_use_the_room_that_there_is(value: Any) -> None:
+def test_parts_leave_room_for_exact_numbers_and_use_the_rest(value: Any) -> None:
     offset: int | None = 0
     while offset is not None:
         found = part(value, "", offset=offset, max_bytes=LIMIT)
@@ -247,7 +247,7 @@ def test_parts_leave_room_for_them_and_use_the_room_that_there_is(value: Any) ->
         offset = found.next_offset
 
 
-def test_an_entry_with_an_endless_name_is_passed_over_and_named() -> None:
+def test_entry_with_an_overlong_name_is_skipped_and_listed() -> None:
     value = {"a": 1, LONG: 2, "b": 3}
 
     assert part(value, "", max_bytes=LIMIT) == Page(
@@ -255,7 +255,7 @@ def test_an_entry_with_an_endless_name_is_passed_over_and_named() -> None:
     )
 
 
-def test_so_many_entries_with_endless_names_come_part_by_part_too() -> None:
+def test_many_entries_with_overlong_names_are_split_into_parts() -> None:
     value = {f"{LONG}{number}": number for number in range(1000)}
     first = part(value, "", max_bytes=LIMIT)
 
@@ -285,14 +285,14 @@ def test_so_many_entries_with_endless_names_come_part_by_part_too() -> None:
         ("/" + "x" * MAX_PATH, {}, "path: longer than 1,000 characters; read a value above it."),
     ],
 )
-def test_what_is_not_there_is_said_and_what_is_there(path: str, options: dict[str, int], said: str) -> None:
+def test_invalid_path_or_offset_is_refused_with_what_exists(path: str, options: dict[str, int], said: str) -> None:
     with pytest.raises(Unreadable) as refused:
         part(RESULTS, path, **options, max_bytes=LIMIT)
 
     assert str(refused.value).startswith(said) if len(path) == MAX_PATH else str(refused.value) == said
 
 
-def test_of_many_keys_a_few_are_named() -> None:
+def test_error_names_only_a_few_of_many_keys() -> None:
     with pytest.raises(Unreadable) as refused:
         part({str(number): number for number in range(30)}, "/x", max_bytes=LIMIT)
 
@@ -314,8 +314,8 @@ large_values = (
 
 @settings(deadline=None, max_examples=40)
 @given(large_values)
-def test_reading_part_after_part_gives_the_whole(value: Any) -> None:
-    """But for pieces that are too large by themselves: those are named, and are read by their own path."""
+def test_reading_all_parts_gives_the_whole_value(value: Any) -> None:
+    """Except for pieces that are too large by themselves: these are listed, and read by their path."""
     parts = [part(value, "", max_bytes=LIMIT)]
     while parts[-1].next_offset is not None:
         assert parts[-1].next_offset > parts[-1].offset

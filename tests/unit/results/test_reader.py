@@ -27,7 +27,7 @@ def fails(_: Any) -> Any:
 
 
 def reading(airflow: FakeAirflow) -> list[str]:
-    """Return the routes of the requests that only reading results makes."""
+    """Return the routes of the requests that are sent only to read results."""
     return [request.route for request in airflow.requests if request.route in READING]
 
 
@@ -70,7 +70,9 @@ END = FakeTask("end", lambda _: None, trigger_rule="all_done")
         ),
     ],
 )
-async def test_shapes(served: Served, version: Version, tasks: list[FakeTask], content: dict[str, Any]) -> None:
+async def test_results_of_every_shape_are_returned(
+    served: Served, version: Version, tasks: list[FakeTask], content: dict[str, Any]
+) -> None:
     airflow = FakeAirflow(version)
     airflow.add_dag(FakeDag("d", tasks=tasks))
     results = sorted(content["results"])
@@ -82,8 +84,8 @@ async def test_shapes(served: Served, version: Version, tasks: list[FakeTask], c
 
 
 @every_version
-async def test_a_result_task_that_failed_fails_the_call(served: Served, version: Version) -> None:
-    """As it does when that is noticed while the run goes on."""
+async def test_failed_result_task_fails_the_call(served: Served, version: Version) -> None:
+    """As it does if the failure is noticed while the run continues."""
     airflow = FakeAirflow(version)
     airflow.add_dag(FakeDag("d", tasks=[FakeTask("it", fails, downstream=["end"]), END]))
 
@@ -92,7 +94,7 @@ async def test_a_result_task_that_failed_fails_the_call(served: Served, version:
 
 
 @every_version
-async def test_a_result_task_that_is_gone_fails_the_call(
+async def test_missing_result_task_fails_the_call(
     served: Served, version: Version, caplog: pytest.LogCaptureFixture
 ) -> None:
     airflow = FakeAirflow(version)
@@ -152,7 +154,7 @@ async def test_a_result_task_that_is_gone_fails_the_call(
         ),
     ],
 )
-async def test_a_success_in_which_what_was_wanted_never_ran_is_a_failure(
+async def test_successful_run_without_its_result_tasks_is_a_failure(
     served: Served, version: Version, late: FakeDag, tasks: list[FakeTask] | None, lines: list[str]
 ) -> None:
     airflow = FakeAirflow(version)
@@ -176,7 +178,7 @@ async def test_a_success_in_which_what_was_wanted_never_ran_is_a_failure(
 
 
 @every_version
-async def test_a_dag_that_changes_without_a_new_version_is_read_anew_where_a_task_is_missing(
+async def test_dag_changed_without_a_new_version_is_reread_if_a_task_is_missing(
     served: Served, version: Version
 ) -> None:
     airflow = FakeAirflow(version)
@@ -187,7 +189,7 @@ async def test_a_dag_that_changes_without_a_new_version_is_read_anew_where_a_tas
         assert (await answer(dagcall, "d"))["results"] == {"new": 2}
 
 
-async def test_one_task_needs_no_request_of_its_own_once_it_is_known(served: Served) -> None:
+async def test_result_of_a_known_single_task_needs_one_request(served: Served) -> None:
     airflow = FakeAirflow("3.3.2")
     airflow.add_dag(FakeDag("d", tasks=[FakeTask("it", lambda _: 1)]))
 
@@ -199,7 +201,7 @@ async def test_one_task_needs_no_request_of_its_own_once_it_is_known(served: Ser
     assert reading(airflow)[seen:] == ["wait"]
 
 
-async def test_a_declared_result_comes_with_the_end_of_the_run(served: Served) -> None:
+async def test_declared_result_is_read_with_the_end_of_the_run(served: Served) -> None:
     airflow = FakeAirflow("3.3.2")
     tasks = [FakeTask("first", lambda _: 1, downstream=["last"], is_result=True), FakeTask("last", lambda _: 2)]
     airflow.add_dag(FakeDag("d", tasks=tasks))
@@ -208,11 +210,11 @@ async def test_a_declared_result_comes_with_the_end_of_the_run(served: Served) -
         for _ in range(2):
             assert (await answer(dagcall, "d"))["results"] == {"first": 1}
 
-    assert reading(airflow) == ["tasks", "wait", "wait"]  # the tasks for the catalog
+    assert reading(airflow) == ["tasks", "wait", "wait"]  # "tasks" is for the catalog
 
 
-async def test_the_result_does_not_depend_on_what_the_process_has_seen(served: Served) -> None:
-    """Airflow shows which tasks the dag declares as its result only where these have returned something."""
+async def test_result_does_not_depend_on_what_the_process_has_seen(served: Served) -> None:
+    """Airflow names the tasks that the dag declares as its result only if they have returned something."""
     airflow = FakeAirflow("3.3.2")
     tasks = [
         FakeTask("a", lambda params: params["a"], is_result=True, downstream=["c"]),
@@ -239,8 +241,8 @@ async def test_the_result_does_not_depend_on_what_the_process_has_seen(served: S
                 assert again["results"] == results
 
 
-async def test_what_is_wanted_early_is_known_early_only_where_it_is_named(served: Served) -> None:
-    """From 3.3 on the dag may declare its result, which only the run's end shows."""
+async def test_results_are_ready_early_only_if_the_settings_name_their_tasks(served: Served) -> None:
+    """From 3.3, a dag can declare its result, but Airflow names it only at the end of the run."""
     airflow = FakeAirflow("3.3.2")
     tasks = [FakeTask("a", lambda _: 1, downstream=["b"], is_result=True), FakeTask("b", lambda _: 2)]
     tidy = FakeTask("tidy", trigger_rule="all_done_setup_success")
@@ -262,7 +264,7 @@ async def test_what_is_wanted_early_is_known_early_only_where_it_is_named(served
     assert (content["state"], content["results"]) == ("success", {"a": 1})
 
 
-async def test_the_only_task_of_a_new_version_is_not_the_result_of_an_older_run(served: Served) -> None:
+async def test_older_run_keeps_the_result_of_its_own_dag_version(served: Served) -> None:
     airflow = FakeAirflow("3.3.2")
     before = [FakeTask("a", lambda _: 1, downstream=["b"], is_result=True), FakeTask("b", lambda _: 2)]
     dag = airflow.add_dag(FakeDag("d", tasks=before))
@@ -280,7 +282,7 @@ async def test_the_only_task_of_a_new_version_is_not_the_result_of_an_older_run(
 
 @every_version
 async def test_a_new_version_of_the_dag_is_reread(served: Served, version: Version) -> None:
-    """The tool is the same, for nothing of the dag changed that it shows; its tasks are others."""
+    """The tool stays the same, because only the dag's tasks have changed."""
     airflow = FakeAirflow(version)
     dag = FakeDag("d", tasks=[FakeTask("old", lambda _: 1)])
     airflow.add_dag(dag)
@@ -292,7 +294,7 @@ async def test_a_new_version_of_the_dag_is_reread(served: Served, version: Versi
 
 
 @every_version
-async def test_a_value_in_object_storage(served: Served, version: Version) -> None:
+async def test_value_in_object_storage_is_returned_as_a_reference(served: Served, version: Version) -> None:
     airflow = FakeAirflow(version)
 
     def store(_: Any) -> str:

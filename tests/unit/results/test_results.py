@@ -1,4 +1,4 @@
-"""The envelopes that Airflow's serialisation writes (3.1 to 3.3), and where each value of a run belongs."""
+"""The envelopes that Airflow's serialisation writes (3.1 to 3.3), and how a run's values become its results."""
 
 import json
 from collections.abc import Callable
@@ -68,7 +68,7 @@ ASSET = "airflow.sdk.definitions.asset.Asset"
         pytest.param(
             envelope("datetime.datetime", {"timestamp": 0, "tz": envelope("builtins.tuple", [])}, 2),
             "1970-01-01T00:00:00+00:00",
-            id="a zone of nothing",
+            id="an empty zone",
         ),
         pytest.param(
             envelope("datetime.datetime", {"timestamp": 0, "tz": "Not/AZone"}),
@@ -78,10 +78,10 @@ ASSET = "airflow.sdk.definitions.asset.Asset"
         pytest.param(
             envelope("datetime.datetime", {"timestamp": 1e30, "tz": None}),
             {"timestamp": 1e30, "tz": None},
-            id="no such time",
+            id="a time out of range",
         ),
         pytest.param(
-            envelope("datetime.datetime", "soon"), {"class": "datetime.datetime", "value": "soon"}, id="no time at all"
+            envelope("datetime.datetime", "soon"), {"class": "datetime.datetime", "value": "soon"}, id="not a time"
         ),
         pytest.param(envelope("datetime.date", "2026-01-31"), "2026-01-31", id="date"),
         pytest.param(envelope("pendulum.date.Date", "2026-01-31"), "2026-01-31", id="pendulum's date"),
@@ -104,7 +104,7 @@ ASSET = "airflow.sdk.definitions.asset.Asset"
             envelope("kubernetes.client.models.v1_pod.V1Pod", {"kind": "Pod"}), {"kind": "Pod"}, id="Kubernetes"
         ),
         pytest.param(envelope("shop.Basket", [1, 2]), [1, 2], id="unknown, an array"),
-        pytest.param(envelope("shop.Money", 1250), {"class": "shop.Money", "value": 1250}, id="unknown, a riddle"),
+        pytest.param(envelope("shop.Money", 1250), {"class": "shop.Money", "value": 1250}, id="unknown, not an object"),
         pytest.param({"__classname__": "shop.None", "__version__": 0}, {"class": "shop.None", "value": None}),
         pytest.param(
             envelope("pandas.core.frame.DataFrame", "00ff"),
@@ -146,7 +146,7 @@ ASSET = "airflow.sdk.definitions.asset.Asset"
         pytest.param({"\ud800": 1}, {"\ufffd": 1}, id="surrogate in a key"),
     ],
 )
-def test_a_stored_value_reads_as(stored: Any, plain: Any) -> None:
+def test_stored_value_becomes_plain_json(stored: Any, plain: Any) -> None:
     assert plain_json(stored) == plain
 
 
@@ -173,11 +173,11 @@ STORED = st.recursive(
 
 
 @given(STORED)
-def test_whatever_is_stored_comes_out_as_strict_json(stored: Any) -> None:
+def test_any_stored_value_becomes_strict_json(stored: Any) -> None:
     json.dumps(plain_json(stored), allow_nan=False, ensure_ascii=False).encode()
 
 
-def test_what_lies_too_deep_comes_as_its_text() -> None:
+def test_value_nested_too_deep_becomes_text() -> None:
     deep: Any = "the end"
     for _ in range(MAX_DEPTH + 300):
         deep = [deep]
@@ -209,7 +209,7 @@ def test_objects_and_envelopes_count_as_levels(wrap: Callable[[Any], Any], level
     assert plain == text
 
 
-def test_a_path_of_an_object_that_holds_an_envelope_counts_as_a_level() -> None:
+def test_object_storage_path_counts_as_a_level() -> None:
     deep: Any = envelope("airflow.sdk.io.path.ObjectStoragePath", {"path": ["end"]})
     for _ in range(MAX_DEPTH - 1):
         deep = [deep]
@@ -233,7 +233,7 @@ def mapped(*states: str) -> list[TaskInstance]:
     ("stored", "instances", "results"),
     [
         pytest.param({("t", -1): [1]}, [instance("t")], Results({"t": [1]}), id="a list that one task returned"),
-        pytest.param({("t", -1): 1}, [], Results({"t": 1}), id="nothing asked, nothing unclear"),
+        pytest.param({("t", -1): 1}, [], Results({"t": 1}), id="a value without task instances"),
         pytest.param({}, [instance("t")], Results({"t": None}), id="returned nothing"),
         pytest.param({}, [instance("t", state="skipped")], Results({"t": None}, skipped=("t",)), id="skipped"),
         pytest.param(
@@ -245,7 +245,7 @@ def mapped(*states: str) -> list[TaskInstance]:
             {("t", 0): "a", ("t", 3): "d"},
             mapped("success", "success", "skipped", "success", "failed"),
             Results({"t": ["a", None, None, "d", None]}, skipped=("t[2]",), failed=("t[4]",)),
-            id="mapped: in order, each at its place",
+            id="mapped, with gaps",
         ),
         pytest.param({}, mapped("skipped"), Results({"t": [None]}, skipped=("t[0]",)), id="one instance, skipped"),
         pytest.param({}, mapped("removed"), Results({"t": []}), id="the one instance was removed"),
@@ -255,17 +255,17 @@ def mapped(*states: str) -> list[TaskInstance]:
             Results({"t": ["a"]}),
             id="mapped, one instance removed",
         ),
-        pytest.param({}, mapped("removed", "removed"), Results({"t": []}), id="mapped anew, over nothing"),
+        pytest.param({}, mapped("removed", "removed"), Results({"t": []}), id="mapped again, over nothing"),
         pytest.param({}, [instance("t", state="skipped", has_end=False)], Results({"t": []}), id="mapped over nothing"),
     ],
 )
-def test_every_value_stands_where_it_belongs(
+def test_values_are_assigned_to_their_tasks_and_map_indexes(
     stored: dict[tuple[str, int], Any], instances: list[TaskInstance], results: Results
 ) -> None:
     assert results_from(RUN, ["t"], stored, instances) == results
 
 
-def test_what_is_null_is_named_of_every_task() -> None:
+def test_skipped_and_failed_tasks_are_listed() -> None:
     instances = [instance("a", state="skipped"), instance("b", state="failed"), instance("c", state="skipped")]
 
     assert results_from(RUN, ["a", "b", "c"], {}, instances) == Results(
@@ -284,7 +284,7 @@ UUID = "0b2e1c5c-7d52-4b0e-9d57-6a8f4f3b2a10"
     "address",
     [f"s3://aws@bucket/xcom/shop.north/mcp__a+b/t/{UUID}", f"file:///x/shop.north/mcp__a+b/t/{UUID}.gz"],
 )
-def test_a_value_in_object_storage_is_named_as_such(address: str) -> None:
+def test_value_in_object_storage_is_returned_as_a_reference(address: str) -> None:
     reference = {
         "stored_at": address,
         "message": "Airflow's XCom backend has stored this value in object storage, and Airflow returns only its "
@@ -303,7 +303,7 @@ def test_a_value_in_object_storage_is_named_as_such(address: str) -> None:
         f"s3://bucket/shopXnorth/mcp__a+b/t/{UUID}",
     ],
 )
-def test_an_address_that_a_task_returned_stays_an_address(text: str) -> None:
+def test_address_returned_by_a_task_is_not_a_reference(text: str) -> None:
     assert results_from(RUN, ["t"], {("t", -1): text}, []).values == {"t": text}
 
 
@@ -311,7 +311,7 @@ def task(task_id: str, *downstream: str, is_mapped: bool = False) -> Task:
     return Task(task_id, frozenset(downstream), "all_success", is_mapped)
 
 
-def test_what_follows_a_task_that_was_mapped_over_nothing() -> None:
+def test_mapping_over_nothing_extends_to_mapped_and_grouped_successors() -> None:
     tasks = [
         task("first", "second", "total", is_mapped=True),
         task("second", "third", "both", is_mapped=True),
@@ -331,7 +331,7 @@ def test_what_follows_a_task_that_was_mapped_over_nothing() -> None:
     assert mapped_over_nothing(tasks, instances) == {"first", "second", "third", "each.one", "each.inner.two"}
 
 
-def test_only_the_group_itself_had_nothing_to_do() -> None:
+def test_mapping_over_nothing_is_limited_to_its_task_group() -> None:
     tasks = [task(name) for name in ("outer.each.one", "outer.each.two", "outer.other", "plain.done", "plain.skipped")]
     states = {"plain.done": "success"}
     instances = [
@@ -342,14 +342,14 @@ def test_only_the_group_itself_had_nothing_to_do() -> None:
     assert mapped_over_nothing(tasks, instances) == {"outer.each.one", "outer.each.two"}
 
 
-def test_nothing_becomes_of_a_task_that_is_mapped_over_nothing_alone() -> None:
+def test_task_mapped_only_over_an_empty_task_is_mapped_over_nothing() -> None:
     tasks = [task("first", "second", is_mapped=True), task("second", is_mapped=True)]
     instances = [instance("first", state="skipped", has_end=False), instance("second", state="skipped")]
 
     assert mapped_over_nothing(tasks, instances) == {"first", "second"}
 
 
-def test_a_task_that_was_expanded_was_not_mapped_over_nothing() -> None:
+def test_expanded_task_was_not_mapped_over_nothing() -> None:
     tasks = [task("first", "second", is_mapped=True), task("second", is_mapped=True)]
     instances = [instance("first", state="skipped", has_end=False), instance("second", 0, "skipped")]
 

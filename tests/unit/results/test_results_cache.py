@@ -1,12 +1,12 @@
-"""Results are kept as long as there is room for them."""
+"""The results cache evicts the least recently used results when it is full."""
 
 from dagcall.results.results_cache import ResultsCache
 
 TEN = {"a": "xx"}
-"""Ten bytes of JSON, and one more with each further x."""
+"""Ten bytes of JSON; each further x adds one."""
 
 
-def test_what_was_asked_for_last_is_kept_longest() -> None:
+def test_least_recently_used_results_are_evicted_first() -> None:
     recent = ResultsCache(max_bytes=25)
     recent.put("first", TEN)
     recent.put("second", TEN)
@@ -18,7 +18,7 @@ def test_what_was_asked_for_last_is_kept_longest() -> None:
     assert recent.get("first") == recent.get("third") == TEN
 
 
-def test_what_is_put_again_is_not_counted_twice() -> None:
+def test_replaced_results_are_counted_once() -> None:
     recent = ResultsCache(max_bytes=25)
     recent.put("first", TEN)
     recent.put("second", TEN)
@@ -28,7 +28,7 @@ def test_what_is_put_again_is_not_counted_twice() -> None:
     assert recent.get("second") == {"a": "xxx"}
 
 
-def test_what_there_is_no_room_for_at_all_drops_nothing_else() -> None:
+def test_oversized_results_evict_nothing() -> None:
     recent = ResultsCache(max_bytes=25)
     recent.put("small", TEN)
     recent.put("large", {"a": "x" * 25})

@@ -1,4 +1,4 @@
-"""The last lines of what a task wrote."""
+"""The last lines of a task's log."""
 
 import pytest
 from hypothesis import given
@@ -42,11 +42,11 @@ def printed(text: str) -> LogEvent:
         (LogEvent("info", "::group::Post Execute", "task"), False),
     ],
 )
-def test_bookkeeping_is_left_out(event: LogEvent, is_own: bool) -> None:  # noqa: FBT001 - a column of the table
+def test_airflows_bookkeeping_is_omitted(event: LogEvent, is_own: bool) -> None:  # noqa: FBT001 - a column of the table
     assert own_events([event]) == ([event] if is_own else [])
 
 
-def test_the_sources_of_a_log_are_no_lines_of_it() -> None:
+def test_log_sources_are_omitted() -> None:
     head = [
         LogEvent(None, "::group::Log message source details"),
         LogEvent(None, "/x.log"),
@@ -56,11 +56,11 @@ def test_the_sources_of_a_log_are_no_lines_of_it() -> None:
     assert lines(*head[:2], LogEvent("info", "::group::Pre Execute", "task"), printed("hello")) == ["hello"]
 
 
-def test_what_is_printed_late_is_kept_though_it_stands_in_a_group() -> None:
+def test_late_output_within_a_log_group_is_kept() -> None:
     assert lines(LogEvent("info", "::group::Post Execute", "task"), printed("hello")) == ["hello"]
 
 
-def test_the_last_lines_within_the_limits() -> None:
+def test_last_lines_respect_the_limits() -> None:
     many = [printed(f"line {number}") for number in range(100)]
     assert lines(*many, count=2) == ["line 98", "line 99"]
     assert lines(*many, count=0) == []
@@ -73,14 +73,14 @@ def test_the_last_lines_within_the_limits() -> None:
     assert len(long) == MAX_LINE_CHARACTERS
 
 
-def test_levels_that_matter_and_exceptions_are_shown() -> None:
+def test_warning_levels_and_exceptions_are_shown() -> None:
     event = LogEvent("warning", "asking again", "shop", (LoggedException("ReadTimeout", "5 s"),))
     assert lines(event) == ["WARNING asking again (ReadTimeout: 5 s)"]
     chain = (LoggedException("A", "1"), LoggedException("B", "2"))
     assert lines(LogEvent("critical", "over", "shop", chain)) == ["CRITICAL over (A: 1)"]
 
 
-def test_a_secret_of_many_lines_is_masked_though_it_begins_before_the_last_lines() -> None:
+def test_multiline_secret_that_starts_before_the_last_lines_is_masked() -> None:
     key = ["-----BEGIN PRIVATE KEY-----", *["a1B2" * 16] * 20, "-----END PRIVATE KEY-----"]
     assert lines(*map(printed, [*key, "done"]), count=2) == [
         "-----BEGIN PRIVATE KEY-----***-----END PRIVATE KEY-----",
@@ -88,7 +88,7 @@ def test_a_secret_of_many_lines_is_masked_though_it_begins_before_the_last_lines
     ]
 
 
-def test_a_huge_log_is_looked_at_from_its_end_only() -> None:
+def test_huge_log_is_read_only_from_its_end() -> None:
     assert lines(printed("first " + "x" * 60_000), printed("y" * 49_900), printed("last"), count=3)[-1] == "last"
 
 
@@ -96,7 +96,7 @@ def everything(*events: LogEvent) -> list[str]:
     return lines(*events, count=10**6, characters=10**9)
 
 
-def test_of_a_huge_text_both_halves_are_kept() -> None:
+def test_start_and_end_of_a_huge_text_are_kept() -> None:
     numbers = "\n".join(f"{number:09}" for number in range(6000))  # 10 characters each
     half = WINDOW_CHARACTERS // 2
 
@@ -105,7 +105,7 @@ def test_of_a_huge_text_both_halves_are_kept() -> None:
 
 
 @pytest.mark.parametrize(("room", "is_seen"), [(MIN_ROOM_CHARACTERS, True), (MIN_ROOM_CHARACTERS - 1, False)])
-def test_what_comes_before_is_looked_at_while_there_is_room(*, room: int, is_seen: bool) -> None:
+def test_earlier_events_are_read_while_there_is_room(*, room: int, is_seen: bool) -> None:
     later = printed("y" * (WINDOW_CHARACTERS - room))
 
     assert (everything(printed("first"), later)[0] == "first") is is_seen
@@ -113,7 +113,7 @@ def test_what_comes_before_is_looked_at_while_there_is_room(*, room: int, is_see
 
 
 @pytest.mark.parametrize("at", [-110, -100, -90, 190, 49_880, 25_000])
-def test_a_secret_where_a_long_line_is_cut_is_masked(at: int) -> None:
+def test_secret_at_the_cut_of_a_long_line_is_masked(at: int) -> None:
     secret = "correct-horse-battery-staple"
     text = "x" * 70_000
     text = f"{text[:at]} {secret} {text[at:]}"
@@ -121,7 +121,7 @@ def test_a_secret_where_a_long_line_is_cut_is_masked(at: int) -> None:
     assert not any(secret[start : start + 5] in line for start in range(len(secret) - 4))
 
 
-def test_colours_and_other_invisible_things_are_dropped() -> None:
+def test_colours_and_invisible_characters_are_removed() -> None:
     assert (
         plain("\x1b[1;31mred\x1b[0m \x1b]8;;http://x\x1b\\link\x1b]8;;\x07\u202e\x00 a\r\nb\rc") == "red link a\nb\nc"
     )

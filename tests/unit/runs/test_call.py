@@ -1,4 +1,4 @@
-"""What a caller is told whose run could not be started, or perhaps was."""
+"""The errors of calls whose run was not started, or may have been started."""
 
 import pytest
 
@@ -16,7 +16,7 @@ WAIT = (
 )
 
 
-@pytest.mark.parametrize("entry", [None, Entry("mcp__x_0", 0)], ids=["no run yet", "a run that was never asked for"])
+@pytest.mark.parametrize("entry", [None, Entry("mcp__x_0", 0)], ids=["no run yet", "a run that was never requested"])
 @pytest.mark.parametrize(
     ("error", "kind"),
     [
@@ -24,9 +24,11 @@ WAIT = (
         (AirflowRefused("Airflow does not answer."), TriggerRefused),
         (Busy("Nothing was started: Airflow does not answer."), Busy),
     ],
-    ids=["unreachable", "refused", "the caller's matter"],
+    ids=["unreachable", "refused", "a caller's error"],
 )
-def test_nothing_was_started(entry: Entry | None, error: AirflowError | CallerError, kind: type[Exception]) -> None:
+def test_error_says_that_nothing_was_started(
+    entry: Entry | None, error: AirflowError | CallerError, kind: type[Exception]
+) -> None:
     told = unstarted(CALL, entry, error)
 
     assert type(told) is kind
@@ -34,7 +36,7 @@ def test_nothing_was_started(entry: Entry | None, error: AirflowError | CallerEr
     assert getattr(told, "is_effect_possible", False) is False
 
 
-def test_a_run_may_have_been_started() -> None:
+def test_error_says_that_a_run_may_have_been_started() -> None:
     entry = Entry("mcp__x_0", 0, unsettled=1)
 
     told = unstarted(CALL, entry, Busy("Nothing was started: too many calls wait."))
@@ -46,7 +48,7 @@ def test_a_run_may_have_been_started() -> None:
     )
 
 
-def test_what_became_of_a_run_is_not_known() -> None:
+def test_error_says_that_the_outcome_of_a_run_is_unknown() -> None:
     entry = Entry("mcp__x_0", 0, is_started=True)
 
     told = unstarted(CALL, entry, AirflowUnreachable("Airflow does not answer.", is_effect_possible=False))
@@ -59,7 +61,7 @@ def test_what_became_of_a_run_is_not_known() -> None:
     )
 
 
-def test_a_note_leaves_room_for_what_comes_behind_it() -> None:
+def test_note_leaves_room_for_later_additions() -> None:
     with_note = Call(CALL.tool, {}, "key:ada", Listener(60.0), note="n" * 2000, nonce="abc")
 
     assert with_note.full_note == f"{'n' * 800} [abc]"

@@ -1,4 +1,4 @@
-"""How long work for callers may take."""
+"""Deadlines of work for callers, and how a drain shortens them."""
 
 import asyncio
 
@@ -14,7 +14,7 @@ def now() -> float:
 
 
 async def ended_at(deadlines: Deadlines, when: float, seconds: float) -> float:
-    """When a piece of work of so many seconds came to its end, or to this deadline."""
+    """Return when work of so many seconds ended or reached this deadline."""
     try:
         async with deadlines.until(when):
             await asyncio.sleep(seconds)
@@ -35,7 +35,7 @@ async def test_work_ends_at_its_deadline() -> None:
     assert not deadlines.is_draining
 
 
-async def test_a_drain_shortens_what_is_at_work_and_what_begins_and_lengthens_nothing() -> None:
+async def test_drain_shortens_current_and_new_deadlines_and_extends_none() -> None:
     deadlines = Deadlines()
     work = [asyncio.create_task(ended_at(deadlines, when, 100)) for when in (13, 20, 90)]
     await asyncio.sleep(10)
@@ -48,7 +48,7 @@ async def test_a_drain_shortens_what_is_at_work_and_what_begins_and_lengthens_no
     assert await asyncio.gather(*work) == [13, 15, 15, 12, 15]
 
 
-async def test_a_drain_leaves_alone_what_is_over_already() -> None:
+async def test_drain_does_not_affect_expired_work() -> None:
     deadlines = Deadlines()
     reached = asyncio.Event()
 

@@ -1,4 +1,4 @@
-"""What a run asks -> a form -> a response."""
+"""A run's question, the form for it, and the response to Airflow."""
 
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -58,7 +58,7 @@ PROPERTY: TypeAdapter[Any] = TypeAdapter(PrimitiveSchemaDefinition)
 
 
 def require_primitive(shown: dict[str, Any]) -> None:
-    """Check a property against what 2025-06-18 knows; it ignores `default`, which there only a boolean has."""
+    """Check a property against revision 2025-06-18; `default` is allowed, although only booleans have it there."""
     known = {
         "string": {"minLength", "maxLength", "format", "enum", "enumNames"},
         "integer": {"minimum", "maximum"},
@@ -106,7 +106,7 @@ def sent(**more: Any) -> dict[str, Any]:
     } | more
 
 
-def test_a_question_is_read_as_airflow_sends_it() -> None:
+def test_question_is_parsed_from_airflows_json() -> None:
     assert Question.from_json(sent(), ui_url="http://airflow.test") == replace(
         APPROVAL,
         run_id="mcp__x/1",
@@ -114,7 +114,7 @@ def test_a_question_is_read_as_airflow_sends_it() -> None:
     )
 
 
-def test_a_question_with_everything_is_read() -> None:
+def test_question_with_all_fields_is_parsed() -> None:
     data = sent(
         body="Order **A7**",
         defaults=["Reject"],
@@ -156,7 +156,7 @@ def test_a_question_is_open_while_its_task_waits_for_the_answer(
 # The form
 
 
-def test_one_of_several_options() -> None:
+def test_single_choice_is_one_enum_field() -> None:
     assert schema_of(APPROVAL) == {
         "type": "object",
         "properties": {"answer": {"type": "string", "title": "Answer", "enum": ["Approve", "Reject"]}},
@@ -165,7 +165,7 @@ def test_one_of_several_options() -> None:
     assert schema_of(asking(defaults=("Reject",)))["properties"]["answer"]["default"] == "Reject"
 
 
-def test_several_options() -> None:
+def test_multiple_choice_is_an_array_field() -> None:
     question = asking(options=("a", "b", "c"), is_multiple=True)
     several = {"type": "array", "title": "Answers", "items": {"type": "string", "enum": ["a", "b", "c"]}, "minItems": 1}
     assert schema_of(question)["properties"] == {"answer": several}
@@ -209,7 +209,7 @@ def test_a_single_option_needs_no_field() -> None:
         pytest.param(
             param("p", 2, enum=[1, 2, None]),
             {"type": "string", "enum": ["1", "2", "null"], "default": "2"},
-            id="no texts",
+            id="not strings",
         ),
         pytest.param(param("p", const="c"), {"type": "string", "enum": ["c"]}, id="a constant"),
         pytest.param(
@@ -226,7 +226,7 @@ def test_a_single_option_needs_no_field() -> None:
         pytest.param(
             param("p", oneOf=[{"type": "string", "maxLength": 9}, {"type": "null", "description": "Nobody."}]),
             {"type": "string", "maxLength": 9},
-            id="a text, or nothing, which is described",
+            id="a text, or null with a description",
         ),
         pytest.param(
             param("p", 1, anyOf=[{"type": "integer"}, {"type": "string"}]),
@@ -235,7 +235,7 @@ def test_a_single_option_needs_no_field() -> None:
         ),
     ],
 )
-def test_a_field_is_flat(given: Param, shown: dict[str, Any]) -> None:
+def test_param_becomes_a_flat_field(given: Param, shown: dict[str, Any]) -> None:
     assert schema_of(asking(given))["properties"]["p"] == shown
 
 
@@ -348,13 +348,15 @@ TITLED = [{"const": "p", "title": "Pay it"}, {"const": "r", "title": "Refuse"}]
         ),
     ],
 )
-def test_a_choice_is_what_the_revision_has_for_it(given: Param, rich: dict[str, Any], plain: dict[str, Any]) -> None:
+def test_choice_uses_what_the_protocol_revision_supports(
+    given: Param, rich: dict[str, Any], plain: dict[str, Any]
+) -> None:
     question = asking(given, options=("OK",))
     assert schema_of(question, "2026-07-28")["properties"] == schema_of(question, "2025-11-25")["properties"] == rich
     assert schema_of(question, "2025-06-18")["properties"] == plain
 
 
-def test_a_list_of_very_many_choices_is_typed_as_json_before_there_were_lists() -> None:
+def test_very_long_list_of_choices_is_entered_as_json_in_old_revisions() -> None:
     names = [f"ü{number}" for number in range(MAX_FLAGS + 1)]
     question = asking(param("p", type="array", items={"enum": names}), options=("OK",))
     assert schema_of(question, "2025-06-18")["properties"] == {
@@ -370,7 +372,7 @@ def test_a_list_of_very_many_choices_is_typed_as_json_before_there_were_lists() 
     assert len(schema_of(fewer, "2025-06-18")["properties"]) == MAX_FLAGS
 
 
-def test_no_question_of_yes_or_no_takes_the_name_of_another_field() -> None:
+def test_flag_does_not_use_the_name_of_another_field() -> None:
     several = param("p", type="array", items={"enum": ["a", "b"]})
     question = asking(param("p_2", 1, type="integer"), several, options=("OK",))
     assert list(schema_of(question, "2025-06-18")["properties"]) == ["p_2", "p_1", "p_2_"]
@@ -388,13 +390,13 @@ def test_no_question_of_yes_or_no_takes_the_name_of_another_field() -> None:
         {"type": ["string", "integer", "null"]},
     ],
 )
-def test_what_only_looks_like_a_choice_is_asked_for_as_json(schema: dict[str, Any]) -> None:
+def test_schema_that_only_resembles_a_choice_is_entered_as_json(schema: dict[str, Any]) -> None:
     for revision in ("2026-07-28", "2025-06-18"):
         (shown,) = schema_of(asking(param("p", **schema), options=("OK",)), revision)["properties"].values()
         assert (shown["type"], shown["description"]) == ("string", "(JSON)")
 
 
-def test_several_options_before_there_were_lists() -> None:
+def test_multiple_choice_becomes_flags_in_old_revisions() -> None:
     question = asking(param("answer_1", 1, type="integer"), options=("a", "b"), is_multiple=True, defaults=("b",))
     assert schema_of(question, "2025-06-18") == {
         "type": "object",
@@ -411,7 +413,7 @@ def test_several_options_before_there_were_lists() -> None:
     assert problems(question) == ("answer: choose one or more of a, b",)
 
 
-def test_what_was_chosen_becomes_the_values_that_it_stands_for() -> None:
+def test_chosen_entries_become_the_values_they_represent() -> None:
     several = param("p", [1], type="array", items={"oneOf": [{"const": 1, "title": "One"}, {"const": 2}]})
     question = asking(several, options=("OK",))
     assert response(question, p=["2", "1"]).params_input == {"p": [2, 1]}
@@ -431,26 +433,26 @@ def test_json_that_is_nested_too_deep_is_refused() -> None:
     assert problems(question, p="[" * 100_000)[0] == "p: this is not JSON"
 
 
-def test_a_default_that_is_no_choice_is_not_shown() -> None:
+def test_default_outside_the_choices_is_not_shown() -> None:
     wrong = [param("p", "z", items={"enum": ["a"]}, type="array"), param("q", "z", enum=["a"])]
     spelt_otherwise = [param("r", [1.0], items={"enum": [1]}, type="array"), param("s", 1.0, enum=[1])]
     shown = schema_of(asking(*wrong, *spelt_otherwise, options=("OK",)))["properties"]
     assert not any("default" in one for one in shown.values())
 
 
-def test_a_field_may_be_called_as_ours() -> None:
+def test_param_named_answer_does_not_collide_with_our_field() -> None:
     question = asking(param("answer", 1, type="integer"))
     assert list(schema_of(question)["properties"]) == ["answer_", "answer"]
     assert response(question, answer_="Reject", answer=2) == Response(("Reject",), {"answer": 2})
 
 
-def test_odd_names_are_mapped_and_mapped_back() -> None:
+def test_invalid_field_names_are_mapped_in_both_directions() -> None:
     question = asking(param("max rows", 1, type="integer"), options=("OK",))
     (name,) = schema_of(question)["properties"]
     assert response(question, **{name: 2}).params_input == {"max rows": 2}
 
 
-def test_what_cannot_be_shown_is_asked_in_airflow_only() -> None:
+def test_question_with_a_remote_schema_has_no_form() -> None:
     question = asking(param("p", **{"$ref": "https://example.com/schema"}))
     assert form_of(question) is None
     assert "fields" not in question_json(question)
@@ -470,19 +472,19 @@ def test_every_param_is_sent() -> None:
 
 
 @pytest.mark.parametrize("untouched", [{}, {"note": None}, {"note": ""}], ids=["missing", "null", "empty"])
-def test_a_field_that_was_not_touched_keeps_its_default(untouched: dict[str, Any]) -> None:
+def test_untouched_field_keeps_its_default(untouched: dict[str, Any]) -> None:
     question = asking(param("note", type=["null", "string"]), options=("OK",))
     assert response(question, **untouched).params_input == {"note": None}
 
 
-def test_an_empty_text_may_be_meant() -> None:
+def test_empty_text_is_a_valid_value_of_a_string_param() -> None:
     required = asking(param("p", type="string"), options=("OK",))
     assert response(required, p="").params_input == {"p": ""}
     by_default = asking(param("p", "", type="string"), options=("OK",))
     assert response(by_default, p="").params_input == {"p": ""}
 
 
-def test_typed_text_becomes_the_value_that_it_stands_for() -> None:
+def test_entered_text_becomes_the_value_it_represents() -> None:
     question = asking(param("p", 1, enum=[1, 2]), param("q", type="array"), options=("OK",))
     assert response(question, p="2", q="[1]").params_input == {"p": 2, "q": [1]}
     assert response(question, p=2, q=[1]).params_input == {"p": 2, "q": [1]}
@@ -490,23 +492,23 @@ def test_typed_text_becomes_the_value_that_it_stands_for() -> None:
     assert response(titled, p="2").params_input == {"p": 2}
 
 
-def test_several_options_are_sent_once_each() -> None:
+def test_each_chosen_option_is_sent_once() -> None:
     question = asking(options=("a", "b", "c"), is_multiple=True)
     assert response(question, answer=["c", "a", "c"]).chosen_options == ("c", "a")
     assert response(question, answer="b").chosen_options == ("b",)
 
 
 @pytest.mark.parametrize("answer", [{}, {"answer": "Maybe"}, {"answer": ["Approve"]}, {"answer": 3}])
-def test_an_option_must_be_one_of_them(answer: dict[str, Any]) -> None:
+def test_answer_must_be_one_of_the_options(answer: dict[str, Any]) -> None:
     assert problems(APPROVAL, **answer) == ("answer: choose one of Approve, Reject",)
 
 
-def test_at_least_one_of_several_options() -> None:
+def test_multiple_choice_requires_at_least_one_option() -> None:
     question = asking(options=("a", "b"), is_multiple=True)
     assert problems(question, answer=[]) == ("answer: choose one or more of a, b",)
 
 
-def test_every_bad_value_is_named() -> None:
+def test_every_invalid_value_is_reported() -> None:
     question = asking(param("amount", type="number", minimum=0), param("who", type="string"), param("q", type="array"))
     assert problems(question, answer="Maybe", amount=-1, q="[", other=1) == (
         "answer: choose one of Approve, Reject",
@@ -521,7 +523,7 @@ def test_every_bad_value_is_named() -> None:
 # Texts
 
 
-def test_what_the_person_reads() -> None:
+def test_message_contains_problems_question_and_assigned_users() -> None:
     question = replace(
         APPROVAL, map_index=2, body="Order **A7**\u202e", subject="Refund\nnow?", assigned_users=("mia", "joe")
     )
@@ -534,7 +536,7 @@ def test_what_the_person_reads() -> None:
     )
 
 
-def test_what_the_person_reads_of_a_question_that_anybody_may_answer() -> None:
+def test_message_omits_what_the_question_lacks() -> None:
     assert message_of(APPROVAL) == (
         "The Airflow dag refund waits for a person (task approve of run mcp__x).\n\nRefund 180 EUR?"
     )
@@ -546,13 +548,13 @@ def test_what_the_person_reads_of_a_question_that_anybody_may_answer() -> None:
     )
 
 
-def test_a_long_body_is_cut_and_says_so() -> None:
+def test_long_body_is_shortened_and_says_so() -> None:
     assert question_json(replace(APPROVAL, body="x" * MAX_BODY))["body"] == "x" * MAX_BODY
     shown = question_json(replace(APPROVAL, body="x" * (MAX_BODY + 1)))["body"]
     assert shown == "x" * MAX_BODY + "… (the rest is at http://airflow.test/q)"
 
 
-def test_what_a_model_reads() -> None:
+def test_question_json_omits_empty_fields() -> None:
     assert question_json(APPROVAL) == {
         "task_id": "approve",
         "subject": "Refund 180 EUR?",
@@ -581,7 +583,7 @@ def test_what_a_model_reads() -> None:
     }
 
 
-def test_what_to_do_next() -> None:
+def test_waiting_message_says_who_may_answer_and_what_to_do_next() -> None:
     assert waiting_message((APPROVAL,), how_to_go_on="Then wait.") == (
         "The run waits for a person to answer a question in Airflow. Give your user the url of the question, and do "
         "not answer it yourself. Then wait."

@@ -26,7 +26,7 @@ def test_a_stream_lasts_until_its_interval_would_have_doubled() -> None:
 
 
 @given(st.floats(min_value=0, max_value=1e7))
-def test_streams_are_few_and_never_end_before_they_speak(age: float) -> None:
+def test_stream_interval_is_bounded_and_no_longer_than_the_stream(age: float) -> None:
     stream = next_stream(age)
 
     assert SHORTEST_SECONDS <= stream.interval_seconds <= LONGEST_SECONDS

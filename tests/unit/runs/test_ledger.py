@@ -4,14 +4,14 @@ KEYED = f"mcp__{'a' * 10}_{'k' * 26}"
 F, G = (f"mcp__{'a' * 10}_{letter * 26}_" for letter in "fg")
 
 
-def test_each_call_of_a_family_gets_its_own_number() -> None:
+def test_each_call_with_a_run_id_prefix_gets_a_new_number() -> None:
     ledger = Ledger()
 
     assert [ledger.begin(F).run_id for _ in range(3)] == [f"{F}0", f"{F}1", f"{F}2"]
     assert ledger.begin(G).run_id == f"{G}0"
 
 
-def test_a_run_is_left_when_no_caller_waits_and_none_had_its_outcome() -> None:
+def test_run_without_waiters_or_delivery_is_orphaned() -> None:
     ledger = Ledger()
     entry = ledger.begin(F)
     assert ledger.left(F, now=0) is entry
@@ -29,14 +29,14 @@ def test_a_run_is_left_when_no_caller_waits_and_none_had_its_outcome() -> None:
     assert ledger.left(G, now=0) is None
 
 
-def test_the_run_that_was_left_first_is_adopted_first() -> None:
+def test_oldest_orphaned_run_is_adopted_first() -> None:
     ledger = Ledger()
     first, _ = ledger.begin(F), ledger.begin(F)
 
     assert ledger.left(F, now=0) is first
 
 
-def test_a_later_call_shares_the_run_that_the_fewest_wait_for() -> None:
+def test_later_call_shares_the_run_with_the_fewest_waiters() -> None:
     ledger = Ledger()
     first, second, third = (ledger.begin(F) for _ in range(3))
     first.join(0)
@@ -52,7 +52,7 @@ def test_a_later_call_shares_the_run_that_the_fewest_wait_for() -> None:
     assert ledger.shareable(G, 9) is None
 
 
-def test_a_run_that_is_started_is_shared_before_one_that_may_never_be() -> None:
+def test_started_run_is_shared_before_an_unstarted_one() -> None:
     ledger = Ledger()
     starting, started = ledger.begin(F), ledger.begin(F)
     for entry in (starting, started, started):
@@ -62,7 +62,7 @@ def test_a_run_that_is_started_is_shared_before_one_that_may_never_be() -> None:
     assert ledger.shareable(F, 9) is started
 
 
-def test_a_run_whose_outcome_somebody_had_is_not_shared() -> None:
+def test_run_with_a_delivered_outcome_is_not_shared() -> None:
     ledger = Ledger()
     entry = ledger.begin(F)
     entry.join(0)
@@ -74,7 +74,7 @@ def test_a_run_whose_outcome_somebody_had_is_not_shared() -> None:
     assert ledger.shareable(F, 6) is None
 
 
-def test_an_answer_that_never_leaves_keeps_no_call_from_a_run_of_its_own() -> None:
+def test_undelivered_outcome_is_not_shared_after_the_replay_time() -> None:
     ledger = Ledger()
     entry = ledger.begin(F)
     entry.join(0)
@@ -84,7 +84,7 @@ def test_an_answer_that_never_leaves_keeps_no_call_from_a_run_of_its_own() -> No
     assert ledger.shareable(F, 6 + REPLAY_SECONDS) is None
 
 
-def test_runs_of_other_processes_are_entered_once_and_their_numbers_skipped() -> None:
+def test_run_of_another_process_is_entered_once_and_its_number_skipped() -> None:
     ledger = Ledger()
     for _ in range(2):
         ledger.found(F, f"{F}3", 3, ended_at=None, may_adopt=True)
@@ -98,7 +98,7 @@ def test_runs_of_other_processes_are_entered_once_and_their_numbers_skipped() ->
     assert (left.run_id, left.is_started) == (f"{F}3", True)
 
 
-def test_a_run_of_another_process_is_entered_as_airflow_says_it_is() -> None:
+def test_run_of_another_process_is_entered_with_its_state_in_airflow() -> None:
     ledger = Ledger()
     ledger.found(F, f"{F}0", 0, ended_at=5.0, may_adopt=True)
     ledger.found(F, f"{F}1", 1, ended_at=None, may_adopt=True)
@@ -112,7 +112,7 @@ def test_a_run_of_another_process_is_entered_as_airflow_says_it_is() -> None:
     ]
 
 
-def test_what_airflow_says_of_a_run_counts_only_while_no_caller_waits_for_it() -> None:
+def test_state_in_airflow_is_ignored_while_a_caller_waits_for_the_run() -> None:
     ledger = Ledger()
     waited_for, left = ledger.begin(F), ledger.begin(F)
     waited_for.join(0)
@@ -125,7 +125,7 @@ def test_what_airflow_says_of_a_run_counts_only_while_no_caller_waits_for_it() -
     assert (left.is_delivered, left.ended_at, left.is_started) == (True, 0, True)
 
 
-def test_a_number_under_which_nothing_was_started_is_used_again_if_it_was_the_last() -> None:
+def test_unused_number_is_reused_only_if_it_was_the_last() -> None:
     ledger = Ledger()
     first, second, last = (ledger.begin(F) for _ in range(3))
 
@@ -141,7 +141,7 @@ def test_a_number_under_which_nothing_was_started_is_used_again_if_it_was_the_la
     ledger.forget(Ledger().begin(G))
 
 
-def test_a_number_that_is_taken_is_never_given_out_again() -> None:
+def test_taken_number_is_never_reused() -> None:
     ledger = Ledger()
     entry = ledger.begin(F)
     assert not ledger.is_begun(F)
@@ -156,7 +156,7 @@ def test_a_number_that_is_taken_is_never_given_out_again() -> None:
     assert ledger.must_learn(F) is False
 
 
-def test_what_no_call_can_ask_for_is_dropped() -> None:
+def test_tidy_drops_entries_that_no_call_can_use() -> None:
     ledger = Ledger()
     delivered, waited_for, left, old = (ledger.begin(F) for _ in range(4))
     delivered.is_delivered = waited_for.is_delivered = True
@@ -184,7 +184,7 @@ def test_a_run_has_one_entry() -> None:
     assert not ledger.is_begun(G)
 
 
-def test_a_run_whose_family_is_unknown_has_the_family_learned_first() -> None:
+def test_entry_for_a_run_with_an_unknown_prefix_must_learn_the_prefix() -> None:
     ledger = Ledger()
 
     entry = ledger.of_run(f"{F}7")
@@ -200,7 +200,7 @@ def test_a_request_whose_effect_is_unknown_may_have_started_the_run() -> None:
     assert entry.may_exist
 
 
-def test_the_oldest_families_are_forgotten_but_none_that_a_caller_waits_for() -> None:
+def test_oldest_prefixes_without_waiters_are_forgotten() -> None:
     ledger = Ledger(capacity=2)
     families = [f"mcp__{'a' * 10}_{letter * 26}_" for letter in "bcdefgh"]
     ledger.begin(families[0]).join(0)
@@ -213,7 +213,7 @@ def test_the_oldest_families_are_forgotten_but_none_that_a_caller_waits_for() ->
     assert ledger.begin(families[0]).number == 1
 
 
-def test_families_that_could_not_be_forgotten_in_time_are_forgotten_later_two_at_a_time() -> None:
+def test_overdue_prefixes_are_forgotten_two_at_a_time() -> None:
     ledger = Ledger(capacity=2)
     families = [f"mcp__{'a' * 10}_{letter * 26}_" for letter in "bcdefg"]
     waiting = [ledger.begin(family) for family in families[:2]]
@@ -232,7 +232,7 @@ def test_families_that_could_not_be_forgotten_in_time_are_forgotten_later_two_at
     assert sum(map(ledger.is_known, families)) == 4
 
 
-def test_a_family_that_is_entered_now_is_not_the_one_that_is_forgotten() -> None:
+def test_newly_entered_prefix_is_not_forgotten() -> None:
     ledger = Ledger(capacity=0)
 
     assert ledger.begin(F).run_id == f"{F}0"
@@ -241,7 +241,7 @@ def test_a_family_that_is_entered_now_is_not_the_one_that_is_forgotten() -> None
     assert ledger.begin(F).run_id == f"{F}1"
 
 
-def test_delivery_is_told_once() -> None:
+def test_delivery_is_reported_once() -> None:
     told = list[str]()
     entry = Ledger().begin(F)
     entry.on_delivered = lambda: told.append("delivered")

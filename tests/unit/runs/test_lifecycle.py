@@ -1,4 +1,4 @@
-"""The table of a call's life: complete, and true to the promise of one call, one run."""
+"""The lifecycle table is complete and keeps the promise of one call, one run."""
 
 import pytest
 
@@ -27,17 +27,17 @@ OF_READING = {Event.COMPLETE, Event.INCOMPLETE, Event.CANCELLED, Event.FAILURE_R
         (State.READING, OF_READING),
     ],
 )
-def test_every_event_has_a_row_in_every_state_in_which_it_can_happen(state: State, events: set[Event]) -> None:
+def test_table_covers_every_possible_event_in_every_state(state: State, events: set[Event]) -> None:
     assert {event for of, event in NEXT if of is state} == events
 
 
-def test_a_request_whose_effect_is_not_known_is_sent_again_only_after_a_look() -> None:
+def test_request_with_an_unknown_effect_is_repeated_only_if_no_run_is_found() -> None:
     posts = {event for (state, event), step in NEXT.items() if state is State.UNSURE and step.action is Action.POST}
 
     assert posts == {Event.NOT_FOUND}
 
 
-def test_only_what_can_pass_is_tried_again_after_a_pause() -> None:
+def test_only_temporary_failures_are_retried_after_a_pause() -> None:
     later = {event for (_, event), step in NEXT.items() if step.is_later}
 
     assert later == {Event.NOT_SENT, Event.ANSWER_LOST, Event.NOT_SEEN}

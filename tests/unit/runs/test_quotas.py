@@ -1,4 +1,4 @@
-"""How much one caller may start: what is refused, what is not counted, and when a caller may come back."""
+"""Quotas of a caller: what is refused, what does not count, and when the caller may try again."""
 
 import asyncio
 from typing import Any
@@ -20,15 +20,13 @@ def waits() -> FakeDag:
 
 
 async def briefly(dagcall: Dagcall, key: str | None = None, **arguments: Any) -> str:
-    """Call without waiting for the run's end, and return the text of the answer."""
+    """Call without waiting for the run to end; return the answer's text."""
     async with asyncio.timeout(60), Client(dagcall.mcp.sdk) as client:
         meta: Any = {"dagcall/wait_seconds": 0} | ({} if key is None else {"dagcall/idempotency_key": key})
         return text_of(await client.call_tool("waits", arguments, meta=meta))
 
 
-async def test_more_calls_than_allowed_are_told_when_to_come_back(
-    served: Served, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_calls_beyond_the_limit_are_told_when_to_retry(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(add())
     now = [1_000_000.0]
@@ -51,7 +49,7 @@ async def test_more_calls_than_allowed_are_told_when_to_come_back(
     assert len(airflow.runs) == 3
 
 
-async def test_the_tool_s_own_limit_counts(served: Served) -> None:
+async def test_limit_of_a_tool_overrides_the_general_limit(served: Served) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(add())
     tools = [{"dag": "add", "calls_per_minute": 1}, {"dag": "add", "name": "plus"}]
@@ -63,8 +61,8 @@ async def test_the_tool_s_own_limit_counts(served: Served) -> None:
     assert "you may start add at most once a minute" in text_of(answers[1])
 
 
-async def test_a_retry_of_a_run_that_is_there_is_never_refused(served: Served) -> None:
-    """Also where another process started it."""
+async def test_retry_of_an_existing_run_is_never_refused(served: Served) -> None:
+    """Even if another process started the run."""
     airflow = FakeAirflow()
     airflow.add_dag(waits())
     limits = {"calls_per_minute": 1, "max_concurrent": 1}
@@ -75,15 +73,15 @@ async def test_a_retry_of_a_run_that_is_there_is_never_refused(served: Served) -
         other = await briefly(first, x=2)
     async with served(airflow, dags=["*"], limits=limits) as second:
         await briefly(second, x=3)
-        taken_up = await briefly(second, x=1)
+        adopted = await briefly(second, x=1)
 
     assert '"running"' in again
     assert other.startswith("Nothing was started: ")
-    assert '"running"' in taken_up
+    assert '"running"' in adopted
     assert [run.conf["x"] for run in airflow.runs] == [1, 3]
 
 
-async def test_a_retry_with_its_key_costs_nothing(served: Served) -> None:
+async def test_retry_with_the_same_key_does_not_count(served: Served) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(waits())
 
@@ -98,8 +96,8 @@ async def test_a_retry_with_its_key_costs_nothing(served: Served) -> None:
 
 
 @pytest.mark.parametrize("more", [{}, {"calls_per_minute": 1}])
-async def test_a_retry_with_its_key_makes_no_room(served: Served, more: dict[str, int]) -> None:
-    """Its run goes on, whoever asks for it once more."""
+async def test_retry_with_the_same_key_does_not_free_a_slot(served: Served, more: dict[str, int]) -> None:
+    """The run continues, however often it is requested."""
     airflow = FakeAirflow()
     airflow.add_dag(waits())
 
@@ -113,12 +111,12 @@ async def test_a_retry_with_its_key_makes_no_room(served: Served, more: dict[str
     assert len(airflow.runs) == 1
 
 
-async def test_callers_who_do_not_come_back_are_forgotten(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_inactive_callers_are_forgotten(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(add())
     now = [1_000_000.0]
     monkeypatch.setattr("dagcall.runs.quotas.monotonic", lambda: now[0])
-    quotas = Quotas(AirflowApi(None, ui_url="-"), calls_per_minute=1)  # type: ignore[arg-type] # asked nothing here
+    quotas = Quotas(AirflowApi(None, ui_url="-"), calls_per_minute=1)  # type: ignore[arg-type] # not used here
 
     async with served(airflow, dags=["*"]) as dagcall:
         tool = dagcall.catalog.tool("add")
@@ -132,7 +130,7 @@ async def test_callers_who_do_not_come_back_are_forgotten(served: Served, monkey
     assert quotas.callers == 1
 
 
-async def test_unfinished_runs_are_counted_and_those_that_ended_unseen_are_not(
+async def test_unfinished_runs_count_until_airflow_reports_their_end(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dagcall.runs.quotas.CHECK_SECONDS", 0.0)
@@ -154,7 +152,7 @@ async def test_unfinished_runs_are_counted_and_those_that_ended_unseen_are_not(
     assert '"running"' in allowed
 
 
-async def test_a_run_whose_end_was_seen_makes_room_without_a_question(served: Served) -> None:
+async def test_finished_run_frees_its_slot(served: Served) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(add())
 
@@ -165,7 +163,7 @@ async def test_a_run_whose_end_was_seen_makes_room_without_a_question(served: Se
 
 
 @pytest.mark.parametrize("limits", [{"max_concurrent": 1}, {"calls_per_minute": 1}])
-async def test_what_was_not_started_counts_for_nothing(served: Served, limits: dict[str, int]) -> None:
+async def test_refused_start_does_not_count(served: Served, limits: dict[str, int]) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(add())
 
@@ -178,7 +176,7 @@ async def test_what_was_not_started_counts_for_nothing(served: Served, limits: d
     assert not then.is_error
 
 
-async def test_refusals_cost_airflow_little(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_refused_calls_cause_few_requests_to_airflow(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dagcall.runs.quotas.LOOKS_PER_MINUTE", 3)
     airflow = FakeAirflow()
     airflow.add_dag(add())
@@ -198,7 +196,7 @@ async def test_arguments_that_are_too_large_are_refused(served: Served) -> None:
 
     async with served(airflow, dags=["*"], limits={"max_argument_bytes": 1000}) as dagcall:
         refused = await call(dagcall, "echo", text="é" * 500)
-        taken = await call(dagcall, "echo", text="é" * 400)
+        accepted = await call(dagcall, "echo", text="é" * 400)
 
     assert "the arguments are 1,012 bytes of JSON; at most 1,000 are taken here" in text_of(refused)
-    assert not taken.is_error
+    assert not accepted.is_error

@@ -15,7 +15,7 @@ ARGUMENTS = st.dictionaries(st.text(), JSON, max_size=3)
 
 
 @given(st.text(), st.text(), ARGUMENTS, st.integers(0, 10**6))
-def test_a_run_id_is_one_that_airflow_takes_and_names_its_owner(
+def test_run_id_is_valid_in_airflow_and_identifies_its_owner(
     caller: str, tool: str, arguments: dict[str, object], number: int
 ) -> None:
     run_id = f"{OURS.family(caller, tool, arguments)}{number}"
@@ -28,7 +28,7 @@ def test_a_run_id_is_one_that_airflow_takes_and_names_its_owner(
 
 
 @given(st.text(), st.text(), st.text(min_size=1))
-def test_a_key_makes_one_run_id_without_a_number(caller: str, tool: str, key: str) -> None:
+def test_key_gives_one_run_id_without_a_number(caller: str, tool: str, key: str) -> None:
     run_id = OURS.run_id_of_key(caller, tool, key)
 
     assert run_id == Identity(b"secret").run_id_of_key(caller, tool, key)
@@ -38,20 +38,20 @@ def test_a_key_makes_one_run_id_without_a_number(caller: str, tool: str, key: st
 
 
 @given(ARGUMENTS, ARGUMENTS)
-def test_only_the_same_arguments_are_the_same_family(one: dict[str, object], other: dict[str, object]) -> None:
+def test_only_equal_arguments_give_the_same_run_id_prefix(one: dict[str, object], other: dict[str, object]) -> None:
     reordered = dict(reversed(one.items()))
 
     assert OURS.family("c", "t", one) == OURS.family("c", "t", reordered)
     assert (OURS.family("c", "t", one) == OURS.family("c", "t", other)) == (one == other)
 
 
-def test_parts_cannot_be_shifted_into_each_other() -> None:
+def test_parts_of_a_run_id_cannot_be_confused() -> None:
     assert OURS.run_id_of_key("a", "b", "c") != OURS.run_id_of_key("a", "bc", "")
     assert OURS.run_id_of_key("a", "b", "c") != OURS.family("a", "b", {})
 
 
 @pytest.mark.parametrize("run_id", ["", "manual__2026", "mcp__x", "mcp__x/../y", f"mcp__{'a' * 10}_{'b' * 26}_01"])
-def test_other_run_ids_are_nobodys(run_id: str) -> None:
+def test_foreign_run_id_has_no_owner(run_id: str) -> None:
     assert not OURS.owns("c", run_id)
     assert number_in(run_id) is None
 
@@ -73,14 +73,14 @@ def test_a_run_id_is_found_in_a_text(text: str, run_id: str | None) -> None:
     assert run_id_in(text) == run_id
 
 
-def test_a_run_with_a_number_is_of_a_family() -> None:
+def test_numbered_run_id_is_split_into_prefix_and_number() -> None:
     assert family_of(NUMBERED) == (NUMBERED.removesuffix("12"), 12)
     assert family_of(KEYED) == (KEYED, None)
     assert family_of("manual__2026") == ("manual__2026", None)
 
 
-def test_a_secret_that_follows_from_a_password_makes_trying_passwords_slow() -> None:
-    """Whoever has a run id of its own can check a guess with one `identity_secret` and one HMAC."""
+def test_secret_derived_from_a_password_is_slow_to_compute() -> None:
+    """A caller with a run id can check a guessed password with one `identity_secret` and one HMAC."""
 
     def secret(password: str, username: str = "agent") -> bytes:
         return identity_secret(Settings.model_validate({"airflow": {"username": username, "password": password}}))
@@ -94,8 +94,8 @@ def test_a_secret_that_follows_from_a_password_makes_trying_passwords_slow() -> 
     assert len({first, secret("other"), secret("other", "somebody else")}) == 3
 
 
-def test_run_ids_stay_as_they_are_from_release_to_release() -> None:
-    """A call that is repeated after an upgrade has to find its run."""
+def test_run_ids_are_stable_across_releases() -> None:
+    """A call that is repeated after an upgrade must find its run."""
     family = OURS.family("local", "double", {"b": [1, "é"], "a": None})
 
     assert family == "mcp__s6a2tb6ake_cvue2shoy36lyoyywk4dooghxo_"

@@ -1,4 +1,4 @@
-"""How far a run is: the numbers, and the words."""
+"""The progress of a run, as numbers and as text."""
 
 from datetime import UTC, datetime
 
@@ -17,7 +17,7 @@ def at(state: str | None, task_id: str = "fit", map_index: int = -1, ready_at: d
 @pytest.mark.parametrize(
     ("instances", "doing"),
     [
-        pytest.param([], "", id="nothing is there"),
+        pytest.param([], "", id="no task instances"),
         pytest.param([at(None), at("success")], "", id="between two tasks"),
         pytest.param([at("running", map_index=2), at("restarting", "report")], "running: fit[2], report", id="running"),
         pytest.param(
@@ -33,20 +33,20 @@ def at(state: str | None, task_id: str = "fit", map_index: int = -1, ready_at: d
             "running: a; waiting for the scheduler (pool gpu) since 12:00:05 UTC: fit",
             id="a slot",
         ),
-        pytest.param([at("queued")], "waiting for a worker: fit", id="a worker, since nobody knows when"),
+        pytest.param([at("queued")], "waiting for a worker: fit", id="a worker, since an unknown time"),
     ],
 )
-def test_what_goes_on_in_words(instances: list[TaskInstance], doing: str) -> None:
+def test_progress_text_describes_the_active_task_instances(instances: list[TaskInstance], doing: str) -> None:
     assert task_progress(instances).doing == doing
 
 
-def test_what_is_finished_and_known() -> None:
+def test_finished_and_known_task_instances_are_counted() -> None:
     states = ["success", "failed", "skipped", "upstream_failed", "removed", "running", None]
-    sight = task_progress([at(state) for state in states])
-    assert (sight.finished, sight.known) == (5, 7)
+    progress = task_progress([at(state) for state in states])
+    assert (progress.finished, progress.known) == (5, 7)
 
 
-def test_a_result_is_lost_when_a_vital_task_failed_for_good() -> None:
+def test_result_is_lost_if_a_required_task_has_failed_for_good() -> None:
     instances = [at("failed", "a"), at("up_for_retry", "b"), at("upstream_failed", "c")]
     assert is_lost(instances, {"a"})
     assert is_lost(instances, {"c"})
@@ -63,11 +63,11 @@ def test_a_result_is_lost_when_a_vital_task_failed_for_good() -> None:
         pytest.param([], False, id="not there"),
     ],
 )
-def test_results_are_ready_when_all_their_tasks_have_ended_well(states: list[str], *, ready: bool) -> None:
+def test_results_are_ready_when_all_their_tasks_succeeded_or_were_skipped(states: list[str], *, ready: bool) -> None:
     assert are_ready([at("running", "other"), *(at(state) for state in states)], {"fit"}) == ready
 
 
-def test_no_tasks_are_never_ready() -> None:
+def test_empty_set_of_tasks_is_never_ready() -> None:
     assert not are_ready([at("success")], ())
 
 
@@ -77,16 +77,16 @@ def test_the_usual_duration_is_the_median_of_enough_runs() -> None:
 
 
 @pytest.mark.parametrize("state", ["running", "queued", "deferred", "up_for_retry", "awaiting_input"])
-def test_where_something_goes_on_nothing_is_stuck(state: str) -> None:
+def test_run_with_an_active_task_instance_is_not_stuck(state: str) -> None:
     assert not_started([at(None, "a"), at(state, "b")]) == []
 
 
-def test_what_is_due_to_start_comes_first() -> None:
+def test_scheduled_task_instances_come_first() -> None:
     instances = [at(None, "a"), at("scheduled", "c"), at("success", "b"), at("scheduled", "c", 0)]
     assert not_started(instances) == [instances[1], instances[3], instances[0]]
 
 
-def test_what_waits_for_another_task_is_not_the_first_to_start() -> None:
+def test_first_task_to_start_waits_for_no_other_task() -> None:
     tasks = [Task("a", frozenset({"b"}), None), Task("b", frozenset({"c"}), None), Task("c", frozenset(), None)]
     mapped = [at("scheduled", "b", 0), at("scheduled", "b", 1)]
     assert first_to_start([at("success", "a"), *mapped, at(None, "c")], tasks) == mapped[:1]

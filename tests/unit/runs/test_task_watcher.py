@@ -1,4 +1,4 @@
-"""What is seen inside a run while it is waited for, and what that does to the call."""
+"""What dagcall sees inside a run during a wait, and how that affects the call."""
 
 import asyncio
 from collections.abc import Callable
@@ -24,7 +24,7 @@ def look_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def steps(**more: Any) -> FakeDag:
-    """Return a dag that first computes and then tidies up, and whose runs end only when they are told to."""
+    """Return a dag that first computes and then tidies up, and whose runs end only when a test ends them."""
     tasks = [FakeTask("compute", lambda _: 42, downstream=["tidy"]), FakeTask("tidy"), FakeTask("log")]
     return FakeDag("steps", tasks=tasks, checks=None, **more)
 
@@ -37,7 +37,7 @@ def set_task(airflow: FakeAirflow, run: FakeRun, task_id: str, state: str) -> No
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("state", ["failed", "upstream_failed"])
-async def test_a_call_fails_as_soon_as_its_result_cannot_come(
+async def test_call_fails_as_soon_as_its_result_is_lost(
     served: Served, version: Literal["3.1.8", "3.2.2", "3.3.2"], state: str
 ) -> None:
     airflow = FakeAirflow(version)
@@ -55,7 +55,7 @@ async def test_a_call_fails_as_soon_as_its_result_cannot_come(
     assert run.run_id in text
 
 
-async def test_a_run_that_goes_on_without_its_result_is_unfinished_still(served: Served) -> None:
+async def test_run_that_lost_its_result_still_counts_as_unfinished(served: Served) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(steps())
 
@@ -73,7 +73,7 @@ async def test_a_run_that_goes_on_without_its_result_is_unfinished_still(served:
     assert run.run_id in text_of(second)
 
 
-async def test_a_task_that_does_not_matter_may_fail(served: Served) -> None:
+async def test_failure_of_an_irrelevant_task_does_not_end_the_call(served: Served) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(steps())
 
@@ -82,7 +82,7 @@ async def test_a_task_that_does_not_matter_may_fail(served: Served) -> None:
         await until(lambda: dagcall.waiter.watched == 1)
         (run,) = airflow.runs
         airflow.start(run)
-        set_task(airflow, run, "compute", "failed")  # no leaf, and no result: a trigger rule may save the run
+        set_task(airflow, run, "compute", "failed")  # neither a leaf nor a result task: a trigger rule may save the run
         await until(lambda: len(airflow.requests_to("list_task_instances")) >= 2)
         assert not calling.done()
         set_task(airflow, run, "compute", "success")
@@ -93,7 +93,7 @@ async def test_a_task_that_does_not_matter_may_fail(served: Served) -> None:
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-async def test_a_call_that_wants_results_only_is_answered_when_they_are_there(
+async def test_results_ready_call_returns_before_the_run_ends(
     served: Served, version: Literal["3.1.8", "3.2.2", "3.3.2"]
 ) -> None:
     airflow = FakeAirflow(version)
@@ -111,13 +111,13 @@ async def test_a_call_that_wants_results_only_is_answered_when_they_are_there(
         assert (content["state"], content["results"]) == ("results_ready", {"compute": 42})
         assert run.state == "running"
 
-        again = asyncio.create_task(answer(dagcall, "steps"))  # the first call had its answer: this is another one
+        again = asyncio.create_task(answer(dagcall, "steps"))  # the first call has its answer, so this is a new one
         await until(lambda: len(airflow.runs) == 2)
         airflow.finish(airflow.runs[1])
         assert (await again)["state"] == "success"
 
 
-async def test_progress_tells_how_far_the_run_is(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_progress_counts_the_finished_tasks(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dagcall.mcp.progress.PROGRESS_SECONDS", 0.01)
     airflow = FakeAirflow()
     dag = airflow.add_dag(steps())
@@ -133,7 +133,7 @@ async def test_progress_tells_how_far_the_run_is(served: Served, monkeypatch: py
 
     async with served(airflow) as dagcall, asyncio.timeout(60):
         async with Client(dagcall.mcp.sdk) as client:
-            for _ in range(3):  # so that it is known how long a run usually takes
+            for _ in range(3):  # to learn how long a run usually takes
                 calling = asyncio.create_task(client.call_tool("steps", {}))
                 await until(lambda: bool(airflow.runs) and airflow.runs[-1].state == "queued")
                 airflow.start(airflow.runs[-1])
@@ -154,7 +154,9 @@ async def test_progress_tells_how_far_the_run_is(served: Served, monkeypatch: py
 
 
 @pytest.mark.parametrize("why", ["paused", "max_active_runs", "scheduler", "nothing"])
-async def test_a_run_that_stays_queued_says_why(served: Served, monkeypatch: pytest.MonkeyPatch, why: str) -> None:
+async def test_message_explains_why_a_run_stays_queued(
+    served: Served, monkeypatch: pytest.MonkeyPatch, why: str
+) -> None:
     monkeypatch.setattr("dagcall.runs.answering.QUEUED_SECONDS", 0.0)
     airflow = FakeAirflow()
     dag = airflow.add_dag(steps(max_active_runs=1))
@@ -182,7 +184,7 @@ async def test_a_run_that_stays_queued_says_why(served: Served, monkeypatch: pyt
 
 
 @pytest.mark.virtual_time
-async def test_short_runs_need_no_look(served: Served) -> None:
+async def test_short_run_causes_no_task_instance_requests(served: Served) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(add())
 
@@ -191,7 +193,7 @@ async def test_short_runs_need_no_look(served: Served) -> None:
         assert not airflow.requests_to("list_task_instances")
 
 
-async def test_many_calls_share_one_look(served: Served) -> None:
+async def test_many_calls_share_one_task_instance_request(served: Served) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(steps())
 
@@ -205,7 +207,9 @@ async def test_many_calls_share_one_look(served: Served) -> None:
         await asyncio.gather(*calls)
 
 
-async def test_a_look_that_fails_is_followed_by_the_next_one(served: Served, caplog: pytest.LogCaptureFixture) -> None:
+async def test_failed_task_instance_request_is_followed_by_another(
+    served: Served, caplog: pytest.LogCaptureFixture
+) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(steps())
 
@@ -223,7 +227,9 @@ async def test_a_look_that_fails_is_followed_by_the_next_one(served: Served, cap
     assert "tried again" not in caplog.text
 
 
-async def test_a_polled_run_that_runs_is_not_called_queued(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_polled_run_that_has_started_is_not_reported_as_queued(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("dagcall.runs.answering.QUEUED_SECONDS", 0.0)
     airflow = FakeAirflow()
     airflow.add_dag(steps())
@@ -245,9 +251,7 @@ def mentions(dag_id: str) -> Callable[[SeenRequest], bool]:
 @pytest.mark.parametrize(
     "answer", [{"status": 403, "body": {"detail": "Forbidden"}}, {"status": 200, "body": "<html>"}]
 )
-async def test_dag_that_cannot_be_looked_into_hides_no_other(
-    served: Served, route: Route, answer: dict[str, Any]
-) -> None:
+async def test_unreadable_dag_does_not_hide_others(served: Served, route: Route, answer: dict[str, Any]) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(replace(steps(), dag_id="a_bad_one"))
     airflow.add_dag(steps())
@@ -274,15 +278,15 @@ def asks(dag_id: str) -> FakeDag:
 
 
 async def asked_about(api: AirflowApi, airflow: FakeAirflow, runs: list[FakeRun]) -> tuple[set[str], list[str]]:
-    """Ask what these runs ask, and return whose questions came and which paths were asked."""
+    """Fetch the questions of these runs; return the ids of the runs that ask and the requested paths."""
     before = len(airflow.requests_to("hitl_details"))
     questions = await api.fetch_questions({(run.dag_id, run.run_id) for run in runs})
     paths = [seen.path.partition("/dags/")[2] for seen in airflow.requests_to("hitl_details")[before:]]
     return {question.run_id for question in questions}, paths
 
 
-async def test_only_what_belongs_to_the_asking_runs_is_read(served: Served) -> None:
-    """And not whatever people are asked anywhere in this Airflow."""
+async def test_only_questions_of_the_given_runs_are_read(served: Served) -> None:
+    """Not all open questions in this Airflow."""
     airflow = FakeAirflow()
     for dag_id in ("one", "two", "other"):
         airflow.add_dag(asks(dag_id))
@@ -327,10 +331,10 @@ def stuck(*hindrances: tuple[str, str]) -> FakeDag:
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("places", [1, 8])
-async def test_a_run_of_which_nothing_starts_says_why(
+async def test_message_explains_why_no_task_starts(
     served: Served, monkeypatch: pytest.MonkeyPatch, version: Literal["3.1.8", "3.2.2", "3.3.2"], places: int
 ) -> None:
-    """With one place for requests there are no streams."""
+    """With one place in the gate, there are no streams."""
     monkeypatch.setattr("dagcall.runs.answering.QUEUED_SECONDS", 0.0)
     airflow = FakeAirflow(version)
     airflow.add_dag(stuck(DEPENDS_ON_PAST))
@@ -345,7 +349,7 @@ async def test_a_run_of_which_nothing_starts_says_why(
     assert len(airflow.requests_to("dependencies")) == 1
 
 
-async def test_progress_tells_why_nothing_starts_and_asks_now_and_then(
+async def test_progress_explains_why_no_task_starts_and_asks_airflow_rarely(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dagcall.runs.task_watcher.QUEUED_SECONDS", 0.0)
@@ -372,7 +376,7 @@ async def test_progress_tells_why_nothing_starts_and_asks_now_and_then(
 
 
 @pytest.mark.parametrize("is_silent", [True, False])
-async def test_a_run_of_which_nothing_starts_for_no_reason_of_its_own_names_the_scheduler(
+async def test_message_names_a_silent_scheduler_if_no_task_starts(
     served: Served, monkeypatch: pytest.MonkeyPatch, *, is_silent: bool
 ) -> None:
     monkeypatch.setattr("dagcall.runs.answering.QUEUED_SECONDS", 0.0)
@@ -390,7 +394,7 @@ async def test_a_run_of_which_nothing_starts_for_no_reason_of_its_own_names_the_
     assert content["message"].startswith(f"The run goes on (running: 0 of 2 tasks done{silence}). ")
 
 
-async def test_a_run_of_which_something_runs_says_what_and_is_not_asked_why(
+async def test_message_names_running_tasks_without_asking_why_others_wait(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dagcall.runs.answering.QUEUED_SECONDS", 0.0)
@@ -409,7 +413,7 @@ async def test_a_run_of_which_something_runs_says_what_and_is_not_asked_why(
     assert not airflow.requests_to("dependencies")
 
 
-async def test_a_run_says_how_far_it_is_though_nobody_may_know_why_it_is_stuck(
+async def test_message_reports_progress_if_dependencies_are_forbidden(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dagcall.runs.answering.QUEUED_SECONDS", 0.0)
@@ -426,7 +430,9 @@ async def test_a_run_says_how_far_it_is_though_nobody_may_know_why_it_is_stuck(
     assert content["message"].startswith("The run goes on (running: 0 of 2 tasks done). ")
 
 
-async def test_mapped_tasks_are_asked_by_their_index(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_dependencies_of_a_mapped_task_are_requested_by_map_index(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("dagcall.runs.answering.QUEUED_SECONDS", 0.0)
     airflow = FakeAirflow()
     airflow.add_dag(FakeDag("stuck", tasks=[FakeTask("load", mapped=2, hindrances=[NO_SLOT])], checks=None))
@@ -445,7 +451,7 @@ async def test_mapped_tasks_are_asked_by_their_index(served: Served, monkeypatch
     ]
 
 
-async def test_where_many_are_waited_for_the_last_look_costs_nothing(
+async def test_final_look_is_skipped_while_many_runs_are_waited_for(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dagcall.runs.answering.QUEUED_SECONDS", 0.0)
@@ -461,4 +467,4 @@ async def test_where_many_are_waited_for_the_last_look_costs_nothing(
         first, second = await asyncio.gather(*calls)
 
     told = ["cannot start" in text_of(result) for result in (first, second)]
-    assert told == [False, True]  # when the second one's time is over, nobody else is left
+    assert told == [False, True]  # when the second call times out, it is the only one left

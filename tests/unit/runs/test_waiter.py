@@ -1,4 +1,4 @@
-"""How far the shared question looks back, about how old runs it asks, and when it is left for streams again."""
+"""The shared poll: how far back it looks, which runs it lists, and when runs return to streams."""
 
 import asyncio
 from collections.abc import Callable
@@ -32,13 +32,13 @@ def airflow_with_a_clock() -> tuple[FakeAirflow, FakeClock]:
     clock = FakeClock()
     airflow = FakeAirflow(clock=clock)
     airflow.add_dag(add(checks=None, max_active_runs=10))
-    # No run has a stream; once it has ended, its results are read with an interval of 1.
+    # No run gets a stream; the results of a run that has ended are read with an interval of 1.
     airflow.add_fault(Fault(route="wait", status=404, times=None, when=lambda seen: seen.query["interval"] != "1"))
     return airflow, clock
 
 
 def asked_since(airflow: FakeAirflow) -> list[datetime]:
-    """Return from when on each question so far asked for ends."""
+    """Return the earliest end date that each poll so far has asked for."""
     return bounds(airflow, "end_date_gte")
 
 
@@ -48,23 +48,23 @@ def bounds(airflow: FakeAirflow, field: str) -> list[datetime]:
 
 
 async def started(dagcall: Dagcall, airflow: FakeAirflow, x: int) -> tuple[asyncio.Task[dict[str, Any]], FakeRun]:
-    """Begin a call, and return it with its run, which is waited for."""
+    """Start a call; return it and its run once dagcall waits for it."""
     number = dagcall.waiter.watched
     calling: asyncio.Task[dict[str, Any]] = asyncio.create_task(answer(dagcall, "add", x=x))
-    while dagcall.waiter.watched == number:  # noqa: ASYNC110 - the waiter tells nobody how many it watches
+    while dagcall.waiter.watched == number:  # noqa: ASYNC110 - the waiter has no event for this
         await asyncio.sleep(0.01)
     return calling, airflow.runs[-1]
 
 
 async def next_question(airflow: FakeAirflow) -> datetime:
-    """Return from when on the next question asks."""
+    """Return the earliest end date that the next poll asks for."""
     number = len(asked_since(airflow))
-    while len(asked_since(airflow)) == number:  # noqa: ASYNC110 - the fake knows no events
+    while len(asked_since(airflow)) == number:  # noqa: ASYNC110 - the fake has no event for this
         await asyncio.sleep(0.01)
     return asked_since(airflow)[-1]
 
 
-async def test_no_further_than_the_latest_end_and_the_overlap(served: Served) -> None:
+async def test_poll_looks_back_to_the_latest_end_minus_the_overlap(served: Served) -> None:
     airflow, clock = airflow_with_a_clock()
     async with served(airflow, wait_seconds=60) as dagcall:
         first, first_run = await started(dagcall, airflow, 1)
@@ -79,7 +79,7 @@ async def test_no_further_than_the_latest_end_and_the_overlap(served: Served) ->
         await second
 
 
-async def test_as_far_as_a_run_needs_that_came_while_the_question_was_under_way(served: Served) -> None:
+async def test_poll_looks_back_far_enough_for_a_run_added_during_a_poll(served: Served) -> None:
     airflow, clock = airflow_with_a_clock()
     async with served(airflow, wait_seconds=60) as dagcall:
         first, first_run = await started(dagcall, airflow, 1)
@@ -96,7 +96,7 @@ async def test_as_far_as_a_run_needs_that_came_while_the_question_was_under_way(
         await second
 
 
-async def test_as_far_as_before_where_there_was_no_answer(served: Served) -> None:
+async def test_poll_after_a_failed_poll_looks_back_equally_far(served: Served) -> None:
     airflow, clock = airflow_with_a_clock()
     async with served(airflow, wait_seconds=60) as dagcall:
         calling, run = await started(dagcall, airflow, 1)
@@ -108,7 +108,7 @@ async def test_as_far_as_before_where_there_was_no_answer(served: Served) -> Non
     assert asked_since(airflow)[-2:] == [before, before]
 
 
-async def test_a_wait_after_all_others_are_over_begins_anew(served: Served) -> None:
+async def test_wait_after_an_idle_time_resets_how_far_the_poll_looks_back(served: Served) -> None:
     airflow, clock = airflow_with_a_clock()
     async with served(airflow, wait_seconds=60) as dagcall:
         for x in range(2):
@@ -121,7 +121,7 @@ async def test_a_wait_after_all_others_are_over_begins_anew(served: Served) -> N
     await until(lambda: not dagcall.waiter.watched)
 
 
-async def test_no_runs_are_listed_that_are_older_than_all_that_are_waited_for(served: Served) -> None:
+async def test_poll_excludes_runs_older_than_the_oldest_waited_for(served: Served) -> None:
     airflow, clock = airflow_with_a_clock()
     async with served(airflow, wait_seconds=60) as dagcall:
         waiting = []
@@ -137,8 +137,8 @@ async def test_no_runs_are_listed_that_are_older_than_all_that_are_waited_for(se
                 await next_question(airflow)
 
 
-async def test_the_last_runs_have_streams_again(served: Served) -> None:
-    airflow = FakeAirflow()  # whose streams are silent after their first line, which is believed for 3 s
+async def test_last_runs_return_to_streams(served: Served) -> None:
+    airflow = FakeAirflow()  # its streams are silent after the first line, which dagcall trusts for 3 s
     airflow.add_dag(add(checks=None, max_active_runs=20))
     async with served(airflow, wait_seconds=600) as dagcall:
         calls = [(await started(dagcall, airflow, x))[0] for x in range(10)]
@@ -146,7 +146,7 @@ async def test_the_last_runs_have_streams_again(served: Served) -> None:
         assert airflow.open_streams == STREAMS
 
         for run in airflow.runs[STREAMS:-2]:
-            airflow.finish(run)  # of those without a stream; two are left
+            airflow.finish(run)  # all runs without a stream, except two
         await asyncio.gather(*calls[STREAMS:-2])
         assert airflow.open_streams == STREAMS
 
@@ -161,7 +161,7 @@ async def test_the_last_runs_have_streams_again(served: Served) -> None:
 
         questions = len(asked_since(airflow))
         await asyncio.sleep(1)
-        assert len(asked_since(airflow)) == questions  # each run that is left has a stream
+        assert len(asked_since(airflow)) == questions  # each remaining run has a stream
         for run in airflow.runs[2:]:
             airflow.finish(run)
         answers = await asyncio.gather(*calls)
@@ -169,7 +169,7 @@ async def test_the_last_runs_have_streams_again(served: Served) -> None:
     assert [content["results"] for content in answers] == [{"total": x + 2} for x in range(10)]
 
 
-async def test_a_run_whose_stream_broke_has_none_again(served: Served) -> None:
+async def test_run_whose_stream_broke_is_polled(served: Served) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(add(checks=None))
     airflow.add_fault(Fault(route="wait", cut_after_lines=1))
@@ -190,10 +190,10 @@ def crowded(dag_ids: tuple[str, ...] = ("mine", "theirs")) -> FakeAirflow:
 
 
 async def waiting_for(dagcall: Dagcall, dag_id: str, number: int) -> list[asyncio.Task[CallToolResult]]:
-    """Begin calls of a dag, and return when all of them wait."""
+    """Start calls of a dag; return when all of them wait."""
     before = dagcall.waiter.watched
     calls = [asyncio.create_task(call_for_long(dagcall, dag_id, x)) for x in range(number)]
-    while dagcall.waiter.watched < before + number:  # noqa: ASYNC110 - the waiter tells nobody how many it watches
+    while dagcall.waiter.watched < before + number:  # noqa: ASYNC110 - the waiter has no event for this
         await asyncio.sleep(0.01)
     return calls
 
@@ -217,7 +217,7 @@ def about(dag_id: str) -> Callable[[SeenRequest], bool]:
     return lambda seen: f"/{dag_id}/" in seen.path
 
 
-async def test_right_on_one_dag_that_is_withdrawn_ends_the_waits_for_its_runs_alone(served: Served) -> None:
+async def test_revoked_right_on_one_dag_ends_only_the_waits_for_its_runs(served: Served) -> None:
     airflow = crowded()
     async with served(airflow, wait_seconds=600) as dagcall:
         mine = await waiting_for(dagcall, "mine", 8)
@@ -234,7 +234,7 @@ async def test_right_on_one_dag_that_is_withdrawn_ends_the_waits_for_its_runs_al
         await all_end(airflow, mine)
 
 
-async def test_shared_question_that_is_refused_is_asked_run_by_run(served: Served) -> None:
+async def test_refused_shared_poll_is_replaced_by_a_request_per_run(served: Served) -> None:
     airflow = crowded()
     async with served(airflow, wait_seconds=600) as dagcall:
         mine = await waiting_for(dagcall, "mine", 8)
@@ -250,7 +250,7 @@ async def test_shared_question_that_is_refused_is_asked_run_by_run(served: Serve
 
 
 @pytest.mark.parametrize("fault", [{"status": 429}, {"status": 503}, {"error": httpx.ReadTimeout}])
-async def test_log_in_that_fails_once_ends_no_wait(served: Served, fault: dict[str, Any]) -> None:
+async def test_single_failed_log_in_does_not_end_a_wait(served: Served, fault: dict[str, Any]) -> None:
     airflow = crowded()
     async with served(airflow, wait_seconds=600) as dagcall:
         mine = await waiting_for(dagcall, "mine", 9)
@@ -261,7 +261,9 @@ async def test_log_in_that_fails_once_ends_no_wait(served: Served, fault: dict[s
         await all_end(airflow, mine)
 
 
-async def test_command_that_fails_once_ends_no_wait(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_temporary_failure_of_the_token_command_does_not_end_a_wait(
+    served: Served, monkeypatch: pytest.MonkeyPatch
+) -> None:
     airflow = crowded()
     fails = False
 
@@ -284,7 +286,7 @@ async def test_command_that_fails_once_ends_no_wait(served: Served, monkeypatch:
 
 
 @pytest.mark.parametrize("status", [401, 403])
-async def test_account_that_is_let_in_no_more_ends_all_waits_and_names_no_run_of_others(
+async def test_rejected_account_ends_all_waits_without_naming_runs_of_others(
     served: Served, status: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     airflow = crowded()
@@ -305,9 +307,7 @@ async def test_account_that_is_let_in_no_more_ends_all_waits_and_names_no_run_of
 
 
 @pytest.mark.parametrize("answer", [{"status": 500}, {"status": 200, "body": "<html>"}])
-async def test_run_that_cannot_be_asked_about_keeps_no_other_from_being_swept(
-    served: Served, answer: dict[str, Any]
-) -> None:
+async def test_unreadable_run_does_not_stop_the_sweep_of_others(served: Served, answer: dict[str, Any]) -> None:
     airflow = crowded()
     async with served(airflow, wait_seconds=600) as dagcall:
         mine = await waiting_for(dagcall, "mine", 9)
@@ -326,9 +326,7 @@ async def test_run_that_cannot_be_asked_about_keeps_no_other_from_being_swept(
         await asyncio.gather(*mine)
 
 
-async def test_poll_that_fails_unexpectedly_goes_on_and_says_so(
-    served: Served, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_polling_recovers_from_an_unexpected_error(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     airflow = crowded()
     async with served(airflow, wait_seconds=600) as dagcall:
         mine = await waiting_for(dagcall, "mine", 9)
@@ -346,8 +344,8 @@ async def test_poll_that_fails_unexpectedly_goes_on_and_says_so(
         await all_end(airflow, mine)
 
 
-async def test_run_that_is_waited_for_again_is_as_old_as_it_is(served: Served) -> None:
-    """And not as young as the wait: an old run is looked at more rarely."""
+async def test_interval_of_a_later_wait_depends_on_the_age_of_the_run(served: Served) -> None:
+    """Not on the age of the wait: dagcall looks at an old run less often."""
     loop = asyncio.get_running_loop()
     assert isinstance(loop, VirtualTimeLoop)
     airflow = FakeAirflow(clock=LoopClock(loop))

@@ -1,4 +1,4 @@
-"""`[auth]`, and where dagcall may listen: what the settings mean, and one sentence for each mistake."""
+"""`[auth]`, and the addresses that dagcall may listen on: what the settings mean, and one sentence per mistake."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ def load(tmp_path: Path, toml: str) -> Settings:
     return load_settings(path)
 
 
-def test_paths_start_from_the_file_and_secrets_are_masked(tmp_path: Path) -> None:
+def test_paths_are_relative_to_the_file_and_secrets_are_masked(tmp_path: Path) -> None:
     settings = load(
         tmp_path,
         '[auth]\nkeys_file = "keys.toml"\nissuer = "https://i.example"\nscopes = "a b"\n' + INTROSPECTION + CLIENT,
@@ -30,7 +30,7 @@ def test_paths_start_from_the_file_and_secrets_are_masked(tmp_path: Path) -> Non
     assert "'s'" not in repr(settings)
 
 
-def test_nobody_is_asked_unless_that_is_set(tmp_path: Path) -> None:
+def test_authentication_is_off_by_default(tmp_path: Path) -> None:
     assert not load(tmp_path, "").auth.is_on
 
 
@@ -63,7 +63,7 @@ def test_nobody_is_asked_unless_that_is_set(tmp_path: Path) -> None:
         ('key_file = "k"', "auth.key_file is not a dagcall setting; did you mean 'keys_file'?"),
     ],
 )
-def test_a_mistake_is_one_sentence(tmp_path: Path, toml: str, sentence: str) -> None:
+def test_each_mistake_is_reported_in_one_sentence(tmp_path: Path, toml: str, sentence: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, f"[auth]\n{toml}\n")
 
@@ -71,7 +71,7 @@ def test_a_mistake_is_one_sentence(tmp_path: Path, toml: str, sentence: str) -> 
     assert "\n" not in str(caught.value)
 
 
-def test_certificates_that_cannot_be_used_are_a_mistake(tmp_path: Path) -> None:
+def test_unusable_ca_file_is_a_config_error(tmp_path: Path) -> None:
     settings = load(tmp_path, '[auth]\nissuer = "https://i.example"\nca_file = "none.pem"\n')
 
     with pytest.raises(ConfigError, match=r"auth.ca_file: .* cannot be used"):
@@ -79,7 +79,7 @@ def test_certificates_that_cannot_be_used_are_a_mistake(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1", "dagcall.example"])  # noqa: S104 - refused
-def test_beyond_this_machine_callers_are_asked_who_they_are(tmp_path: Path, host: str) -> None:
+def test_listening_beyond_this_machine_requires_authentication(tmp_path: Path, host: str) -> None:
     server = f'[server]\nhost = "{host}"\npublic_url = "https://dagcall.example/mcp"\n'
 
     with pytest.raises(ConfigError, match="is reachable from other machines"):
@@ -94,11 +94,11 @@ def test_beyond_this_machine_callers_are_asked_who_they_are(tmp_path: Path, host
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])
-def test_on_this_machine_nobody_needs_to_be_asked(tmp_path: Path, host: str) -> None:
+def test_listening_on_this_machine_needs_no_authentication(tmp_path: Path, host: str) -> None:
     assert load(tmp_path, f'[server]\nhost = "{host}"\n').server.host == host
 
 
-def test_on_every_address_a_name_is_needed(tmp_path: Path) -> None:
+def test_listening_on_every_address_requires_a_host_name(tmp_path: Path) -> None:
     auth = '[auth]\nkeys_file = "k"\n'
     server = '[server]\nhost = "0.0.0.0"\n'
 
@@ -108,7 +108,7 @@ def test_on_every_address_a_name_is_needed(tmp_path: Path) -> None:
     assert named.server.allowed_hosts == ("dagcall.internal", "[::1]:8000")
 
 
-def test_tokens_are_made_for_an_address_that_callers_can_use(tmp_path: Path) -> None:
+def test_issuer_requires_a_public_url_if_the_host_means_every_address(tmp_path: Path) -> None:
     auth = '[auth]\nissuer = "https://i.example"\n'
     server = '[server]\nhost = "0.0.0.0"\nallowed_hosts = ["dagcall.internal"]\n'
 
@@ -127,13 +127,13 @@ def test_tokens_are_made_for_an_address_that_callers_can_use(tmp_path: Path) -> 
         ('host = "::1"', []),
     ],
 )
-def test_hosts_are_named_as_clients_write_them(tmp_path: Path, toml: str, names: list[str]) -> None:
+def test_host_names_are_normalised(tmp_path: Path, toml: str, names: list[str]) -> None:
     server = load(tmp_path, f"[server]\n{toml}\n").server
 
     assert set(server.host_names) == {"127.0.0.1", "localhost", "[::1]", *names}
 
 
-def test_an_address_to_listen_on_is_a_name_unless_it_is_every_one(tmp_path: Path) -> None:
+def test_listening_address_is_a_host_name_unless_it_means_every_address(tmp_path: Path) -> None:
     server = load(tmp_path, "").server
 
     assert "192.0.2.1" in server.model_copy(update={"host": "192.0.2.1"}).host_names
@@ -151,7 +151,7 @@ def test_an_address_to_listen_on_is_a_name_unless_it_is_every_one(tmp_path: Path
         ("http://[::1]/mcp", False),
     ],
 )
-def test_it_is_known_whether_keys_can_be_read_on_the_way(tmp_path: Path, url: str, *, is_read: bool) -> None:
+def test_plain_http_beyond_this_machine_is_detected(tmp_path: Path, url: str, *, is_read: bool) -> None:
     server = load(tmp_path, f'[server]\npublic_url = "{url}"\n').server
 
     assert server.is_read_on_the_way is is_read
@@ -169,21 +169,21 @@ def test_it_is_known_whether_keys_can_be_read_on_the_way(tmp_path: Path, url: st
         ('public_url = "https://dagcall.example/mcp?a=b"', "is not an address such as"),
     ],
 )
-def test_names_of_the_server_are_checked(tmp_path: Path, toml: str, sentence: str) -> None:
+def test_invalid_host_names_and_urls_are_rejected(tmp_path: Path, toml: str, sentence: str) -> None:
     with pytest.raises(ConfigError) as caught:
         load(tmp_path, f"[server]\n{toml}\n")
 
     assert sentence in str(caught.value)
 
 
-def test_the_address_that_callers_use(tmp_path: Path) -> None:
+def test_server_url_is_the_public_url_or_the_listening_address(tmp_path: Path) -> None:
     assert load(tmp_path, "").server.url == "http://127.0.0.1:8000/mcp"
     assert load(tmp_path, '[server]\nhost = "::1"\n').server.url == "http://[::1]:8000/mcp"
     public = '[server]\npublic_url = "https://dagcall.example/mcp/"\n'
     assert load(tmp_path, public).server.url == "https://dagcall.example/mcp"
 
 
-def test_variables_say_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_auth_settings_can_come_from_environment_variables(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("DAGCALL_AUTH_ISSUER", "https://i.example")
     monkeypatch.setenv("DAGCALL_AUTH_SCOPES", "a b")
     monkeypatch.setenv("DAGCALL_SERVER_ALLOWED_HOSTS", "a.example, b.example:1")

@@ -1,4 +1,4 @@
-"""Settings: what they mean, and one sentence for each mistake."""
+"""Settings: what they mean, and one sentence per mistake."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +17,7 @@ def load(tmp_path: Path, toml: str) -> object:
     return load_settings(path)
 
 
-def test_a_file_is_read_and_its_paths_start_from_it(tmp_path: Path) -> None:
+def test_paths_in_a_settings_file_are_relative_to_it(tmp_path: Path) -> None:
     path = tmp_path / "dagcall.toml"
     path.write_text(
         """
@@ -112,7 +112,7 @@ def test_secrets_are_masked(tmp_path: Path) -> None:
         ('[[tools]]\ndag = "a"\n[[tools]]\ndag = "a"', "dag 'a' is listed twice; give each entry a name of its own"),
     ],
 )
-def test_a_mistake_gets_one_sentence(tmp_path: Path, toml: str, sentence: str) -> None:
+def test_each_mistake_is_reported_in_one_sentence(tmp_path: Path, toml: str, sentence: str) -> None:
     with pytest.raises(ConfigError) as refusal:
         load(tmp_path, toml)
 
@@ -128,13 +128,15 @@ def test_a_variable_with_a_typo_is_an_error() -> None:
         load_settings(None, environ={"DAGCALL_AIRFLOW_URI": "x", "OTHER": "y"})
 
 
-def test_every_setting_has_a_variable() -> None:
+def test_settings_have_environment_variables() -> None:
     assert {"DAGCALL_CONFIG", "DAGCALL_DAGS", "DAGCALL_AIRFLOW_TOKEN_FILE", "DAGCALL_SERVER_PORT"} <= set(
         variable_names()
     )
 
 
-def test_the_file_is_the_one_given_or_the_one_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_file_is_the_given_one_or_that_of_the_current_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert find_config(None) is None
 
@@ -148,7 +150,7 @@ def test_the_file_is_the_one_given_or_the_one_here(tmp_path: Path, monkeypatch: 
         find_config(Path("other.toml"))
 
 
-def test_a_secret_comes_from_its_file(tmp_path: Path) -> None:
+def test_secret_is_read_from_its_file(tmp_path: Path) -> None:
     path = tmp_path / "secret"
     with pytest.raises(ConfigError, match=r"airflow\.token_file: .* cannot be read: No such file"):
         read_secret(path, "airflow.token_file")
@@ -161,7 +163,7 @@ def test_a_secret_comes_from_its_file(tmp_path: Path) -> None:
     assert read_secret(path, "airflow.token_file") == "s3cret"
 
 
-def test_certificates_that_are_none_are_named(tmp_path: Path) -> None:
+def test_invalid_ca_file_is_named_in_the_error(tmp_path: Path) -> None:
     path = tmp_path / "dagcall.toml"
     (tmp_path / "ca.pem").write_text("nothing of the kind", encoding="utf-8")
     path.write_text('[airflow]\nca_file = "ca.pem"\n', encoding="utf-8")
@@ -170,8 +172,8 @@ def test_certificates_that_are_none_are_named(tmp_path: Path) -> None:
         load_settings(path).airflow.tls()
 
 
-def test_files_that_begin_with_a_byte_order_mark_are_read_without_it(tmp_path: Path) -> None:
-    """Editors of Windows write one."""
+def test_byte_order_mark_is_ignored(tmp_path: Path) -> None:
+    """Windows editors write one."""
     (tmp_path / "token").write_text("s3cret\n", encoding="utf-8-sig")
     path = tmp_path / "dagcall.toml"
     path.write_text('[airflow]\ntoken_file = "token"\n', encoding="utf-8-sig")
@@ -201,10 +203,10 @@ BESIDE = {
     "accounts.password_file": 'callers = ["*"]\nusername = "u"',
     "accounts.token_file": 'callers = ["*"]',
 }
-"""What some settings need beside them."""
+"""What else a file must contain if it has one of these settings."""
 
 
-def test_the_settings_that_are_paths_are_found() -> None:
+def test_path_settings_are_found() -> None:
     assert {"pins", "cache_folder", "audit.file", "server.secret_file", "accounts.token_file"} <= set(PATHS)
 
 
@@ -224,7 +226,7 @@ def value_of(settings: Settings, setting: str) -> Path:
 
 
 @pytest.mark.parametrize("setting", PATHS)
-def test_every_path_starts_from_the_settings_file_or_from_home(
+def test_path_is_relative_to_the_settings_file_or_the_home_folder(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, setting: str
 ) -> None:
     monkeypatch.setenv("HOME", "/home/ann")
@@ -236,7 +238,7 @@ def test_every_path_starts_from_the_settings_file_or_from_home(
 
 
 @pytest.mark.parametrize("setting", [setting for setting in PATHS if not setting.startswith("accounts")])
-def test_every_path_in_a_variable_may_start_from_home(monkeypatch: pytest.MonkeyPatch, setting: str) -> None:
+def test_path_in_a_variable_may_start_from_the_home_folder(monkeypatch: pytest.MonkeyPatch, setting: str) -> None:
     monkeypatch.setenv("HOME", "/home/ann")
     for line in BESIDE.get(setting, "").splitlines():
         key, value = line.split(" = ")
@@ -245,7 +247,9 @@ def test_every_path_in_a_variable_may_start_from_home(monkeypatch: pytest.Monkey
     assert value_of(load_settings(None), setting) == Path("/home/ann/x")
 
 
-def test_the_file_named_by_a_variable_may_start_from_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_settings_file_in_a_variable_may_start_from_the_home_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     (tmp_path / "d.toml").touch()
     monkeypatch.setenv("DAGCALL_CONFIG", "~/d.toml")

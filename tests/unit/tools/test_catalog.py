@@ -1,4 +1,4 @@
-"""The allow-list against the fake Airflow: who is published, who is not, and why."""
+"""The allow-list against the fake Airflow: which dags are published, which are not, and why."""
 
 import asyncio
 from dataclasses import replace
@@ -23,7 +23,7 @@ from tests.support.in_memory import Served
 
 FAR_FUTURE = datetime(2099, 1, 1, tzinfo=UTC)
 LONG_PAST = datetime(2020, 1, 1, tzinfo=UTC)
-MEND_DATES = (
+DATES_ADVICE = (
     ' Change the dates in the dag, or set logical_date = "none" in its [[tools]] entry: Airflow then ignores them'
 )
 
@@ -55,12 +55,12 @@ def an_airflow() -> FakeAirflow:
         (["[m]l_t*"], ["ml_two"]),
     ],
 )
-async def test_only_what_is_selected_is_published(served: Served, dags: list[str], names: list[str]) -> None:
+async def test_only_selected_dags_are_published(served: Served, dags: list[str], names: list[str]) -> None:
     async with served(an_airflow(), dags=dags) as dagcall:
         assert published(dagcall) == names
 
 
-async def test_more_dags_than_fit_on_a_page_are_all_found(served: Served) -> None:
+async def test_dags_on_all_pages_are_found(served: Served) -> None:
     airflow = FakeAirflow()
     for number in range(250):
         airflow.add_dag(FakeDag(f"dag_{number:03}"))
@@ -70,7 +70,7 @@ async def test_more_dags_than_fit_on_a_page_are_all_found(served: Served) -> Non
         async with Client(dagcall.mcp.sdk) as client:
             listed = await client.list_tools()
 
-    assert len(listed.tools) == 253  # and three of dagcall's own, on one page
+    assert len(listed.tools) == 253  # including three of dagcall's own, on one page
     assert listed.next_cursor is None
     assert airflow.max_in_flight <= 2
 
@@ -96,24 +96,24 @@ async def test_more_dags_than_fit_on_a_page_are_all_found(served: Served) -> Non
         pytest.param(
             FakeDag("d", start_date=FAR_FUTURE),
             "its runs would leave out what makes the result (task 'work': its start_date is 2099-01-01T00:00:00+00:00)."
-            + MEND_DATES,
+            + DATES_ADVICE,
             id="start date",
         ),
         pytest.param(
             FakeDag("d", end_date=LONG_PAST),
             "its runs would leave out what makes the result (task 'work': its end_date was 2020-01-01T00:00:00+00:00)."
-            + MEND_DATES,
+            + DATES_ADVICE,
             id="end date",
         ),
         pytest.param(
             FakeDag("d", tasks=[FakeTask("a", downstream=["b"]), FakeTask("b", start_date=FAR_FUTURE)]),
             "its runs would leave out what makes the result (task 'b': its start_date is 2099-01-01T00:00:00+00:00)."
-            + MEND_DATES,
+            + DATES_ADVICE,
             id="a task's start date",
         ),
     ],
 )
-async def test_a_dag_that_cannot_be_published_hides_no_other(served: Served, dag: FakeDag, reason: str) -> None:
+async def test_unpublishable_dag_does_not_hide_others(served: Served, dag: FakeDag, reason: str) -> None:
     airflow = an_airflow()
     airflow.add_dag(dag)
 
@@ -170,10 +170,10 @@ BROKEN = FakeImportError("sales.py", "Traceback …\n  with DAG(\"sales\"):\nKey
             ),
             id="refused",
         ),
-        pytest.param(500, dict.fromkeys(("sales", "other", 'tag = "none"'), ""), id="in trouble"),
+        pytest.param(500, dict.fromkeys(("sales", "other", 'tag = "none"'), ""), id="failing"),
     ],
 )
-async def test_a_dag_that_is_not_there_is_looked_for_among_the_import_errors(
+async def test_missing_dag_is_looked_up_in_the_import_errors(
     served: Served, fault: int | None, hints: dict[str, str]
 ) -> None:
     airflow = an_airflow()
@@ -191,7 +191,7 @@ async def test_a_dag_that_is_not_there_is_looked_for_among_the_import_errors(
     assert "REGION" not in str(refused.value)
 
 
-async def test_import_errors_are_asked_for_only_where_a_dag_is_missing(served: Served) -> None:
+async def test_import_errors_are_requested_only_if_a_dag_is_missing(served: Served) -> None:
     airflow = an_airflow()
     airflow.import_errors.append(BROKEN)
     async with served(airflow):
@@ -203,22 +203,22 @@ async def test_import_errors_are_asked_for_only_where_a_dag_is_missing(served: S
     [
         pytest.param({"logical_date": "none"}, FakeDag("d", start_date=FAR_FUTURE), id="Airflow ignores dates"),
         pytest.param(
-            {"results": ["a"]}, FakeDag("d", tasks=[FakeTask("a"), FakeTask("b", end_date=LONG_PAST)]), id="not wanted"
+            {"results": ["a"]},
+            FakeDag("d", tasks=[FakeTask("a"), FakeTask("b", end_date=LONG_PAST)]),
+            id="not a result task",
         ),
         pytest.param({}, FakeDag("d", tasks=[FakeTask("a"), FakeTask("b", end_date=LONG_PAST)]), id="one of two"),
     ],
 )
-async def test_a_dag_of_which_some_result_comes_is_published(
-    served: Served, tool: dict[str, Any], dag: FakeDag
-) -> None:
+async def test_dag_with_at_least_one_result_is_published(served: Served, tool: dict[str, Any], dag: FakeDag) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(dag)
     async with served(airflow, tools=[{"dag": "d", **tool}]) as dagcall:
         assert reasons(dagcall) == {}
 
 
-async def test_a_dag_is_published_once_its_dates_are_mended(served: Served) -> None:
-    """No run has made a task instance, so the dag changes without getting a new version."""
+async def test_dag_is_published_once_its_dates_are_fixed(served: Served) -> None:
+    """No run has created a task instance, so the change does not give the dag a new version."""
     airflow = FakeAirflow()
     dag = airflow.add_dag(FakeDag("d", start_date=FAR_FUTURE))
     async with served(airflow) as dagcall:
@@ -228,7 +228,7 @@ async def test_a_dag_is_published_once_its_dates_are_mended(served: Served) -> N
         assert published(dagcall) == ["d"]
 
 
-async def test_a_dag_is_withheld_once_its_end_date_has_come(served: Served) -> None:
+async def test_dag_is_withheld_once_its_end_date_has_passed(served: Served) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(FakeDag("d", end_date=airflow.clock.now() + timedelta(days=1)))
     async with served(airflow) as dagcall:
@@ -248,7 +248,7 @@ async def test_the_tasks_of_a_dag_are_read_once_for_each_version(served: Served)
         assert len(airflow.requests_to("tasks")) == 4
 
 
-async def test_a_dag_is_published_though_its_tasks_may_not_be_read(served: Served) -> None:
+async def test_dag_is_published_if_its_tasks_may_not_be_read(served: Served) -> None:
     airflow = an_airflow()
     airflow.add_fault(Fault(route="tasks", status=403, times=None))
     async with served(airflow) as dagcall:
@@ -258,7 +258,7 @@ async def test_a_dag_is_published_though_its_tasks_may_not_be_read(served: Serve
 IGNORED = "dag_run_conf_overrides_params is False in Airflow's [core]"
 
 
-async def test_a_dag_whose_arguments_airflow_ignores_is_not_published_until_it_does_not(served: Served) -> None:
+async def test_dag_is_withheld_while_airflow_ignores_its_arguments(served: Served) -> None:
     airflow = an_airflow()
     airflow.config = {("core", "dag_run_conf_overrides_params"): "False"}
     airflow.add_dag(FakeDag("takes", params={"x": 1}))
@@ -280,9 +280,7 @@ async def test_a_dag_whose_arguments_airflow_ignores_is_not_published_until_it_d
 
 
 @pytest.mark.parametrize(("status", "asked"), [(403, 1), (404, 1), (500, 2)])
-async def test_an_airflow_that_does_not_say_whether_arguments_count_is_believed(
-    served: Served, status: int, asked: int
-) -> None:
+async def test_dag_is_published_if_airflow_does_not_show_its_config(served: Served, status: int, asked: int) -> None:
     airflow = an_airflow()
     airflow.add_fault(Fault(route="config", status=status, body={"detail": "No."}, times=None))
     airflow.add_dag(FakeDag("takes", params={"x": 1}))
@@ -296,7 +294,9 @@ async def test_an_airflow_that_does_not_say_whether_arguments_count_is_believed(
 
 
 @pytest.mark.parametrize(("before", "after"), [(1, True), (0, 0.0)])
-async def test_a_change_that_python_calls_none_is_one(served: Served, before: Any, after: Any) -> None:
+async def test_change_between_values_that_python_calls_equal_is_noticed(
+    served: Served, before: Any, after: Any
+) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(FakeDag("d", params={"x": FakeParam(before, enum=[before, "else"])}))
     async with served(airflow, dags=["*"]) as dagcall:
@@ -342,7 +342,7 @@ def with_block(toml: str) -> FakeDag:
         ),
     ],
 )
-async def test_what_cannot_be_used_is_reported_once_and_takes_no_tool_away(
+async def test_unusable_block_or_schema_is_reported_once_and_hides_no_tool(
     served: Served,
     caplog: pytest.LogCaptureFixture,
     entry: dict[str, Any],
@@ -361,7 +361,7 @@ async def test_what_cannot_be_used_is_reported_once_and_takes_no_tool_away(
     assert caplog.messages.count(f"not published: {what}: {reason}") == 1
 
 
-async def test_a_mended_block_is_used_at_the_next_refresh(served: Served) -> None:
+async def test_fixed_block_is_used_at_the_next_refresh(served: Served) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(with_block('title = "Sales"\nresults = ["other"]'))
 
@@ -376,7 +376,7 @@ async def test_a_mended_block_is_used_at_the_next_refresh(served: Served) -> Non
         assert dagcall.catalog.tool("d").wire.title == "Sales"
 
 
-async def test_an_entry_for_one_dag_outdoes_a_pattern(served: Served) -> None:
+async def test_entry_for_one_dag_overrides_a_pattern(served: Served) -> None:
     tools = [{"dags": "ml_*"}, {"dag": "ml_one", "title": "Ours"}, {"tag": "mcp"}]
 
     async with served(an_airflow(), tools=tools) as dagcall:
@@ -396,7 +396,7 @@ async def test_one_dag_may_be_several_tools(served: Served) -> None:
     assert airflow.runs[0].conf == {"region": "south"}
 
 
-async def test_a_dag_that_cannot_be_read_just_now_keeps_its_tool(served: Served) -> None:
+async def test_temporarily_unreadable_dag_keeps_its_tool(served: Served) -> None:
     airflow = an_airflow()
 
     async with served(airflow) as dagcall:
@@ -406,7 +406,7 @@ async def test_a_dag_that_cannot_be_read_just_now_keeps_its_tool(served: Served)
         assert reasons(dagcall) == {}
 
 
-async def test_a_dag_that_could_never_be_read_is_withheld_alone(served: Served) -> None:
+async def test_dag_that_was_never_readable_is_the_only_one_withheld(served: Served) -> None:
     airflow = an_airflow()
     airflow.add_fault(Fault(route="dag_details", status=500, times=None, when=lambda request: "ml_one" in request.path))
 
@@ -417,8 +417,8 @@ async def test_a_dag_that_could_never_be_read_is_withheld_alone(served: Served) 
         )
 
 
-async def test_dag_that_the_account_may_not_see_is_withheld_alone(served: Served) -> None:
-    """Also one that does not exist: to an account with rights on single dags, Airflow says 403 for both."""
+async def test_dag_that_the_account_may_not_see_is_the_only_one_withheld(served: Served) -> None:
+    """So is a missing dag: an account with rights on single dags gets a 403 for both."""
     airflow = an_airflow()
     airflow.access.users["agent"] = FakeUser("agent", "p", readable=frozenset({"plain"}))
     tools = [{"dag": "plain"}, {"dag": "ml_one"}, {"dag": "typo"}]
@@ -435,9 +435,7 @@ async def test_dag_that_the_account_may_not_see_is_withheld_alone(served: Served
 
 
 @pytest.mark.parametrize("route", ["dag", "dag_details"])
-async def test_right_on_one_dag_that_is_withdrawn_withholds_it_while_all_else_goes_on(
-    served: Served, route: Route
-) -> None:
+async def test_revoked_right_on_one_dag_withholds_only_that_dag(served: Served, route: Route) -> None:
     airflow = an_airflow()
     fault = Fault(
         route=route, status=403, body={"detail": "Forbidden"}, times=None, when=lambda seen: "ml_one" in seen.path
@@ -457,7 +455,7 @@ async def test_right_on_one_dag_that_is_withdrawn_withholds_it_while_all_else_go
         assert published(dagcall) == ["ml_one", "ml_two", "plain"]
 
 
-async def test_list_that_is_refused_withholds_its_entry_alone(served: Served) -> None:
+async def test_refused_list_withholds_only_its_entry(served: Served) -> None:
     airflow = an_airflow()
     airflow.add_fault(Fault(route="dags", status=403, body={"detail": "Forbidden"}, times=None))
 
@@ -469,7 +467,7 @@ async def test_list_that_is_refused_withholds_its_entry_alone(served: Served) ->
 @pytest.mark.parametrize(
     "answer", [{"status": 500}, {"status": 200, "body": "<html>"}, {"status": 403, "body": "<html>blocked</html>"}]
 )
-async def test_entry_that_cannot_be_read_keeps_its_tools_while_all_else_goes_on(
+async def test_unreadable_entry_keeps_its_tools_while_others_are_refreshed(
     served: Served, answer: dict[str, Any]
 ) -> None:
     airflow = an_airflow()
@@ -487,7 +485,7 @@ async def test_entry_that_cannot_be_read_keeps_its_tools_while_all_else_goes_on(
         assert reasons(dagcall)["plain"].startswith("it could not be read: ")
 
 
-async def test_account_that_is_let_in_no_more_changes_no_tool(served: Served) -> None:
+async def test_rejected_account_changes_no_tools(served: Served) -> None:
     airflow = an_airflow()
 
     async with served(airflow, tools=[{"dag": "plain"}, {"dags": "ml_*"}]) as dagcall:
@@ -499,7 +497,7 @@ async def test_account_that_is_let_in_no_more_changes_no_tool(served: Served) ->
         assert published(dagcall) == ["ml_one", "ml_two", "plain"]
 
 
-async def test_airflow_away_keeps_the_tools_and_says_so(served: Served) -> None:
+async def test_unreachable_airflow_keeps_the_tools_and_is_reported(served: Served) -> None:
     airflow = an_airflow()
 
     async with served(airflow) as dagcall:
@@ -514,7 +512,7 @@ async def test_airflow_away_keeps_the_tools_and_says_so(served: Served) -> None:
         assert (await dagcall.catalog.refresh()).problem is None
 
 
-async def test_airflow_away_at_the_start_serves_nothing_and_recovers(served: Served) -> None:
+async def test_airflow_unreachable_at_startup_gives_no_tools_until_it_recovers(served: Served) -> None:
     airflow = an_airflow()
     airflow.add_fault(Fault(error=httpx.ConnectError, times=None))
 
@@ -551,7 +549,7 @@ async def test_airflow_away_at_the_start_serves_nothing_and_recovers(served: Ser
         ),
     ],
 )
-async def test_bad_surroundings_get_one_clear_sentence(served: Served, fault: Fault, sentence: str) -> None:
+async def test_each_problem_with_airflow_gets_one_sentence(served: Served, fault: Fault, sentence: str) -> None:
     airflow = an_airflow()
     airflow.add_fault(fault)
 
@@ -594,7 +592,7 @@ async def test_a_tool_is_rebuilt_only_when_its_dag_changed(served: Served) -> No
     assert after["plain"] is not before["plain"]
 
 
-async def test_pinned_tools_are_published_as_they_are_pinned_or_not_at_all(served: Served) -> None:
+async def test_pinned_tools_are_published_only_as_pinned(served: Served) -> None:
     airflow = an_airflow()
     async with served(airflow) as dagcall:
         pins = {name: wire_json(tool.wire) for name, tool in dagcall.catalog.snapshot.tools.items()}
@@ -609,7 +607,7 @@ async def test_pinned_tools_are_published_as_they_are_pinned_or_not_at_all(serve
         assert reasons(dagcall)["plain"].startswith("tool plain differs from its pin:\ndescription:")
 
 
-async def test_a_tool_withheld_after_it_was_listed_is_refused_in_neutral_words(
+async def test_tool_withheld_after_listing_is_refused_with_a_neutral_message(
     served: Served, caplog: pytest.LogCaptureFixture
 ) -> None:
     airflow = an_airflow()
@@ -635,7 +633,7 @@ async def test_a_tool_withheld_after_it_was_listed_is_refused_in_neutral_words(
         assert airflow.runs == []
 
 
-async def test_a_tool_withheld_while_airflow_is_away_comes_back_with_its_pin(served: Served) -> None:
+async def test_tool_withheld_during_an_outage_returns_with_its_pin(served: Served) -> None:
     airflow = an_airflow()
     async with served(airflow) as dagcall:
         reviewed = {name: wire_json(tool.wire) for name, tool in dagcall.catalog.snapshot.tools.items()}
@@ -652,7 +650,7 @@ async def test_a_tool_withheld_while_airflow_is_away_comes_back_with_its_pin(ser
         assert dagcall.catalog.snapshot.problem
 
 
-async def test_the_folder_of_pins_is_read_anew(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_folder_of_pins_is_reread(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = PinFolder(tmp_path / "pins")
     with pytest.raises(ConfigError, match=r"folder of pins not found: .*; `dagcall pin` creates it"):
         folder.read()
@@ -671,23 +669,23 @@ async def test_the_folder_of_pins_is_read_anew(tmp_path: Path, caplog: pytest.Lo
     ]
 
 
-async def test_a_bug_over_one_dag_hides_no_other(
+async def test_bug_with_one_dag_does_not_hide_others(
     served: Served, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    def stumble(*_: Any) -> Any:
+    def crash(*_: Any) -> Any:
         raise ZeroDivisionError
 
     airflow = an_airflow()
     async with served(airflow) as dagcall:
         airflow.add_dag(FakeDag("plain", description="Now it says something."))
-        monkeypatch.setattr("dagcall.tools.discovery.tool_from_dag", stumble)
+        monkeypatch.setattr("dagcall.tools.discovery.tool_from_dag", crash)
         await dagcall.catalog.refresh()
         assert published(dagcall) == ["ml_one", "ml_two"]
         assert reasons(dagcall) == {"plain": "dagcall could not make a tool of it; see its log"}
     assert "ZeroDivisionError" in caplog.text
 
 
-async def test_refreshing_goes_on_by_itself_and_sooner_when_asked(served: Served) -> None:
+async def test_refresh_repeats_by_itself_and_sooner_on_request(served: Served) -> None:
     airflow = FakeAirflow()
 
     async with served(airflow) as dagcall:
@@ -715,7 +713,7 @@ async def test_refreshing_goes_on_by_itself_and_sooner_when_asked(served: Served
 
 
 @pytest.mark.virtual_time
-async def test_refresh_that_fails_unexpectedly_is_followed_by_the_next_one(
+async def test_refresh_recovers_from_an_unexpected_error(
     served: Served, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     airflow = an_airflow()
@@ -742,8 +740,8 @@ async def test_refresh_that_fails_unexpectedly_is_followed_by_the_next_one(
 
 @pytest.mark.virtual_time
 @pytest.mark.parametrize("is_known", [False, True])
-async def test_an_airflow_that_kept_silent_for_long_is_asked_again_soon(served: Served, *, is_known: bool) -> None:
-    """A start in vain is no measure of how long reading the dags takes."""
+async def test_airflow_is_asked_again_soon_after_a_long_silence(served: Served, *, is_known: bool) -> None:
+    """A failed start does not show how long it takes to read the dags."""
     airflow = an_airflow()
     silence = Hold()
 
@@ -765,7 +763,7 @@ async def test_an_airflow_that_kept_silent_for_long_is_asked_again_soon(served: 
 
 @pytest.mark.virtual_time
 @pytest.mark.parametrize("trouble", [Fault(error=httpx.ConnectError), Fault(status=404, body="404 page not found")])
-async def test_a_start_in_vain_is_tried_again_soon(served: Served, trouble: Fault) -> None:
+async def test_failed_start_is_retried_soon(served: Served, trouble: Fault) -> None:
     airflow = an_airflow()
     airflow.add_fault(replace(trouble, times=None))
 

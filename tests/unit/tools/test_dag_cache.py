@@ -1,4 +1,4 @@
-"""The tools of the last process, listed before Airflow was asked."""
+"""The tools of the previous process, listed before Airflow answers."""
 
 import asyncio
 import base64
@@ -53,7 +53,7 @@ def airflow_with(*dag_ids: str) -> FakeAirflow:
 
 @asynccontextmanager
 async def started(airflow: FakeAirflow, file: Path, *policies: ToolPolicy, pins: Any = None) -> AsyncIterator[Catalog]:
-    """Begin to publish, as a server that starts does."""
+    """Start publishing, as a server does when it starts."""
     rest = AirflowRest(airflow.url, Credentials(None, now=lambda: 0.0), gate=Gate(), transport=airflow.transport)
     read_pins = None if pins is None else lambda: Pins(pins)
     catalog = Catalog(AirflowApi(rest), policies or (ALL,), read_pins=read_pins, remembered=DagCache(file))
@@ -66,7 +66,7 @@ async def started(airflow: FakeAirflow, file: Path, *policies: ToolPolicy, pins:
 
 
 async def tools_before_an_answer(file: Path, *policies: ToolPolicy, pins: Any = None) -> list[str]:
-    """Return what is published by a server whose Airflow does not answer yet."""
+    """Return the tools that a server publishes while its Airflow does not answer yet."""
     airflow = airflow_with()
     airflow.hold("version")
     async with started(airflow, file, *policies, pins=pins) as catalog:
@@ -87,7 +87,7 @@ async def test_a_restarted_server_lists_its_tools_before_airflow_answers(file: P
     assert mode_of(file) & 0o077 == 0
 
 
-async def test_what_airflow_says_then_counts(file: Path) -> None:
+async def test_airflows_answer_replaces_the_cached_tools(file: Path) -> None:
     await read_once(file, "one", "two")
     airflow = airflow_with("two", "three")
     held = airflow.hold("version")
@@ -99,27 +99,29 @@ async def test_what_airflow_says_then_counts(file: Path) -> None:
         assert list(catalog.snapshot.tools) == ["three", "two"]
 
 
-async def test_only_what_the_allow_list_still_allows_is_listed(file: Path) -> None:
+async def test_only_cached_dags_on_the_allow_list_are_listed(file: Path) -> None:
     await read_once(file, "one", "two", "three")
     named = ToolPolicy(dag="two", name="second")
     assert await tools_before_an_answer(file, ToolPolicy(dags="t*"), named) == ["second", "three"]
     assert await tools_before_an_answer(file, ToolPolicy(dag="one", fixed={"nosuch": 1}), named) == ["second"]
 
 
-async def test_what_differs_from_its_pin_is_not_listed(file: Path) -> None:
+async def test_cached_tool_that_differs_from_its_pin_is_not_listed(file: Path) -> None:
     await read_once(file, "one")
     assert await tools_before_an_answer(file, pins={"one": {"name": "one"}}) == []
 
 
 @pytest.mark.parametrize("content", ["", "[{}]", "{", "\x00"])
-async def test_an_unusable_file_is_rewritten(file: Path, content: str, caplog: pytest.LogCaptureFixture) -> None:
+async def test_unusable_cache_file_is_ignored_and_reported(
+    file: Path, content: str, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO, "dagcall.tools.dag_cache")
     write(file, content)
     assert await tools_before_an_answer(file) == []
     assert "is unusable and will be rewritten" in caplog.text
 
 
-async def test_where_nothing_can_be_written_nothing_is_lost(file: Path, caplog: pytest.LogCaptureFixture) -> None:
+async def test_unwritable_cache_does_not_affect_the_tools(file: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "dagcall.tools.dag_cache")
     write(file.parent, "a file where a folder should be")
     async with started(airflow_with("one"), file) as catalog:
@@ -127,7 +129,7 @@ async def test_where_nothing_can_be_written_nothing_is_lost(file: Path, caplog: 
         assert list(catalog.snapshot.tools) == ["one"]
 
 
-async def test_remembered_dag_that_cannot_be_made_into_a_tool_hides_no_other(
+async def test_cached_dag_that_cannot_become_a_tool_does_not_hide_others(
     file: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     airflow = airflow_with("bad", "good")
@@ -142,9 +144,7 @@ async def test_remembered_dag_that_cannot_be_made_into_a_tool_hides_no_other(
     assert "no tool could be made of the cached dag bad" in caplog.text
 
 
-async def test_file_that_cannot_be_restored_keeps_no_refresh_from_coming(
-    file: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_failing_cache_does_not_prevent_a_refresh(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(_: object) -> Any:
         raise ZeroDivisionError
 
@@ -173,7 +173,7 @@ def jwt(**claims: object) -> str:
     return f"header.{payload}.signature"
 
 
-def test_every_airflow_account_and_allow_list_has_a_file_of_its_own(tmp_path: Path) -> None:
+def test_every_airflow_account_and_allow_list_has_a_separate_file(tmp_path: Path) -> None:
     (tmp_path / "token").write_text("opaque", encoding="utf-8")
     files = [
         file_for(tmp_path),
@@ -194,11 +194,11 @@ def test_every_airflow_account_and_allow_list_has_a_file_of_its_own(tmp_path: Pa
     assert all(file is not None and file.parent == tmp_path for file in files)
 
 
-def test_the_file_stays_when_a_secret_or_the_order_of_the_allow_list_changes(tmp_path: Path) -> None:
+def test_file_depends_on_neither_secrets_nor_the_order_of_the_allow_list(tmp_path: Path) -> None:
     assert file_for(tmp_path, username="ann", password="p") == file_for(tmp_path, username="ann", password="q")
     assert file_for(tmp_path, token=jwt(sub="1", exp=1)) == file_for(tmp_path, token=jwt(sub="1", exp=2))
     assert file_for(tmp_path, dags="a,b") == file_for(tmp_path, dags="b,a")
 
 
-def test_no_file_where_nothing_is_to_be_remembered() -> None:
+def test_there_is_no_cache_file_if_remember_is_off() -> None:
     assert remembered_file(Settings.model_validate({"remember": False})) is None

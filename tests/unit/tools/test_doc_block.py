@@ -1,4 +1,4 @@
-"""The author's block in `doc_md`: what it says, which mistakes are told, and who has the last word."""
+"""The author's block in `doc_md`: its keys, the mistakes that are reported, and what the operator overrides."""
 
 from typing import Any
 
@@ -9,12 +9,12 @@ from dagcall.tools.policy import Annotations, ToolPolicy
 
 
 def doc_md(*lines: str, info: str = "toml dagcall") -> str:
-    """Return a text whose block begins with line 4."""
+    """Return a text whose block starts on line 4."""
     return "\n".join(["Adds up.", "", f"```{info}", *lines, "```", "", "More."])
 
 
 def test_every_key_of_the_block_is_read() -> None:
-    words = doc_block(
+    parsed = doc_block(
         doc_md(
             'title = "Sales report"',
             'results = ["report"]',
@@ -24,7 +24,7 @@ def test_every_key_of_the_block_is_read() -> None:
         )
     )
 
-    assert words == DocBlock(
+    assert parsed == DocBlock(
         title="Sales report",
         results=("report",),
         annotations=Annotations(read_only=True),
@@ -41,16 +41,16 @@ def test_every_key_of_the_block_is_read() -> None:
         pytest.param(doc_md(), id="an empty block"),
     ],
 )
-def test_where_the_author_says_nothing(text: str | None) -> None:
+def test_missing_or_empty_block_sets_nothing(text: str | None) -> None:
     assert doc_block(text) == NOTHING_SAID
 
 
 @pytest.mark.parametrize("info", ["toml dagcall", "dagcall"])
-def test_either_way_to_mark_a_block(info: str) -> None:
+def test_block_may_be_marked_in_two_ways(info: str) -> None:
     assert doc_block(doc_md('title = "x"', info=info)).title == "x"
 
 
-def test_a_block_in_the_docstring_of_a_dag_function() -> None:
+def test_block_in_an_indented_docstring_is_read() -> None:
     text = 'Adds up.\n\n    ```toml dagcall\n    title = "x"\n    ```\n    '
 
     assert doc_block(text).title == "x"
@@ -104,7 +104,7 @@ def test_a_block_in_the_docstring_of_a_dag_function() -> None:
         pytest.param(
             ['"a\\tb" = 1'],
             "line 4: 'a\\tb' is not a key of this block; there are title, results, annotations, output_schema",
-            id="a key that is spelled otherwise",
+            id="a key with an escape",
         ),
         pytest.param(
             ['title = "x"', "```", "", "```dagcall"],
@@ -120,7 +120,7 @@ def test_a_mistake_is_reported_with_its_line(lines: list[str], sentence: str) ->
     assert str(refusal.value).startswith(sentence)
 
 
-def test_the_operators_word_wins_key_by_key() -> None:
+def test_operator_overrides_the_author_key_by_key() -> None:
     author = DocBlock(title="Theirs", results=("t",), output_schema={"required": ["t"]})
     operator = ToolPolicy(dag="d", title="Ours", wait_seconds=5)
 
@@ -141,7 +141,7 @@ def test_the_operators_word_wins_key_by_key() -> None:
         ({"destructive": False}, {"read_only": True}, {"read_only": True, "destructive": False}),
     ],
 )
-def test_the_operators_word_wins_hint_by_hint(
+def test_operator_overrides_the_author_hint_by_hint(
     operator: dict[str, Any], author: dict[str, Any], effective: dict[str, Any]
 ) -> None:
     policy = effective_policy(

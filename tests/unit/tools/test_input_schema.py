@@ -80,7 +80,7 @@ def wire_property(one: Param) -> dict[str, Any]:
                 "default": "a",
                 "description": "Values: a (A few), null (Nothing), true (All).",
             },
-            id="values that are no texts, in JSON's words",
+            id="values that are not strings, as JSON",
         ),
         pytest.param(
             param(value="EUR", description="ISO 4217"),
@@ -100,7 +100,7 @@ def wire_property(one: Param) -> dict[str, Any]:
                 {"$schema": "http://json-schema.org/draft-04/schema#", "exclusiveMaximum": False, "maximum": 1}, 1
             ),
             {"type": "number", "maximum": 1, "default": 1},
-            id="draft 4 exclusiveMaximum that is none",
+            id="draft 4 exclusiveMaximum that is false",
         ),
         pytest.param(
             described_by({"$schema": "http://json-schema.org/draft-07/schema#", "items": [{"type": "null"}]}, [None]),
@@ -146,7 +146,7 @@ def wire_property(one: Param) -> dict[str, Any]:
                 }
             ),
             {"type": "string"},
-            id="keys that clients stumble over",
+            id="keys that confuse clients",
         ),
         pytest.param(
             param(description="From  the\nauthor", type="string"),
@@ -155,7 +155,7 @@ def wire_property(one: Param) -> dict[str, Any]:
         ),
     ],
 )
-def test_a_param_is_published_as(one: Param, published: dict[str, Any]) -> None:
+def test_param_is_published_as_a_property(one: Param, published: dict[str, Any]) -> None:
     assert wire_property(one) == published
 
 
@@ -168,17 +168,17 @@ def test_a_param_is_published_as(one: Param, published: dict[str, Any]) -> None:
         pytest.param(param(value=3, type="integer"), False, id="default"),
         pytest.param(param(value="3", type="integer"), True, id="invalid default, as 3.1 shows it"),
         pytest.param(param(value="x@", type="string", format="email"), False, id="email only needs an @"),
-        pytest.param(param(value="2026-13-01", type="string", format="date"), True, id="a date that is none"),
+        pytest.param(param(value="2026-13-01", type="string", format="date"), True, id="an invalid date"),
     ],
 )
-def test_required_is_what_airflow_would_refuse(one: Param, is_required: bool) -> None:  # noqa: FBT001 - a table's column
+def test_param_is_required_if_airflow_would_refuse_its_default(one: Param, is_required: bool) -> None:  # noqa: FBT001 - a table's column
     wire = InputSchema.from_params((one,)).wire
 
     assert wire["required"] == (["p"] if is_required else [])
     assert "default" not in wire["properties"]["p"] or not is_required
 
 
-def test_defaults_are_left_to_airflow_and_null_is_sent_where_none_may_be_meant() -> None:
+def test_defaults_are_left_to_airflow_but_null_is_sent_for_nullable_params() -> None:
     schema = InputSchema.from_params(
         (param("with_default", 3), param("nullable", type=["null", "string"]), param("needed", type="string"))
     )
@@ -206,7 +206,9 @@ def test_fixed_params_are_sent_and_hidden_ones_are_not() -> None:
         ({"p": 1}, ["p"], "param 'p' is both fixed and hidden; fixed params are always hidden"),
     ],
 )
-def test_a_policy_that_does_not_fit_is_refused(fixed: dict[str, Any], hidden: list[str], sentence: str) -> None:
+def test_policy_that_does_not_match_the_params_is_refused(
+    fixed: dict[str, Any], hidden: list[str], sentence: str
+) -> None:
     with pytest.raises(ToolUnpublishable) as refusal:
         InputSchema.from_params((param(type="integer"),), fixed=fixed, hidden=frozenset(hidden))
 
@@ -236,7 +238,7 @@ def test_a_policy_that_does_not_fit_is_refused(fixed: dict[str, Any], hidden: li
         ({"$schema": "http://json-schema.org/draft-03/schema#", "required": True}, "is not valid JSON Schema 2020-12"),
     ],
 )
-def test_a_schema_that_cannot_be_published_says_why(schema: dict[str, Any], clause: str) -> None:
+def test_unpublishable_schema_gives_the_reason(schema: dict[str, Any], clause: str) -> None:
     with pytest.raises(ToolUnpublishable, match=clause.replace("$", r"\$")):
         InputSchema.from_params((param(**schema),))
 
@@ -255,7 +257,7 @@ def test_a_schema_nested_too_deep_is_not_published() -> None:
         InputSchema.from_params((param(**deep),))
 
 
-def test_references_hold_where_the_schema_stands_now() -> None:
+def test_references_resolve_in_the_published_schema() -> None:
     node = {"type": "object", "properties": {"next": {"$ref": "#/$defs/node"}, "n": {"type": "integer"}}}
     tree = Param("tree node", None, {"$ref": "#/$defs/node", "$defs": {"node": node}}, None)
     schema = InputSchema.from_params((tree,))
@@ -297,7 +299,7 @@ EVERY_KIND = InputSchema.from_params(
         ({"text": "x\0"}, ["the arguments contain a NUL character, which Airflow's database cannot store"]),
     ],
 )
-def test_each_bad_argument_gets_a_sentence(arguments: dict[str, Any], problems: list[str]) -> None:
+def test_each_invalid_argument_gets_a_sentence(arguments: dict[str, Any], problems: list[str]) -> None:
     with pytest.raises(InvalidArguments) as refusal:
         EVERY_KIND.conf_from_arguments(arguments, tool="t")
 
@@ -311,7 +313,7 @@ def refusal(one: Param | None, **arguments: Any) -> tuple[str, ...]:
     return refused.value.problems
 
 
-def test_a_plain_default_says_of_which_type_an_argument_is() -> None:
+def test_plain_default_determines_the_type_of_an_argument() -> None:
     plain = InputSchema.from_params((param(value=3),))
     assert plain.conf_from_arguments({"p": 2.5}, tool="t") == {"p": 2.5}
     assert refusal(param(value=3), p="x") == ("p: 'x' is not of type 'number'",)
@@ -321,13 +323,13 @@ def test_a_plain_default_says_of_which_type_an_argument_is() -> None:
     assert values.conf_from_arguments({"p": "x"}, tool="t") == {"p": "x"}
 
 
-def test_a_dag_without_params_takes_no_argument() -> None:
+def test_dag_without_params_accepts_no_arguments() -> None:
     schema = InputSchema.from_params(())
     assert schema.wire == {"type": "object", "properties": {}, "required": [], "additionalProperties": False}
     assert refusal(None, x=1) == ("x: there is no such argument; it takes none",)
 
 
-def test_an_odd_name_is_the_title_where_the_author_gave_none() -> None:
+def test_invalid_property_name_becomes_the_default_title() -> None:
     assert wire_property(param("max rows", 1))["title"] == "max rows"
     assert wire_property(param("max rows", 1, title="Rows"))["title"] == "Rows"
     assert "title" not in wire_property(param("rows", 1))
@@ -336,7 +338,7 @@ def test_an_odd_name_is_the_title_where_the_author_gave_none() -> None:
 @pytest.mark.parametrize(
     ("one", "published"),
     [
-        pytest.param(param(value="a\u200b"), {"type": "string"}, id="a default with something hidden"),
+        pytest.param(param(value="a\u200b"), {"type": "string"}, id="a default with hidden characters"),
         pytest.param(param(value="x", description=" "), {"type": "string", "default": "x"}, id="a blank description"),
         pytest.param(
             described_by({"description": "\u200b"}, "x"), {"type": "string", "default": "x"}, id="a hidden description"
@@ -344,20 +346,20 @@ def test_an_odd_name_is_the_title_where_the_author_gave_none() -> None:
         pytest.param(
             param(value="a", enum=["a"], description="Which?", values_display={"a": "a"}),
             {"type": "string", "enum": ["a"], "default": "a", "description": "Which?"},
-            id="names that say nothing new",
+            id="display names that add nothing",
         ),
         pytest.param(
             param(value="a", enum=["a"], values_display=["a"]),
             {"type": "string", "enum": ["a"], "default": "a"},
-            id="names that are none",
+            id="invalid display names",
         ),
     ],
 )
-def test_what_says_nothing_is_not_published(one: Param, published: dict[str, Any]) -> None:
+def test_uninformative_parts_are_not_published(one: Param, published: dict[str, Any]) -> None:
     assert wire_property(one) == published
 
 
-def test_within_a_list_only_what_does_not_fit_is_read_as_json() -> None:
+def test_only_invalid_list_items_are_parsed_as_json() -> None:
     item = {"type": "object", "properties": {"n": {"anyOf": [{"type": "array"}, {"type": "null"}]}}}
     one = described_by({"type": "array", "items": item})
     sent = ['{"n": null}', {"n": [1]}, {"n": "[2]"}, {"m": "text"}]
@@ -367,7 +369,7 @@ def test_within_a_list_only_what_does_not_fit_is_read_as_json() -> None:
     }
 
 
-def test_good_arguments_of_every_kind_pass() -> None:
+def test_valid_arguments_of_every_kind_are_accepted() -> None:
     given_ = {"text": "x", "count": 1, "when": "2026-01-31T12:00:00Z", "items": [{"sku": "a"}], "plain": 2.5}
     given_ |= {"number_or_time": 5}
     assert EVERY_KIND.conf_from_arguments(given_, tool="t") == given_
@@ -423,12 +425,12 @@ SENT = InputSchema.from_params(
             {"job": {"shape": '{"kind": "circle"}'}}, {"job": {"shape": {"kind": "circle"}}}, id="JSON text within"
         ),
         pytest.param({"text": "[1]"}, {"text": "[1]"}, id="a text that fits stays a text"),
-        pytest.param({"word_or_list": "[1]"}, {"word_or_list": [1]}, id="a text that does not fit, where texts may be"),
+        pytest.param({"word_or_list": "[1]"}, {"word_or_list": [1]}, id="an invalid text where texts are allowed"),
         pytest.param({"ids": '["[1]"]'}, None, id="JSON text of what does not fit"),
         pytest.param({"ids": ["1"]}, None, id="a small number as text"),
         pytest.param({"count": "9007199254740993"}, {"count": 9007199254740993}, id="a number JavaScript cannot write"),
-        pytest.param({"count": "9007199254740992"}, None, id="one that it can"),
-        pytest.param({"count": "99999999999999999999"}, None, id="one beyond 64 bits"),
+        pytest.param({"count": "9007199254740992"}, None, id="a number JavaScript can write"),
+        pytest.param({"count": "99999999999999999999"}, None, id="a number beyond 64 bits"),
         pytest.param({"count": None, "opts": None}, {}, id="null where there is a default"),
         pytest.param({"note": None}, {}, id="null where it is sent anyway"),
         pytest.param({"note": "x"}, {"note": "x"}, id="a text where null is sent otherwise"),
@@ -444,18 +446,20 @@ SENT = InputSchema.from_params(
         pytest.param({"ids": [None]}, None, id="null in a list"),
     ],
 )
-def test_arguments_count_as_what_the_client_meant(sent: dict[str, Any], counts: dict[str, Any] | None) -> None:
+def test_arguments_are_interpreted_as_the_client_meant_them(
+    sent: dict[str, Any], counts: dict[str, Any] | None
+) -> None:
     if counts is None:
         with pytest.raises(InvalidArguments):
             SENT.taken(sent, tool="t")
     else:
         taken = SENT.taken(sent, tool="t")
-        assert repr(taken.arguments) == repr(counts)  # 3.0 == 3 to Python
+        assert repr(taken.arguments) == repr(counts)  # in Python, 3.0 == 3
         assert repr(taken.conf) == repr({**counts, **({} if "note" in counts else {"note": None})})
 
 
 @pytest.mark.parametrize("number", [2**64, -(2**63) - 1, 1e20, -1e300])
-def test_a_number_beyond_64_bits_starts_no_run_that_cannot_begin(number: float) -> None:
+def test_number_beyond_64_bits_starts_no_run(number: float) -> None:
     for sent in ({"count": number}, {"opts": {"a": [number]}}, {"opts": f'{{"a": [{number}]}}'}):
         with pytest.raises(InvalidArguments, match="Nothing was started"):
             SENT.taken(sent, tool="t")
@@ -464,7 +468,7 @@ def test_a_number_beyond_64_bits_starts_no_run_that_cannot_begin(number: float) 
         InputSchema.from_params((param(value=1, type="number"),), fixed={"p": number})
 
 
-def test_a_fixed_number_is_sent_as_the_whole_number_that_it_is() -> None:
+def test_whole_fixed_number_is_sent_as_an_integer() -> None:
     schema = InputSchema.from_params((param(value=1, type="integer"),), fixed={"p": 3.0})
 
     assert repr(schema.taken({}, tool="t").conf) == "{'p': 3}"
@@ -487,7 +491,7 @@ def test_a_fixed_number_is_sent_as_the_whole_number_that_it_is() -> None:
         ),
     ],
 )
-def test_a_check_that_takes_too_long_starts_nothing(one: Param, value: Any, problem: str) -> None:
+def test_validation_that_takes_too_long_starts_nothing(one: Param, value: Any, problem: str) -> None:
     schema = InputSchema.from_params((one, param("other", "x", type="string")))
 
     with pytest.raises(InvalidArguments, match="Nothing was started") as refusal:
@@ -496,14 +500,14 @@ def test_a_check_that_takes_too_long_starts_nothing(one: Param, value: Any, prob
     assert told.startswith(f"p: {problem}")
 
 
-def test_a_default_that_takes_too_long_to_check_is_not_published() -> None:
+def test_default_that_takes_too_long_to_validate_is_not_published() -> None:
     slow = param(value="a" * 60 + "b", type="string", pattern="(a|a)*$")
 
     with pytest.raises(ToolUnpublishable, match="its default takes too long to match"):
         InputSchema.from_params((slow,))
 
 
-def test_a_long_value_is_not_repeated_in_full_and_problems_are_capped() -> None:
+def test_error_limits_the_number_of_problems_and_the_length_of_values() -> None:
     with pytest.raises(InvalidArguments) as refusal:
         EVERY_KIND.conf_from_arguments({f"extra{i}": "x" for i in range(100)}, tool="t")
     assert len(refusal.value.problems) == MAX_PROBLEMS
@@ -514,8 +518,8 @@ def test_a_long_value_is_not_repeated_in_full_and_problems_are_capped() -> None:
     assert refusal.value.problems[0].endswith("is not of type 'integer'")
 
 
-def test_a_value_that_runs_a_schema_into_the_ground_is_refused() -> None:
-    """Airflow's own validator would recurse for ever as well; here it is a sentence."""
+def test_value_that_makes_a_schema_recurse_endlessly_is_refused() -> None:
+    """Airflow's validator would recurse endlessly, too; dagcall reports a problem."""
     loop = described_by(
         {
             "type": ["null", "object"],
@@ -560,7 +564,7 @@ PARAMS = st.lists(
 
 @settings(deadline=None)
 @given(PARAMS)
-def test_every_input_schema_is_valid_2020_12_and_takes_its_own_defaults(params: tuple[Param, ...]) -> None:
+def test_input_schema_is_valid_2020_12_and_accepts_its_defaults(params: tuple[Param, ...]) -> None:
     wire = InputSchema.from_params(params).wire
 
     Draft202012Validator.check_schema(wire)
@@ -573,17 +577,17 @@ def test_every_input_schema_is_valid_2020_12_and_takes_its_own_defaults(params: 
 
 @settings(max_examples=200, deadline=None)
 @given(SCHEMAS, JSON)
-def test_our_verdict_is_airflows(schema: dict[str, Any], value: Any) -> None:
+def test_validation_agrees_with_airflow(schema: dict[str, Any], value: Any) -> None:
     """Airflow 3.1 to 3.3: `jsonschema.validate(value, schema, format_checker=FormatChecker())` for each param."""
     tool = InputSchema.from_params((Param("p", None, schema, None),))
     try:
         validate(value, schema, format_checker=FormatChecker())
-        airflow_takes_it = True
+        airflow_accepts = True
     except ValidationError:
-        airflow_takes_it = False
+        airflow_accepts = False
     try:
         tool.conf_from_arguments({"p": value}, tool="t")
-        we_take_it = True
+        dagcall_accepts = True
     except InvalidArguments as refusal:
-        we_take_it = any(word in str(refusal) for word in ("NUL", "64 bits")) and airflow_takes_it
-    assert we_take_it == airflow_takes_it
+        dagcall_accepts = any(word in str(refusal) for word in ("NUL", "64 bits")) and airflow_accepts
+    assert dagcall_accepts == airflow_accepts

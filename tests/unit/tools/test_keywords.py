@@ -1,4 +1,4 @@
-"""The kinds of JSON Schema."""
+"""The kinds of JSON values."""
 
 from typing import Any
 
@@ -20,5 +20,5 @@ from dagcall.tools.keywords import kind_of
         ({}, "object"),
     ],
 )
-def test_a_value_is_of_one_kind(value: Any, kind: str) -> None:
+def test_value_has_one_kind(value: Any, kind: str) -> None:
     assert kind_of(value) == kind

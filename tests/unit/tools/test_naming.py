@@ -21,8 +21,8 @@ LIKELY_IDS = st.text(alphabet="ab.-_é0123456789abcdef", min_size=1, max_size=70
         pytest.param("-x", "x_a420962426", id="begins with a dash"),
         pytest.param("Sales.Daily", "Sales_Daily_8d8eb48ce0", id="capital letters"),
         pytest.param("_X.1", "X_1_db35ec41d2", id="begins with an underscore"),
-        pytest.param("a\ud800", "a__25819b9b43", id="half a character, as JSON may hold"),
-        pytest.param("日期", "dag_70d0c1b336", id="no letter that clients take"),
+        pytest.param("a\ud800", "a__25819b9b43", id="a lone surrogate"),
+        pytest.param("日期", "dag_70d0c1b336", id="no letter that clients accept"),
         pytest.param("d" * 51, f"{'d' * 39}_5c69dbcd3a", id="one too long"),
         pytest.param("d" * 50, "d" * 50, id="just fits"),
     ],
@@ -32,24 +32,24 @@ def test_a_dag_id_becomes_a_tool_name(dag_id: str, name: str) -> None:
 
 
 @given(DAG_IDS | LIKELY_IDS)
-def test_every_dag_id_has_a_name_that_clients_take(dag_id: str) -> None:
+def test_every_dag_id_gives_a_valid_tool_name(dag_id: str) -> None:
     assert is_tool_name(tool_name_from_dag_id(dag_id))
 
 
 @given(st.lists(DAG_IDS | LIKELY_IDS, unique=True, max_size=20))
-def test_no_two_dag_ids_share_a_name(dag_ids: list[str]) -> None:
+def test_tool_names_of_dag_ids_are_unique(dag_ids: list[str]) -> None:
     assert len({tool_name_from_dag_id(dag_id) for dag_id in dag_ids}) == len(dag_ids)
 
 
 @given(DAG_IDS | LIKELY_IDS)
-def test_the_name_of_a_name_is_stable(dag_id: str) -> None:
-    """What a name maps to never collides with the dag that has this name for an id."""
+def test_generated_name_is_changed_again_if_used_as_a_dag_id(dag_id: str) -> None:
+    """A generated name never collides with the name of a dag that has it as its id."""
     name = tool_name_from_dag_id(dag_id)
     assert (tool_name_from_dag_id(name) == name) == (name == dag_id)
 
 
 @given(st.lists(st.text(min_size=1, max_size=100), unique=True, max_size=20))
-def test_every_param_name_has_a_property_name_of_its_own(names: list[str]) -> None:
+def test_property_names_of_params_are_unique(names: list[str]) -> None:
     mapped = [property_name_from_param(name) for name in names]
 
     assert len(set(mapped)) == len(names)
@@ -74,10 +74,10 @@ def test_a_param_becomes_a_property_name(param: str, name: str) -> None:
 
 
 @pytest.mark.parametrize("reserved", sorted(set().union(*RESERVED_ARGUMENTS.values())))
-def test_no_argument_has_a_name_that_a_client_uses_itself(reserved: str) -> None:
+def test_argument_name_reserved_by_a_client_is_changed(reserved: str) -> None:
     assert property_name_from_param(reserved).startswith(f"{reserved}_")
 
 
 @pytest.mark.parametrize("name", ["", "a.b", "a b", "ü", "7up", "-x", "_x", "x" * 51])
-def test_other_names_are_no_tool_names(name: str) -> None:
+def test_invalid_tool_name_is_rejected(name: str) -> None:
     assert not is_tool_name(name)

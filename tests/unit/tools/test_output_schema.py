@@ -1,4 +1,4 @@
-"""What is declared of results: how it is published, what cannot be, and what does not fit."""
+"""Declared output schemas: how they are published, which cannot be, and which results do not match."""
 
 import json
 from collections.abc import Callable
@@ -37,24 +37,24 @@ def deep_schema(levels: int) -> dict[str, Any]:
     return schema
 
 
-def test_a_definition_whose_name_is_none_is_named_after_the_results() -> None:
+def test_definition_with_an_invalid_name_is_named_after_the_results() -> None:
     schema = OutputSchema.from_declared({"properties": {"t": {"$ref": "#/$defs/1"}}, "$defs": {"1": {"type": "null"}}})
 
     assert schema.wire["properties"]["results"]["properties"] == {"t": {"$ref": "#/$defs/results_1"}}
     assert schema.wire["$defs"] == {"results_1": {"type": "null"}}
 
 
-def test_a_schema_may_be_as_large_as_is_said() -> None:
+def test_schema_of_the_maximum_size_is_published() -> None:
     assert published({"title": "x" * (MAX_SCHEMA_BYTES - 13)})
 
 
 def published(declared: dict[str, Any]) -> Any:
-    """Return what is published of results."""
+    """Return the published schema of the results."""
     return OutputSchema.from_declared(declared).wire["properties"]["results"]
 
 
 @pytest.mark.parametrize("schema", [output_schema(), output_schema({"type": "object"}), cancel_output_schema()])
-def test_every_output_schema_is_an_object_of_strings_and_more(schema: dict[str, Any]) -> None:
+def test_every_output_schema_is_a_valid_object_schema(schema: dict[str, Any]) -> None:
     Draft202012Validator.check_schema(schema)
     assert schema["type"] == "object"
     assert schema["required"] == ["state", "dag_run_id", "url"]
@@ -68,16 +68,16 @@ def test_every_output_schema_is_an_object_of_strings_and_more(schema: dict[str, 
         ("read_dag_result", part_output_schema),
     ],
 )
-def test_every_key_of_an_answer_is_described_as_pinned(tool: str, schema: Callable[[], JsonObject]) -> None:
+def test_output_schemas_of_dagcalls_own_tools_match_their_pins(tool: str, schema: Callable[[], JsonObject]) -> None:
     assert schema() == json.loads((PINS / f"{tool}.json").read_text(encoding="utf-8"))["outputSchema"]
 
 
-def test_where_nothing_is_declared_everything_fits() -> None:
+def test_any_result_matches_without_a_declared_schema() -> None:
     assert OutputSchema(output_schema()).problem({"t": [None, 1, {"x": "y"}]}) is None
     assert "unexpected_results" not in output_schema()["properties"]
 
 
-def test_what_is_declared_stands_in_the_tools_output_schema() -> None:
+def test_declared_schema_is_part_of_the_tools_output_schema() -> None:
     schema = OutputSchema.from_declared(REPORT)
 
     assert schema.wire["properties"]["results"] == {
@@ -123,12 +123,12 @@ def test_a_mismatch_is_reported_with_its_path_but_not_the_value(results: dict[st
     schema = OutputSchema.from_declared(REPORT, task_ids=("report", "other"))
 
     assert schema.problem(results) == problem
-    # The clients come to the same verdict.
+    # Clients reach the same verdict.
     answer = {"state": "success", "dag_run_id": "r", "url": "u", "results": results}
     assert Draft202012Validator(schema.wire).is_valid(answer) is (problem is None)
 
 
-def test_results_that_are_nested_too_deep_to_be_checked_do_not_fit() -> None:
+def test_results_nested_too_deeply_to_validate_do_not_match() -> None:
     tree = {"$defs": {"Tree": {"items": {"$ref": "#/$defs/Tree"}}}, "properties": {"t": {"$ref": "#/$defs/Tree"}}}
     deep: list[Any] = []
     for _ in range(900):
@@ -173,7 +173,7 @@ def test_results_that_are_nested_too_deep_to_be_checked_do_not_fit() -> None:
         ),
     ],
 )
-def test_a_schema_is_published_so_that_every_client_reads_it_alike(
+def test_schema_is_published_in_a_form_that_all_clients_read_alike(
     declared: dict[str, Any], as_published: dict[str, Any]
 ) -> None:
     assert published({"properties": {"t": declared}})["properties"]["t"] == as_published
@@ -203,7 +203,7 @@ def test_a_schema_is_published_so_that_every_client_reads_it_alike(
         ({"prefixItems": [True], "items": {}}, "the schema uses items with prefixItems, which MCP clients"),
     ],
 )
-def test_a_schema_that_cannot_be_published_says_why(declared: dict[str, Any], sentence: str) -> None:
+def test_unpublishable_schema_gives_the_reason(declared: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ToolUnpublishable) as refusal:
         OutputSchema.from_declared(declared, task_ids=("report",))
 

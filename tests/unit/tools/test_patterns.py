@@ -1,4 +1,4 @@
-"""What is published as `pattern` means the same to Python, ECMA-262 with its `u` flag (V8), RE2 and Rust (pydantic)."""
+"""A published `pattern` means the same to Python, ECMA-262 with its `u` flag (V8), RE2 and Rust (pydantic)."""
 
 import json
 import re
@@ -52,12 +52,14 @@ texts = st.text(st.sampled_from('ab1 -/&~ü日]}{,\n\t\\.B"['), max_size=8)
         pytest.param(r"\A.*\Z", r"^[^\n]*$", id="ends, and anything but a line break"),
         pytest.param(r"(?P<year>a)(?:b)", "(a)(?:b)", id="names of groups"),
         pytest.param("a{,3}b{2,}?{x}", r"a{0,3}b{2,}?\{x\}", id="braces"),
-        pytest.param(r"[]a^-][^\b&~]\-\@\/", r"[\]a\^\-][^\x08\x26\x7E]-@/", id="what else needs a backslash"),
+        pytest.param(
+            r"[]a^-][^\b&~]\-\@\/", r"[\]a\^\-][^\x08\x26\x7E]-@/", id="other characters that need a backslash"
+        ),
         pytest.param("[\\u0400-\\u04FF]\\x41ü", "[Ѐ-ӿ]Aü", id="characters by number"),
         pytest.param("(|a)", "(|a)", id="nothing"),
     ],
 )
-def test_what_all_engines_have_is_spelled_for_all_of_them(pattern: str, common: str) -> None:
+def test_common_syntax_is_rewritten_for_all_engines(pattern: str, common: str) -> None:
     assert common_pattern(pattern) == common
 
 
@@ -81,7 +83,7 @@ def test_what_all_engines_have_is_spelled_for_all_of_them(pattern: str, common: 
         *("a{1001}", "(a{100}){11}", "a" * 1001, "(" * 51 + ")" * 51, "[\u200b]", "\ud800", r"\u200b", "(?a)x", "^*"),
     ],
 )
-def test_what_some_engine_lacks_or_reads_otherwise_is_not_common(pattern: str) -> None:
+def test_syntax_that_engines_do_not_share_has_no_common_pattern(pattern: str) -> None:
     assert common_pattern(pattern) is None
 
 
@@ -107,14 +109,14 @@ def test_every_engine_finds_what_python_finds(v8: MiniRacer, pattern: str, texts
     try:
         in_python = re.compile(pattern)
     except (re.error, OverflowError):
-        assume(False)  # noqa: FBT003 - hypothesis' way to say: another one
+        assume(False)  # noqa: FBT003 - tells hypothesis to try another example
     common = common_pattern(pattern)
     assume(common is not None)
     assert common is not None
     assert common_pattern(common) == common
 
     for text in texts:
-        if text.endswith("\n"):  # where Python's `$` may stand before the end
+        if text.endswith("\n"):  # where Python's `$` also matches before the end
             continue
         found = in_python.search(text) is not None
         assert v8.eval(f"new RegExp({json.dumps(common)}, 'u').test({json.dumps(text)})") is found

@@ -1,4 +1,4 @@
-"""The folder of pins: nobody reads half a pin, and what cannot be written is said."""
+"""The folder of pins: partial pins are never read, and write errors are reported."""
 
 from pathlib import Path
 
@@ -11,8 +11,8 @@ from dagcall.tools.pins import pin_text
 TOOL = {"name": "t", "description": "Kind."}
 
 
-def test_a_pin_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
-    """A writer that ends halfway leaves the pin that was there."""
+def test_partially_written_pin_is_never_read(tmp_path: Path) -> None:
+    """If a writer stops halfway, the previous pin remains."""
     folder = PinFolder(tmp_path / "new" / "pins")
     assert folder.write("t", pin_text(TOOL)) == tmp_path / "new" / "pins" / "t.json"
     (folder.path / ".t.new").write_text(pin_text(TOOL)[:10], encoding="utf-8")
@@ -20,7 +20,7 @@ def test_a_pin_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
     assert not folder.read().broken
 
 
-def test_what_cannot_be_written_or_removed_is_said(tmp_path: Path) -> None:
+def test_pin_that_cannot_be_written_or_removed_is_a_config_error(tmp_path: Path) -> None:
     folder = PinFolder(tmp_path)
     (tmp_path / "t.json").mkdir()
     assert folder.read().broken == {"t": "it cannot be read"}
@@ -30,7 +30,7 @@ def test_what_cannot_be_written_or_removed_is_said(tmp_path: Path) -> None:
         folder.remove("t")
 
 
-def test_a_name_in_another_case_is_another_tool(tmp_path: Path) -> None:
+def test_pin_names_are_case_sensitive(tmp_path: Path) -> None:
     (tmp_path / "T.json").write_text(pin_text(TOOL), encoding="utf-8")
     pins = PinFolder(tmp_path).read()
     assert pins.broken == {"T": "it contains the tool 't'"}

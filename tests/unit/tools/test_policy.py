@@ -24,7 +24,7 @@ def dag(dag_id: str, *tags: str) -> DagSummary:
         ("tag:mcp", 'tag = "mcp"', [False, True, False]),
     ],
 )
-def test_a_selector_selects(text: str, selector: str, selected: list[bool]) -> None:
+def test_selector_selects_matching_dags(text: str, selector: str, selected: list[bool]) -> None:
     policy = policy_from_text(text)
 
     assert policy.selector == selector
@@ -55,7 +55,7 @@ def test_a_selector_selects(text: str, selector: str, selected: list[bool]) -> N
         ),
     ],
 )
-def test_an_entry_that_makes_no_sense_is_refused(entry: dict[str, Any], sentence: str) -> None:
+def test_contradictory_or_incomplete_entry_is_refused(entry: dict[str, Any], sentence: str) -> None:
     with pytest.raises(ValidationError) as refusal:
         ToolPolicy.model_validate(entry)
 

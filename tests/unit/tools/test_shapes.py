@@ -1,4 +1,4 @@
-"""What is published of a schema: what every client takes, and never less than what the author's own schema takes."""
+"""Published schemas: every client accepts them, and they accept all values that the author's schema accepts."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ SUMMARY = DagSummary("d", frozenset(), is_paused=False, is_stale=False, has_impo
 
 
 def lists_within_lists(value: Any) -> int:
-    """Return how many lists stand directly within one another, at most."""
+    """Return the greatest number of lists nested directly within each other."""
     if isinstance(value, dict):
         return max(map(lists_within_lists, value.values()), default=0)
     if not isinstance(value, list):
@@ -34,7 +34,7 @@ def published(schema: dict[str, Any], *more: Param) -> dict[str, Any]:
 
 
 def p(schema: dict[str, Any], value: Any = None) -> dict[str, Any]:
-    """Return what is published of a param."""
+    """Return the published schema of a param."""
     found = InputSchema.from_params((Param("p", value, schema, None),)).wire["properties"]["p"]
     assert isinstance(found, dict)
     return found
@@ -96,12 +96,12 @@ def p(schema: dict[str, Any], value: Any = None) -> dict[str, Any]:
                 "anyOf": [{"type": "string", "format": "date"}, {"type": "null"}],
                 "description": r"Must match the regular expression (?i)^\d\u200b",
             },
-            id="a pattern in words",
+            id="a pattern as text",
         ),
         pytest.param(
             {"not": {"pattern": r"\w"}, "if": {"format": "email"}, "then": {"type": "null"}, "type": "null"},
             {"type": "null"},
-            id="what would turn into its opposite is left out",
+            id="a negated constraint is omitted",
         ),
         pytest.param(
             {
@@ -118,7 +118,7 @@ def p(schema: dict[str, Any], value: Any = None) -> dict[str, Any]:
         pytest.param(
             {"type": "null", "oneOf": [True, {"allOf": [False, True]}, {"properties": {"a": False}}]},
             {"type": "null", "anyOf": [{"type": "null"}, {"allOf": [{"type": "null"}]}, {"type": "null"}]},
-            id="what nothing fits is left out",
+            id="a schema that nothing matches is omitted",
         ),
         pytest.param(
             {"anyOf": [{"type": "null"}], "items": False, "properties": {"a": True}},
@@ -143,7 +143,7 @@ def p(schema: dict[str, Any], value: Any = None) -> dict[str, Any]:
                     {"type": "null"},
                 ]
             },
-            id="one of, where one was widened, becomes any of",
+            id="oneOf with a widened member becomes anyOf",
         ),
         pytest.param(
             {
@@ -169,7 +169,7 @@ def p(schema: dict[str, Any], value: Any = None) -> dict[str, Any]:
                 ],
                 "description": r"Also accepts _id, model_dump. Keys may match \w.",
             },
-            id="keys that clients stumble over",
+            id="keys that confuse clients",
         ),
         pytest.param(
             {
@@ -188,18 +188,18 @@ def p(schema: dict[str, Any], value: Any = None) -> dict[str, Any]:
                     {"type": "null"},
                 ]
             },
-            id="at most so many, of what was widened",
+            id="maxContains of a widened schema",
         ),
     ],
 )
-def test_a_schema_is_published_as(schema: dict[str, Any], shape: dict[str, Any]) -> None:
+def test_schema_is_published_in_a_common_shape(schema: dict[str, Any], shape: dict[str, Any]) -> None:
     assert p(schema) == shape
 
 
 NODE = {"type": "object", "properties": {"next": {"$ref": "#/$defs/Node"}, "n": {"type": "integer"}}}
 
 
-def test_references_that_lead_back_are_not_followed_for_ever() -> None:
+def test_recursive_reference_is_replaced_by_a_description() -> None:
     wire = published({"$ref": "#/$defs/Node", "$defs": {"Node": NODE}})
 
     assert wire["properties"]["p"] == {"$ref": "#/$defs/Node"}
@@ -214,7 +214,7 @@ def test_references_that_lead_back_are_not_followed_for_ever() -> None:
     }
 
 
-def test_what_refers_to_something_that_was_widened_is_widened_too() -> None:
+def test_reference_to_a_widened_schema_is_widened_too() -> None:
     definitions = {
         "Code": {"type": "string", "pattern": r"\w"},
         "Codes": {"type": "array", "items": {"$ref": "#/$defs/Code"}},
@@ -226,7 +226,7 @@ def test_what_refers_to_something_that_was_widened_is_widened_too() -> None:
     assert wire["properties"]["p"] == {"type": "null", "anyOf": forms}
 
 
-def test_references_of_every_kind_lead_to_definitions_at_the_root() -> None:
+def test_references_of_every_kind_point_to_definitions_at_the_root() -> None:
     points = [{"type": "object", "properties": {"x": {"type": kind}}} for kind in ("integer", "number")]
     shapes = {
         "type": ["null", "object"],
@@ -267,7 +267,7 @@ def test_references_of_every_kind_lead_to_definitions_at_the_root() -> None:
 
 
 @pytest.mark.parametrize("text", ["Counts things. " * 100, "word " * 300, "\N{GRINNING FACE}" * 600])
-def test_a_description_is_cut_and_what_is_added_is_not(text: str) -> None:
+def test_long_description_is_shortened_but_its_additions_are_not(text: str) -> None:
     described = p({"type": ["null", "string"], "format": "time", "description": text})["description"]
 
     assert described.endswith("… A time as HH:MM:SS.")
@@ -276,19 +276,19 @@ def test_a_description_is_cut_and_what_is_added_is_not(text: str) -> None:
 
 @settings(max_examples=100, deadline=None)
 @given(any_schema(), values)
-def test_whatever_is_published_is_what_every_client_takes(schema: dict[str, Any], default: Any) -> None:
+def test_every_client_accepts_every_published_schema(schema: dict[str, Any], default: Any) -> None:
     dag = Dag(SUMMARY, "D", None, None, (Param("p", default, schema, None),))
     try:
         tool = tool_from_dag(dag, ToolPolicy(dag="d"))
     except ToolUnpublishable as reason:
-        assert "could make a client lose" not in str(reason)  # noqa: PT017 - it may be withheld, but not for that
-        assume(False)  # noqa: FBT003 - hypothesis' way to say: another one
+        assert "could make a client lose" not in str(reason)  # noqa: PT017 - it may be withheld for other reasons
+        assume(False)  # noqa: FBT003 - tells hypothesis to try another example
     assert list(objections(wire_json(tool.wire))) == []
 
 
 @settings(max_examples=100, deadline=None)
 @given(any_schema(), st.lists(values, max_size=6))
-def test_what_the_author_takes_is_never_refused_by_what_is_published(schema: dict[str, Any], sent: list[Any]) -> None:
+def test_published_schema_accepts_what_the_authors_schema_accepts(schema: dict[str, Any], sent: list[Any]) -> None:
     try:
         wire = published(schema)
     except ToolUnpublishable:
@@ -296,8 +296,8 @@ def test_what_the_author_takes_is_never_refused_by_what_is_published(schema: dic
     authors, ours = Draft202012Validator(schema), Draft202012Validator(wire)
     for value in sent:
         try:
-            is_taken = authors.is_valid(value)
+            is_accepted = authors.is_valid(value)
         except RecursionError:
             continue
-        if is_taken and lists_within_lists(value) <= 2:
+        if is_accepted and lists_within_lists(value) <= 2:
             assert [error.message for error in ours.iter_errors({"p": value})] == [], value

@@ -1,4 +1,4 @@
-"""What a model reads of a dag, and what clients demand of every tool."""
+"""What a model sees of a dag, and what clients require of every tool."""
 
 from typing import Any
 
@@ -28,8 +28,8 @@ def dag(dag_id: str = "d", *, description: str | None = None, doc_md: str | None
         ),
         pytest.param({"description": "Adds.", "doc_md": "In detail."}, {}, f"Adds.\n\nIn detail.\n\n{HOW}", id="both"),
         pytest.param({"description": "Adds. Well.", "doc_md": "Adds."}, {}, f"Adds. Well.\n\n{HOW}", id="not twice"),
-        pytest.param({"description": "Adds."}, {"description": "Ours."}, f"Ours.\n\n{HOW}", id="the operator's word"),
-        pytest.param({}, {}, f"Runs the Airflow dag d.\n\n{HOW}", id="nobody's"),
+        pytest.param({"description": "Adds."}, {"description": "Ours."}, f"Ours.\n\n{HOW}", id="the operator's"),
+        pytest.param({}, {}, f"Runs the Airflow dag d.\n\n{HOW}", id="no description"),
         pytest.param(
             {"params": [Param("n", 1, {}, None), Param("m", None, {"type": "string"}, None)]},
             {},
@@ -41,7 +41,9 @@ def dag(dag_id: str = "d", *, description: str | None = None, doc_md: str | None
         ),
     ],
 )
-def test_the_description_is(made_of: dict[str, Any], policy: dict[str, Any], description: str) -> None:
+def test_description_combines_the_available_texts(
+    made_of: dict[str, Any], policy: dict[str, Any], description: str
+) -> None:
     assert tool_from_dag(dag(**made_of), ToolPolicy(dag="d", **policy)).wire.description == description
 
 
@@ -53,7 +55,7 @@ def test_a_long_description_ends_at_a_word() -> None:
     assert len(text) <= 1024
 
 
-def test_a_description_is_at_most_as_long_as_clients_take_it_with_the_line_about_arguments() -> None:
+def test_description_with_the_line_about_arguments_respects_the_limit() -> None:
     params = [Param(f"an_optional_number_{n}", n, {}, "Counts things. " * 100) for n in range(30)]
     text = "It reads every shop's orders, adds what they cost, and writes it down. " * 20
 
@@ -68,20 +70,20 @@ def test_a_description_is_at_most_as_long_as_clients_take_it_with_the_line_about
     assert "Optional: 30 of the 30 arguments. Omit" in how
 
 
-def test_the_length_of_a_description_is_counted_as_javascript_counts() -> None:
+def test_description_length_is_counted_in_utf_16_units() -> None:
     wire = tool_from_dag(dag(description="\N{GRINNING FACE}" * 1000), ToolPolicy(dag="d")).wire
 
     assert len((wire.description or "").encode("utf-16-le")) // 2 <= 1024
 
 
-def test_a_tool_that_would_cost_a_client_all_of_its_tools_is_not_published() -> None:
+def test_tool_that_could_make_a_client_lose_all_tools_is_not_published() -> None:
     unchecked = ToolPolicy(dag="d").model_copy(update={"name": "7up"})
 
     with pytest.raises(ToolUnpublishable, match="it could make a client lose all its tools: Gemini and others refuse"):
         tool_from_dag(dag(), unchecked)
 
 
-def test_the_whole_tool_on_the_wire() -> None:
+def test_tool_is_complete_on_the_wire() -> None:
     tool = tool_from_dag(
         dag("sales.daily", params=[Param("n", 1, {"type": "integer", "title": "N\u200b"}, "How\u202e many")]),
         ToolPolicy.model_validate({"dag": "sales.daily", "name": "sales", "annotations": {"read_only": True}}),
@@ -112,7 +114,7 @@ def test_the_whole_tool_on_the_wire() -> None:
     }
 
 
-def test_a_tool_promises_nothing_unless_somebody_says_so() -> None:
+def test_default_annotations_promise_nothing() -> None:
     hints = wire_json(tool_from_dag(dag(), ToolPolicy(dag="d")).wire)["annotations"]
 
     assert (hints["readOnlyHint"], hints["destructiveHint"], hints["idempotentHint"], hints["openWorldHint"]) == (
@@ -121,7 +123,7 @@ def test_a_tool_promises_nothing_unless_somebody_says_so() -> None:
     )
 
 
-def test_values_that_decide_stay_as_they_are_and_nothing_else_hides_anything() -> None:
+def test_hidden_characters_are_kept_only_in_enum_values() -> None:
     schema = {
         "enum": ["a\u200b"],
         "default": "a\u200b",
@@ -138,7 +140,7 @@ def test_values_that_decide_stay_as_they_are_and_nothing_else_hides_anything() -
     }
 
 
-def test_dagcalls_own_tools_name_a_run_and_start_nothing() -> None:
+def test_dagcalls_own_tools_require_a_run_id_and_a_tool() -> None:
     cancel, read, wait = (wire_json(tool) for tool in own_tools())
 
     assert (cancel["name"], cancel["annotations"]["destructiveHint"]) == ("cancel_dag_run", True)
@@ -152,15 +154,15 @@ def block(*lines: str) -> str:
     return "\n".join(["Adds up.", "", "```toml dagcall", *lines, "```"])
 
 
-def test_the_authors_block_is_about_the_tool_and_no_part_of_its_description() -> None:
-    words = block(
+def test_authors_block_configures_the_tool_and_is_not_in_its_description() -> None:
+    block_text = block(
         'title = "Sales"',
         'results = ["report"]',
         "annotations = { read_only = true }",
         "[output_schema]",
         'required = ["report"]',
     )
-    tool = tool_from_dag(dag(doc_md=words), ToolPolicy(dag="d"))
+    tool = tool_from_dag(dag(doc_md=block_text), ToolPolicy(dag="d"))
 
     assert tool.left_out == ()
     assert (tool.wire.title, tool.wire.description) == ("Sales", f"Adds up.\n\n{HOW}")
@@ -172,7 +174,7 @@ def test_the_authors_block_is_about_the_tool_and_no_part_of_its_description() ->
     assert tool.output.problem({}) == "results: 'report' is a required property"
 
 
-def test_a_block_with_a_mistake_is_left_out_whole_and_the_tool_is_not() -> None:
+def test_invalid_block_is_ignored_completely_but_the_tool_is_published() -> None:
     tool = tool_from_dag(dag(doc_md=block('title = "Sales"', "readonly = true")), ToolPolicy(dag="d"))
 
     assert tool.wire == tool_from_dag(dag(doc_md="Adds up."), ToolPolicy(dag="d")).wire
@@ -185,9 +187,9 @@ def test_a_block_with_a_mistake_is_left_out_whole_and_the_tool_is_not() -> None:
     ("entry", "what"),
     [({"output_schema": {"type": "array"}}, "its output_schema"), ({}, "its author's output_schema")],
 )
-def test_an_output_schema_that_cannot_be_published_is_left_out(entry: dict[str, Any], what: str) -> None:
-    words = block('title = "Sales"', "[output_schema]", 'type = "string"')
-    tool = tool_from_dag(dag(doc_md=words), ToolPolicy(dag="d", **entry))
+def test_unpublishable_output_schema_is_ignored(entry: dict[str, Any], what: str) -> None:
+    block_text = block('title = "Sales"', "[output_schema]", 'type = "string"')
+    tool = tool_from_dag(dag(doc_md=block_text), ToolPolicy(dag="d", **entry))
 
     assert tool.wire.title == "Sales"
     assert "unexpected_results" not in (tool.wire.output_schema or {})["properties"]
@@ -196,7 +198,7 @@ def test_an_output_schema_that_cannot_be_published_is_left_out(entry: dict[str, 
     assert "so its type must be 'object'" in left_out.reason
 
 
-def test_a_block_that_is_known_to_be_wrong_is_not_read() -> None:
+def test_block_with_a_known_problem_is_ignored() -> None:
     tool = tool_from_dag(dag(doc_md=block('results = ["reprot"]')), ToolPolicy(dag="d"), refusal="no such task")
 
     assert tool.policy.results is None

@@ -1,4 +1,4 @@
-"""jsonschema's verdicts in bounded time: what takes for ever there is refused, and everything else judged alike."""
+"""Validation as by jsonschema, but in bounded time: values that take too long to validate are refused."""
 
 import re
 from typing import Any
@@ -46,7 +46,7 @@ PIECES += ["(?=a)", "(?i)", "\\w", "\\d", "\\Z", "||", "--", "&&", "[[", "\\[", 
 @settings(max_examples=400, deadline=None)
 @given(st.lists(VALUES, max_size=5) | ALIKE, VALUES)
 @example([[0], [False], [0]], None)
-def test_equal_values_are_those_that_are_equal_to_jsonschema(values: list[Any], value: Any) -> None:
+def test_equality_of_values_matches_jsonschema(values: list[Any], value: Any) -> None:
     for schema in ({"uniqueItems": True}, {"enum": values}, {"const": value}, {"contains": {"const": value}}):
         for instance in (values, value):
             theirs = Draft202012Validator(schema).is_valid(instance)
@@ -62,11 +62,11 @@ def test_equal_values_are_those_that_are_equal_to_jsonschema(values: list[Any], 
 @example("[[:alpha:]]", ":]")
 @example("[\\[:a:]", "[")
 @pytest.mark.filterwarnings("ignore:Possible")
-def test_a_pattern_means_what_it_means_to_re(pattern: str, text: str) -> None:
+def test_pattern_matches_as_in_re(pattern: str, text: str) -> None:
     try:
         found = re.search(pattern, text) is not None
     except (re.error, OverflowError):
-        assume(False)  # noqa: FBT003 - hypothesis' way to say: another one
+        assume(False)  # noqa: FBT003 - tells hypothesis to try another example
     assert Checker.of({"pattern": pattern}, Draft202012Validator).is_valid(text) is found
 
 
@@ -76,7 +76,7 @@ NAMES: dict[str, Any] = {"properties": {"a": {"type": "integer"}}, "patternPrope
 @pytest.mark.parametrize("dialect", [Draft202012Validator, Draft7Validator, Draft4Validator])
 @pytest.mark.parametrize("others", [True, False, {"type": "null"}])
 @pytest.mark.parametrize("value", [{"a": 1, "bc": "x", "d": None}, {"bc": 1}, {"d": 1, "e": 2}, {"a": "x"}, {}, 3])
-def test_keys_are_told_apart_as_jsonschema_does(dialect: type[Validator], others: Any, value: Any) -> None:
+def test_errors_about_keys_match_jsonschema(dialect: type[Validator], others: Any, value: Any) -> None:
     schema = {**NAMES, "additionalProperties": others}
 
     theirs = sorted(error.message for error in dialect(schema).iter_errors(value))
@@ -101,7 +101,7 @@ def test_a_problem_is_reported_in_json_notation(schema: dict[str, Any], value: A
 
 
 def twice(levels: int) -> dict[str, Any]:
-    """Return a schema that refers to the next one twice, so that each level doubles what there is to do."""
+    """Return a schema in which each level refers to the next one twice, which doubles the work."""
     both = {f"d{level}": {"allOf": [{"$ref": f"#/$defs/d{level + 1}"}] * 2} for level in range(levels)}
     return {"$ref": "#/$defs/d0", "$defs": {**both, f"d{levels}": {"type": "integer"}}}
 
@@ -127,7 +127,7 @@ def twice(levels: int) -> dict[str, Any]:
         pytest.param({"$ref": "http://127.0.0.1:1/x"}, 1, "cannot be validated against its schema: ", id="elsewhere"),
     ],
 )
-def test_what_takes_too_long_has_no_verdict(schema: dict[str, Any], value: Any, reason: str) -> None:
+def test_validation_that_takes_too_long_is_uncheckable(schema: dict[str, Any], value: Any, reason: str) -> None:
     checker = Checker.of(schema, Draft202012Validator, FORMATS)
 
     with pytest.raises(Uncheckable, match=reason):
@@ -142,7 +142,7 @@ def test_what_takes_too_long_has_no_verdict(schema: dict[str, Any], value: Any, 
         pytest.param({"items": {"pattern": "^a+$"}}, ["a" * 50] * 10_000, id="many short matches"),
     ],
 )
-def test_what_only_is_large_has_one(schema: dict[str, Any], value: Any) -> None:
+def test_large_value_can_be_validated(schema: dict[str, Any], value: Any) -> None:
     assert Checker.of(schema, Draft202012Validator).is_valid(value)
 
 
