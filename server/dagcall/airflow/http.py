@@ -257,8 +257,7 @@ class Transport:
         own = {"User-Agent": AGENT, "Accept": content_type, "Accept-Encoding": encoding}
         request = httpx.Request(
             method,
-            f"{self.url}{path}",
-            params=query,
+            f"{self.url}{path}" + (f"?{httpx.QueryParams(query)}" if query else ""),  # `params` parses the URL twice
             headers={**own, **headers, **({} if body is None else {"Content-Type": "application/json"})},
             content=None if body is None else to_json(body),
             extensions={"timeout": seconds},
