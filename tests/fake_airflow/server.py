@@ -185,6 +185,8 @@ class FakeAirflow:
     # The wire.
 
     async def handle(self, request: httpx.Request) -> httpx.Response:
+        if "target" in request.extensions:  # what is sent in place of the URL's path
+            request.url = request.url.copy_with(raw_path=request.extensions["target"])
         await request.aread()
         with self._counted():
             await asyncio.sleep(self.latency_seconds)

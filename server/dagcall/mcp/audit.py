@@ -199,7 +199,7 @@ def _one_line(told: Mapping[str, Any]) -> str:
 
 @contextmanager
 def opened(file: Path | None) -> Iterator[Callable[[str], None] | None]:
-    """Open the log for the block, and yield a function that takes lines; None for no log.
+    """Open the log for the block, and yield a function that writes a line; None for no log.
 
     Raises:
         ConfigError: the file cannot be written.
@@ -208,24 +208,10 @@ def opened(file: Path | None) -> Iterator[Callable[[str], None] | None]:
         yield None
         return
     handler = _handler(file)
-    record = logging.makeLogRecord({})
-    lines: list[str] = []
-
-    def write_down() -> None:  # not through a logger, whose configuration could drop lines
-        if lines:
-            record.msg = "\n".join(lines)
-            lines.clear()
-            handler.emit(record)
-
-    def write(line: str) -> None:
-        if not lines:  # batches the lines of one loop turn; answers leave in a later one
-            asyncio.get_running_loop().call_soon(write_down)
-        lines.append(line)
-
     try:
-        yield write
+        # Not through a logger, whose configuration could drop lines.
+        yield lambda line: handler.emit(logging.makeLogRecord({"msg": line}))
     finally:
-        write_down()
         handler.close()
 
 
@@ -247,9 +233,6 @@ class _File(WatchedFileHandler):
 
         return TextIOWrapper(open(self.baseFilename, "ab", opener=private), encoding=self.encoding)
 
-    def format(self, record: logging.LogRecord) -> str:
-        return str(record.msg)  # the line itself
-
     def emit(self, record: logging.LogRecord) -> None:
         try:
             super().emit(record)
@@ -257,8 +240,7 @@ class _File(WatchedFileHandler):
             self.handleError(record)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's name
-        for line in str(record.msg).splitlines():
-            logger.error("audit.file: %s cannot be written: %s; %s", self.baseFilename, sys.exc_info()[1], line)
+        logger.error("audit.file: %s cannot be written: %s; %s", self.baseFilename, sys.exc_info()[1], record.msg)
 
 
 def _text_of(result: CallToolResult) -> str:

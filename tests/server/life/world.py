@@ -107,7 +107,7 @@ class Line(httpx.AsyncBaseTransport):
         await self._note_kill(request)
         request.extensions["line"] = self
         self._sent[request] = sent_at = self._now()
-        log_ins = sum(request.url.path == "/auth/token" for request in self._sent)
+        log_ins = sum(request.extensions["target"] == b"/auth/token" for request in self._sent)
         self.most_in_flight = max(self.most_in_flight, len(self._sent) - log_ins)
         answering = asyncio.ensure_future(self._airflow.handle(request))
         answering.add_done_callback(lambda task: task.cancelled() or task.exception())  # its asker may have left
@@ -126,7 +126,7 @@ class Line(httpx.AsyncBaseTransport):
         if request.method == "PATCH" and b'"state":"failed"' in content:
             is_cancelled = CANCELLED in (json.loads(content).get("note") or "")
             if not is_cancelled:
-                self.kills.append((self._now(), request.url.path.rpartition("/")[2]))
+                self.kills.append((self._now(), request.extensions["target"].decode().rpartition("/")[2]))
 
 
 class Process:
