@@ -1,5 +1,5 @@
-# ruff: noqa: INP001 - a file for a dags folder, not of a package
-# Airflow is not in the environment that checks this.
+# ruff: noqa: INP001 - a file in a dags folder, not in a package
+# Airflow is not installed in the environment that checks this file.
 # mypy: ignore-errors
 """Dags that take x and return x + 1: at once, after a few seconds, after a person's word; and one that fails."""
 

@@ -1,5 +1,5 @@
-# ruff: noqa: INP001 - a file for a dags folder, not of a package
-# Airflow is not in the environment that checks this.
+# ruff: noqa: INP001 - a file in a dags folder, not in a package
+# Airflow is not installed in the environment that checks this file.
 # mypy: ignore-errors
 """A dag for each thing that a client can do. All take x; all but `large` return x + 1, where they return."""
 

@@ -1,5 +1,5 @@
-# ruff: noqa: INP001 - a file for a dags folder, not of a package
-# Airflow is not in the environment that checks this.
+# ruff: noqa: INP001 - a file in a dags folder, not in a package
+# Airflow is not installed in the environment that checks this file.
 # mypy: ignore-errors
 """The fixture tools of the official conformance suite, as far as a dag can be one.
 

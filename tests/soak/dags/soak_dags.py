@@ -1,5 +1,5 @@
-# ruff: noqa: INP001 - a file for a dags folder, not of a package
-# Airflow is not in the environment that checks this.
+# ruff: noqa: INP001 - a file in a dags folder, not in a package
+# Airflow is not installed in the environment that checks this file.
 # mypy: ignore-errors
 """Dags for many calls: one that computes, one that fails, one whose result is large, one whose runs a test ends."""
 
