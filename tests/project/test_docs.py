@@ -49,7 +49,7 @@ PAGES = (
         )
     ),
 )
-"""Written by hand, except for the parts between markers. `tests.proof` and `tests.faults.matrix` generate the others."""
+"""Written by hand, except for the parts between markers. `tests.proof` and `tests.faults.matrix` generate the rest."""
 LINKING = sorted(
     {*PAGES, *DOCS.glob("*.md"), *ROOT.glob("*.md"), ROOT / "bench/README.md", ROOT / "tool_schemas/README.md"}
 )
