@@ -11,7 +11,7 @@ PART = "2026-07-28"
 
 
 def check(name: str, status: Status = "SUCCESS") -> Check:
-    return Check(name, status, "so it goes")
+    return Check(name, status, "a message")
 
 
 def expected(status: Status, *checks: str) -> Expected:
@@ -26,8 +26,8 @@ def test_expected_results_have_no_differences() -> None:
 def test_new_failure_or_warning_is_reported() -> None:
     found = {PART: [check("tools:list", "FAILURE"), check("sse:retry", "WARNING")]}
     assert differences(found, []) == [
-        "2026-07-28: tools:list is a FAILURE, which nobody expects: so it goes",
-        "2026-07-28: sse:retry is a WARNING, which nobody expects: so it goes",
+        "2026-07-28: tools:list is a FAILURE, which is not expected: a message",
+        "2026-07-28: sse:retry is a WARNING, which is not expected: a message",
     ]
 
 
@@ -44,9 +44,9 @@ def test_expected_warning_does_not_excuse_a_failure() -> None:
 def test_expected_failure_that_passes_or_is_not_checked_is_reported() -> None:
     found = {PART: [check("prompts:list"), check("prompts:get", "SKIPPED")]}
     assert differences(found, [expected("FAILURE", "prompts:list", "prompts:get", "gone:check")]) == [
-        "2026-07-28: prompts:list is a SUCCESS now: take it out of expected_failures.toml",
-        "2026-07-28: prompts:get is a SKIPPED now: take it out of expected_failures.toml",
-        "2026-07-28: gone:check was not checked: take it out of expected_failures.toml",
+        "2026-07-28: prompts:list is a SUCCESS now: remove it from expected_failures.toml",
+        "2026-07-28: prompts:get is a SKIPPED now: remove it from expected_failures.toml",
+        "2026-07-28: gone:check was not checked: remove it from expected_failures.toml",
     ]
 
 

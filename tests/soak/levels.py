@@ -1,4 +1,4 @@
-"""What a process holds, and which of it has grown."""
+"""The resources of a process, and which of them have grown."""
 
 import json
 import os
@@ -13,13 +13,13 @@ from bench.machine import resident_kib
 from dagcall.airflow.gate import DEFAULT_LIMIT
 
 GROWTH = 1.10
-"""What is remembered of recent calls has bounds that fifteen minutes do not reach."""
+"""The memory of recent calls has limits that are not reached within fifteen minutes."""
 REPORT_SECONDS = 30.0
 
 
 @dataclass(frozen=True)
 class Levels:
-    """What dagcall holds while nobody calls, and what Airflow holds of it."""
+    """The resources of an idle dagcall, and its rows in Airflow."""
 
     memory_kib: float
     files: int
@@ -35,19 +35,19 @@ class Levels:
 
 
 def of_process(pid: int, report: Path) -> dict[str, Any]:
-    """Ask an `observed` process what it holds, and look at the rest from outside."""
+    """Return the resources of an `observed` process, from its own report and from the system."""
     report.unlink(missing_ok=True)
     os.kill(pid, signal.SIGUSR1)
     give_up_at = time.monotonic() + REPORT_SECONDS
     while not report.exists():
-        assert time.monotonic() < give_up_at, "dagcall does not say what it holds"
+        assert time.monotonic() < give_up_at, "dagcall does not report its resources"
         time.sleep(0.05)
     files = len(list(Path(f"/proc/{pid}/fd").iterdir()))
     return {"memory_kib": resident_kib(pid), "files": files, **json.loads(report.read_text())}
 
 
 def grown(before: Levels, after: Levels) -> list[str]:
-    """Return what is not level, in words."""
+    """Return a description of each resource that has grown."""
     found = [
         f"{name}: {was} before, {now} after"
         for name, was, now, spare in (
@@ -63,5 +63,5 @@ def grown(before: Levels, after: Levels) -> list[str]:
 
 
 def rows_a_run(before: Levels, after: Levels) -> float:
-    """Return how many rows of Airflow's audit log each run has brought in between."""
+    """Return how many rows each run has added to Airflow's audit log."""
     return (after.log_rows - before.log_rows) / max(1, after.runs - before.runs)

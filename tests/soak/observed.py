@@ -1,4 +1,4 @@
-"""`dagcall` with an eye on itself: on SIGUSR1 it writes what it holds into the file that SOAK_REPORT names."""
+"""`dagcall` that writes its resources to the file named by SOAK_REPORT on SIGUSR1."""
 
 import asyncio
 import gc
@@ -15,7 +15,7 @@ REPORT = Path(os.environ["SOAK_REPORT"])  # noqa: TID251 - a process of a test
 
 
 def report(_number: int, _frame: FrameType | None) -> None:
-    """Write how many asyncio tasks and threads there are, once garbage is collected."""
+    """Write the numbers of asyncio tasks and threads, after a garbage collection."""
     gc.collect()
     tasks = [item for item in gc.get_objects() if isinstance(item, asyncio.Task) and not item.done()]
     found = {"tasks": len(tasks), "threads": threading.active_count()}
