@@ -163,7 +163,7 @@ def prose(page: Path) -> str:
     return re.sub(r"^(`{3,}).*?^\1$", "", text_of(page), flags=re.DOTALL | re.MULTILINE)
 
 
-def test_the_readme_is_short() -> None:
+def test_readme_is_short() -> None:
     assert len(text_of(README).splitlines()) <= README_LINES
 
 

