@@ -1,11 +1,11 @@
-"""Faults at random, and a count at the end: no call lost, none doubled, none answered wrong, nothing unexplained.
+"""Random faults, then a check: no call is lost, doubled or answered wrongly, and nothing is unexplained.
 
-schedule      seed and seconds -> which fault when, and what each caller does; data, and nothing else
-history       what is written down: calls, attempts, what people did in Airflow, Airflow's runs
-judge         such a history -> what is lost, doubled, wrong or unexplained in it, each with its story
-own_airflow   an Airflow whose processes may be stopped and killed
-replicas      two `dagcall serve`, each behind a faulty proxy and with a clock of its own
-faults        carries out what the schedule says
-callers       MCP clients that do what the schedule says
-run           all of it, and the calm at the end in which everybody comes back once
+schedule      seed and seconds -> the faults and what each caller does; data only
+history       the record: calls, attempts, what users did in Airflow, Airflow's runs
+judge         history -> what is lost, doubled, wrong or unexplained, each with its story
+own_airflow   an Airflow whose processes can be stopped and killed
+replicas      two `dagcall serve`, each behind a faulty proxy and with its own clock
+faults        injects the scheduled faults
+callers       MCP clients that follow the schedule
+run           the whole suite, including the calm at the end in which every caller comes back
 """

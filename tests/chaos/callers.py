@@ -1,4 +1,4 @@
-"""MCP clients that do what the schedule says, and write down all that they are told."""
+"""MCP clients that follow the schedule and record all answers."""
 
 import asyncio
 import time
@@ -21,25 +21,25 @@ from tests.faults.raw_call import raw_call
 from tests.support.task_client import FINAL, task_client
 
 SILENT_SECONDS = 6.0
-"""How long the connection of somebody stays open who went away without a word."""
+"""How long the connection of a caller that says nothing stays open."""
 LAST_SECONDS = 3.0
-"""How long attempts go on when the time is over; then everybody who waits goes away, and comes back."""
+"""How long attempts may continue after the time is over; then all waiting callers disconnect and come back."""
 GRACE_SECONDS = 5.0
-"""After which an attempt is given up in any case, beyond its caller's patience."""
+"""How long after its caller's patience an attempt is cancelled in any case."""
 REFUSED_PAUSE_SECONDS = 1.0
-"""Callers pause after a connection that broke: else they use up what they had planned while a server starts."""
+"""The pause after a broken connection, so that callers do not use up their moves while a server starts."""
 NO_TASK = "There is no task "
-"""How a server begins that does not know a task, or no longer; this is an error of the protocol."""
+"""The beginning of the protocol error for an unknown task."""
 RAW = {"hangs up", "resets", "says nothing"}
 
 Wire = dict[str, Any]
 
 
 class Callers:
-    """All of them.
+    """All callers.
 
     Args:
-        replicas: whom they call.
+        replicas: the servers they call.
     """
 
     def __init__(self, replicas: Sequence[Replica]) -> None:
@@ -49,7 +49,7 @@ class Callers:
         self._lingering: set[asyncio.Task[None]] = set()
 
     async def live(self, caller: int, plan: Sequence[PlannedCall], until: float) -> None:
-        """Make one call after the other until it is late, by the loop's clock."""
+        """Make one call after another until `until`, by the loop's clock."""
         now = asyncio.get_running_loop().time
         for planned in plan:
             if now() >= until:
@@ -65,9 +65,9 @@ class Callers:
                 await asyncio.sleep(0.3 if is_over(call) else pause)
 
     async def come_back(self, call: Call, seconds: float) -> None:
-        """Have the caller of a call come back, now that all is well.
+        """Repeat a call after all faults have ended.
 
-        Once is enough, unless the machine is so slow that Airflow answers nobody in time.
+        One attempt is enough, unless the machine is so slow that Airflow does not answer in time.
         """
         now = asyncio.get_running_loop().time
         ends_at = now() + seconds
@@ -81,7 +81,7 @@ class Callers:
         await asyncio.gather(*self._lingering)
 
     async def attempt(self, call: Call, move: Move, *, is_in_calm: bool = False) -> Attempt:
-        """Make an attempt; it is written down what came of it."""
+        """Make an attempt and record its outcome."""
         run_id = _known_run_id(call)
         kind: Kind = "call"
         if move.cancels and run_id:
@@ -101,8 +101,8 @@ class Callers:
                 async with asyncio.timeout(move.patience + (0 if move.way == "drops" else GRACE_SECONDS)):
                     attempt.told = await self._ask(call, move, attempt, replica.url, run_id)
         except TimeoutError:
-            pass  # it goes away
-        except Exception as error:  # noqa: BLE001 - whatever breaks is judged by its name
+            pass  # the caller gives up
+        except Exception as error:  # noqa: BLE001 - the judge decides by the error's name
             attempt.broken = _broken(error)
             if NO_TASK in attempt.broken:
                 told = attempt.broken[attempt.broken.index(NO_TASK) :]
@@ -144,7 +144,7 @@ class Callers:
 
 
 def _known_run_id(call: Call) -> str:
-    """Return the run of which a caller was told last; nothing if that is gone."""
+    """Return the run id that a caller got last; an empty string if the run is gone."""
     for attempt in reversed(call.attempts):
         if attempt.told and meaning_of(attempt.told) == "unknown run":
             return ""
@@ -162,7 +162,7 @@ def _meta(call: Call, move: Move, attempt: Attempt) -> Wire:
     return meta
 
 
-async def _approve(context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:  # noqa: ARG001 - the SDK names them
+async def _approve(context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:  # noqa: ARG001 - the SDK passes them by name
     return ElicitResult(action="accept", content={"answer": "Approve"})
 
 
@@ -172,7 +172,7 @@ async def _closed_later(stack: AsyncExitStack) -> None:
 
 
 async def _followed(url: str, call: Call, meta: Wire) -> Told:
-    """Call as a client of the tasks extension does, and ask for the task until it has ended."""
+    """Call as a client of the tasks extension does, and poll the task until it has ended."""
     async with task_client(url) as client:
         task = await client.call(call.tool, {"x": call.x}, meta)
         if task.get("resultType") != "task":
@@ -200,7 +200,7 @@ def _told(answer: CallToolResult) -> Told:
 
 
 def _broken(error: BaseException) -> str:
-    """Return what broke, without what the SDK wraps around it."""
+    """Return the errors without the exception groups that the SDK wraps around them."""
     if isinstance(error, BaseExceptionGroup):
         return "; ".join(dict.fromkeys(_broken(one) for one in error.exceptions))
     said = error.error.message if isinstance(error, MCPError) else str(error)

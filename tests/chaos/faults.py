@@ -1,4 +1,4 @@
-"""Carries out what the schedule says goes wrong."""
+"""Injects the scheduled faults."""
 
 import asyncio
 import time
@@ -17,20 +17,20 @@ from tests.faults import fault_proxy
 from tests.faults.record import Json, Record
 
 PERSON_SECONDS = 8.0
-"""How long a person tries to do something to a run of an Airflow that is in trouble itself."""
+"""How long a user tries to change a run while Airflow itself is faulty."""
 CLOCKS_SECONDS = 3.0
-"""A run may be dated so much earlier than it is made: dagcall knows Airflow's clock to the second."""
+"""How much earlier than its creation a run may be dated: dagcall knows Airflow's clock to the second."""
 RECENT = 12
-"""People do something to one of so many runs, the newest."""
+"""Users change one of this many newest runs."""
 
 
 class Saboteur:
-    """Does it.
+    """Injects faults.
 
     Args:
-        airflow: whose parts it stops and kills.
-        replicas: likewise.
-        record: what people in Airflow use.
+        airflow: the Airflow whose processes it stops and kills.
+        replicas: the servers it stops and kills.
+        record: Airflow's API as its users see it.
     """
 
     def __init__(self, airflow: OwnAirflow, replicas: Sequence[Replica], record: Record) -> None:
@@ -39,12 +39,12 @@ class Saboteur:
         self._record = record
         self._came_at = time.time() - CLOCKS_SECONDS
         self.done: Counter[str] = Counter()
-        """Kind of fault -> how often it was carried out."""
+        """Kind of fault -> how often it was injected."""
         self.deeds: list[DeedDone] = []
         self._proxy_faults: list[tuple[str, int, fault_proxy.Fault]] = []
 
     async def carry_out_all(self, faults: Sequence[Fault]) -> None:
-        """Carry out all faults, each at its time from now on; return when the last is over."""
+        """Inject all faults, each at its time from now on; return when the last is over."""
         began = asyncio.get_running_loop().time()
         async with asyncio.TaskGroup() as going_on:
             for fault in faults:
@@ -52,7 +52,7 @@ class Saboteur:
                 going_on.create_task(self._carry_out(fault))
 
     def end_all(self) -> None:
-        """Have no more requests go wrong, and count those that did."""
+        """End all proxy faults and count the requests they hit."""
         for replica in self._replicas:
             replica.proxy.clear()
         for name, times, fault in self._proxy_faults:
@@ -108,7 +108,7 @@ class Saboteur:
             self.done["proxy: connections refused"] += 1
 
     async def _stop_or_kill(self, fault: ProcessFault) -> None:
-        """Stop or kill a process; what is down already is not killed once more, nor is the last replica."""
+        """Stop or kill a process, but kill neither a process that is already down nor the last replica."""
         kind, _, number = fault.target.partition(" ")
         if fault.deed == "kill":
             is_replica = kind == "replica"
@@ -131,7 +131,7 @@ class Saboteur:
             await asyncio.sleep(fault.lasts)
             self._airflow.revive(fault.target)
 
-    # People
+    # Users of Airflow
 
     async def _by_hand(self, fault: ByHand) -> None:
         try:
@@ -146,12 +146,12 @@ class Saboteur:
             self.done["by hand: tried in vain"] += 1
 
     async def runs(self) -> list[Json]:
-        """Return the runs that were made since the saboteur came."""
+        """Return the runs created since the saboteur was."""
         runs = [run for tool in TOOLS for run in await self._record.runs(tool)]
         return [run for run in runs if (time_of(run["run_after"]) or 0.0) >= self._came_at]
 
     async def do(self, run: Json, deed: str) -> None:
-        """Do something to a run; that it was tried is written down first."""
+        """Change a run; record the attempt first."""
         ended_at = time_of(run["end_date"])
         self.deeds.append(DeedDone(time.time(), deed, run["dag_run_id"], ended_at))
         match deed:
@@ -164,5 +164,5 @@ class Saboteur:
 
 
 def time_of(moment: str | None) -> float | None:
-    """Return a moment of Airflow's as seconds."""
+    """Return one of Airflow's timestamps as seconds."""
     return None if moment is None else datetime.fromisoformat(moment).timestamp()

@@ -1,4 +1,4 @@
-"""What is written down while everything goes wrong: calls, attempts, people's deeds, and in the end Airflow's runs."""
+"""The record of a chaos run: calls, attempts, changes by users, and finally Airflow's runs."""
 
 import re
 from collections.abc import Mapping
@@ -11,10 +11,10 @@ _TRACE = re.compile(r"\btrace ([0-9a-f]{32})\b")
 
 @dataclass(frozen=True)
 class Told:
-    """What a caller was answered."""
+    """The answer that a caller got."""
 
     text: str
-    """An error, or what the answer says in words."""
+    """The error, or the answer's message."""
     is_error: bool = False
     state: str = ""
     run_id: str = ""
@@ -23,33 +23,33 @@ class Told:
 
 @dataclass(eq=False)
 class Attempt:
-    """One attempt of a caller. All times are those of this machine's clock, in seconds."""
+    """One attempt of a caller. All times are by this machine's clock, in seconds."""
 
     number: int
     kind: Kind
     where: str
-    """The replica, and the how-many-th process of it, such as `replica 0.2`."""
+    """The replica and the number of its process, such as `replica 0.2`."""
     way: str
     asked_at: float
     left_at: float | None = None
-    """When the caller had its answer, or went away."""
+    """When the caller had its answer, or gave up."""
     closed_at: float | None = None
-    """When its connection was closed; later than `left_at` for those who say nothing."""
+    """When its connection was closed; later than `left_at` if the caller said nothing."""
     told: Told | None = None
     broken: str = ""
     """How the connection broke, if it did."""
     is_in_calm: bool = False
-    """Whether nothing went wrong on purpose any more."""
+    """Whether all injected faults had ended."""
 
     @property
     def traceparent(self) -> str:
-        """What makes its number stand in the note of the run that it starts."""
+        """The trace header that puts the attempt's number into the note of its run."""
         return f"00-{self.number:032x}-{1:016x}-01"
 
 
 @dataclass(eq=False)
 class Call:
-    """One call, with all attempts to make it."""
+    """One call with all its attempts."""
 
     caller: int
     tool: str
@@ -62,18 +62,18 @@ class Call:
 
 @dataclass(frozen=True)
 class DeedDone:
-    """What a person did, or tried to do, to a run in Airflow."""
+    """A change, or attempted change, of a run by a user of Airflow."""
 
     at: float
     deed: str
     run_id: str
     ended_at: float | None
-    """When the run had ended by then."""
+    """When the run had ended, if it had."""
 
 
 @dataclass(frozen=True)
 class AirflowRun:
-    """A run, as Airflow has it when all is over."""
+    """A run, as Airflow reports it at the end."""
 
     run_id: str
     dag_id: str
@@ -86,19 +86,19 @@ class AirflowRun:
 
     @property
     def attempt(self) -> int | None:
-        """The number of the attempt that started it, as its note says."""
+        """The number of the attempt that started it, from its note."""
         found = _TRACE.search(self.note)
         return int(found[1], 16) if found else None
 
 
 @dataclass(frozen=True)
 class History:
-    """All of it."""
+    """The whole record."""
 
     calls: list[Call]
     runs: list[AirflowRun]
     deeds: list[DeedDone]
     stalls: list[tuple[str, float, float]] = field(default_factory=list)
-    """Which process of a replica was stopped, since when and until when."""
+    """Which process of a replica was stopped, from when until when."""
     incidents: list[str] = field(default_factory=list)
-    """What servers did that they must not do: tracebacks, an end of their own accord."""
+    """Failures of the servers: tracebacks, unexpected exits."""

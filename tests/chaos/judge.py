@@ -1,13 +1,13 @@
-"""What is lost, doubled, wrong or unexplained in a history, each with its story.
+"""Finds what is lost, doubled, wrong or unexplained in a history, each with its story.
 
-Pure. The notions are those of `tests/server/life/record.py`, which judges the same rules by a clock that jumps. Five
-things are excused, for they are decided so (`docs/design.md`):
+Pure. The rules are those of `tests/server/life/record.py`, which checks them in virtual time. Five cases are excused by
+design (`docs/design.md`):
 
-* a call that is made again after its run has ended, and was answered to a caller who had gone without a word
-* one that is made again within a second while its caller's connection seems to wait: those are two calls
-* one that is made again ten minutes after its run has ended, when nobody had asked for that long
-* more runs than calls where a person has deleted one of them
-* identical calls without keys that share a run: it only has to be the right one
+* a call repeated after its run has ended and its outcome was delivered to a caller that had given up without cancelling
+* a call repeated within a second while its caller's connection seems to wait: these are two calls
+* a call repeated ten minutes after its run has ended, if no identical call came in between
+* additional runs after a user has deleted one
+* identical calls without keys that share a run, as long as it is a correct one
 """
 
 import re
@@ -22,9 +22,9 @@ from dagcall.runs.run_ids import family_of
 from tests.chaos.history import AirflowRun, Attempt, Call, History, Told
 
 SLACK_SECONDS = 1.0
-"""Between what different processes write down of the same moment."""
+"""The tolerance between times recorded by different processes."""
 EDGE_SECONDS = 15.0
-"""How near to its end a time limit is nobody's business."""
+"""A time limit is not checked this close to its end."""
 FINAL_STATES = {"success", "failed"}
 UNFINISHED_STATES = {"running", "queued", "awaiting_input"}
 
@@ -43,9 +43,9 @@ BROKEN = re.compile(
 )
 """How a connection may break while servers are killed."""
 UNREAD = re.compile(r"^MCPError: The state of run \S+ of dag \S+ cannot be read now: ")
-"""What a request about a task is told while Airflow does not answer: of which run."""
+"""The answer to a request about a task while Airflow does not answer."""
 NOT_YET = re.compile(r"^(MCPError: )?(Unknown tool|there is no tool)", re.IGNORECASE)
-"""What a server says that has just started and not yet read Airflow's dags."""
+"""The answer of a server that has just started and has not read Airflow's dags yet."""
 
 
 def meaning_of(told: Told) -> Meaning:
@@ -70,20 +70,20 @@ _MEANINGS: tuple[tuple[re.Pattern[str], Meaning], ...] = (
 
 
 def is_over(call: Call) -> bool:
-    """Say whether a call's caller knows what came of it."""
+    """Return whether a call's caller knows its outcome."""
     return any(attempt.told and meaning_of(attempt.told) in {"outcome", "deleted"} for attempt in call.attempts)
 
 
 @dataclass
 class Findings:
-    """Stories by kind: empty lists where all is well."""
+    """Stories by kind; all empty if nothing is wrong."""
 
     lost: list[str] = field(default_factory=list)
     doubled: list[str] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     unexplained: list[str] = field(default_factory=list)
     excused: dict[str, int] = field(default_factory=lambda: defaultdict(int))
-    """What was excused -> how often."""
+    """Excuse -> how often it applied."""
 
     @property
     def stories(self) -> list[str]:
@@ -97,7 +97,7 @@ def judge(history: History) -> Findings:
 
 
 def stories(history: History) -> str:
-    """Return what happened to every call."""
+    """Return the story of every call."""
     judging = _Judge(history)
     return "\n".join(judging.story(call) for call in history.calls)
 
@@ -123,7 +123,7 @@ class _Judge:
         self._judge_runs()
         self._judge_numbers()
 
-    # What callers were told
+    # Answers
 
     def _judge_call(self, call: Call) -> None:
         for attempt in call.attempts:
@@ -134,12 +134,12 @@ class _Judge:
             if attempt.told:
                 self._judge_told(call, attempt, attempt.told)
         if not is_over(call) and call.attempts:
-            self._tell("lost", call, "its caller came back when all was well, and was not told what became of it")
+            self._tell("lost", call, "its caller came back after the faults, but did not get its outcome")
 
     def _judge_told(self, call: Call, attempt: Attempt, told: Told) -> None:
         meaning = meaning_of(told)
         if meaning == "strange":
-            self._tell("unexplained", call, f"attempt {attempt.number} was told something strange")
+            self._tell("unexplained", call, f"attempt {attempt.number} got a strange answer")
         if meaning == "nothing started":
             if started := [run for run in self._history.runs if run.attempt == attempt.number]:
                 self._tell("wrong", call, f"attempt {attempt.number} had started {_names(started)}")
@@ -152,30 +152,30 @@ class _Judge:
         run = self._runs.get(told.run_id)
         if run is None:
             if not any(deed.deed == "delete" for deed in deeds) and meaning not in {"unsure", "unknown run"}:
-                self._tell("wrong", call, f"attempt {attempt.number} was told of a run that Airflow does not have")
+                self._tell("wrong", call, f"attempt {attempt.number} got a run that Airflow does not have")
             return
         if (run.dag_id, run.x) != (call.tool, call.x):
-            self._tell("wrong", call, f"attempt {attempt.number} was told of another call's run, {_name(run)}")
+            self._tell("wrong", call, f"attempt {attempt.number} got another call's run, {_name(run)}")
         is_gone = meaning == "deleted" or (meaning == "unknown run" and run.created_at < attempt.asked_at)
         if is_gone and not any(deed.deed == "delete" for deed in deeds):
-            self._tell("wrong", call, f"nobody has deleted the run of attempt {attempt.number}")
+            self._tell("wrong", call, f"no user has deleted the run of attempt {attempt.number}")
         if meaning != "outcome":
             return
         results = [{"total": call.x + 1}, *([{"total": None}] if deeds else [])]
         if told.results is not None and told.results not in results:
-            self._tell("wrong", call, f"attempt {attempt.number} was told wrong results")
+            self._tell("wrong", call, f"attempt {attempt.number} got wrong results")
         state = "failed" if told.is_error else told.state
         if state != run.state and not deeds and told.run_id not in self._cancelled:
-            self._tell("wrong", call, f"attempt {attempt.number} was told {state}, and Airflow says {run.state}")
+            self._tell("wrong", call, f"attempt {attempt.number} got state {state}, but Airflow says {run.state}")
         if told.results is not None and run.result != call.x + 1 and not deeds:
-            self._tell("wrong", call, f"attempt {attempt.number} was told results that Airflow does not have")
+            self._tell("wrong", call, f"attempt {attempt.number} got results that Airflow does not have")
 
-    # What is in Airflow
+    # Airflow's data
 
     def _judge_runs(self) -> None:
         for run in self._history.runs:
             if run.attempt is None or run.attempt not in self._attempts:
-                self.findings.unexplained.append(f"nobody called for run {_name(run)}")
+                self.findings.unexplained.append(f"no call asked for run {_name(run)}")
                 continue
             call, _ = self._attempts[run.attempt]
             if (run.dag_id, run.x) != (call.tool, call.x):
@@ -184,7 +184,7 @@ class _Judge:
                 self._tell("unexplained", call, f"Airflow has not ended run {_name(run)}")
 
     def _judge_numbers(self) -> None:
-        """Compare how many runs there are with how many calls."""
+        """Compare the number of runs with the number of calls."""
         calls: dict[tuple[str, int], list[Call]] = defaultdict(list)
         for call in self._history.calls:
             calls[call.tool, call.x].append(call)
@@ -215,19 +215,19 @@ class _Judge:
             if deed.deed == "delete" and _family(deed.run_id) in {_family(run.run_id) for run in runs}
         ]
         for _ in deleted:
-            yield "a person had deleted a run of the family"
+            yield "a user had deleted a run with this run id prefix"
         started_by = {run.attempt for run in runs}
         for call in group:
             for number, repeat in enumerate(call.attempts):
                 is_together = any(self._came_together(earlier, repeat) for earlier in call.attempts[:number])
                 if is_together and repeat.number in started_by:
-                    yield "a caller who had gone without a word called again within the same second"
+                    yield "a caller that had given up without cancelling repeated its call within a second"
         for run in runs:
             ended_at = self._first_end_of(run)
             if ended_at is None:
                 continue
             if any(other.created_at - ended_at >= REPLAY_SECONDS - EDGE_SECONDS for other in runs):
-                yield "its outcome had been there for ten minutes when somebody asked again"
+                yield "the call was repeated ten minutes after its outcome was known"
                 continue
             if not (MARK in run.note or CANCELLED in run.note):
                 continue
@@ -240,10 +240,10 @@ class _Judge:
             ]
             later = [other for other in runs if other.created_at >= ended_at - SLACK_SECONDS]
             if any(attempt.asked_at <= other.created_at + SLACK_SECONDS for attempt in in_vain for other in later):
-                yield "its run had ended, and was answered to a caller who had gone without a word"
+                yield "its outcome had been delivered to a caller that had given up without cancelling"
 
     def _came_together(self, attempt: Attempt, later: Attempt) -> bool:
-        """Say whether two attempts reached the same server within a second, or while it was stopped."""
+        """Return whether two attempts reached the same server within a second, or while it was stopped."""
         if attempt.told or attempt.broken or attempt.where != later.where:
             return False
         stalls = sum(

@@ -1,6 +1,6 @@
-"""An Airflow whose processes may be stopped and killed.
+"""An Airflow whose processes can be stopped and killed.
 
-`dagcall demo` ends when one of its parts does; this one starts anew whatever has ended, as systemd or Kubernetes would.
+`dagcall demo` ends when one of its processes ends; this one restarts it, as systemd or Kubernetes would.
 """
 
 import asyncio
@@ -33,30 +33,30 @@ OWN_SETTINGS = {
     "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
     "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "300",
 }
-"""Airflow finds out sooner which tasks its own breakdowns have cost, and does less while nothing happens."""
+"""Airflow notices lost tasks sooner, and does less work while idle."""
 WRITE_THROUGH = """
 import sys, psycopg2
 connection = psycopg2.connect(host=sys.argv[1], user="postgres", dbname="airflow")
 connection.autocommit = True
 connection.cursor().execute("ALTER ROLE postgres SET synchronous_commit = on")
 """
-"""The demo's PostgreSQL may lose the last moments when it is killed; one that is used in earnest does not."""
+"""The demo's PostgreSQL may lose the last transactions when it is killed; a production database does not."""
 
 
 class OwnAirflow:
     """Airflow with its database; made by `own_airflow`.
 
     Args:
-        stack: its parts.
+        stack: its processes.
     """
 
     def __init__(self, stack: Stack) -> None:
         self._stack = stack
         self._down: set[str] = set()
-        """Parts that are not to be started anew yet."""
+        """Parts that must not be restarted yet."""
         self._one_at_a_time = asyncio.Lock()
         self.restarts = dict.fromkeys(self._starts, 0)
-        """Part -> how often it has ended by itself."""
+        """Part -> how often it ended by itself."""
 
     @property
     def url(self) -> str:
@@ -93,12 +93,12 @@ class OwnAirflow:
         await self.until_healthy()
 
     async def until_healthy(self) -> None:
-        """Wait until the api-server answers, and the others have sent a heartbeat from now on."""
+        """Wait until the api-server answers and the other components have sent a new heartbeat."""
         now = datetime.now(UTC)  # noqa: TID251 - compared with Airflow's clock, which is this machine's
         await self._stack.wait_until_healthy(now, lambda _: None)
 
     async def is_healthy(self) -> bool:
-        """Say whether it answers, and its scheduler does its work."""
+        """Return whether it answers and its database and scheduler are healthy."""
         try:
             async with httpx.AsyncClient(base_url=self.url, trust_env=False, timeout=ANSWER_SECONDS) as http:
                 health = (await http.get("/api/v2/monitor/health")).raise_for_status().json()
@@ -111,29 +111,29 @@ class OwnAirflow:
         await self._stack.children.stop()
 
     async def kill(self, part: str) -> None:
-        """Kill a part, and have it stay dead until `revive`."""
+        """Kill a part; it stays down until `revive`."""
         self._down.add(part)
         async with self._one_at_a_time:
             if (child := self._child(part)) is not None:
                 await self._remove(child)
 
     def revive(self, part: str) -> None:
-        """Have a part that was killed started anew."""
+        """Let a killed part be restarted."""
         self._down.discard(part)
 
     def freeze(self, part: str) -> list[ProcessRow]:
-        """Stop a part in the middle of whatever it does; return what `thaw` takes."""
+        """Stop the processes of a part; return them for `thaw`."""
         child = self._child(part)
         rows = family(process_table(), child.process.pid) if child else []
         send(rows, signal.SIGSTOP)
         return rows
 
     def thaw(self, rows: list[ProcessRow]) -> None:
-        """Have what was stopped go on."""
+        """Continue stopped processes."""
         send(rows, signal.SIGCONT)
 
     async def keep_alive(self) -> None:
-        """Start anew, for ever, whatever has ended."""
+        """Restart every part that has ended, forever."""
         while True:
             for part, start in self._starts.items():
                 async with self._one_at_a_time:
@@ -160,14 +160,14 @@ class OwnAirflow:
 
 @asynccontextmanager
 async def own_airflow(base: Path, tell: Callable[[str], None]) -> AsyncIterator[OwnAirflow]:
-    """Run an Airflow with the dags of this suite, and nothing else.
+    """Run an Airflow with only the dags of this suite.
 
     Args:
         base: an empty folder.
-        tell: gets a line whenever something has happened.
+        tell: called with each progress message.
     """
     environ = clean_environ()
-    tell("starting a real Airflow, which is installed if it is not there yet")
+    tell("starting a real Airflow, installed if it is missing")
     python = await make_environment(f"airflow-{AIRFLOW_VERSION}", REQUIREMENTS, environ=environ)
     folder = Folder(base)
     secrets = folder.prepare()

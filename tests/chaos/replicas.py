@@ -1,4 +1,4 @@
-"""Two `dagcall serve` with one secret, each with a faulty proxy before its Airflow and a clock of its own."""
+"""Two `dagcall serve` with one secret, each with its own clock and a faulty proxy in front of Airflow."""
 
 import asyncio
 import secrets
@@ -20,22 +20,22 @@ TOOLS = ("quick", "slow", "approved", "failing")
 
 
 class Replica:
-    """One of them; it is killed and started anew.
+    """One server, which is killed and restarted.
 
     Args:
-        number: which.
-        proxy: between it and Airflow.
+        number: its number.
+        proxy: the proxy between it and Airflow.
         environ: its environment.
-        logs: gets what each of its processes wrote.
+        logs: the folder for the stderr of its processes.
     """
 
     def __init__(self, number: int, proxy: FaultProxy, environ: dict[str, str], logs: Path) -> None:
         self.number = number
         self.proxy = proxy
         self.incidents: list[str] = []
-        """What it did that it must not do."""
+        """Its failures: tracebacks, unexpected exits."""
         self.stalls: list[tuple[str, float, float]] = []
-        """Which of its processes was stopped, since when and until when."""
+        """Which of its processes was stopped, from when until when."""
         self.starts = 0
         self._environ = environ
         self._logs = logs
@@ -49,30 +49,30 @@ class Replica:
 
     @property
     def is_starting(self) -> bool:
-        """Whether it was killed, and does not answer yet."""
+        """Whether it was killed and does not answer yet."""
         return self._one_at_a_time.locked()
 
     @property
     def url(self) -> str:
-        """Where it listens, or did before it was killed."""
+        """Its URL, or its last one while it is down."""
         assert self._server is not None
         return self._server.url
 
     async def start(self, clock_off: float) -> None:
-        """Start it, with a clock that is so many seconds off."""
+        """Start it with a clock that is `clock_off` seconds wrong."""
         command = [*OFF_CLOCK, str(clock_off)] if clock_off else DAGCALL
         self._server = await asyncio.to_thread(self._running.enter_context, http_server(self._environ, command))
         self.starts += 1
 
     async def kill_and_start(self, seconds: float, clock_off: float) -> None:
-        """Kill it; start it anew after so many seconds."""
+        """Kill it and restart it after `seconds`."""
         async with self._one_at_a_time:
             await self._end(signal.SIGKILL)
             await asyncio.sleep(seconds)
             await self.start(clock_off)
 
     async def freeze(self, seconds: float) -> None:
-        """Stop it for so many seconds in the middle of whatever it does."""
+        """Stop its process for `seconds`."""
         assert self._server is not None
         process, name, began = self._server.process, self.name, time.time()
         process.send_signal(signal.SIGSTOP)
@@ -82,7 +82,7 @@ class Replica:
             process.send_signal(signal.SIGCONT)
 
     async def stop(self) -> None:
-        """Ask it to end."""
+        """Shut it down."""
         async with self._one_at_a_time:
             code = await self._end(signal.SIGTERM)
             if code:
@@ -102,7 +102,7 @@ class Replica:
 
 @asynccontextmanager
 async def replicas(airflow: OwnAirflow, clocks_off: tuple[float, ...]) -> AsyncIterator[list[Replica]]:
-    """Run all replicas; at the end, those that were not stopped are killed."""
+    """Run all replicas; at the end, kill those that were not stopped."""
     secret = secrets.token_hex(32)
     async with AsyncExitStack() as stack:
         found: list[Replica] = []
@@ -117,10 +117,10 @@ async def replicas(airflow: OwnAirflow, clocks_off: tuple[float, ...]) -> AsyncI
             environ = clean_environ(
                 DAGCALL_CONFIG=str(config),
                 DAGCALL_SERVER_SECRET=secret,
-                DAGCALL_REMEMBER=str(number == 0),  # the others have no tools until Airflow answers
+                DAGCALL_REMEMBER=str(number == 0),  # the others have no tools until they have read Airflow
                 DAGCALL_CACHE_FOLDER=str(airflow.folder.path / "cache"),
             )
             found.append(Replica(number, proxy, environ, airflow.folder.logs))
-            stack.callback(found[-1]._running.close)  # noqa: SLF001 - this makes them
+            stack.callback(found[-1]._running.close)  # noqa: SLF001 - this function creates them
             await found[-1].start(clock_off)
         yield found

@@ -1,4 +1,4 @@
-"""Chaos from start to end: all goes wrong, all is made well, everybody comes back once, and it is judged."""
+"""A chaos run from start to end: faults, recovery, every caller comes back, judgement."""
 
 import asyncio
 import time
@@ -19,18 +19,18 @@ from tests.chaos.schedule import Move, Schedule
 from tests.faults.record import Json, Record, until
 
 PROBE_SECONDS = 240.0
-"""How long a replica may take to do its work again once all is well."""
+"""How long a replica may take to recover after the faults."""
 BACK_SECONDS = 240.0
-"""How long callers try when they come back."""
+"""How long callers retry when they come back."""
 STUCK_SECONDS = 90.0
-"""After so long of that, runs that Airflow itself has lost are ended by hand."""
+"""When runs that Airflow itself has lost are set to failed during this time."""
 
 Tell = Callable[[str], None]
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What came of a schedule."""
+    """The outcome of a schedule."""
 
     schedule: Schedule
     history: History
@@ -40,7 +40,7 @@ class Outcome:
     """Runs that Airflow did not end by itself."""
 
     def as_json(self) -> dict[str, Any]:
-        """Return what is kept of it."""
+        """Return the findings to be stored."""
         attempts = [attempt for call in self.history.calls for attempt in call.attempts]
         told: Counter[str] = Counter(meaning_of(attempt.told) for attempt in attempts if attempt.told)
         told["nothing: the connection broke"] = sum(bool(attempt.broken) for attempt in attempts)
@@ -70,7 +70,7 @@ class Outcome:
 
 
 async def chaos(schedule: Schedule, airflow: OwnAirflow, tell: Tell) -> Outcome:
-    """Carry out a schedule on an Airflow that may have seen others."""
+    """Run a schedule on an Airflow that may have run others before."""
     async with Record(airflow.url, airflow.admin_password) as record:
         for tool in TOOLS:
             await until(partial(record.has_dag, tool))
@@ -95,9 +95,9 @@ class _Chaos:
         self._stuck = 0
 
     async def whole(self) -> Outcome:
-        await self._all_goes_wrong()
-        await self._all_is_made_well()
-        await self._everybody_comes_back()
+        await self._inject_faults()
+        await self._wait_for_recovery()
+        await self._let_callers_come_back()
         for server in self._servers:
             await server.stop()
             self._incidents += server.incidents
@@ -105,7 +105,7 @@ class _Chaos:
         history = History(self._callers.calls, await self._runs(), self._saboteur.deeds, stalls, self._incidents)
         return Outcome(self._schedule, history, judge(history), self._saboteur.done, self._stuck)
 
-    async def _all_goes_wrong(self) -> None:
+    async def _inject_faults(self) -> None:
         seconds = self._schedule.seconds
         self._tell(f"{seconds:.0f} s of faults: {len(self._schedule.faults)} are planned")
         ends_at = asyncio.get_running_loop().time() + seconds
@@ -116,10 +116,10 @@ class _Chaos:
         await self._callers.aclose()
         self._saboteur.end_all()
 
-    async def _all_is_made_well(self) -> None:
-        """Wait until Airflow is healthy, and each replica does its work again."""
+    async def _wait_for_recovery(self) -> None:
+        """Wait until Airflow is healthy and each replica works again."""
         open_calls = sum(not is_over(call) for call in self._callers.calls)
-        self._tell(f"{len(self._callers.calls)} calls were made, {open_calls} are open; waiting until all is well")
+        self._tell(f"{len(self._callers.calls)} calls were made, {open_calls} are open; waiting for the recovery")
         await self._airflow.until_healthy()
         await asyncio.gather(*(self._probe(server) for server in self._servers))
 
@@ -129,20 +129,20 @@ class _Chaos:
         began = time.monotonic()
         while not is_over(call):
             if time.monotonic() - began > PROBE_SECONDS:
-                self._incidents.append(f"{server.name} does not do its work again though all is well")
+                self._incidents.append(f"{server.name} has not recovered after the faults")
                 return
             await self._callers.attempt(call, Move(server.number))
             await asyncio.sleep(0.5)
 
-    async def _everybody_comes_back(self) -> None:
+    async def _let_callers_come_back(self) -> None:
         open_calls = [call for call in self._callers.calls if not is_over(call)]
-        self._tell(f"all is well; {len(open_calls)} callers come back")
-        freeing = asyncio.create_task(self._free_what_is_stuck())
+        self._tell(f"recovered; {len(open_calls)} callers come back")
+        freeing = asyncio.create_task(self._end_lost_runs())
         await asyncio.gather(*(self._callers.come_back(call, BACK_SECONDS) for call in open_calls))
         await freeing
 
-    async def _free_what_is_stuck(self) -> None:
-        """Wait until all runs have ended; end by hand those that Airflow itself has lost."""
+    async def _end_lost_runs(self) -> None:
+        """Wait until all runs have ended; set those that Airflow itself has lost to failed."""
         began = time.monotonic()
         while unfinished := [run for run in await self._airflow_runs() if run["end_date"] is None]:
             if time.monotonic() - began > STUCK_SECONDS:

@@ -1,7 +1,7 @@
-"""What goes wrong when, and what each caller does: all of it follows from a seed and a length of time.
+"""The faults and what each caller does, determined by a seed and a duration.
 
-Pure. Nothing is drawn later: which fault comes at which second, on which request, and how each caller makes each of its
-attempts. What meets what is the machine's affair, so two runs of a schedule are alike, and not the same.
+Pure. All random choices are made here: which fault happens at which second, on which request, and how each caller makes
+each of its attempts. The interleaving depends on the machine, so two runs of a schedule are similar, but not identical.
 """
 
 import itertools
@@ -15,26 +15,26 @@ from tests.faults.fault_proxy import Loss
 CALLERS = 14
 REPLICAS = 2
 CYCLE_SECONDS = 60.0
-"""In each cycle, everything that may be stopped or killed has its turn."""
+"""Each process is stopped or killed once per cycle."""
 LONG_SECONDS = 120.0
-"""Parts of Airflow are killed only where there is so much time: on a slow machine each takes a minute to start."""
+"""Parts of Airflow are killed only in schedules this long: on a slow machine each takes a minute to start."""
 KILLED_IN_TURN = ("api-server", "postgres", "scheduler")
-"""By the order that the seed says, one each minute."""
+"""One per minute, in an order determined by the seed."""
 RECOVERY_SECONDS = 12.0
-"""At the end, only the proxies make trouble: nobody is to be judged by how long a start takes."""
+"""No processes are stopped at the end, because the time of a start must not count against a call."""
 CALLS_PER_SECOND = 0.2
-"""Planned for each caller: more than it will get to."""
+"""Planned for each caller: more than it can make."""
 
 Tool = Literal["quick", "slow", "approved", "failing"]
 Mode = Literal["auto", "legacy"]
 Way = Literal["stays", "times out", "drops", "hangs up", "resets", "says nothing"]
-"""How a caller ends an attempt that has not been answered:
+"""How a caller ends an unanswered attempt:
 
-* stays: with all its patience
-* times out: its SDK tells the server, as far as the protocol has a way to
-* drops: its process ends, and all of its connections
-* hangs up, resets: it closes the connection, in order or not
-* says nothing: it goes away, and the connection stays open for a while, as one behind a proxy does
+* stays: it waits as long as it can
+* times out: its SDK cancels the call, as far as the protocol allows
+* drops: its process ends with all its connections
+* hangs up, resets: it closes or resets the connection
+* says nothing: it gives up, and the connection stays open for a while, as behind a proxy
 """
 Deed = Literal["delete", "clear", "success", "failed"]
 
@@ -48,19 +48,19 @@ class Move:
     patience: float = 40.0
     mode: Mode = "auto"
     wait_seconds: float | None = None
-    """How long the server is to wait; None for as long as it does."""
+    """How long the server should wait; None for its default."""
     is_task: bool = False
     looks: bool = False
-    """Whether it waits for the run of which the caller was told, if it was, in place of calling again."""
+    """Whether it waits for the run that the caller knows, if any, instead of repeating the call."""
     cancels: bool = False
     """Whether it cancels that run."""
     pause: float = 1.0
-    """Until the next attempt."""
+    """The pause before the next attempt."""
 
 
 @dataclass(frozen=True)
 class PlannedCall:
-    """One call, and how its caller makes it until it has an answer; then it stays, on one replica after the other."""
+    """One call and its caller's attempts until it has an answer; after these it stays, on alternating replicas."""
 
     tool: Tool
     x: int
@@ -70,7 +70,7 @@ class PlannedCall:
 
 @dataclass(frozen=True)
 class Aim:
-    """Which requests a fault is meant for: patterns, as `fault_proxy.Fault` has them."""
+    """Which requests a fault applies to: patterns, as in `fault_proxy.Fault`."""
 
     method: str = "GET|POST|PATCH|DELETE"
     path: str = ""
@@ -86,19 +86,19 @@ AIMS = (TRIGGER, TRIGGER, TRIGGER, A_RUN, A_RUN, RESULTS, NOTES, ANY)
 
 @dataclass(frozen=True)
 class ProxyFault:
-    """Requests of one replica to Airflow that go wrong, from a moment on."""
+    """A fault on the requests of one replica to Airflow, from a moment on."""
 
     at: float
     replica: int
     name: str
-    """Of its kind, for the count."""
+    """The name of its kind, for the statistics."""
     loss: Loss
     aim: Aim = ANY
     skip: int = 0
-    """How many of these requests pass before that."""
+    """How many matching requests pass first."""
     times: int = 1
     lasts: float | None = None
-    """When it is over, in seconds, however many requests have come by then; None where `times` says it all."""
+    """After how many seconds it ends, regardless of `times`; None for no time limit."""
     seconds: float = 0.0
     status: int = 500
     content_type: str = "application/json"
@@ -108,7 +108,7 @@ class ProxyFault:
 
 @dataclass(frozen=True)
 class LineFault:
-    """All connections of one replica to Airflow are cut; it may take a while until new ones are welcome."""
+    """All connections of one replica to Airflow are cut; new ones may be refused for a while."""
 
     at: float
     replica: int
@@ -117,7 +117,7 @@ class LineFault:
 
 @dataclass(frozen=True)
 class ProcessFault:
-    """A process is stopped for a while, or killed and started anew after it."""
+    """A process is stopped for a while, or killed and restarted afterwards."""
 
     at: float
     target: str
@@ -125,17 +125,17 @@ class ProcessFault:
     deed: Literal["stop", "kill"]
     lasts: float
     clock_off: float = 0.0
-    """How many seconds the clock of a replica is off when it starts anew."""
+    """By how many seconds the clock of a restarted replica is wrong."""
 
 
 @dataclass(frozen=True)
 class ByHand:
-    """A person does something to a run in Airflow."""
+    """A user changes a run in Airflow."""
 
     at: float
     deed: Deed
     which: int
-    """Of those that are there then, counted from the newest."""
+    """Which of the existing runs, counted from the newest."""
 
 
 Fault = ProxyFault | LineFault | ProcessFault | ByHand
@@ -143,21 +143,21 @@ Fault = ProxyFault | LineFault | ProcessFault | ByHand
 
 @dataclass(frozen=True)
 class Schedule:
-    """All that follows from a seed."""
+    """Everything that a seed determines."""
 
     seed: int
     seconds: float
     clocks_off: tuple[float, ...]
-    """By how many seconds the clock of each replica is off at first."""
+    """By how many seconds the clock of each replica is wrong at first."""
     faults: tuple[Fault, ...]
-    """In the order of time."""
+    """In chronological order."""
     callers: tuple[tuple[PlannedCall, ...], ...]
-    """Caller -> its calls, one after the other."""
+    """Caller -> its calls in order."""
 
 
 def schedule(seed: int, seconds: float) -> Schedule:
-    """Return what a seed means."""
-    chance = random.Random(seed)  # noqa: S311 - a schedule is no secret
+    """Return the schedule of a seed."""
+    chance = random.Random(seed)  # noqa: S311 - not used for security
     clocks = tuple(_clock_off(chance) for _ in range(REPLICAS))
     faults = [*_proxy_faults(chance, seconds), *_process_faults(chance, seconds), *_deeds(chance, seconds)]
     callers = _callers(chance, int(seconds * CALLS_PER_SECOND) + 2)
@@ -168,7 +168,7 @@ def _clock_off(chance: random.Random) -> float:
     return chance.choice([0.0, 0.0, 90.0, -90.0, 3600.0, -3600.0])
 
 
-# What goes wrong
+# Faults
 
 
 def _proxy_faults(chance: random.Random, seconds: float) -> Iterator[Fault]:
@@ -207,13 +207,13 @@ def _proxy_faults(chance: random.Random, seconds: float) -> Iterator[Fault]:
             LineFault(at, some.replica, lasts=chance.choice([0.0, 0.0, lasts])),
         ]  # fmt: skip
         yield chance.choice(kinds)
-        if chance.random() < 0.15:  # an ingress loses its route just as the answer to a trigger is lost
+        if chance.random() < 0.15:  # an ingress loses its route while the answer to a trigger is lost
             yield replace(some, name="answer lost", loss=Loss.ANSWER, aim=TRIGGER, skip=0, times=1)
             yield replace(no_route, at=at + 0.5)
 
 
 def _process_faults(chance: random.Random, seconds: float) -> Iterator[Fault]:
-    """Stop and kill everything in turn; the shorter a cycle is, the less of it."""
+    """Stop and kill each process in turn."""
     end = seconds - RECOVERY_SECONDS
     begin = 3.0
     to_kill = itertools.cycle(chance.sample(KILLED_IN_TURN, len(KILLED_IN_TURN)))
@@ -247,25 +247,25 @@ def _deeds(chance: random.Random, seconds: float) -> Iterator[Fault]:
 
 
 def _times(chance: random.Random, seconds: float, *, every: float) -> Iterator[float]:
-    """Return moments with this pause between them on average."""
+    """Yield moments with this average pause."""
     at = chance.expovariate(1 / every)
     while at < seconds:
         yield round(at, 2)
         at += chance.expovariate(1 / every)
 
 
-# What callers do
+# Callers
 
 
 def _callers(chance: random.Random, count: int) -> tuple[tuple[PlannedCall, ...], ...]:
-    """Return so many calls for each caller; now and then two callers make the same one."""
+    """Return `count` calls for each caller; sometimes two callers make the same call."""
     plans: list[list[PlannedCall]] = [[] for _ in range(CALLERS)]
     for number in range(count):
         for caller, plan in enumerate(plans):
             tool = chance.choice(TOOLS)
             x = 1 + number * CALLERS + caller
             key = f"order-{x}" if chance.random() < 0.35 else None
-            if caller and chance.random() < 0.1:  # the same as the caller before
+            if caller and chance.random() < 0.1:  # the same call as the previous caller
                 other = plans[caller - 1][number]
                 tool, x, key = other.tool, other.x, other.key
             plan.append(PlannedCall(tool, x, key, tuple(_moves(chance, tool))))
@@ -291,7 +291,7 @@ def _moves(chance: random.Random, tool: Tool) -> Iterator[Move]:
 
 
 def _leaving(chance: random.Random, replica: int) -> Move:
-    """Return an attempt whose caller loses its patience."""
+    """Return an attempt whose caller gives up."""
     ways: list[Way] = ["times out", "drops", "hangs up", "resets", "says nothing"]
     return Move(
         replica,

@@ -1,4 +1,4 @@
-"""Faults at random on a real Airflow: a minute of it, or as long as `make chaos SECONDS=… SEED=…` says."""
+"""Random faults on a real Airflow, for a minute or for the duration of `make chaos SECONDS=… SEED=…`."""
 
 import json
 import os
@@ -13,10 +13,10 @@ from tests.chaos.schedule import schedule
 from tests.proof import record
 from tests.support.terminal import terminal_of
 
-GIVEN = os.environ.get("SEED")  # noqa: TID251 - says how to test, not how to serve
+GIVEN = os.environ.get("SEED")  # noqa: TID251 - configures the test, not dagcall
 SEED = int(GIVEN or secrets.randbits(32))
 SHORT_SEED = int(GIVEN or 521480484)
-"""`make test` carries out the same schedule for everybody; `make chaos` explores."""
+"""`make test` always uses the same schedule; `make chaos` uses a new one."""
 SHORT_SECONDS = 60.0
 SECONDS = float(os.environ.get("SECONDS") or 600)  # noqa: TID251 - likewise
 
@@ -27,7 +27,7 @@ def tell(request: pytest.FixtureRequest) -> Tell:
 
 
 async def outcome_of(seed: int, seconds: float, base: Path, tell: Tell) -> Outcome:
-    tell(f"chaos: the same schedule again with SEED={seed} SECONDS={seconds:.0f}")
+    tell(f"chaos: repeat this schedule with SEED={seed} SECONDS={seconds:.0f}")
     async with own_airflow(base, tell) as airflow:
         outcome = await chaos(schedule(seed, seconds), airflow, tell)
     tell(json.dumps(outcome.as_json(), indent=1))
@@ -36,15 +36,15 @@ async def outcome_of(seed: int, seconds: float, base: Path, tell: Tell) -> Outco
 
 def require_nothing_found(outcome: Outcome) -> None:
     stories = outcome.findings.stories
-    assert not stories, f"SEED={outcome.schedule.seed} makes the same schedule again\n" + "\n\n".join(stories)
+    assert not stories, f"SEED={outcome.schedule.seed} repeats the schedule\n" + "\n\n".join(stories)
 
 
-async def test_a_minute_of_chaos_costs_no_call(tmp_path: Path, tell: Tell) -> None:
+async def test_one_minute_of_chaos_has_no_findings(tmp_path: Path, tell: Tell) -> None:
     require_nothing_found(await outcome_of(SHORT_SEED, SHORT_SECONDS, tmp_path, tell))
 
 
 @pytest.mark.long
-async def test_chaos_costs_no_call(tmp_path: Path, tell: Tell) -> None:
+async def test_long_chaos_has_no_findings(tmp_path: Path, tell: Tell) -> None:
     outcome = await outcome_of(SEED, SECONDS, tmp_path, tell)
     require_nothing_found(outcome)
     record.write("chaos", outcome.as_json(), seconds=SECONDS)

@@ -1,4 +1,4 @@
-"""What is right of an answer that a client saw, by Airflow's own record."""
+"""Checks a client's answers against Airflow's own records."""
 
 import json
 from collections.abc import Awaitable, Callable, Mapping
@@ -23,12 +23,12 @@ async def check_progress(trial: Trial, found: Found, airflow: Record) -> None:
     numbers = [number for number, _ in found["progress"]]
     assert len(numbers) > 1
     assert numbers == sorted(set(numbers))
-    # What is seen of three quick steps is a matter of moments: none of them, or the run's end.
+    # Three quick steps may or may not appear in the progress, depending on the timing.
     assert all(" s since the call" in message for _, message in found["progress"])
 
 
 async def check_failure(trial: Trial, found: Found, airflow: Record) -> None:
-    run = await airflow.the_ended_run(trial.tool, trial.x)  # the answer may be a moment faster
+    run = await airflow.the_ended_run(trial.tool, trial.x)  # the answer may arrive before the run ends
     assert run["state"] == "failed"
     assert found["is_error"] is not False
     assert f"The run {run['dag_run_id']} of dag failing " in found["texts"][-1]
@@ -36,7 +36,7 @@ async def check_failure(trial: Trial, found: Found, airflow: Record) -> None:
 
 
 async def check_repeat(trial: Trial, found: Found, airflow: Record) -> None:
-    """Check that there is one run, however often the client gave up."""
+    """Check that there is one run, no matter how often the client gave up."""
     *gave_up, _ = found["texts"]
     assert gave_up
     await check_call(trial, found, airflow)
@@ -56,7 +56,7 @@ async def check_question(trial: Trial, found: Found, airflow: Record) -> None:
 
 
 async def check_large(trial: Trial, found: Found, airflow: Record) -> None:
-    """Check that the client is shown a little, and can read the end."""
+    """Check that the client gets a preview and can read the end."""
     content, run = content_of(found), await the_only_run(trial, airflow)
     assert (content["state"], content["dag_run_id"]) == ("success", run["dag_run_id"])
     assert content["size_bytes"] > 1_000_000
@@ -67,7 +67,7 @@ async def check_large(trial: Trial, found: Found, airflow: Record) -> None:
 
 
 async def check_cancel(trial: Trial, found: Found, airflow: Record) -> None:
-    """Check that dagcall did to the run what its operator wants, which it can only where it knows."""
+    """Check that dagcall set the run to failed, as `on_cancel` requests."""
     assert found["is_cancelled"]
     assert await airflow.the_ended_run("endless", trial.x, "failed")
 
@@ -97,13 +97,13 @@ def row(trial: Trial, number: int) -> Json:
 
 
 async def the_only_run(trial: Trial, airflow: Record) -> Json:
-    """Return the run of a trial. There must be one."""
+    """Return the run of a trial, and check that it is the only one."""
     (run,) = await airflow.runs_with(trial.tool, trial.x)
     return run
 
 
 async def require_the_result(trial: Trial, content: dict[str, Any], airflow: Record) -> None:
-    """Check that an answer is what came of the only run."""
+    """Check that an answer is the result of the only run."""
     run = await the_only_run(trial, airflow)
     assert (run["state"], await airflow.xcom(run)) == ("success", trial.x + 1)
     assert (content["state"], content["dag_run_id"]) == ("success", run["dag_run_id"])

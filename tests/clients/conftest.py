@@ -1,4 +1,4 @@
-"""One real Airflow, one dagcall in front of it, and every client's program."""
+"""One real Airflow, one dagcall in front of it, and the programs of all clients."""
 
 import asyncio
 import tomllib
@@ -59,7 +59,7 @@ def environ(demo: RunningDemo, tmp_path_factory: pytest.TempPathFactory) -> dict
     folder = tmp_path_factory.mktemp("settings")
     path = folder / "dagcall.toml"
     path.write_text("".join((settings, *tools)))
-    # As for a user, a server over stdio has at once the tools that the one before it had.
+    # As for a user, a stdio server starts with the remembered tools of the previous one.
     return clean_environ(DAGCALL_CONFIG=str(path), DAGCALL_REMEMBER="true", XDG_CACHE_HOME=str(folder))
 
 
@@ -75,6 +75,6 @@ def running(request: pytest.FixtureRequest, environ: dict[str, str]) -> Iterator
 
 @pytest.fixture
 async def airflow(demo: RunningDemo) -> AsyncIterator[Record]:
-    """Return what Airflow itself says."""
+    """Airflow's own records."""
     async with Record(demo.airflow_url, demo.admin_password) as record:
         yield record

@@ -1,4 +1,4 @@
-"""What third-party clients can do with dagcall: a part of docs/proof.md, and the page docs/clients-tested.md."""
+"""The findings about third-party clients: a part of docs/proof.md, and the page docs/clients-tested.md."""
 
 import json
 import re
@@ -15,44 +15,44 @@ COLUMNS = {
     "call": "call",
     "progress": "progress",
     "failure": "failure",
-    "repeat": "time-out, then the same call",
+    "repeat": "timeout, then the same call",
     "question": "question",
     "large": "large result",
     "cancel": "cancel",
 }
-UNPROVED = "it was not right when it was last tried"
+UNPROVED = "the last trial failed"
 HEAD = """\
 # Tested clients
 
-What third-party clients can do with dagcall; [clients.md](clients.md) says how to connect them. `make clients` runs
-each client in its own pinned environment, over HTTP and stdio, against a real Airflow, and compares what the client saw
-with Airflow's records. Where a model is involved, it is scripted.
+What third-party clients can do with dagcall; [clients.md](clients.md) describes how to connect them. `make clients`
+runs each client in its own pinned environment, over HTTP and stdio, against a real Airflow, and compares the client's
+answers with Airflow's records. Models are replaced by scripts.
 
-| column | what was tried |
+| column | what was tested |
 |---|---|
-| list | all tools arrive |
-| call | the answer has the result of the only run in Airflow |
-| progress | the client receives progress while the call goes on |
+| list | the client gets all tools |
+| call | the answer is the result of the only run in Airflow |
+| progress | the client receives progress during the call |
 | failure | the model reads which task failed, and its exception |
-| time-out, then the same call | the client gives up and calls again: it gets the result of the one run |
-| question | the client asks its user what the run asks; if it cannot, the model reads where a person can answer |
-| large result | 1.5 MB of rows: the model reads a preview, and the last rows with `read_dag_result` |
+| timeout, then the same call | the client times out and repeats its call: it gets the result of the only run |
+| question | the client asks its user the run's question; if it cannot, the model reads where a person can answer |
+| large result | 1.5 MB of rows: the model reads a preview, then the last rows with `read_dag_result` |
 | cancel | the client cancels the call of a tool with `on_cancel = "fail"`: the run is set to failed |
 
 """
 
 
 def findings(passed: set[str]) -> dict[str, Any]:
-    """Return what is known of all clients.
+    """Return the findings about all clients.
 
     Args:
-        passed: the keys of the trials in which all was right.
+        passed: the keys of the trials that passed.
     """
     return {"clients": [found_of(client) | {"passed": passed_by(client, passed)} for client in CLIENTS]}
 
 
 def found_of(client: Client) -> dict[str, Any]:
-    """Return what the table says of a client; of what it cannot do, why."""
+    """Return a client's entry in the table, with the reasons for what it cannot do."""
     return {
         "name": client.name,
         "versions": {package: version_of(client, package) for package in client.packages},
@@ -64,13 +64,13 @@ def found_of(client: Client) -> dict[str, Any]:
 
 
 def passed_by(client: Client, passed: set[str]) -> list[str]:
-    """Return those of a client's trials that are among the passed ones: transport and action."""
+    """Return a client's passed trials, as transport and action."""
     own = [trial for trial in trials() if trial.client == client and trial.key in passed]
     return [f"{trial.transport} {trial.action}" for trial in own]
 
 
 def still_passed(before: dict[str, Any] | None) -> set[str]:
-    """Return the keys of the trials that an earlier run passed, of clients of which the table says the same today."""
+    """Return the keys of the trials that an earlier run passed, for clients whose table entry is unchanged."""
     known = {client["name"]: client for client in (before or {}).get("clients", [])}
     return {
         trial.key
@@ -82,7 +82,7 @@ def still_passed(before: dict[str, Any] | None) -> set[str]:
 
 
 def version_of(client: Client, package: str) -> str:
-    """Return the version that a client's environment has of a package."""
+    """Return the version of a package in a client's environment."""
     if client.is_of_node:
         lock = json.loads((HERE / client.environment / "package-lock.json").read_text(encoding="utf-8"))
         return str(lock["packages"][f"node_modules/{package}"]["version"])
@@ -97,8 +97,8 @@ def section(found: dict[str, Any]) -> str:
     versions = sorted({f"{name} {version}" for client in clients for name, version in client["versions"].items()})
     count = sum(len(client["passed"]) for client in clients)
     return (
-        f"{len(clients)} clients, over HTTP and stdio: {count} trials were right by Airflow's own record,"
-        f" {len(list(trials())) - count} were not. What each client can do: [clients-tested.md](clients-tested.md).\n\n"
+        f"{len(clients)} clients, over HTTP and stdio: {count} trials passed by Airflow's own records,"
+        f" {len(list(trials())) - count} failed. What each client can do: [clients-tested.md](clients-tested.md).\n\n"
         f"{', '.join(versions)}."
     )
 
@@ -129,6 +129,6 @@ def details(found: dict[str, Any]) -> str:
         ]
         for client in found["clients"]
     ]
-    parts = [table(["client", "versions", *COLUMNS.values(), "to know"], rows), "\n\n"]
+    parts = [table(["client", "versions", *COLUMNS.values(), "notes"], rows), "\n\n"]
     parts += [f"{number}. {why[0].upper()}{why[1:]}.\n" for number, why in enumerate(notes, 1)]
     return "".join(parts)

@@ -1,4 +1,4 @@
-"""The clients, and what each can do: the one table."""
+"""The table of clients and what each can do."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,14 +13,14 @@ TOOL_OF = {
     "large": "large",
     "cancel": "endless",
 }
-"""What is tried: the action, and the dag that is called for it."""
+"""Action -> the dag that is called for it."""
 ACTIONS = tuple(TOOL_OF)
 SLOWER = "slower"
 """A dag that takes longer than `slow`."""
 TOOLS = (*dict.fromkeys(TOOL_OF.values()), SLOWER)
 TRANSPORTS = ("http", "stdio")
 ROWS = 20_000
-"""As many has the result of `large`."""
+"""The number of rows in the result of `large`."""
 SHORT = ("list", "call", "failure", "repeat")
 
 
@@ -29,45 +29,45 @@ class Client:
     """A client and what it cannot do."""
 
     name: str
-    """As it is called where it comes from."""
+    """The client's usual name."""
     environment: str
-    """What is installed for it: a file in tests/e2e/requirements, or a folder beside this file with a package.json."""
+    """Its environment: a file in tests/e2e/requirements, or a folder beside this file with a package.json."""
     program: str
-    """Its file in `programs/`, or in that folder."""
+    """Its file in `programs/` or in that folder."""
     packages: tuple[str, ...]
-    """Those whose versions the table names."""
+    """The packages whose versions the page shows."""
     variant: str = ""
-    """Which of several ways to use it."""
+    """One of several ways to use it."""
     to_know: str = ""
-    """What its user had better know."""
+    """A note for its users."""
     is_timed_throughout: bool = False
-    """Whether its time-out holds for all that it asks: connecting, and the same call made again."""
+    """Whether its timeout applies to all requests, including connecting and the repeated call."""
     cannot: Mapping[str, str] = field(default_factory=dict)
-    """What it cannot do, and a word why: an action, or an action and a transport."""
+    """What it cannot do -> why; keys are an action, or an action and a transport."""
     short: tuple[str, ...] = ()
-    """The actions that the short form has."""
+    """The actions in the short form."""
 
     @property
     def key(self) -> str:
-        """What tests call it."""
+        """Its name in test ids."""
         return f"{self.environment} {self.variant}".strip()
 
     @property
     def is_of_node(self) -> bool:
-        """Whether its packages are npm's."""
+        """Whether it is installed with npm."""
         return self.program.endswith(".mjs")
 
     def why_not(self, action: str, transport: str) -> str | None:
-        """Return why it cannot do something; None: it can."""
+        """Return why it cannot do something, or None if it can."""
         return self.cannot.get(action) or self.cannot.get(f"{action} {transport}")
 
 
-HANDSHAKE_HTTP = "the server keeps no session, so there is no way back to the client"
-UNMATCHED = "the cancellation is a request of its own, which a server without sessions cannot match with the call"
-ENDED = "the client ends its server with the call, before that has ended the run"
-UNASKED = "the client does not ask for it"
-UNASKABLE = "the client says that it cannot be asked"
-SILENT = "the client tells the server nothing"
+HANDSHAKE_HTTP = "the server keeps no session, so it cannot send requests to the client"
+UNMATCHED = "the cancellation is a separate request, which a server without sessions cannot match to the call"
+ENDED = "the client stops its server together with the call, before the run is set to failed"
+UNASKED = "the client does not request it"
+UNASKABLE = "the client does not declare elicitation"
+SILENT = "the client does not tell the server"
 
 CLIENTS = (
     Client(
@@ -105,9 +105,9 @@ CLIENTS = (
         "fastmcp-tasks-4.1.4",
         "with_fastmcp.py",
         ("fastmcp-tasks",),
-        to_know="import `fastmcp_tasks` before the client is made",
+        to_know="import `fastmcp_tasks` before creating the client",
         variant="tasks",
-        cannot={"progress": "a task has a status"},
+        cannot={"progress": "a task has a status instead"},
         short=SHORT,
     ),
     Client(
@@ -124,7 +124,7 @@ CLIENTS = (
         "with_openai_agents.py",
         ("openai-agents",),
         is_timed_throughout=True,
-        to_know="a call may take 5 s, unless `client_session_timeout_seconds` says more",
+        to_know="calls time out after 5 s unless `client_session_timeout_seconds` is set",
         cannot={"progress": UNASKED, "question": UNASKABLE},
     ),
     Client(
@@ -133,7 +133,7 @@ CLIENTS = (
         "with_langchain.py",
         ("langchain-mcp-adapters", "langchain", "langgraph"),
         is_timed_throughout=True,
-        to_know="each call has a session, and on stdio a server, of its own",
+        to_know="each call has its own session, and on stdio its own server",
         cannot={"question http": HANDSHAKE_HTTP, "cancel stdio": ENDED},
     ),
     Client(
@@ -142,7 +142,7 @@ CLIENTS = (
         "with_llama_index.py",
         ("llama-index-tools-mcp", "llama-index-core"),
         is_timed_throughout=True,
-        to_know="a call may take 30 s, unless `timeout` says more; the model reads the answer as Python prints it",
+        to_know="calls time out after 30 s unless `timeout` is set; the model reads the answer's Python representation",
         cannot={"progress": UNASKED, "question": UNASKABLE, "cancel stdio": ENDED},
     ),
     Client(
@@ -151,7 +151,7 @@ CLIENTS = (
         "with_google_adk.py",
         ("google-adk",),
         is_timed_throughout=True,
-        to_know="a call over stdio may take 5 s, unless `timeout` says more",
+        to_know="calls over stdio time out after 5 s unless `timeout` is set",
         cannot={"question http": HANDSHAKE_HTTP},
     ),
     Client(
@@ -160,8 +160,8 @@ CLIENTS = (
         "with_smolagents.py",
         ("smolagents", "mcpadapt"),
         is_timed_throughout=True,
-        to_know="all arguments of a tool have to be given, the optional ones too; needs `mcp<2`",
-        cannot={"progress": UNASKED, "question": UNASKABLE, "cancel": "the client waits for its tools"},
+        to_know="all arguments of a tool are required, even optional ones; needs `mcp<2`",
+        cannot={"progress": UNASKED, "question": UNASKABLE, "cancel": "the client waits for its tools to end"},
     ),
     Client(
         "Agent Framework",
@@ -169,7 +169,7 @@ CLIENTS = (
         "with_agent_framework.py",
         ("agent-framework-core",),
         is_timed_throughout=True,
-        to_know="the model reads why a run failed with `include_detailed_errors`; needs `tenacity`",
+        to_know="set `include_detailed_errors` to let the model read why a run failed; needs `tenacity`",
         cannot={"progress": UNASKED, "question": UNASKABLE},
     ),
     Client(
@@ -177,9 +177,9 @@ CLIENTS = (
         "mcpo-0.0.20",
         "with_mcpo.py",
         ("mcpo",),
-        to_know="a failure is an answer of status 500; needs `mcp<2` and `fastapi<0.120`",
+        to_know="a failure is an HTTP response with status 500; needs `mcp<2` and `fastapi<0.120`",
         cannot={
-            "progress": "an answer of its HTTP API comes in one piece",
+            "progress": "responses of its HTTP API are not streamed",
             "question": UNASKABLE,
             "cancel": SILENT,
         },
@@ -189,7 +189,7 @@ CLIENTS = (
         "typescript",
         "client.mjs",
         ("@modelcontextprotocol/client",),
-        to_know="a call may take 60 s, unless `timeout` says more",
+        to_know="calls time out after 60 s unless `timeout` is set",
         variant="legacy",
         cannot={"question http": HANDSHAKE_HTTP, "cancel http": UNMATCHED},
         short=SHORT,
@@ -209,8 +209,8 @@ CLIENTS = (
         cannot={
             "progress": UNASKED,
             "question": UNASKABLE,
-            "repeat": "each call is a command of its own",
-            "cancel": "each call is a command of its own",
+            "repeat": "each call is a separate command",
+            "cancel": "each call is a separate command",
         },
     ),
 )
@@ -218,42 +218,42 @@ CLIENTS = (
 
 @dataclass(frozen=True)
 class Trial:
-    """One client that does one thing over one transport."""
+    """One action of one client over one transport."""
 
     client: Client
     transport: str
     action: str
     x: int
-    """The argument of its calls, which no other trial uses."""
+    """The argument of its calls, unique to this trial."""
 
     @property
     def key(self) -> str:
-        """What tests call it."""
+        """Its name in test ids."""
         return f"{self.client.key}-{self.transport}-{self.action}"
 
     @property
     def tool(self) -> str:
-        """What is called."""
+        """The dag that is called."""
         return SLOWER if self.is_slower else TOOL_OF[self.action]
 
     @property
     def is_slower(self) -> bool:
-        """Whether the client is to give up later, for it gives up connecting, too."""
+        """Whether the client times out later, because its timeout applies to connecting as well."""
         return self.action == "repeat" and self.client.is_timed_throughout
 
     @property
     def is_short(self) -> bool:
-        """Whether the short form has it."""
+        """Whether it is in the short form."""
         return self.action in self.client.short
 
     @property
     def why_not(self) -> str | None:
-        """Why the client cannot do that; None: it can."""
+        """Why the client cannot do this, or None if it can."""
         return self.client.why_not(self.action, self.transport)
 
 
 def trials() -> Iterator[Trial]:
-    """Yield everything that is tried. A client that nobody can ask through is asked all the same: it is told where."""
+    """Yield all trials. A question is also tried with clients without elicitation, which get a URL for the answer."""
     x = 0
     for client in CLIENTS:
         for transport in TRANSPORTS:

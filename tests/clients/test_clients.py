@@ -1,6 +1,6 @@
-"""What clients that others wrote see of dagcall, held against Airflow's own record.
+"""Third-party clients of dagcall, checked against Airflow's own records.
 
-Each client is a program in `programs/`, run in an environment of its own; `table.py` says what each can do.
+Each client is a program in `programs/` with its own environment; `table.py` says what each can do.
 """
 
 import asyncio
@@ -20,7 +20,7 @@ TRIALS = list(trials())
 @pytest.mark.parametrize(
     "trial", [pytest.param(each, id=each.key, marks=() if each.is_short else pytest.mark.long) for each in TRIALS]
 )
-async def test_client(trial: Trial, running: Trials, airflow: Record) -> None:
+async def test_client_gets_correct_answers(trial: Trial, running: Trials, airflow: Record) -> None:
     found = await asyncio.to_thread(running.found, trial)
 
     await CHECKS[trial.action](trial, found, airflow)
@@ -29,10 +29,10 @@ async def test_client(trial: Trial, running: Trials, airflow: Record) -> None:
 
 
 @pytest.mark.long
-def test_what_was_found_is_kept(running: Trials) -> None:
-    """The last test of the whole form: it writes docs/clients-tested.md, and a part of docs/proof.md.
+def test_kept_findings_are_complete(running: Trials) -> None:
+    """Write docs/clients-tested.md and a part of docs/proof.md, as the last test of the full form.
 
-    Of a run of some clients only (`make clients ARGS="-k 'typescript or kept'"`), the rest stays as it was.
+    After a run of some clients only (`make clients ARGS="-k 'typescript or kept'"`), the other findings are kept.
     """
     before = record.read("clients")
     passed = (still_passed(before and before["findings"]) - running.begun) | running.passed

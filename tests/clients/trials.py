@@ -1,4 +1,4 @@
-"""The programs of the clients, run by their own interpreters."""
+"""Runs the programs of the clients with their own interpreters."""
 
 import json
 import subprocess
@@ -21,24 +21,24 @@ HERE = Path(__file__).parent
 PROGRAMS = HERE / "programs"
 PROGRAM_SECONDS = 600.0
 AT_ONCE = 3
-"""Programs, each of which does up to four things at a time; most of the time they wait."""
+"""Programs that run in parallel, each with up to four jobs; most of the time they wait."""
 PATIENCE_SECONDS = 5.0
-"""Less than `slow` takes, and more than the second after which the same call is taken for a repeat."""
+"""Less than `slow` takes, and more than the second after which dagcall treats an identical call as a repeat."""
 SLOWER_PATIENCE_SECONDS = 15.0
-"""Likewise, and enough to start a dagcall over stdio while much else goes on."""
+"""The same for `slower`, and enough to start dagcall over stdio on a busy machine."""
 LINGER_SECONDS = 6.0
-"""More than dagcall gives a caller to come back before it ends a run."""
+"""Longer than dagcall waits for a caller to come back before it sets a run to failed."""
 
 Found = dict[str, Any]
 
 
 class Trials:
-    """Runs them, those of one client over one transport together.
+    """Runs the trials; those of one client over one transport run together.
 
     Args:
-        url: of a running dagcall.
-        environ: of another one, over stdio, and of the programs.
-        config: whose terminal is told.
+        url: the URL of a running dagcall.
+        environ: the environment of the programs and of dagcall over stdio.
+        config: pytest's configuration, for messages on the terminal.
     """
 
     def __init__(self, url: str, environ: Mapping[str, str], config: pytest.Config) -> None:
@@ -49,7 +49,7 @@ class Trials:
         self._threads = ThreadPoolExecutor(AT_ONCE)
         self._found: dict[str, tuple[Future[list[Found]], int]] = {}
         self.passed: set[str] = set()
-        """The keys of trials in which all was right."""
+        """The keys of the trials that passed."""
 
     def __enter__(self) -> Self:
         return self
@@ -59,7 +59,7 @@ class Trials:
 
     @property
     def seconds(self) -> float:
-        """For how long trials have run."""
+        """How long the trials have been running."""
         return time.monotonic() - self._began
 
     @property
@@ -68,14 +68,14 @@ class Trials:
         return set(self._found)
 
     def begin(self, trials: list[Trial]) -> None:
-        """Run trials in their order, while others judge what was found."""
+        """Start trials in their order, while tests check the results of earlier ones."""
         for _, group in groupby(trials, key=lambda trial: (trial.client.key, trial.transport)):
             together = list(group)
             running = self._threads.submit(self._run, together)
             self._found |= {trial.key: (running, place) for place, trial in enumerate(together)}
 
     def found(self, trial: Trial) -> Found:
-        """Wait for what a client saw."""
+        """Wait for the results of a trial."""
         running, place = self._found[trial.key]
         found = running.result()[place]
         assert "error" not in found, found["error"]
@@ -97,7 +97,7 @@ class Trials:
         return found
 
     def _job(self, trial: Trial) -> dict[str, Any]:
-        """Return what a program is told: a `Job` of `programs/job.py`."""
+        """Return the input of a program: a `Job` of `programs/job.py`."""
         return {
             "action": trial.action,
             "url": self._url if trial.transport == "http" else "",
@@ -112,7 +112,7 @@ class Trials:
         }
 
     def _command_of(self, client: Client) -> list[str]:
-        """Return what runs a client's program, in an environment that is made if it is not there yet."""
+        """Return the command that runs a client's program; create its environment if it does not exist yet."""
         if client.is_of_node:
             return node_project(HERE / client.environment, terminal_of(self._config)).command(client.program)
         return [str(interpreter_of(client.environment, self._config)), str(PROGRAMS / client.program)]

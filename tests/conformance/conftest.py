@@ -1,4 +1,4 @@
-"""One demo for the whole suite: a real Airflow with the fixture dags, and dagcall in front of it in two ways."""
+"""One demo for the whole suite: a real Airflow with the fixture dags, and dagcall in front of it on two transports."""
 
 from collections.abc import Iterator
 
@@ -32,7 +32,7 @@ def served(demo: RunningDemo, tmp_path_factory: pytest.TempPathFactory) -> Itera
 
 @pytest.fixture(scope="package")
 def found() -> Iterator[Findings]:
-    """What the whole form finds; kept at its end."""
+    """The findings of the full form, stored at the end."""
     findings = Findings()
     yield findings
     findings.keep()

@@ -1,4 +1,4 @@
-"""Which checks of the suite dagcall does not pass, and why: `expected_failures.toml`."""
+"""The checks of the suite that dagcall does not pass, with reasons: `expected_failures.toml`."""
 
 import tomllib
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -11,16 +11,16 @@ FILE = Path(__file__).parent / "expected_failures.toml"
 KINDS: Mapping[Literal["failures", "warnings"], Status] = {"failures": "FAILURE", "warnings": "WARNING"}
 
 Found = Mapping[str, Sequence[Check]]
-"""What came of each part of a run, by the part's name."""
+"""The results of each part of a run, by the part's name."""
 
 
 class Expected(NamedTuple):
-    """Checks that share a reason."""
+    """Checks that fail for the same reason."""
 
     status: Status
     reason: str
     parts: tuple[str, ...]
-    """In which parts of a run."""
+    """The parts of a run to which the entry applies."""
     checks: tuple[str, ...]
     """As `scenario:check`."""
 
@@ -36,12 +36,12 @@ def read(path: Path = FILE) -> list[Expected]:
 
 
 def differences(found: Found, expected: Sequence[Expected], *, scenarios: Collection[str] | None = None) -> list[str]:
-    """Return one sentence for each check that went otherwise than expected, in whichever direction.
+    """Return one sentence for each check whose result differs from the expected one.
 
     Args:
-        found: what came of the run.
-        expected: what does not pass.
-        scenarios: those that were run; None for all.
+        found: the results of the run.
+        expected: the expected failures.
+        scenarios: the scenarios that were run; None for all.
     """
     return [sentence for part, checks in found.items() for sentence in _of_part(part, checks, expected, scenarios)]
 
@@ -59,8 +59,8 @@ def _of_part(
     for check in checks:
         status = wanted.pop(check.name, None)
         if check.status in KINDS.values() and status != check.status:
-            yield f"{part}: {check.name} is a {check.status}, which nobody expects: {check.message}"
+            yield f"{part}: {check.name} is a {check.status}, which is not expected: {check.message}"
         elif status and check.status != status:
-            yield f"{part}: {check.name} is a {check.status} now: take it out of {FILE.name}"
+            yield f"{part}: {check.name} is a {check.status} now: remove it from {FILE.name}"
     for name in wanted:
-        yield f"{part}: {name} was not checked: take it out of {FILE.name}"
+        yield f"{part}: {name} was not checked: remove it from {FILE.name}"

@@ -1,4 +1,4 @@
-"""What a whole run found, as JSON for `docs/proof/conformance.json`."""
+"""The findings of a full run, as JSON for `docs/proof/conformance.json`."""
 
 import json
 import time
@@ -17,17 +17,17 @@ WORDS = {"SUCCESS": "passed", "FAILURE": "failed as expected", "WARNING": "warne
 
 
 class Findings:
-    """Collects what a run finds, and keeps it if it was whole and everything went as expected."""
+    """Collects the results of a run, and stores them if the run was complete and as expected."""
 
     def __init__(self) -> None:
         self.parts: dict[str, Sequence[Check]] = {}
-        """What came of each part, by its name; only of those that went as expected."""
+        """The results of each part that went as expected, by its name."""
         self.probes: dict[str, str] = {}
-        """What each probe said, by its name; only of those that found no fault."""
+        """The summary of each probe that found no fault, by its name."""
         self._began = time.monotonic()
 
     def keep(self) -> None:
-        """Write them down, if every part is there."""
+        """Store the findings if the run was complete."""
         is_whole = self.parts.keys() == {part.name for part in PARTS}
         if is_whole and self.probes.keys() == {probe.name for probe in PROBES}:
             findings = as_json(self.parts, read()) | {"probes": probes_as_json(self.probes)}
@@ -59,12 +59,12 @@ def as_json(parts: Mapping[str, Sequence[Check]], expected: Sequence[Expected]) 
 
 
 def probes_as_json(said: Mapping[str, str]) -> list[dict[str, str]]:
-    """Return what each probe looks at and said."""
+    """Return what each probe checks, and its summary."""
     return [{"name": probe.name, "looks at": probe.looks_at, "said": said[probe.name]} for probe in PROBES]
 
 
 def counts(checks: Sequence[Check]) -> Mapping[str, int]:
-    """Return how many checks ended in which way."""
+    """Return the number of checks per status."""
     return {status: sum(check.status == status for check in checks) for status in WORDS}
 
 

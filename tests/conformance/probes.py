@@ -1,4 +1,4 @@
-"""Probes that other people wrote for MCP servers: each runs in an environment of its own, and says what it thinks."""
+"""Third-party probes for MCP servers, each run in its own environment."""
 
 import json
 import subprocess
@@ -12,19 +12,19 @@ from tests.e2e.commands import clean_environ
 
 PROBE_SECONDS = 280.0
 CALL_SECONDS = "120"
-"""How long a call may take before a probe gives up."""
+"""The timeout of a probe's calls."""
 CALLED = (
     *("test_simple_text", "test_error_handling", "test_tool_with_progress", "json_schema_2020_12_tool"),
     *("greet", "slow_compute"),
 )
-"""The tools that are called; the others wait for people."""
+"""The tools that the probes call; the others wait for people."""
 
 
 class Verdict(NamedTuple):
-    """What a probe said."""
+    """The result of a probe."""
 
     failed: list[str]
-    """Its failures, in its words."""
+    """The failures it reports."""
     summary: str
 
 
@@ -32,10 +32,10 @@ class Probe(NamedTuple):
     """A probe."""
 
     name: str
-    """Of its requirement file: package and version."""
+    """The name of its requirement file: package and version."""
     looks_at: str
     run: Callable[[Path, Serving], Verdict]
-    """Takes the folder of its programs, and what to probe."""
+    """A function of the folder of its programs, and the servers to probe."""
 
 
 def amagi(programs: Path, served: Serving) -> Verdict:
@@ -44,7 +44,7 @@ def amagi(programs: Path, served: Serving) -> Verdict:
     (server,) = _said(programs / "amagi-mcp-probe", *words)["servers"]
     bad = [tool["name"] for tool in server["tools"] if tool["status"] == "fail"]
     counts = server["counts"]
-    # It warns of a tool that answers with an error; one of these is there to do so.
+    # It warns about a tool that answers with an error; one of the tools does this on purpose.
     assert [tool["name"] for tool in server["tools"] if tool["status"] == "warn"] == ["test_error_handling"]
     return Verdict([*bad, *map(str, server["findings"])], f"pass: {counts['pass'] + counts['warn']} tools called")
 
@@ -88,12 +88,12 @@ PROBES = (
 
 
 def _command(served: Serving) -> str:
-    """Return the command of a server on stdio; some clients give it nothing of their environment."""
+    """Return the command of a stdio server; some clients do not pass their environment on."""
     return f"{sys.executable} -m dagcall serve --stdio --config {served.settings}"
 
 
 def _said(*words: object) -> Mapping[str, Any]:
-    """Return what a probe printed, which is JSON; its exit code says no more."""
+    """Return a probe's JSON output; its exit code adds nothing."""
     ended = subprocess.run(  # noqa: S603 - a locked package's program
         [str(word) for word in words],
         env=clean_environ(),

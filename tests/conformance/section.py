@@ -1,4 +1,4 @@
-"""What the conformance suite found, as a part of `docs/proof.md`."""
+"""The findings of the conformance suite, as a part of `docs/proof.md`."""
 
 from typing import Any
 
@@ -6,18 +6,18 @@ from tests.conformance.findings import WORDS
 from tests.proof.markdown import table
 
 INTRODUCTION = """\
-The official conformance suite of MCP calls `dagcall serve`, which serves a real Airflow. The suite says which tools it
-needs and how each behaves; wherever a dag can be such a tool, a dag is one
-(`tests/conformance/dags`). A run of a dag takes seconds, so the suite's own windows, which are no part of the
-specification, are {patience} times as long. The suite speaks HTTP; on stdio a bridge passes its messages on.
+The official conformance suite of MCP calls `dagcall serve`, which serves a real Airflow. The suite specifies the tools
+it needs; where possible, a dag implements the tool (`tests/conformance/dags`). A dag run takes seconds, so the suite's
+timeouts, which are not part of the specification, are {patience} times as long. The suite uses HTTP; for stdio, a
+bridge forwards its messages.
 
 {versions}.
 """
 PROBES = """\
-Other people's probes of MCP servers, on the same Airflow:"""
+Third-party probes for MCP servers, on the same Airflow:"""
 EXPECTED = """\
-What does not pass, and why. A check that fails without being in this list fails the run, and so does one that is in it
-and passes."""
+The checks that do not pass, with reasons. A run fails if a check fails that is not in this list, or if a check in this
+list passes."""
 
 
 def section(findings: dict[str, Any]) -> str:
@@ -31,14 +31,14 @@ def section(findings: dict[str, Any]) -> str:
         ],
     )
     expected = table(
-        ["why not", "revision", "checks"],
+        ["reason", "revision", "checks"],
         [
             [entry["reason"], ", ".join(entry["parts"]), ", ".join(f"`{_short(check)}`" for check in entry["checks"])]
             for entry in findings["expected"]
         ],
     )
     probes = table(
-        ["probe", "looks at", "said"],
+        ["probe", "checks", "result"],
         [[" ".join(probe["name"].rsplit("-", 1)), probe["looks at"], probe["said"]] for probe in findings["probes"]],
     )
     introduction = INTRODUCTION.format(patience=findings["patience"], versions=versions).strip()
@@ -46,6 +46,6 @@ def section(findings: dict[str, Any]) -> str:
 
 
 def _short(check: str) -> str:
-    """Return the name of a check without its scenario where both have the same."""
+    """Return the name of a check, without its scenario if both are the same."""
     scenario, _, name = check.partition(":")
     return scenario if scenario == name else check

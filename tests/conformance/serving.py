@@ -1,4 +1,4 @@
-"""dagcall before a real Airflow, as the suite meets it: over HTTP, and on stdio behind a bridge."""
+"""dagcall in front of a real Airflow, over HTTP and over stdio behind a bridge."""
 
 import tomllib
 from collections.abc import Iterator
@@ -24,18 +24,18 @@ password_file = "{password_file}"
 tag = "conformance"
 repeat = "new"
 """
-"""`repeat = "new"`: the suite makes the same call again and again, and means a new one each time."""
+"""`repeat = "new"`: the suite repeats identical calls and expects a new run each time."""
 
 
 @dataclass(frozen=True)
 class Serving:
-    """The addresses."""
+    """The addresses of the servers."""
 
     http: str
     stdio: str
-    """Of the bridge."""
+    """The URL of the bridge."""
     settings: Path
-    """The file with the settings of both."""
+    """The settings file of both servers."""
 
     def of(self, transport: str) -> str:
         """Return the address for a transport."""
@@ -44,11 +44,11 @@ class Serving:
 
 @contextmanager
 def serving(demo: RunningDemo, folder: Path) -> Iterator[Serving]:
-    """Run both until the block ends.
+    """Run both servers until the block ends.
 
     Args:
-        demo: whose Airflow it is; the fixture dags are among its own.
-        folder: for the settings.
+        demo: the demo with the Airflow and the fixture dags.
+        folder: the folder for the settings.
     """
     airflow = tomllib.loads(demo.config.read_text())["airflow"]
     settings = folder / "dagcall.toml"
@@ -66,10 +66,10 @@ def serving(demo: RunningDemo, folder: Path) -> Iterator[Serving]:
 
 @contextmanager
 def serving_with_log_in(settings: Path) -> Iterator[tuple[str, str, str]]:
-    """Run a server that wants tokens; give its address, a token for it, and one that is for another server.
+    """Run a server that requires tokens; yield its URL, a token for it, and a token for another server.
 
     Args:
-        settings: which Airflow it serves, and what of it.
+        settings: the settings file.
     """
     with served(LogInServer()) as authority:
         port = free_port()

@@ -1,7 +1,7 @@
-"""Streamable HTTP in front of `dagcall serve --stdio`, for a suite that speaks only HTTP.
+"""Streamable HTTP in front of `dagcall serve --stdio`, for a suite that only supports HTTP.
 
-Each session of a client is a process of its own. Messages pass as they are; what the server sends of its own accord
-travels on the stream of the oldest request that waits.
+Each client session has its own process. Messages are forwarded unchanged; requests and notifications of the server are
+sent on the stream of the oldest waiting request.
 """
 
 import json
@@ -21,11 +21,11 @@ from tests.support.on_a_socket import on_a_socket
 
 SESSION = "Mcp-Session-Id"
 QUIET_SECONDS = 600.0
-"""How long a server may say nothing."""
+"""How long a server may be silent."""
 
 
 class Session:
-    """One process, and the requests that wait for its answers."""
+    """One process and the requests waiting for its answers."""
 
     def __init__(self, server: StdioServer) -> None:
         self._server = server
@@ -33,11 +33,11 @@ class Session:
         threading.Thread(target=self._pass_on, daemon=True).start()
 
     def send(self, message: Message) -> None:
-        """Send a message that has no answer."""
+        """Send a message that gets no answer."""
         self._server.send(message)
 
     def ask(self, message: Message) -> Iterator[str]:
-        """Send a request; return what comes back up to its answer, as events."""
+        """Send a request; return the messages up to its answer as events."""
         arriving = self._waiting[message["id"]] = queue.Queue()
         self._server.send(message)
         return (f"event: message\ndata: {json.dumps(found)}\n\n" for found in iter(arriving.get, None))
@@ -56,17 +56,17 @@ class Session:
                     arriving = self._waiting.pop(message["id"])
                     arriving.put(message)
                     arriving.put(None)
-        except AssertionError:  # it has ended
+        except AssertionError:  # the process has ended
             for waiting in self._waiting.values():
                 waiting.put(None)
 
 
 @contextmanager
 def stdio_bridge(environ: Mapping[str, str]) -> Iterator[str]:
-    """Serve on a free port of loopback until the block ends, and give the address.
+    """Serve on a free port of the loopback interface until the block ends; yield the URL.
 
     Args:
-        environ: of `dagcall serve --stdio`.
+        environ: the environment of `dagcall serve --stdio`.
     """
     sessions: dict[str, Session] = {}
     with ExitStack() as running:
@@ -94,6 +94,6 @@ def stdio_bridge(environ: Mapping[str, str]) -> Iterator[str]:
         with on_a_socket(Starlette(routes=routes)) as url:
             try:
                 yield f"{url}/mcp"
-            finally:  # else a request that still waits would keep the server
+            finally:  # otherwise a waiting request would keep the server running
                 for session in sessions.values():
                     session.end()

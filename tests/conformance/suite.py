@@ -1,4 +1,4 @@
-"""The official conformance suite of MCP, run part by part: what it says of each check."""
+"""Runs the official conformance suite of MCP part by part and reads its results."""
 
 import json
 import re
@@ -12,7 +12,7 @@ from tests.support.node import NodeProject
 PROJECT = Path(__file__).parent / "conformance_suite"
 PACKAGE = "@modelcontextprotocol/conformance"
 PATIENCE = 30
-"""How many times longer than by itself the suite waits for something; see `patience.mjs`."""
+"""By which factor the suite's timeouts are extended; see `patience.mjs`."""
 PART_SECONDS = 1800.0
 
 Status = Literal["FAILURE", "WARNING", "SUCCESS", "SKIPPED", "INFO"]
@@ -23,12 +23,12 @@ TASKS = (
     *("tasks-mrtr-input", "tasks-request-headers", "tasks-dispatch-and-envelope", "tasks-required-task-error"),
     *("tasks-mrtr-composition",),
 )
-"""All but `tasks-status-notifications`, which the suite itself skips."""
+"""All except `tasks-status-notifications`, which the suite itself skips."""
 OVER_STDIO = (
     *("server-initialize", "ping", "tools-list", "tools-call-simple-text", "tools-call-error"),
     *("tools-call-with-progress", "resources-list", "tools-call-elicitation"),
 )
-"""What is not about HTTP."""
+"""The scenarios that are not about HTTP."""
 
 SINCE_2025_11_25 = ("json-schema-2020-12", "elicitation-sep1034-defaults", "elicitation-sep1330-enums")
 
@@ -39,9 +39,9 @@ class Part(NamedTuple):
     name: str
     transport: Literal["HTTP", "stdio"]
     revision: str | None
-    """Of the protocol; None lets the suite choose, as it has to for extensions."""
+    """The protocol revision; None lets the suite choose, which extensions require."""
     scenarios: tuple[str, ...] = ()
-    """Empty: every one that the suite has for this revision."""
+    """Empty for all scenarios that the suite has for this revision."""
 
 
 PARTS = (
@@ -75,12 +75,12 @@ SHORT = (
     Part("tasks extension", "HTTP", None, ("tasks-capability-negotiation", "tasks-mrtr-input")),
     Part("2025-11-25 on stdio", "stdio", "2025-11-25", ("elicitation-sep1034-defaults",)),
 )
-"""What matters most in each era, in about a minute."""
+"""The most important scenarios of each era, in about a minute."""
 
 
 @dataclass(frozen=True)
 class Check:
-    """What the suite says of one check; of one that it makes several times, the worst."""
+    """The suite's result for one check; the worst one if it is repeated."""
 
     name: str
     """`scenario:check`."""
@@ -93,9 +93,9 @@ def run_part(project: NodeProject, part: Part, *, url: str, folder: Path) -> lis
 
     Args:
         project: the suite.
-        part: what to run.
-        url: the server's address.
-        folder: an empty folder for what the suite writes.
+        part: the part to run.
+        url: the server's URL.
+        folder: an empty folder for the suite's output.
     """
     version = ["--spec-version", part.revision] if part.revision else []
     each = [["--scenario", scenario] for scenario in part.scenarios] or [["--suite", "all"]]
@@ -119,7 +119,7 @@ def run_part(project: NodeProject, part: Part, *, url: str, folder: Path) -> lis
 
 
 def read_checks(folder: Path) -> list[Check]:
-    """Read what the suite wrote, by name."""
+    """Read the suite's output, sorted by name."""
     worst: dict[str, Check] = {}
     for path in folder.glob("*/checks.json"):
         scenario = re.sub(r"^server-|-\d{4}-\d\d-\d\dT[\dZ-]+$", "", path.parent.name)

@@ -1,4 +1,4 @@
-"""Other people's probes against dagcall before a real Airflow; run by `make conformance`."""
+"""Third-party probes of dagcall in front of a real Airflow; `make conformance` runs them."""
 
 import pytest
 
@@ -10,7 +10,7 @@ from tests.e2e.environments import interpreter_of
 
 @pytest.mark.long
 @pytest.mark.parametrize("probe", PROBES, ids=lambda probe: probe.name)
-def test_a_probe_finds_no_fault(probe: Probe, served: Serving, found: Findings, request: pytest.FixtureRequest) -> None:
+def test_probe_finds_no_fault(probe: Probe, served: Serving, found: Findings, request: pytest.FixtureRequest) -> None:
     programs = interpreter_of(probe.name, request.config).parent
     verdict = probe.run(programs, served)
     assert verdict.failed == []

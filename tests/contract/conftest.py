@@ -1,4 +1,4 @@
-"""One fixture for six Airflows: the fake and the real one, in three versions. One real server runs at a time."""
+"""A fixture for six Airflows: the fake and the real one, each in three versions. One real server runs at a time."""
 
 import uuid
 from collections.abc import AsyncIterator, Iterator
@@ -17,7 +17,7 @@ AIRFLOWS = [f"{kind}-{version}" for version in get_args(Version) for kind in ("f
 
 @pytest.fixture(scope="session", params=AIRFLOWS)
 def airflow(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ContractAirflow]:
-    """An Airflow with the dags of `dags/`. Runs of other tests are in it, too."""
+    """An Airflow with the dags of `dags/`. It also contains the runs of other tests."""
     kind, version, *rest = cast("str", request.param).split("-")
     all_admins = rest == ["open"]
     if kind == "fake":

@@ -1,4 +1,4 @@
-"""The fake, filled with the same dags as `dags/`, and behind the same back door as a real Airflow."""
+"""The fake with the dags of `dags/`, behind the same interface as the real Airflow."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -20,7 +20,7 @@ from tests.fake_airflow import (
 
 
 class ContractAirflow(Protocol):
-    """What the contract tests need of an Airflow, fake or real, beside its REST API."""
+    """What the contract tests need from a fake or real Airflow in addition to its REST API."""
 
     @property
     def version(self) -> Version: ...
@@ -108,7 +108,7 @@ TREE: dict[str, Any] = {
 def fake_side(version: Version, *, all_admins: bool = False) -> FakeSide:
     fake = FakeAirflow(version, all_admins=all_admins)
     fake.config = {("core", "dag_run_conf_overrides_params"): "True"} if all_admins else None
-    fake.is_scheduler_silent = True  # the real ones have none
+    fake.is_scheduler_silent = True  # the real ones have no scheduler
     for dag in (*_params_dags(), *_shapes_dags(), *_many_dags()):
         dag.checks = None
         fake.add_dag(dag)

@@ -1,7 +1,7 @@
-"""A real Airflow: its REST API in a child process, on SQLite, without a scheduler unless one is asked for.
+"""A real Airflow: its REST API in a child process, on SQLite, without a scheduler unless a test requests one.
 
-Nothing runs here then, so tests set by hand, in the database, what a scheduler and workers would have written: states
-of runs and tasks, XComs, log files. What has a REST endpoint goes through that, in the tests themselves.
+Without a scheduler no task runs, so tests write into the database what a scheduler and workers would write: states of
+runs and tasks, XComs, log files. If there is a REST endpoint, the tests use it.
 """
 
 import asyncio
@@ -35,12 +35,12 @@ from tests.fake_airflow.dags import as_params
 DAGS = Path(__file__).parent / "dags"
 JWT_SECRET = "0123456789abcdef" * 4
 START_SECONDS = 120
-"""Three to eight when the machine is idle."""
+"""It takes three to eight seconds on an idle machine."""
 STOP_SECONDS = 20
 
 
 def requirements_of(version: Version) -> Path:
-    """Return the pinned requirements of an Airflow; the newest one's are the demo's."""
+    """Return the pinned requirements of an Airflow version; the newest version uses the demo's."""
     if REQUIREMENTS.name == f"airflow-{version}.txt":
         return REQUIREMENTS
     return Path(__file__).parent / "requirements" / f"airflow-{version}.txt"
@@ -48,7 +48,7 @@ def requirements_of(version: Version) -> Path:
 
 @dataclass(frozen=True)
 class RealAirflow:
-    """A running api-server, and the back door to its database."""
+    """A running api-server with direct access to its database."""
 
     version: Version
     url: str
@@ -56,7 +56,7 @@ class RealAirflow:
     transport: None = None
 
     def token(self, user: str = "admin", *, seconds: float = 3600) -> str:
-        """Make a token as the server does, valid for `seconds`; a negative number makes one of the past."""
+        """Return a token like the server's that expires in `seconds`; with a negative number it has expired."""
         now = int(time.time())
         claims = {
             "sub": user,
@@ -73,14 +73,14 @@ class RealAirflow:
         return f"{head}.{_base64url(hmac.new(JWT_SECRET.encode(), head.encode(), hashlib.sha512).digest())}"
 
     def start(self, dag_id: str, run_id: str) -> None:
-        """Do what a scheduler does first: the run is running, its first tasks not yet."""
+        """Start a run as a scheduler does: the run is running, but its tasks are not."""
         self._execute(
             "UPDATE dag_run SET state = 'running', start_date = ? WHERE dag_id = ? AND run_id = ?",
             (_now(), dag_id, run_id),
         )
 
     def finish(self, dag_id: str, run_id: str, state: str) -> None:
-        """End the run by hand, as a person does."""
+        """End a run as a user does."""
         path = f"{self.url}/api/v2/dags/{dag_id}/dagRuns/{run_id}"
         headers = {"Authorization": f"Bearer {self.token()}"}
         httpx.patch(path, json={"state": state}, headers=headers, trust_env=False, timeout=120).raise_for_status()
@@ -88,7 +88,7 @@ class RealAirflow:
     def set_task(
         self, dag_id: str, run_id: str, task_id: str, state: str, *, log: Sequence[Mapping[str, Any]] = ()
     ) -> None:
-        """Set the state of an unmapped task that was tried once, with the log of that try."""
+        """Set the state of an unmapped task after its first try, and write the log of this try."""
         self._execute(
             "UPDATE task_instance SET state = ?, try_number = 1, start_date = ?, end_date = ?, duration = 0 "
             "WHERE dag_id = ? AND run_id = ? AND task_id = ?",
@@ -101,7 +101,7 @@ class RealAirflow:
     def set_xcom(
         self, dag_id: str, run_id: str, task_id: str, value: Any, *, map_index: int = -1, is_result: bool = False
     ) -> None:
-        """Store a return value as a worker does. `POST …/xcomEntries` would not do: 3.1 encodes a value twice."""
+        """Store a return value as a worker does. `POST …/xcomEntries` differs: 3.1 encodes the value twice."""
         result_column, result_value = (", dag_result", (is_result,)) if self.version >= "3.3" else ("", ())
         marks = ", ".join("?" * (6 + len(result_value)))
         self._execute(
@@ -112,7 +112,7 @@ class RealAirflow:
         )
 
     def skip_for_nothing_to_map(self, dag_id: str, run_id: str, task_id: str) -> None:
-        """Do what the scheduler does with a task that is mapped over an empty list: it sets no dates."""
+        """Skip a task as the scheduler does if it is mapped over an empty list: without dates."""
         self._execute(
             "UPDATE task_instance SET state = 'skipped', start_date = NULL, end_date = NULL "
             "WHERE dag_id = ? AND run_id = ? AND task_id = ?",
@@ -120,7 +120,7 @@ class RealAirflow:
         )
 
     def ask(self, dag_id: str, run_id: str, task_id: str, question: FakeQuestion, *, map_index: int = -1) -> None:
-        """Do what a worker does when `HITLOperator` begins to wait."""
+        """Ask a question as a worker does when `HITLOperator` begins to wait."""
         where = (dag_id, run_id, task_id, map_index)
         params = {
             name: {"value": param.default, "description": param.description, "schema": param.schema}
@@ -149,7 +149,7 @@ class RealAirflow:
         )
 
     def delete(self, dag_id: str, run_id: str) -> None:
-        """Remove a run, whatever its state."""
+        """Delete a run in any state."""
         for table in ("xcom", "task_instance", "dag_run"):
             self._execute(f"DELETE FROM {table} WHERE dag_id = ? AND run_id = ?", (dag_id, run_id))  # noqa: S608
 
@@ -181,16 +181,16 @@ def real_airflow(
     """Run an Airflow of one version in `home`.
 
     Args:
-        version: one of those with committed requirements.
-        cache: keeps the database, with the dags read into it, from one session to the next.
+        version: a version with committed requirements.
+        cache: keeps the database with the parsed dags between test sessions.
         home: an empty folder.
-        tell: gets a line whenever something takes long.
-        all_admins: let everybody in without a password.
-        dags: a folder of dags, whose name no other such folder has.
-        services: what else is to run, e.g. `scheduler`; as `airflow` calls it.
-        auth_manager: the source of a module with a class `Manager`, in place of Airflow's simple one.
+        tell: called with a message before a slow step.
+        all_admins: accept everyone as an admin, without a password.
+        dags: a folder of dags with a unique name.
+        services: other `airflow` commands to run, such as `scheduler`.
+        auth_manager: the source of a module with a class `Manager` that replaces Airflow's simple auth manager.
     """
-    environ = dict(os.environ)  # noqa: TID251 - a child process begins with the environment of its parent
+    environ = dict(os.environ)  # noqa: TID251 - a child process starts with its parent's environment
     python = _python(version, environ, tell)
     shutil.copy(_database(version, python, cache, environ, tell=tell, dags=dags), home / "airflow.db")
     port = free_port()
@@ -218,7 +218,7 @@ def _start(
 ) -> subprocess.Popen[bytes]:
     with log.open("wb") as output:
         return subprocess.Popen(  # noqa: S603 - our own command
-            # CHILD makes the process end with this one, even when that is killed.
+            # CHILD ends the process together with this one, even if this one is killed.
             [python, "-I", CHILD, str(os.getpid()), "SIGTERM", str(python.parent / "airflow"), *words],
             env=settings,
             cwd=home,
@@ -229,7 +229,7 @@ def _start(
 
 
 def _python(version: Version, environ: dict[str, str], tell: Callable[[str], None]) -> Path:
-    """Return the interpreter that has this Airflow; the first time this installs it."""
+    """Return the interpreter with this Airflow; install Airflow on first use."""
     told = False
 
     def report(_line: str) -> None:
@@ -245,11 +245,11 @@ def _python(version: Version, environ: dict[str, str], tell: Callable[[str], Non
 def _database(
     version: Version, python: Path, cache: Path, environ: dict[str, str], *, tell: Callable[[str], None], dags: Path
 ) -> Path:
-    """Return a database with the dags in it, made anew when the dags or the environment have changed."""
+    """Return a database with the dags; recreate it if the dags or the environment have changed."""
     content = b"".join(path.read_bytes() for path in sorted(dags.glob("*.py"))) + bytes(python)
     database = cache / f"{version}-{dags.name}-{hashlib.sha256(content).hexdigest()[:12]}.db"
     if not database.exists():
-        tell(f"making a database for Airflow {version}; this happens once for each change of the dags")
+        tell(f"creating a database for Airflow {version}; this happens once per change of the dags")
         home = cache / f"{version}-{uuid.uuid4().hex}"
         home.mkdir()
         settings = environ | _settings(home, dags, all_admins=False)
@@ -308,7 +308,7 @@ def _wait_until_it_answers(airflow: RealAirflow, process: subprocess.Popen[bytes
 
 
 def _stop(process: subprocess.Popen[bytes]) -> None:
-    """Stop the server and the processes that it started; they are a session of their own."""
+    """Stop the server and the processes that it started, which share a session."""
     process.terminate()
     with contextlib.suppress(subprocess.TimeoutExpired):
         process.wait(STOP_SECONDS)

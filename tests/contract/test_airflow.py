@@ -1,7 +1,7 @@
-"""The facts about Airflow's REST API that dagcall is built on, held against the fake and against the real one.
+"""The facts about Airflow's REST API that dagcall relies on, checked on the fake and on the real Airflow.
 
-The fake's word-for-word likeness is the business of `test_fake.py`; here stands what matters, so that a change in a new
-Airflow is found by the name of what it breaks.
+`test_fake.py` compares the answers word for word; these tests name each fact, so that a change in a new Airflow version
+fails the test for the fact it breaks.
 """
 
 import asyncio
@@ -42,10 +42,12 @@ async def params_of(http: httpx.AsyncClient, dag_id: str) -> dict[str, Any]:
     return params
 
 
-# Credentials.
+# Credentials
 
 
-async def test_no_token_is_401_and_a_bad_one_is_403(airflow: ContractAirflow, http: httpx.AsyncClient) -> None:
+async def test_missing_or_expired_token_is_401_and_invalid_token_is_403(
+    airflow: ContractAirflow, http: httpx.AsyncClient
+) -> None:
     async def ask(authorization: str | None) -> tuple[int, Any]:
         http.headers.pop("Authorization", None)
         if authorization is not None:
@@ -59,7 +61,7 @@ async def test_no_token_is_401_and_a_bad_one_is_403(airflow: ContractAirflow, ht
     assert await ask(f"Bearer {airflow.token(seconds=60)}") == (200, None)
 
 
-async def test_a_password_buys_a_token(airflow: ContractAirflow, http: httpx.AsyncClient) -> None:
+async def test_log_in_with_a_password_returns_a_token(airflow: ContractAirflow, http: httpx.AsyncClient) -> None:
     async def log_in(password: str) -> httpx.Response:
         return await http.post(f"{airflow.url}/auth/token", json={"username": "admin", "password": password})
 
@@ -70,9 +72,7 @@ async def test_a_password_buys_a_token(airflow: ContractAirflow, http: httpx.Asy
     assert (await http.get("/dags/one_task")).status_code == 200
 
 
-async def test_a_viewer_reads_and_does_not_trigger(
-    airflow: ContractAirflow, http: httpx.AsyncClient, run_id: str
-) -> None:
+async def test_viewer_can_read_but_not_trigger(airflow: ContractAirflow, http: httpx.AsyncClient, run_id: str) -> None:
     await trigger(http, "one_task", run_id)
     http.headers["Authorization"] = f"Bearer {airflow.token('viewer')}"
     refused = await trigger(http, "one_task", f"{run_id}.2")
@@ -83,7 +83,7 @@ async def test_a_viewer_reads_and_does_not_trigger(
     assert (await http.get("/importErrors")).status_code == 200
 
 
-async def test_the_version_needs_no_token(airflow: ContractAirflow, http: httpx.AsyncClient) -> None:
+async def test_version_needs_no_token(airflow: ContractAirflow, http: httpx.AsyncClient) -> None:
     del http.headers["Authorization"]
     assert (await http.get("/version")).json()["version"] == airflow.version
 
@@ -91,21 +91,21 @@ async def test_the_version_needs_no_token(airflow: ContractAirflow, http: httpx.
 OVERRIDES = "/config/section/core/option/dag_run_conf_overrides_params"
 
 
-async def test_the_configuration_is_not_shown_unless_airflow_is_told_to(http: httpx.AsyncClient) -> None:
+async def test_configuration_is_hidden_by_default(http: httpx.AsyncClient) -> None:
     answer = await http.get(OVERRIDES)
     assert answer.status_code == 403
     assert answer.json()["detail"].startswith("Your Airflow administrator chose not to expose the configuration")
 
 
 @pytest.mark.parametrize("airflow", ["fake-3.3.2-open", "real-3.3.2-open"], indirect=True)
-async def test_the_configuration_is_shown_option_by_option(http: httpx.AsyncClient) -> None:
+async def test_exposed_configuration_is_read_option_by_option(http: httpx.AsyncClient) -> None:
     options = [{"key": "dag_run_conf_overrides_params", "value": "True"}]
     assert (await http.get(OVERRIDES)).json() == {"sections": [{"name": "core", "options": options}]}
     assert (await http.get(OVERRIDES.replace("overrides", "knows"))).status_code == 404
 
 
 @pytest.mark.parametrize("airflow", ["fake-3.3.2-open", "real-3.3.2-open"], indirect=True)
-async def test_where_everybody_is_an_admin_only_a_bad_token_is_refused(
+async def test_all_admins_mode_refuses_only_an_invalid_token(
     airflow: ContractAirflow, http: httpx.AsyncClient, run_id: str
 ) -> None:
     del http.headers["Authorization"]
@@ -116,17 +116,17 @@ async def test_where_everybody_is_an_admin_only_a_bad_token_is_refused(
     assert (await http.get("/dags/one_task")).status_code == 403
 
 
-# Discovery.
+# Discovery
 
 
-async def test_a_page_holds_at_most_100_dags(http: httpx.AsyncClient) -> None:
+async def test_page_has_at_most_100_dags(http: httpx.AsyncClient) -> None:
     first = (await http.get("/dags", params={"limit": 1000, "tags": "many"})).json()
     rest = (await http.get("/dags", params={"limit": 1000, "tags": "many", "offset": 100})).json()
     assert [dag["dag_id"] for dag in first["dags"] + rest["dags"]] == [f"many_{number:03}" for number in range(120)]
     assert (len(first["dags"]), first["total_entries"]) == (100, 120)
 
 
-async def test_tags_are_alternatives_unless_all_are_asked_for(http: httpx.AsyncClient) -> None:
+async def test_tags_match_any_unless_all_is_requested(http: httpx.AsyncClient) -> None:
     async def ask(**query: Any) -> list[str]:
         dags = (await http.get("/dags", params={"tags": ["many", "mcp"], "limit": 1, **query})).json()["dags"]
         return [dag["dag_id"] for dag in dags]
@@ -135,19 +135,19 @@ async def test_tags_are_alternatives_unless_all_are_asked_for(http: httpx.AsyncC
     assert await ask(tags_match_mode="all") == []
 
 
-async def test_alternatives_in_a_pattern_came_with_3_2(airflow: ContractAirflow, http: httpx.AsyncClient) -> None:
+async def test_pattern_alternatives_work_since_3_2(airflow: ContractAirflow, http: httpx.AsyncClient) -> None:
     answer = (await http.get("/dags", params={"dag_id_pattern": "one_task|grouped"})).json()
     found = {dag["dag_id"] for dag in answer["dags"]}
     assert found == (set() if airflow.version < "3.2" else {"one_task", "grouped"})
 
 
-async def test_a_file_that_cannot_be_imported_has_no_dag_but_an_error(http: httpx.AsyncClient) -> None:
+async def test_file_with_an_import_error_has_no_dag(http: httpx.AsyncClient) -> None:
     errors = (await http.get("/importErrors")).json()["import_errors"]
     assert [error["filename"] for error in errors] == ["broken.py"]
     assert (await http.get("/dags/broken")).status_code == 404
 
 
-async def test_mapped_tasks_and_their_order(http: httpx.AsyncClient) -> None:
+async def test_task_list_shows_mapping_and_downstream_tasks(http: httpx.AsyncClient) -> None:
     tasks = (await http.get("/dags/mapped/tasks")).json()["tasks"]
     assert [(task["task_id"], task["is_mapped"], task["downstream_task_ids"]) for task in tasks] == [
         ("double", True, ["total"]),
@@ -156,10 +156,10 @@ async def test_mapped_tasks_and_their_order(http: httpx.AsyncClient) -> None:
     ]
 
 
-# Params.
+# Params
 
 
-async def test_no_default_and_null_by_default_look_the_same(http: httpx.AsyncClient) -> None:
+async def test_missing_default_and_null_default_look_the_same(http: httpx.AsyncClient) -> None:
     required, optional = await params_of(http, "required_nullable_param"), await params_of(http, "null_default_param")
     assert required["n"] == optional["n"]
     assert required["n"]["value"] is None
@@ -184,7 +184,7 @@ async def test_no_default_and_null_by_default_look_the_same(http: httpx.AsyncCli
         pytest.param("task_level_params", {"task_level": "text"}, None, id="param of a task"),
     ],
 )
-async def test_what_a_trigger_takes(
+async def test_trigger_validates_conf_against_params(
     http: httpx.AsyncClient, run_id: str, dag_id: str, conf: dict[str, Any], reason: str | None
 ) -> None:
     answer = await trigger(http, dag_id, run_id, conf=conf)
@@ -196,25 +196,25 @@ async def test_what_a_trigger_takes(
         assert (await http.get(f"/dags/{dag_id}/dagRuns/{run_id}")).status_code == 404
 
 
-async def test_an_invalid_default_is_shown_by_3_1_only(airflow: ContractAirflow, http: httpx.AsyncClient) -> None:
+async def test_invalid_default_is_shown_only_by_3_1(airflow: ContractAirflow, http: httpx.AsyncClient) -> None:
     value = (await params_of(http, "invalid_default_param"))["n"]["value"]
     assert value == ("three" if airflow.version < "3.2" else None)
 
 
-# Triggers.
+# Triggers
 
 
-async def test_the_logical_date_must_be_named_even_if_null(http: httpx.AsyncClient) -> None:
+async def test_logical_date_is_required_even_if_null(http: httpx.AsyncClient) -> None:
     answer = await http.post("/dags/one_task/dagRuns", json={})
     assert (answer.status_code, answer.json()["detail"][0]["loc"]) == (422, ["body", "logical_date"])
 
 
-async def test_a_paused_dag_takes_runs_and_leaves_them_queued(http: httpx.AsyncClient, run_id: str) -> None:
+async def test_paused_dag_accepts_runs_and_leaves_them_queued(http: httpx.AsyncClient, run_id: str) -> None:
     answer = await trigger(http, "paused", run_id)
     assert (answer.status_code, answer.json()["state"]) == (200, "queued")
 
 
-async def test_a_409_does_not_say_whether_the_id_or_the_date_is_taken(
+async def test_409_does_not_tell_a_taken_run_id_from_a_taken_date(
     airflow: ContractAirflow, http: httpx.AsyncClient, run_id: str
 ) -> None:
     date = "2026-02-03T04:05:06.789012Z"
@@ -230,16 +230,16 @@ async def test_a_409_does_not_say_whether_the_id_or_the_date_is_taken(
     assert (await http.get(f"/dags/grouped/dagRuns/{run_id}.2")).status_code == 404
 
 
-async def test_conf_note_and_user_stay_with_the_run(http: httpx.AsyncClient, run_id: str) -> None:
+async def test_run_keeps_its_conf_note_and_user(http: httpx.AsyncClient, run_id: str) -> None:
     await trigger(http, "one_task", run_id, conf={"x": 2}, note="a note")
     run = (await http.get(f"/dags/one_task/dagRuns/{run_id}")).json()
     assert (run["conf"], run["note"], run["triggering_user_name"]) == ({"x": 2}, "a note", "admin")
 
 
-# Waiting.
+# Waiting
 
 
-async def test_wait_sends_a_line_at_once_and_the_last_with_the_end(
+async def test_wait_sends_a_line_at_once_and_one_at_the_end(
     airflow: ContractAirflow, http: httpx.AsyncClient, run_id: str
 ) -> None:
     await trigger(http, "one_task", run_id)
@@ -268,7 +268,7 @@ async def test_wait_ends_without_a_final_state_when_the_run_is_deleted(
     assert {json.loads(state)["state"] for state in states} == {"queued"}
 
 
-async def test_gzip_holds_the_lines_back_in_3_1(airflow: ContractAirflow, http: httpx.AsyncClient, run_id: str) -> None:
+async def test_gzip_delays_the_lines_in_3_1(airflow: ContractAirflow, http: httpx.AsyncClient, run_id: str) -> None:
     await trigger(http, "one_task", run_id)
     path = f"/dags/one_task/dagRuns/{run_id}/wait"
     headers = {"Accept-Encoding": "gzip"}
@@ -282,7 +282,7 @@ async def test_gzip_holds_the_lines_back_in_3_1(airflow: ContractAirflow, http: 
             assert json.loads(await first)["state"] == ("queued")
 
 
-async def test_results_of_mapped_tasks_are_in_order_since_3_3(
+async def test_mapped_results_are_ordered_since_3_3(
     airflow: ContractAirflow, http: httpx.AsyncClient, run_id: str
 ) -> None:
     await trigger(http, "mapped_leaf", run_id)
@@ -294,7 +294,7 @@ async def test_results_of_mapped_tasks_are_in_order_since_3_3(
     assert results == {"double": [10, 0, 20] if airflow.version < "3.3" else [0, 10, 20]}
 
 
-async def test_the_dags_own_result_comes_unasked_since_3_3(
+async def test_declared_result_is_returned_by_default_since_3_3(
     airflow: ContractAirflow, http: httpx.AsyncClient, run_id: str
 ) -> None:
     await trigger(http, "declared_result", run_id)
@@ -306,7 +306,7 @@ async def test_the_dags_own_result_comes_unasked_since_3_3(
     assert last == {"state": "success"} | ({} if airflow.version < "3.3" else {"results": {"answer": 42}})
 
 
-async def test_wait_shows_nan_and_xcom_entries_null(
+async def test_nan_is_nan_in_wait_and_null_in_xcom_entries(
     airflow: ContractAirflow, http: httpx.AsyncClient, run_id: str
 ) -> None:
     await trigger(http, "one_task", run_id)
@@ -318,7 +318,7 @@ async def test_wait_shows_nan_and_xcom_entries_null(
     assert entry.json()["value"] == [None]
 
 
-async def test_an_xcom_keeps_the_envelopes_that_the_worker_wrote(
+async def test_xcom_entry_keeps_the_workers_envelope(
     airflow: ContractAirflow, http: httpx.AsyncClient, run_id: str
 ) -> None:
     value = {"__classname__": "builtins.tuple", "__version__": 1, "__data__": [1, {"a": None}]}
@@ -328,10 +328,10 @@ async def test_an_xcom_keeps_the_envelopes_that_the_worker_wrote(
     assert entry.json()["value"] == value
 
 
-# Many runs at once.
+# Many runs at once
 
 
-async def test_one_question_finds_the_ends_of_many_runs(
+async def test_one_request_finds_the_ended_runs_of_many_dags(
     airflow: ContractAirflow, http: httpx.AsyncClient, run_id: str
 ) -> None:
     for number, dag_id in enumerate(("one_task", "mapped", "one_task")):
@@ -354,10 +354,8 @@ async def test_one_question_finds_the_ends_of_many_runs(
     ]
 
 
-async def test_a_query_counts_unfinished_runs_as_ending_now_and_a_body_leaves_them_out(
-    http: httpx.AsyncClient, run_id: str
-) -> None:
-    """So only the body finds what has ended since."""
+async def test_end_date_filter_includes_unfinished_runs_only_in_a_query(http: httpx.AsyncClient, run_id: str) -> None:
+    """A query treats unfinished runs as ending now, so only the body finds the runs that have ended."""
     await trigger(http, "no_tasks", run_id)
     since = "2020-01-01T00:00:00Z"
     by_query = await http.get("/dags/~/dagRuns", params={"end_date_gte": since, "run_id_pattern": run_id})
@@ -366,7 +364,7 @@ async def test_a_query_counts_unfinished_runs_as_ending_now_and_a_body_leaves_th
     assert by_body.json()["total_entries"] == 0
 
 
-async def test_a_batch_page_is_not_cut_to_100(http: httpx.AsyncClient, run_id: str) -> None:
+async def test_batch_page_is_not_limited_to_100(http: httpx.AsyncClient, run_id: str) -> None:
     for number in range(101):
         await trigger(http, "many_119", f"{run_id}.{number}")
     body = {"dag_ids": ["many_119"], "page_limit": 1000}
@@ -393,10 +391,10 @@ async def test_queued_runs_count_as_active_below_3_3(
     assert (before, queued, await active()) == expected[airflow.version]
 
 
-# Cancelling, failing.
+# Cancelling and failing
 
 
-async def test_failing_a_run_by_hand_skips_what_had_not_begun(
+async def test_setting_a_run_to_failed_skips_tasks_that_have_not_started(
     airflow: ContractAirflow, http: httpx.AsyncClient, run_id: str
 ) -> None:
     await trigger(http, "grouped", run_id)
@@ -411,14 +409,14 @@ async def test_failing_a_run_by_hand_skips_what_had_not_begun(
     ]
 
 
-async def test_a_state_set_by_hand_overwrites_a_final_one(http: httpx.AsyncClient, run_id: str) -> None:
+async def test_final_state_can_be_overwritten(http: httpx.AsyncClient, run_id: str) -> None:
     await trigger(http, "one_task", run_id)
     await set_state(http, "one_task", run_id, "success")
     await set_state(http, "one_task", run_id, "failed")
     assert (await http.get(f"/dags/one_task/dagRuns/{run_id}")).json()["state"] == "failed"
 
 
-async def test_a_running_run_cannot_be_deleted(airflow: ContractAirflow, http: httpx.AsyncClient, run_id: str) -> None:
+async def test_running_run_cannot_be_deleted(airflow: ContractAirflow, http: httpx.AsyncClient, run_id: str) -> None:
     await trigger(http, "one_task", run_id)
     airflow.start("one_task", run_id)
     assert (await http.delete(f"/dags/one_task/dagRuns/{run_id}")).status_code == 409

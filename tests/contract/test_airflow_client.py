@@ -1,4 +1,4 @@
-"""Every method of `dagcall.airflow` against the fake and the real Airflow."""
+"""Every method of `dagcall.airflow`, on the fake and on the real Airflow."""
 
 import asyncio
 import time
@@ -46,12 +46,12 @@ async def trigger(api: AirflowApi, dag_id: str, run_id: str, **conf: object) -> 
     await api.trigger(dag_id, run_id=run_id, conf=conf, logical_date=None, note="")
 
 
-async def test_version(airflow: ContractAirflow, api: AirflowApi) -> None:
+async def test_version_is_parsed(airflow: ContractAirflow, api: AirflowApi) -> None:
     assert await api.version() == tuple(map(int, airflow.version.split(".")))
 
 
-async def test_clock(api: AirflowApi, run_id: str) -> None:
-    """Airflow's, as its answers tell it: a little behind the time that Airflow writes, and never ahead of it."""
+async def test_clock_follows_airflows_time(api: AirflowApi, run_id: str) -> None:
+    """The clock derived from Airflow's answers is slightly behind Airflow's own time, never ahead of it."""
     await api.fetch_version()
     clock = api.rest.clock
     before = clock.now()
@@ -60,7 +60,7 @@ async def test_clock(api: AirflowApi, run_id: str) -> None:
     assert clock.seconds_since(run.run_after - timedelta(hours=1)) == pytest.approx(3600, abs=3)
 
 
-async def test_dags_by_tag_by_id_and_all(api: AirflowApi) -> None:
+async def test_dags_are_found_by_tag_and_by_id(api: AirflowApi) -> None:
     assert [dag.dag_id for dag in await api.fetch_dags(DagQuery(tag="mcp"))] == ["one_task", "paused"]
     assert [dag.dag_id for dag in await api.fetch_dags(DagQuery(dag_id_like="ONE_T"))] == ["one_task"]
     many = await api.fetch_dags(DagQuery(tag="many"))
@@ -69,7 +69,7 @@ async def test_dags_by_tag_by_id_and_all(api: AirflowApi) -> None:
     assert await api.fetch_dags(DagQuery(tag="no such tag")) == ()
 
 
-async def test_summary(api: AirflowApi) -> None:
+async def test_summary_of_a_dag(api: AirflowApi) -> None:
     paused = await api.fetch_summary("paused")
     assert paused == DagSummary(
         "paused",
@@ -85,13 +85,13 @@ async def test_summary(api: AirflowApi) -> None:
 
 
 @pytest.mark.parametrize("dag_id", ["team.north.report-v1.2", "long_" + "x" * 195])
-async def test_unusual_dag_ids(api: AirflowApi, run_id: str, dag_id: str) -> None:
+async def test_unusual_dag_ids_are_supported(api: AirflowApi, run_id: str, dag_id: str) -> None:
     assert (await api.fetch_dag(dag_id)).dag_id == dag_id
     await trigger(api, dag_id, run_id)
     assert (await api.fetch_run(dag_id, run_id)).dag_id == dag_id
 
 
-async def test_dag(api: AirflowApi) -> None:
+async def test_details_of_a_dag(api: AirflowApi) -> None:
     dag = await api.fetch_dag("one_task")
     assert (dag.display_name, dag.description) == ("Add one", "Adds one.")
     assert dag.doc_md == "Add one to `x`.\n\nThe second paragraph."
@@ -107,7 +107,7 @@ async def test_dag(api: AirflowApi) -> None:
     ]
 
 
-async def test_tasks(api: AirflowApi) -> None:
+async def test_tasks_of_a_dag(api: AirflowApi) -> None:
     assert await api.fetch_tasks("grouped") == (
         Task("group.first", frozenset({"group.inner", "group.other"}), "all_success"),
         Task("group.inner", frozenset(), "all_success"),
@@ -115,7 +115,7 @@ async def test_tasks(api: AirflowApi) -> None:
     )
 
 
-async def test_trigger(api: AirflowApi, run_id: str) -> None:
+async def test_trigger_starts_a_run_and_reports_conflicts(api: AirflowApi, run_id: str) -> None:
     date = datetime(2026, 1, 1, tzinfo=UTC) + timedelta(microseconds=time.time_ns() // 1000 % 10**12)
     run = await api.trigger("one_task", run_id=run_id, conf={"x": 2}, logical_date=date, note="a note")
     assert (run.run_id, run.state, run.conf, run.end_date) == (run_id, RunState.QUEUED, {"x": 2}, None)
@@ -128,7 +128,7 @@ async def test_trigger(api: AirflowApi, run_id: str) -> None:
         await api.fetch_run("one_task", f"{run_id}.2")
 
 
-async def test_trigger_refused(api: AirflowApi, run_id: str) -> None:
+async def test_refused_trigger_reports_the_reason(api: AirflowApi, run_id: str) -> None:
     with pytest.raises(AirflowRejected) as rejected:
         await trigger(api, "required_param", run_id, n=0)
     assert rejected.value.reason == "Invalid input for param n: 0 is less than the minimum of 1"
@@ -138,13 +138,13 @@ async def test_trigger_refused(api: AirflowApi, run_id: str) -> None:
         await trigger(api, "nosuch", run_id)
 
 
-async def test_run_ids_that_need_quoting(api: AirflowApi) -> None:
+async def test_run_ids_are_quoted(api: AirflowApi) -> None:
     run_id = f"manual__{datetime.fromtimestamp(time.time(), UTC).isoformat()}~x"
     await trigger(api, "one_task", run_id)
     assert (await api.fetch_run("one_task", run_id)).run_id == run_id
 
 
-async def test_finished_runs(airflow: ContractAirflow, api: AirflowApi, run_id: str) -> None:
+async def test_finished_runs_are_filtered_by_both_dates(airflow: ContractAirflow, api: AirflowApi, run_id: str) -> None:
     for dag_id in ("declared_result", "no_tasks"):
         await trigger(api, dag_id, run_id)
         airflow.finish(dag_id, run_id, "success")
@@ -179,7 +179,7 @@ async def test_states_are_streamed_until_the_end(airflow: ContractAirflow, api: 
     assert set(rest[:-1]) <= {RunState.RUNNING}
 
 
-async def test_from_3_3_a_stream_ends_with_the_results(airflow: ContractAirflow, api: AirflowApi, run_id: str) -> None:
+async def test_stream_ends_with_the_results_since_3_3(airflow: ContractAirflow, api: AirflowApi, run_id: str) -> None:
     await trigger(api, "declared_result", run_id)
     asked = ("afterwards", "answer")
     async with (
@@ -196,7 +196,7 @@ async def test_from_3_3_a_stream_ends_with_the_results(airflow: ContractAirflow,
     assert last == (RunState.SUCCESS, {"answer": 42} if is_there else None)
 
 
-async def test_a_stream_of_a_run_that_is_deleted(airflow: ContractAirflow, api: AirflowApi, run_id: str) -> None:
+async def test_stream_ends_when_its_run_is_deleted(airflow: ContractAirflow, api: AirflowApi, run_id: str) -> None:
     await trigger(api, "one_task", run_id)
     seen = []
     async with (
@@ -208,18 +208,18 @@ async def test_a_stream_of_a_run_that_is_deleted(airflow: ContractAirflow, api: 
         try:
             seen += [state async for state, _ in states]
         except AirflowUnreachable as error:  # some versions cut the connection instead
-            assert not error.is_effect_possible  # noqa: PT017 - both ways are right
+            assert not error.is_effect_possible  # noqa: PT017 - both outcomes are valid
     assert set(seen) == {RunState.QUEUED}
     with pytest.raises(AirflowNotFound):
         await api.fetch_run("one_task", run_id)
 
 
-async def test_a_stream_of_no_run(api: AirflowApi) -> None:
+async def test_stream_of_an_unknown_run_is_not_found(api: AirflowApi) -> None:
     with pytest.raises(AirflowNotFound):
         await api.stream_states("one_task", "nosuch", interval_seconds=1)
 
 
-async def test_results(airflow: ContractAirflow, api: AirflowApi, run_id: str) -> None:
+async def test_results_and_xcoms_are_fetched(airflow: ContractAirflow, api: AirflowApi, run_id: str) -> None:
     await trigger(api, "declared_result", run_id)
     airflow.set_xcom("declared_result", run_id, "answer", 42, is_result=True)
     airflow.set_xcom("declared_result", run_id, "afterwards", {"a": [None]})
@@ -235,7 +235,7 @@ async def test_results(airflow: ContractAirflow, api: AirflowApi, run_id: str) -
         assert await fetch_results(api.rest, "declared_result", run_id, ("nosuch",)) == {}
 
 
-async def test_results_of_a_mapped_task(airflow: ContractAirflow, api: AirflowApi, run_id: str) -> None:
+async def test_results_of_a_mapped_task_are_fetched(airflow: ContractAirflow, api: AirflowApi, run_id: str) -> None:
     await trigger(api, "mapped_leaf", run_id)
     for index in (2, 0):
         airflow.set_xcom("mapped_leaf", run_id, "double", 10 * index, map_index=index)
@@ -246,7 +246,7 @@ async def test_results_of_a_mapped_task(airflow: ContractAirflow, api: AirflowAp
         assert await fetch_results(api.rest, "mapped_leaf", run_id, ("double",)) == {"double": [0, 20]}
 
 
-async def test_task_instances_and_logs(airflow: ContractAirflow, api: AirflowApi, run_id: str) -> None:
+async def test_task_instances_and_logs_are_fetched(airflow: ContractAirflow, api: AirflowApi, run_id: str) -> None:
     log: list[dict[str, Any]] = [
         {"timestamp": "2026-01-01T00:00:00Z", "event": "hello", "level": "info"},
         {
@@ -272,8 +272,10 @@ async def test_task_instances_and_logs(airflow: ContractAirflow, api: AirflowApi
         await api.fetch_log("grouped", run_id, replace(failed, try_number=2))
 
 
-async def test_the_insides_of_several_runs(airflow: ContractAirflow, api: AirflowApi, run_id: str) -> None:
-    """Some of the runs asked for have nothing in these states, and one does not exist."""
+async def test_task_instances_of_several_runs_are_fetched(
+    airflow: ContractAirflow, api: AirflowApi, run_id: str
+) -> None:
+    """One of the runs has no task instance in the requested states, and one does not exist."""
     for dag_id in ("grouped", "one_task"):
         await trigger(api, dag_id, run_id)
         airflow.start(dag_id, run_id)
@@ -294,7 +296,7 @@ async def test_the_insides_of_several_runs(airflow: ContractAirflow, api: Airflo
     }
 
 
-async def test_how_long_runs_took_and_how_many_go_on(airflow: ContractAirflow, api: AirflowApi, run_id: str) -> None:
+async def test_durations_and_running_runs_are_counted(airflow: ContractAirflow, api: AirflowApi, run_id: str) -> None:
     before = await count_running(api.rest, "no_tasks")
     await trigger(api, "no_tasks", run_id)
     assert await count_running(api.rest, "no_tasks") == before
@@ -308,12 +310,12 @@ async def test_how_long_runs_took_and_how_many_go_on(airflow: ContractAirflow, a
     assert (await api.fetch_summary("no_tasks")).max_active_runs == 16
 
 
-async def test_a_scheduler_that_never_gave_a_sign_of_life(api: AirflowApi) -> None:
-    """The Airflows of these tests have no scheduler."""
+async def test_scheduler_without_a_heartbeat_is_reported(api: AirflowApi) -> None:
+    """The Airflows of these tests run without a scheduler."""
     assert await fetch_scheduler_silence(api.rest) == "never"
 
 
-async def test_a_password_is_enough(airflow: ContractAirflow) -> None:
+async def test_log_in_with_a_password(airflow: ContractAirflow) -> None:
     async def fetch() -> str:
         return await log_in(airflow.url, "admin", "admin", gate=Gate(), transport=airflow.transport)
 
@@ -325,7 +327,7 @@ async def test_a_password_is_enough(airflow: ContractAirflow) -> None:
 
 
 @pytest.mark.parametrize("old", ["expired", "bad"])
-async def test_a_token_that_is_no_longer_taken_is_replaced_once(airflow: ContractAirflow, old: str) -> None:
+async def test_refused_token_is_replaced_once(airflow: ContractAirflow, old: str) -> None:
     tokens = [airflow.token(seconds=-60) if old == "expired" else "a.b.c", airflow.token()]
 
     async def fetch() -> str:
@@ -337,15 +339,15 @@ async def test_a_token_that_is_no_longer_taken_is_replaced_once(airflow: Contrac
     await rest.aclose()
 
 
-async def test_a_viewer_may_not_trigger(airflow: ContractAirflow, run_id: str) -> None:
+async def test_viewer_cannot_trigger(airflow: ContractAirflow, run_id: str) -> None:
     rest = rest_of(airflow, Credentials(static_token(airflow.token("viewer")), now=time.time))
     with pytest.raises(AirflowRefused):
         await trigger(AirflowApi(rest), "one_task", run_id)
     await rest.aclose()
 
 
-async def test_what_is_changed_is_changed_as_the_account_that_is_given(airflow: ContractAirflow, run_id: str) -> None:
-    """And what is looked at is looked at as dagcall's own."""
+async def test_changes_are_made_with_the_given_account(airflow: ContractAirflow, run_id: str) -> None:
+    """Reads use dagcall's own account."""
     admin, viewer = (
         Account(name, Credentials(static_token(airflow.token(name)), now=time.time)) for name in ("admin", "viewer")
     )
@@ -364,7 +366,7 @@ async def test_what_is_changed_is_changed_as_the_account_that_is_given(airflow: 
     assert ended.state is RunState.FAILED
 
 
-async def test_notes_are_replaced_where_the_run_is_there(api: AirflowApi, run_id: str) -> None:
+async def test_notes_of_several_runs_are_replaced(api: AirflowApi, run_id: str) -> None:
     await trigger(api, "one_task", run_id)
     await trigger(api, "one_task", f"{run_id}_1")
 
@@ -374,9 +376,7 @@ async def test_notes_are_replaced_where_the_run_is_there(api: AirflowApi, run_id
     assert (await api.fetch_run("one_task", f"{run_id}_1")).note == "second"
 
 
-async def test_notes_are_read_for_many_runs_at_once_whether_they_have_ended_or_not(
-    api: AirflowApi, run_id: str
-) -> None:
+async def test_notes_of_ended_and_unfinished_runs_are_read_at_once(api: AirflowApi, run_id: str) -> None:
     runs = [("one_task", f"{run_id}_{number}") for number in range(3)]
     for dag_id, name in runs:
         await trigger(api, dag_id, name)
@@ -390,7 +390,7 @@ async def test_notes_are_read_for_many_runs_at_once_whether_they_have_ended_or_n
     assert await api.fetch_notes(runs[:1]) == {runs[0]: f"note of {run_id}_0"}
 
 
-async def test_a_family_of_runs_the_newest_first(api: AirflowApi, run_id: str) -> None:
+async def test_runs_with_a_run_id_prefix_are_listed_newest_first(api: AirflowApi, run_id: str) -> None:
     for number in range(3):
         await trigger(api, "one_task", f"{run_id}_{number}")
     await trigger(api, "one_task", f"x{run_id}_3")
@@ -401,7 +401,7 @@ async def test_a_family_of_runs_the_newest_first(api: AirflowApi, run_id: str) -
     assert await api.fetch_family("paused", f"{run_id}_") == ()
 
 
-async def test_unfinished_runs_and_setting_one_to_failed(api: AirflowApi, run_id: str) -> None:
+async def test_run_set_to_failed_is_no_longer_unfinished(api: AirflowApi, run_id: str) -> None:
     await trigger(api, "one_task", run_id)
     assert ("one_task", run_id) in await api.fetch_unfinished_run_ids(["one_task"])
 
@@ -413,7 +413,7 @@ async def test_unfinished_runs_and_setting_one_to_failed(api: AirflowApi, run_id
     assert ("one_task", run_id) not in await api.fetch_unfinished_run_ids(["one_task"])
 
 
-async def test_a_run_that_is_set_to_failed_may_be_noted_as_cancelled_at_once(api: AirflowApi, run_id: str) -> None:
+async def test_run_can_be_set_to_failed_with_a_note(api: AirflowApi, run_id: str) -> None:
     await trigger(api, "one_task", run_id)
     run = await api.set_run_failed("one_task", run_id, note="asked for by curl (cancelled)")
     assert (run.state, run.note) == (RunState.FAILED, "asked for by curl (cancelled)")

@@ -1,4 +1,4 @@
-"""What dagcall lets through, Airflow takes, or refuses in words: never an error of its own."""
+"""Arguments that pass dagcall's validation are accepted or rejected by Airflow, but never cause a server error."""
 
 import asyncio
 import time
@@ -28,7 +28,7 @@ async def tools_with_params(api: AirflowApi) -> list[Tool]:
     return [tool for tool in tools if tool.input.properties]
 
 
-async def test_every_client_takes_what_is_published(airflow: ContractAirflow) -> None:
+async def test_published_tools_meet_the_limits_of_all_clients(airflow: ContractAirflow) -> None:
     rest = AirflowRest(
         airflow.url,
         Credentials(static_token(airflow.token()), now=time.time),
@@ -44,7 +44,7 @@ async def test_every_client_takes_what_is_published(airflow: ContractAirflow) ->
     }
 
 
-async def test_no_arguments_make_airflow_stumble(airflow: ContractAirflow) -> None:
+async def test_validated_arguments_never_cause_an_airflow_error(airflow: ContractAirflow) -> None:
     rest = AirflowRest(
         airflow.url,
         Credentials(static_token(airflow.token()), now=time.time),

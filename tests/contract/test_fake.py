@@ -1,6 +1,6 @@
-"""The fake gives the very answers of the real Airflow: the same questions to both, every key and every word compared.
+"""The fake answers exactly like the real Airflow: both get the same requests, and complete answers are compared.
 
-What differs from run to run (times, ids, paths) is blanked first.
+Values that vary between runs (times, ids, paths) are blanked first.
 """
 
 import re
@@ -60,7 +60,7 @@ def blanked(value: Any, key: str = "") -> Any:
     match value:
         case dict():
             return {name: blanked(item, name) for name, item in value.items()}
-        case list() if key == "downstream_task_ids":  # a set, in 3.1
+        case list() if key == "downstream_task_ids":  # unordered in 3.1
             return sorted(value)
         case list():
             return [blanked(item, key) for item in value]
@@ -104,7 +104,7 @@ async def assert_same(airflow: ContractAirflow, steps: list[Step]) -> None:
 
 
 def differences(got: Any, wanted: Any, path: str = "") -> Iterator[tuple[str, Any, Any]]:
-    """Find where two JSON values differ; the order of a dict's keys counts for nothing."""
+    """Yield the differences between two JSON values; the order of keys does not matter."""
     if isinstance(got, dict) and isinstance(wanted, dict):
         for key in sorted(got.keys() | wanted.keys()):
             yield from differences(got.get(key, "<no such key>"), wanted.get(key, "<no such key>"), f"{path}.{key}")
@@ -118,7 +118,7 @@ def differences(got: Any, wanted: Any, path: str = "") -> Iterator[tuple[str, An
 pytestmark = pytest.mark.parametrize("airflow", REAL, indirect=True)
 
 
-async def test_tokens_and_users(airflow: ContractAirflow) -> None:
+async def test_log_in_and_authorization_errors_match(airflow: ContractAirflow) -> None:
     steps: list[Step] = [
         Ask("POST", "/auth/token", body={"username": "admin", "password": "wrong"}),
         Ask("POST", "/auth/token", body={"username": "nobody", "password": "wrong"}),
@@ -170,7 +170,7 @@ async def test_tokens_and_users(airflow: ContractAirflow) -> None:
     ],
     ids=str,
 )
-async def test_lists_of_dags(airflow: ContractAirflow, query: dict[str, Any]) -> None:
+async def test_lists_of_dags_match(airflow: ContractAirflow, query: dict[str, Any]) -> None:
     await assert_same(airflow, [get("/dags", **query)])
 
 
@@ -204,7 +204,7 @@ async def test_lists_of_dags(airflow: ContractAirflow, query: dict[str, Any]) ->
         "a b",
     ],
 )
-async def test_dags(airflow: ContractAirflow, dag_id: str) -> None:
+async def test_dag_endpoints_match(airflow: ContractAirflow, dag_id: str) -> None:
     steps: list[Step] = [
         get(f"/dags/{dag_id}"),
         get(f"/dags/{dag_id}/details"),
@@ -215,7 +215,7 @@ async def test_dags(airflow: ContractAirflow, dag_id: str) -> None:
     await assert_same(airflow, steps)
 
 
-async def test_import_errors(airflow: ContractAirflow) -> None:
+async def test_import_errors_match(airflow: ContractAirflow) -> None:
     await assert_same(airflow, [get("/importErrors"), get("/importErrors", limit=0)])
 
 
@@ -286,7 +286,7 @@ async def test_import_errors(airflow: ContractAirflow) -> None:
     ],
     ids=str,
 )
-async def test_triggers(airflow: ContractAirflow, dag_id: str, body: Any) -> None:
+async def test_triggers_match(airflow: ContractAirflow, dag_id: str, body: Any) -> None:
     if isinstance(body, dict) and "{run}" in str(body.get("dag_run_id")):
         body = body | {"dag_run_id": body["dag_run_id"].format(run=uuid.uuid4().hex)}
     await assert_same(airflow, [post(f"/dags/{dag_id}/dagRuns", body)])
@@ -294,7 +294,9 @@ async def test_triggers(airflow: ContractAirflow, dag_id: str, body: Any) -> Non
 
 @pytest.mark.parametrize("dag_id", ["dated", "not_begun"])
 @pytest.mark.parametrize("has_date", [True, False])
-async def test_runs_outside_of_dates(airflow: ContractAirflow, run_id: str, dag_id: str, *, has_date: bool) -> None:
+async def test_runs_outside_of_task_dates_match(
+    airflow: ContractAirflow, run_id: str, dag_id: str, *, has_date: bool
+) -> None:
     logical_date = f"2026-01-01T00:00:00.{uuid.uuid4().int % 1_000_000:06}Z" if has_date else None
     run = f"/dags/{dag_id}/dagRuns/{run_id}"
     steps: list[Step] = [
@@ -308,7 +310,7 @@ async def test_runs_outside_of_dates(airflow: ContractAirflow, run_id: str, dag_
     await assert_same(airflow, steps)
 
 
-async def test_what_keeps_tasks_from_starting(airflow: ContractAirflow, run_id: str) -> None:
+async def test_unmet_task_dependencies_match(airflow: ContractAirflow, run_id: str) -> None:
     second = f"{run_id}.2"
     days = sorted(f"2026-01-01T00:00:00.{uuid.uuid4().int % 1_000_000:06}Z" for _ in range(2))
     held_back, mapped, grouped = (f"/dags/{dag_id}/dagRuns" for dag_id in ("held_back", "mapped_leaf", "grouped"))
@@ -338,7 +340,7 @@ async def test_what_keeps_tasks_from_starting(airflow: ContractAirflow, run_id: 
     await assert_same(airflow, steps)
 
 
-async def test_conflicts(airflow: ContractAirflow, run_id: str) -> None:
+async def test_conflicts_match(airflow: ContractAirflow, run_id: str) -> None:
     day = f"2026-01-01T00:00:00.{uuid.uuid4().int % 1_000_000:06}Z"
     runs = "/dags/one_task/dagRuns"
     steps: list[Step] = [
@@ -353,7 +355,7 @@ async def test_conflicts(airflow: ContractAirflow, run_id: str) -> None:
     await assert_same(airflow, steps)
 
 
-async def test_a_run_from_trigger_to_end(airflow: ContractAirflow, run_id: str) -> None:
+async def test_life_of_a_run_matches(airflow: ContractAirflow, run_id: str) -> None:
     run = f"/dags/grouped/dagRuns/{run_id}"
     steps: list[Step] = [
         post("/dags/grouped/dagRuns", {"logical_date": None, "dag_run_id": run_id}),
@@ -418,7 +420,7 @@ async def test_a_run_from_trigger_to_end(airflow: ContractAirflow, run_id: str) 
     await assert_same(airflow, steps)
 
 
-async def test_states_set_on_a_queued_run(airflow: ContractAirflow, run_id: str) -> None:
+async def test_states_set_on_a_queued_run_match(airflow: ContractAirflow, run_id: str) -> None:
     steps: list[Step] = []
     for state in ("success", "failed"):
         run = f"/dags/grouped/dagRuns/{run_id}.{state}"
@@ -431,7 +433,7 @@ async def test_states_set_on_a_queued_run(airflow: ContractAirflow, run_id: str)
     await assert_same(airflow, steps)
 
 
-async def test_mapped_tasks(airflow: ContractAirflow, run_id: str) -> None:
+async def test_mapped_tasks_match(airflow: ContractAirflow, run_id: str) -> None:
     run = f"/dags/mapped_leaf/dagRuns/{run_id}"
 
     def store(airflow: ContractAirflow) -> None:
@@ -454,8 +456,8 @@ async def test_mapped_tasks(airflow: ContractAirflow, run_id: str) -> None:
     await assert_same(airflow, steps)
 
 
-async def test_results_of_several_tasks(airflow: ContractAirflow, run_id: str) -> None:
-    """Below 3.3 XComs that interleave in time get mixed up; what is lost is lost in the fake, too."""
+async def test_results_of_several_tasks_match(airflow: ContractAirflow, run_id: str) -> None:
+    """Before 3.3, Airflow mixes up XComs that interleave in time; the fake loses the same values."""
     run = f"/dags/mapped/dagRuns/{run_id}"
 
     def store(airflow: ContractAirflow) -> None:
@@ -474,7 +476,7 @@ async def test_results_of_several_tasks(airflow: ContractAirflow, run_id: str) -
     await assert_same(airflow, steps)
 
 
-async def test_lists_of_runs(airflow: ContractAirflow, run_id: str) -> None:
+async def test_lists_of_runs_match(airflow: ContractAirflow, run_id: str) -> None:
     dags = ["grouped", "declared_result"]
     steps: list[Step] = [
         post(f"/dags/{dag_id}/dagRuns", {"logical_date": None, "dag_run_id": f"{run_id}.{n}"})
@@ -523,12 +525,12 @@ async def test_lists_of_runs(airflow: ContractAirflow, run_id: str) -> None:
         get("/dags/~/dagRuns", run_id_pattern=run_id.upper()),
         get("/dags/~/dagRuns", run_id_pattern=f"{run_id}.0|{run_id}.1"),
     ]
-    if airflow.version >= "3.2":  # below, Airflow ignores the pattern and lists everybody's runs
+    if airflow.version >= "3.2":  # older versions ignore the pattern and list all runs
         steps += [get("/dags/~/dagRuns", run_id_prefix_pattern=pattern) for pattern in (run_id, run_id.upper())]
     await assert_same(airflow, steps)
 
 
-async def test_logs(airflow: ContractAirflow, run_id: str) -> None:
+async def test_task_logs_match(airflow: ContractAirflow, run_id: str) -> None:
     run = f"/dags/one_task/dagRuns/{run_id}"
     log: list[dict[str, Any]] = [
         {"timestamp": "2026-01-01T00:00:00Z", "event": "hello", "level": "info", "logger": "task.stdout"},

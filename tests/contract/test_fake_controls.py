@@ -1,4 +1,4 @@
-"""What tests can make the fake do: outcomes of runs, the passing of time, faults, a real socket."""
+"""The fake's controls for tests: outcomes of runs, time, faults, a real socket."""
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
@@ -44,20 +44,20 @@ async def states(http: httpx.AsyncClient, dag_id: str, count: int, run_id: str =
     return [(await http.get(f"/dags/{dag_id}/dagRuns/{run_id}")).json()["state"] for _ in range(count)]
 
 
-async def test_a_run_moves_when_it_is_looked_at(fake: FakeAirflow, http: httpx.AsyncClient) -> None:
+async def test_run_advances_each_time_it_is_read(fake: FakeAirflow, http: httpx.AsyncClient) -> None:
     await trigger(http, "add", x=4)
     assert await states(http, "add", 3) == ["running", "success", "success"]
     assert [xcom.value for xcom in fake.run("r").xcoms] == [5]
 
 
-async def test_or_when_the_clock_says_so(fake: FakeAirflow, http: httpx.AsyncClient) -> None:
+async def test_run_with_seconds_advances_with_the_clock(fake: FakeAirflow, http: httpx.AsyncClient) -> None:
     await trigger(http, "slow")
     assert await states(http, "slow", 2) == ["running", "running"]
     await fake.clock.sleep(60)
     assert await states(http, "slow", 1) == ["success"]
 
 
-async def test_or_when_it_is_told_to(fake: FakeAirflow, http: httpx.AsyncClient) -> None:
+async def test_run_without_checks_advances_when_a_test_says_so(fake: FakeAirflow, http: httpx.AsyncClient) -> None:
     await trigger(http, "held")
     assert await states(http, "held", 2) == ["queued", "queued"]
     async with asyncio.timeout(60), http.stream("GET", "/dags/held/dagRuns/r/wait", params={"interval": 1}) as answer:
@@ -71,7 +71,7 @@ async def test_or_when_it_is_told_to(fake: FakeAirflow, http: httpx.AsyncClient)
     assert fake.open_streams == 0
 
 
-async def test_a_paused_dag_and_one_that_is_full_leave_runs_queued(fake: FakeAirflow, http: httpx.AsyncClient) -> None:
+async def test_paused_and_full_dags_leave_runs_queued(fake: FakeAirflow, http: httpx.AsyncClient) -> None:
     fake.dags["add"].max_active_runs = 1
     fake.dags["add"].checks = 2
     await trigger(http, "add", "first")
@@ -113,7 +113,7 @@ async def test_a_paused_dag_and_one_that_is_full_leave_runs_queued(fake: FakeAir
         pytest.param([], "success", [], id="no tasks"),
     ],
 )
-async def test_how_runs_end(
+async def test_run_ends_according_to_its_tasks(
     fake: FakeAirflow,
     http: httpx.AsyncClient,
     tasks: list[FakeTask],
@@ -127,7 +127,7 @@ async def test_how_runs_end(
     assert [(i["task_id"], i["map_index"], i["state"], i["try_number"]) for i in found] == instances
 
 
-async def test_a_failed_task_leaves_its_exception_in_the_log(fake: FakeAirflow, http: httpx.AsyncClient) -> None:
+async def test_failed_task_writes_its_exception_to_the_log(fake: FakeAirflow, http: httpx.AsyncClient) -> None:
     fake.add_dag(FakeDag("d", tasks=[FakeTask("a", refuse, log=["hello"], retries=1)], checks=0))
     await trigger(http, "d")
     await states(http, "d", 1)
@@ -139,7 +139,7 @@ async def test_a_failed_task_leaves_its_exception_in_the_log(fake: FakeAirflow, 
     ]
 
 
-async def test_a_cleared_run_begins_anew(fake: FakeAirflow, http: httpx.AsyncClient) -> None:
+async def test_cleared_run_starts_again(fake: FakeAirflow, http: httpx.AsyncClient) -> None:
     await trigger(http, "add")
     await states(http, "add", 2)
     fake.clear(fake.run("r"))
@@ -147,7 +147,7 @@ async def test_a_cleared_run_begins_anew(fake: FakeAirflow, http: httpx.AsyncCli
     assert await states(http, "add", 2) == ["running", "success"]
 
 
-async def test_a_fault_before_and_after_the_effect(fake: FakeAirflow, http: httpx.AsyncClient) -> None:
+async def test_fault_can_apply_before_or_after_the_effect(fake: FakeAirflow, http: httpx.AsyncClient) -> None:
     fake.add_fault(Fault(route="trigger", error=httpx.ConnectError))
     fake.add_fault(Fault(route="trigger", error=httpx.ReadTimeout, after_effect=True))
     fake.add_fault(Fault(route="trigger", status=503, body="<h1>down</h1>"))
@@ -184,14 +184,16 @@ async def test_requests_can_be_held_and_are_counted(fake: FakeAirflow, http: htt
         ),
     ],
 )
-async def test_faults_of_streams(fake: FakeAirflow, http: httpx.AsyncClient, fault: Fault, lines: list[str]) -> None:
+async def test_stream_can_be_cut_or_swallowed(
+    fake: FakeAirflow, http: httpx.AsyncClient, fault: Fault, lines: list[str]
+) -> None:
     fake.add_fault(fault)
     await trigger(http, "add")
     async with http.stream("GET", "/dags/add/dagRuns/r/wait", params={"interval": 1}) as answer:
         assert [line async for line in answer.aiter_lines()] == lines
 
 
-async def test_a_stream_can_break(fake: FakeAirflow, http: httpx.AsyncClient) -> None:
+async def test_stream_can_break_with_an_error(fake: FakeAirflow, http: httpx.AsyncClient) -> None:
     fake.add_fault(Fault(route="wait", cut_after_lines=1, error=httpx.ReadError))
     await trigger(http, "add")
     async with http.stream("GET", "/dags/add/dagRuns/r/wait", params={"interval": 1}) as answer:
@@ -200,7 +202,7 @@ async def test_a_stream_can_break(fake: FakeAirflow, http: httpx.AsyncClient) ->
             assert [line async for line in lines]
 
 
-async def test_users_that_may_read_some_dags() -> None:
+async def test_user_can_be_limited_to_some_dags() -> None:
     fake = FakeAirflow(users=[FakeUser("agent", "secret", readable=frozenset({"mine"}))])
     fake.add_dag(FakeDag("mine"))
     fake.add_dag(FakeDag("theirs"))
@@ -213,7 +215,7 @@ async def test_users_that_may_read_some_dags() -> None:
         assert (await http.get("/dags/mine")).json() == {"detail": "Invalid JWT token"}
 
 
-async def test_it_can_be_served() -> None:
+async def test_fake_can_be_served_on_a_socket() -> None:
     fake = FakeAirflow(clock=WallClock())
     fake.add_dag(FakeDag("a b", tasks=[FakeTask("one", lambda _: "ü")], checks=1))
     with served(fake) as url:

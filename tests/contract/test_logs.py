@@ -1,7 +1,7 @@
-"""What the logs and the ends of task instances tell of a failure, asked of the fake and the real Airflow.
+"""How logs and end dates of task instances describe a failure, on the fake and on the real Airflow.
 
-The events are those that a worker of Airflow 3.3.2 wrote, cut to what is read of them; 3.1 and 3.2 write the same but
-for the marks of groups.
+The events are from a worker of Airflow 3.3.2, reduced to the fields that dagcall reads; 3.1 and 3.2 write the same
+events except for the group markers.
 """
 
 import time
@@ -55,7 +55,7 @@ async def the_log(airflow: ContractAirflow, api: AirflowApi, run_id: str, *log: 
     return await api.fetch_log("one_task", run_id, TaskInstance("add", -1, "failed", 1, 0))
 
 
-async def test_what_a_task_wrote_is_told_from_bookkeeping(
+async def test_task_output_is_separated_from_airflows_own_events(
     airflow: ContractAirflow, api: AirflowApi, run_id: str
 ) -> None:
     events = await the_log(
@@ -77,7 +77,9 @@ async def test_what_a_task_wrote_is_told_from_bookkeeping(
     ]
 
 
-async def test_exceptions_with_their_causes_and_members(airflow: ContractAirflow, api: AirflowApi, run_id: str) -> None:
+async def test_exceptions_have_their_causes_and_group_members(
+    airflow: ContractAirflow, api: AirflowApi, run_id: str
+) -> None:
     frame = {"filename": "/dags/x.py", "lineno": 3, "name": "f"}
     group = exception("ExceptionGroup", "two (2 sub-exceptions)", is_group=True)
     group["exceptions"] = [[exception("A", "1")], [exception("B", "2")]]
@@ -109,18 +111,18 @@ async def test_exceptions_with_their_causes_and_members(airflow: ContractAirflow
 
 
 @pytest.mark.parametrize("detail", ["text", {"exc_type": "E"}, [1, {}, {"exc_type": "E", "frames": [1]}], None])
-async def test_an_error_detail_of_somebody_else_does_not_cost_the_log(
+async def test_foreign_error_detail_does_not_break_the_log(
     airflow: ContractAirflow, api: AirflowApi, run_id: str, detail: object
 ) -> None:
     events = await the_log(airflow, api, run_id, event("mine", "error", "shop", error_detail=detail))
     assert [found.event for found in written_events(events)] == ["mine"]
 
 
-async def test_an_empty_log(airflow: ContractAirflow, api: AirflowApi, run_id: str) -> None:
+async def test_empty_log_has_no_events(airflow: ContractAirflow, api: AirflowApi, run_id: str) -> None:
     assert written_events(await the_log(airflow, api, run_id)) == []
 
 
-async def test_a_run_that_is_set_to_failed_ends_before_its_running_tasks(
+async def test_run_set_to_failed_ends_before_its_running_tasks(
     airflow: ContractAirflow, api: AirflowApi, run_id: str
 ) -> None:
     await running(airflow, api, run_id)

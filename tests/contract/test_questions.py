@@ -1,4 +1,4 @@
-"""What a run asks people, and how it is answered: the facts, and `dagcall.airflow`'s two methods for it."""
+"""Questions of a run to people and their answers: Airflow's behaviour, and the two methods of `dagcall.airflow`."""
 
 from collections.abc import AsyncIterator
 from typing import Any
@@ -45,7 +45,7 @@ async def detail(http: httpx.AsyncClient, run_id: str) -> dict[str, Any]:
     return found
 
 
-async def test_a_question(airflow: ContractAirflow, api: AirflowApi, run_id: str) -> None:
+async def test_question_with_all_fields_is_fetched(airflow: ContractAirflow, api: AirflowApi, run_id: str) -> None:
     question = await asked(
         airflow,
         api,
@@ -78,14 +78,18 @@ async def test_a_question(airflow: ContractAirflow, api: AirflowApi, run_id: str
     )
 
 
-async def test_the_least_that_is_asked(airflow: ContractAirflow, api: AirflowApi, run_id: str) -> None:
+async def test_question_without_optional_fields_is_fetched(
+    airflow: ContractAirflow, api: AirflowApi, run_id: str
+) -> None:
     question = await asked(airflow, api, run_id, FakeQuestion("Go on?", options=["OK"]))
     assert (question.body, question.defaults, question.is_multiple) == ("", (), False)
     assert (question.params, question.assigned_users) == ((), ())
 
 
-async def test_the_questions_of_several_runs(airflow: ContractAirflow, api: AirflowApi, run_id: str) -> None:
-    """Also of mapped tasks; questions of other runs are not among them, nor those whose task waits no more."""
+async def test_open_questions_of_several_runs_are_fetched(
+    airflow: ContractAirflow, api: AirflowApi, run_id: str
+) -> None:
+    """Including those of mapped tasks, but neither those of other runs nor those whose task no longer waits."""
     for number in (1, 2):
         await begin(airflow, api, "one_task", f"{run_id}.{number}")
         airflow.ask("one_task", f"{run_id}.{number}", "add", APPROVAL)
@@ -107,7 +111,9 @@ async def test_the_questions_of_several_runs(airflow: ContractAirflow, api: Airf
     assert [question.name for question in await api.fetch_questions(keys)] == ["double[0]"]
 
 
-async def test_an_answer(airflow: ContractAirflow, api: AirflowApi, http: httpx.AsyncClient, run_id: str) -> None:
+async def test_answer_is_stored_with_its_user(
+    airflow: ContractAirflow, api: AirflowApi, http: httpx.AsyncClient, run_id: str
+) -> None:
     question = await asked(airflow, api, run_id)
     await api.respond(question, Response(("Approve",), {"n": 1, "note": None}))
 
@@ -117,7 +123,7 @@ async def test_an_answer(airflow: ContractAirflow, api: AirflowApi, http: httpx.
     assert found["task_instance"]["state"] == ("deferred" if airflow.version < "3.3" else "scheduled")
 
 
-async def test_the_first_answer_counts(
+async def test_second_answer_is_a_conflict(
     airflow: ContractAirflow, api: AirflowApi, http: httpx.AsyncClient, run_id: str
 ) -> None:
     question = await asked(airflow, api, run_id)
@@ -133,8 +139,8 @@ async def test_only_assigned_users_may_answer(airflow: ContractAirflow, api: Air
         await api.respond(question, Response(("Approve",), {}))
 
 
-async def test_what_does_not_fit_is_refused_since_3_3(airflow: ContractAirflow, api: AirflowApi, run_id: str) -> None:
-    """Older ones take it, and the task fails."""
+async def test_invalid_answer_is_refused_since_3_3(airflow: ContractAirflow, api: AirflowApi, run_id: str) -> None:
+    """Older versions accept it, and the task fails."""
     question = await asked(airflow, api, run_id)
     if airflow.version < "3.3":
         await api.respond(question, Response(("Maybe", "Approve"), {}))
@@ -146,7 +152,9 @@ async def test_what_does_not_fit_is_refused_since_3_3(airflow: ContractAirflow, 
         await api.respond(question, Response(("Reject", "Approve"), {}))
 
 
-async def test_who_does_not_ask_gets_no_answer(airflow: ContractAirflow, api: AirflowApi, run_id: str) -> None:
+async def test_question_of_a_deleted_run_cannot_be_answered(
+    airflow: ContractAirflow, api: AirflowApi, run_id: str
+) -> None:
     question = await asked(airflow, api, run_id)
     airflow.delete("one_task", run_id)
     assert await api.fetch_questions([("one_task", run_id)]) == ()
@@ -154,6 +162,6 @@ async def test_who_does_not_ask_gets_no_answer(airflow: ContractAirflow, api: Ai
         await api.respond(question, Response(("Approve",), {}))
 
 
-async def test_the_new_state_is_unknown_before_3_3(airflow: ContractAirflow, http: httpx.AsyncClient) -> None:
+async def test_awaiting_input_filter_is_unknown_before_3_3(airflow: ContractAirflow, http: httpx.AsyncClient) -> None:
     answer = await http.get("/dags/~/dagRuns/~/hitlDetails", params={"state": "awaiting_input"})
     assert answer.status_code == (422 if airflow.version < "3.3" else 200)

@@ -1,7 +1,7 @@
-"""What `dagcall.outcomes` makes of runs that succeeded, against the fake and the real Airflow: always the same.
+"""The results that `dagcall.results` reads from successful runs, on the fake and on the real Airflow.
 
-Nothing runs here; what workers and the scheduler would have written is set by hand, once the run is set to success:
-below 3.3 that makes a success of each task, whatever had come of it.
+No task runs here. The tests write what workers and the scheduler would write, after they set the run to success:
+before 3.3, this sets every task of the run to success as well.
 """
 
 import time
@@ -38,13 +38,13 @@ async def started(api: AirflowApi, dag_id: str, run_id: str, *results: str) -> t
     return tool, await api.trigger(dag_id, run_id=run_id, conf={}, logical_date=None, note="")
 
 
-async def test_a_run_says_which_version_of_its_dag_it_is_of(api: AirflowApi, run_id: str) -> None:
+async def test_run_has_the_version_of_its_dag(api: AirflowApi, run_id: str) -> None:
     _, run = await started(api, "one_task", run_id)
     assert run.dag_version == 1
     assert (await api.fetch_run("one_task", run_id)).dag_version == 1
 
 
-async def test_a_run_set_to_success_by_hand(
+async def test_run_set_to_success_changes_task_states_before_3_3(
     airflow: ContractAirflow, api: AirflowApi, http: httpx.AsyncClient, run_id: str
 ) -> None:
     await started(api, "grouped", run_id)
@@ -55,7 +55,7 @@ async def test_a_run_set_to_success_by_hand(
     assert states == {"group.first": old, "group.inner": new, "group.other": new}
 
 
-async def test_named_tasks_in_a_group(airflow: ContractAirflow, api: AirflowApi, run_id: str) -> None:
+async def test_results_of_configured_tasks_in_a_group(airflow: ContractAirflow, api: AirflowApi, run_id: str) -> None:
     tool, run = await started(api, "grouped", run_id, "group.first", "group.inner", "group.other")
     airflow.finish("grouped", run_id, "success")
     airflow.set_task("grouped", run_id, "group.first", "success")
@@ -68,7 +68,7 @@ async def test_named_tasks_in_a_group(airflow: ContractAirflow, api: AirflowApi,
     assert await ResultReader(api).results(tool, run) == expected
 
 
-async def test_leaves(airflow: ContractAirflow, api: AirflowApi, run_id: str) -> None:
+async def test_results_of_the_leaf_tasks(airflow: ContractAirflow, api: AirflowApi, run_id: str) -> None:
     tool, run = await started(api, "grouped", run_id)
     airflow.finish("grouped", run_id, "success")
     for task_id, value in (("group.other", 3), ("group.first", 1), ("group.inner", [float("nan"), float("-inf"), 2])):
@@ -78,7 +78,7 @@ async def test_leaves(airflow: ContractAirflow, api: AirflowApi, run_id: str) ->
     assert await ResultReader(api).results(tool, run) == expected
 
 
-async def test_the_declared_result(airflow: ContractAirflow, api: AirflowApi, run_id: str) -> None:
+async def test_declared_result_is_used_since_3_3(airflow: ContractAirflow, api: AirflowApi, run_id: str) -> None:
     tool, run = await started(api, "declared_result", run_id)
     airflow.finish("declared_result", run_id, "success")
     airflow.set_xcom("declared_result", run_id, "answer", 42, is_result=True)
@@ -88,7 +88,7 @@ async def test_the_declared_result(airflow: ContractAirflow, api: AirflowApi, ru
     assert await ResultReader(api).results(tool, run) == expected
 
 
-async def test_a_stream_for_no_named_task_brings_the_declared_result(
+async def test_stream_without_task_ids_ends_with_the_declared_result(
     airflow: ContractAirflow, api: AirflowApi, run_id: str
 ) -> None:
     tool, run = await started(api, "declared_result", run_id)
@@ -107,11 +107,11 @@ async def test_a_stream_for_no_named_task_brings_the_declared_result(
     ("stored", "expected"),
     [
         pytest.param({2: "c", 0: "a", 1: ["b"]}, ["a", ["b"], "c"], id="all"),
-        pytest.param({2: "c"}, [None, None, "c"], id="only the last returned something"),
-        pytest.param({}, [None, None, None], id="nobody returned anything"),
+        pytest.param({2: "c"}, [None, None, "c"], id="only the last returned a value"),
+        pytest.param({}, [None, None, None], id="none returned a value"),
     ],
 )
-async def test_a_mapped_task(
+async def test_results_of_a_mapped_task(
     airflow: ContractAirflow, api: AirflowApi, run_id: str, stored: dict[int, Any], expected: list[Any]
 ) -> None:
     tool, run = await started(api, "mapped_leaf", run_id)
@@ -122,7 +122,9 @@ async def test_a_mapped_task(
     assert await ResultReader(api).results(tool, run) == Results({"double": expected})
 
 
-async def test_skipped_instances_of_a_mapped_task(airflow: ContractAirflow, api: AirflowApi, run_id: str) -> None:
+async def test_skipped_instances_of_a_mapped_task_are_listed(
+    airflow: ContractAirflow, api: AirflowApi, run_id: str
+) -> None:
     tool, run = await started(api, "mapped_leaf", run_id)
     airflow.finish("mapped_leaf", run_id, "success")
     airflow.set_task("mapped_leaf", run_id, "double", "skipped")
@@ -132,7 +134,7 @@ async def test_skipped_instances_of_a_mapped_task(airflow: ContractAirflow, api:
 
 
 @pytest.mark.parametrize("is_over", [True, False])
-async def test_a_task_mapped_over_nothing(
+async def test_task_mapped_over_an_empty_list_has_an_empty_result(
     airflow: ContractAirflow, api: AirflowApi, run_id: str, *, is_over: bool
 ) -> None:
     tool, run = await started(api, "mapped", run_id, "double", "total")
@@ -145,7 +147,7 @@ async def test_a_task_mapped_over_nothing(
     assert await ResultReader(api).results(tool, run, is_over=is_over) == expected
 
 
-async def test_a_mapped_task_that_was_skipped(airflow: ContractAirflow, api: AirflowApi, run_id: str) -> None:
+async def test_skipped_mapped_task_has_no_result(airflow: ContractAirflow, api: AirflowApi, run_id: str) -> None:
     tool, run = await started(api, "mapped", run_id, "double")
     airflow.finish("mapped", run_id, "success")
     airflow.set_task("mapped", run_id, "numbers", "skipped")
@@ -153,7 +155,9 @@ async def test_a_mapped_task_that_was_skipped(airflow: ContractAirflow, api: Air
     assert await ResultReader(api).results(tool, run) == Results({"double": None}, skipped=("double",))
 
 
-async def test_a_result_task_that_the_dag_does_not_have(airflow: ContractAirflow, api: AirflowApi, run_id: str) -> None:
+async def test_unknown_result_task_is_reported_as_absent(
+    airflow: ContractAirflow, api: AirflowApi, run_id: str
+) -> None:
     tool, run = await started(api, "one_task", run_id, "nosuch", "add")
     airflow.finish("one_task", run_id, "success")
     airflow.set_xcom("one_task", run_id, "add", 2)

@@ -1,7 +1,7 @@
-"""An account that has rights on single dags only, on the fake and on the real Airflow.
+"""An account with permissions for some dags only, on the fake and on the real Airflow.
 
-Airflow's simple auth manager knows no such account; the real ones here have a manager that is the simple one but for
-that. Which requests are refused, and which lists are filtered, is Airflow's own doing.
+Airflow's simple auth manager does not support such accounts, so the real Airflow uses a subclass that does. Airflow
+itself decides which requests it refuses and which lists it filters.
 """
 
 import time
@@ -65,17 +65,17 @@ async def api(airflow: ContractAirflow) -> AsyncIterator[AirflowApi]:
 
 
 @pytest.mark.parametrize("dag_id", ["required_param", "no_such_dag"])
-async def test_dag_that_is_hidden_and_dag_that_is_not_there_are_refused_alike(api: AirflowApi, dag_id: str) -> None:
+async def test_hidden_and_missing_dags_are_refused_in_the_same_way(api: AirflowApi, dag_id: str) -> None:
     for question in (api.fetch_summary(dag_id), api.fetch_dag(dag_id), api.fetch_run(dag_id, "r")):
         with pytest.raises(AirflowRefused, match="403: Forbidden"):
             await question
 
 
-async def test_lists_leave_out_what_is_hidden(api: AirflowApi) -> None:
+async def test_lists_omit_hidden_dags(api: AirflowApi) -> None:
     assert [dag.dag_id for dag in await api.fetch_dags(DagQuery())] == list(SEEN)
 
 
-async def test_shared_question_about_a_hidden_dag_is_answered_for_the_others(api: AirflowApi, run_id: str) -> None:
+async def test_shared_request_with_a_hidden_dag_is_answered_for_the_others(api: AirflowApi, run_id: str) -> None:
     await api.trigger("one_task", run_id=run_id, conf={}, logical_date=None, note="")
     dag_ids = ["one_task", "required_param"]
     assert ("one_task", run_id) in await api.fetch_unfinished_run_ids(dag_ids)

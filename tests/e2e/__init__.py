@@ -1,4 +1,4 @@
-"""Against a real Airflow, or a real socket: dagcall in processes of its own."""
+"""Tests of dagcall in separate processes, with a real Airflow or the fake on a real socket."""
 
 import pytest
 

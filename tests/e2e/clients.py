@@ -1,4 +1,4 @@
-"""MCP clients of every kind: both transports, both eras of the protocol."""
+"""MCP clients for both transports and both protocol eras."""
 
 import json
 import re
@@ -18,7 +18,7 @@ from mcp_types import CallToolResult, TextContent
 from tests.e2e.running_demo import RunningDemo
 
 CONNECTIONS = ["http 2026-07-28", "http 2025-11-25", "stdio 2026-07-28", "stdio 2025-11-25"]
-"""Transport and protocol revision: what the SDK's client calls `auto` and `legacy`."""
+"""Transport and protocol revision; the SDK's client calls the revisions `auto` and `legacy`."""
 
 
 @asynccontextmanager
@@ -30,14 +30,14 @@ async def connected(
     on_message: MessageHandlerFnT | None = None,
     on_question: ElicitationFnT | None = None,
 ) -> AsyncIterator[Client]:
-    """Connect to the demo's dagcall, or to one of our own that serves the demo's Airflow over stdio.
+    """Connect to the demo's dagcall, or to a new one that serves the demo's Airflow over stdio.
 
     Args:
         demo: the demo.
         connection: one of `CONNECTIONS`.
-        errors: gets what a server of our own writes to stderr.
-        on_message: gets every notification.
-        on_question: answers for the client's user; without it the client cannot ask.
+        errors: the file for the stderr of a new server.
+        on_message: called with every notification.
+        on_question: answers for the client's user; without it the client declares no elicitation.
     """
     transport, revision = connection.split()
     mode = "auto" if revision == "2026-07-28" else "legacy"
@@ -45,7 +45,7 @@ async def connected(
         server: Any = demo.url
         if transport == "stdio":
             words = ["-m", "dagcall", "serve", "--stdio", "--config", str(demo.config)]
-            # A secret of its own makes it a stranger to the demo's dagcall: equal calls of both are no retries.
+            # With another secret than the demo's dagcall, identical calls of both are not treated as repeats.
             environ = {**demo.environ, "DAGCALL_SERVER_SECRET": secrets.token_hex(32)}
             parameters = StdioServerParameters(command=sys.executable, args=words, env=environ)
             server = stdio_client(parameters, errlog=errlog)
@@ -55,14 +55,14 @@ async def connected(
 
 
 def text_of(result: CallToolResult) -> str:
-    """Return the text of a result, which is one block."""
+    """Return the text of a result that has one block."""
     (block,) = result.content
     assert isinstance(block, TextContent)
     return block.text
 
 
 async def answer_of(client: Client, demo: RunningDemo, tool: str, arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Call a tool of the demo and check everything about its answer but the results.
+    """Call a tool of the demo and check everything in its answer except the results.
 
     Returns:
         `{"dag_run_id": …, "results": …}`

@@ -1,4 +1,4 @@
-"""dagcall as a command, started as a user starts it: by its name, in a folder, with an environment of its own."""
+"""Runs dagcall's commands as a user does, in a folder and with a clean environment."""
 
 import os
 import re
@@ -11,8 +11,8 @@ from pathlib import Path
 
 DAGCALL = [sys.executable, "-m", "dagcall"]
 COMMAND_SECONDS = 120.0
-"""Longer than any command may take; it is there so that a hanging one fails its test."""
-#: Variables of whoever runs the tests that would change what dagcall does or how it prints.
+"""Longer than any command takes, so that a hanging command fails its test."""
+#: Variables in the developer's environment that would change what dagcall does or prints.
 _FOREIGN = re.compile(
     r"DAGCALL_|_?AIRFLOW|PYTHON|PYTEST|VIRTUAL_ENV|XDG_DATA_HOME|COLUMNS|LINES|FORCE_COLOR|PY_COLORS|GITHUB_ACTIONS"
     r"|TTY_|_TYPER"
@@ -20,11 +20,11 @@ _FOREIGN = re.compile(
 
 
 def clean_environ(**more: str) -> dict[str, str]:
-    """Return this process's environment without what would reach into dagcall, and with `more`.
+    """Return this process's environment without the variables that affect dagcall, plus `more`.
 
-    Neither a demo of this machine's user nor the dags of an Airflow that had the same port before are found in it.
+    dagcall finds neither the developer's demo nor dags remembered from an earlier Airflow on the same port.
     """
-    own = os.environ.items()  # noqa: TID251 - a child process begins with the environment of its parent
+    own = os.environ.items()  # noqa: TID251 - a child process starts with its parent's environment
     clean = {name: value for name, value in own if not _FOREIGN.match(name)}
     return clean | {"XDG_DATA_HOME": os.devnull, "DAGCALL_REMEMBER": "false"} | more
 
@@ -46,13 +46,13 @@ def run_dagcall(
 
 
 def free_port() -> int:
-    """Return a port of loopback that nobody uses now."""
+    """Return a free port of the loopback interface."""
     (port,) = free_ports(1)
     return port
 
 
 def free_ports(count: int) -> list[int]:
-    """Return so many different ports of loopback that nobody uses now."""
+    """Return `count` different free ports of the loopback interface."""
     with ExitStack() as probing:
         probes = [probing.enter_context(socket.create_server(("127.0.0.1", 0))) for _ in range(count)]
         return [probe.getsockname()[1] for probe in probes]

@@ -1,4 +1,4 @@
-"""One demo for all end-to-end tests: a real Airflow, and dagcall in front of it."""
+"""One demo for all end-to-end tests: a real Airflow with dagcall in front of it."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,12 +13,12 @@ OWN_DAGS = (
     *("arguments.py", "asking.py", "doc_block.py", "early.py", "factorial.py", "failures.py", "large.py"),
     *("regional_report.py", "shapes.py", "waiting.py"),
 )
-"""Those that are there from the start."""
+"""The dag files that exist from the start."""
 
 
 @pytest.fixture(scope="package")
 def demo(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDemo]:
-    """A running demo, with `OWN_DAGS` as its user's own dags. Runs of other tests are in it, too."""
+    """A running demo with `OWN_DAGS` as its user's dags. It also contains the runs of other tests."""
     own_dags = {name: (DAGS / name).read_text() for name in OWN_DAGS}
     with running_demo(tmp_path_factory.mktemp("demo"), own_dags, tell=terminal_of(request.config)) as running:
         yield running

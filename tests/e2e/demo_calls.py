@@ -1,7 +1,7 @@
-"""What the demo's tools must answer, as plain data: each call, and the exact results or the words of the failure.
+"""The demo's calls as plain data: each call with its exact results or its failure.
 
-The figures are not the dags' own: `tests/unit/demo/test_dags.py` adds up those of `sales_report` and ranks the
-sentences of `summarize_text` anew, and comments show how the others were worked out by hand.
+The figures are not copied from the dags' output: `tests/unit/demo/test_dags.py` recomputes those of `sales_report` and
+the ranking of `summarize_text`, and comments show the calculation of the others.
 """
 
 import hashlib
@@ -20,7 +20,7 @@ class DemoCall:
 
 @dataclass(frozen=True)
 class DemoFailure:
-    """One call whose run fails: `task` fails for good on its try number `tries`, its log ending with `error`."""
+    """One call whose run fails: the last try of `task` is number `tries`, and its log ends with `error`."""
 
     tool: str
     arguments: dict[str, Any]
@@ -41,12 +41,12 @@ CYCLING = (
     "Die Kosten trägt die Stadt."
 )
 JAPAN = (
-    "東京は日本の首都です。京都は昔の首都でした。大阪は商業の都市です！"  # noqa: RUF001 - its own punctuation
+    "東京は日本の首都です。京都は昔の首都でした。大阪は商業の都市です！"  # noqa: RUF001 - Japanese punctuation
     "東京には多くの人が住んでいます。"
 )
 
 SUMMARIES = [
-    # Most words are shared by sentence 2 (harbour, ferry, power) and 7 (ferry, harbour, engine), then by the first.
+    # Sentences 2 (harbour, ferry, power) and 7 (ferry, harbour, engine) share the most words, then sentence 1.
     DemoCall(
         "summarize_text",
         {"text": FERRY},
@@ -101,7 +101,10 @@ SUMMARIES = [
                 "summary": "東京は日本の首都です。",
                 "sentences": [{"position": 1, "text": "東京は日本の首都です。", "score": 1.0}],
                 "sentences_total": 4,
-                "keywords": ["東京", "首都"],  # both twice, in two sentences: then in the order of the characters
+                "keywords": [
+                    "東京",
+                    "首都",
+                ],  # both occur twice, in two sentences, so they are ordered by their characters
             }
         },
     ),
@@ -287,7 +290,7 @@ REFUNDS = [
             "answer": {
                 "decision": "automatic",
                 "order_id": "SO-2026-A7K2",
-                "asked": 50.0,  # in whole cents; the largest sum that needs nobody
+                "asked": 50.0,  # rounded to cents; the largest sum that needs no approval
                 "paid": 50.0,
                 "currency": "EUR",
                 "receipt": {"number": "RF-2026-A7K2", "approved_by": None, "note": None},
@@ -334,7 +337,7 @@ STEPS = [
     ),
 ]
 
-#: Runs that fail: the message is the last line of the exception.
+#: Runs that fail; the error is the last line of the exception.
 FAILURES = [
     DemoFailure("always_fails", {}, "explode", 2, "ValueError: Step 3 failed: it was asked to"),
     DemoFailure(
@@ -378,12 +381,12 @@ ADA = {"name": "Ada Müller", "email": "ada@example.org", "country": "DE"}
 
 
 def key(session: str) -> str:
-    """Turn any name of a test session into the part of an order id that makes it unique."""
+    """Return the part of an order id that makes it unique to a test session."""
     return hashlib.sha256(session.encode()).hexdigest()[:10].upper()
 
 
 def coffee_order(order_id: str) -> dict[str, Any]:
-    """Two bags of coffee, placed on 1 March in UTC, though on the 2nd where the customer is."""
+    """Two bags of coffee, ordered on 1 March in UTC, which is 2 March in the customer's time zone."""
     return {
         "order_id": order_id,
         "customer": ADA,
@@ -393,7 +396,7 @@ def coffee_order(order_id: str) -> dict[str, Any]:
 
 
 def coffee_receipt(order_id: str) -> dict[str, Any]:
-    """2 * 18.90 = 37.80, below the 50.00 of free shipping; five days after 1 March."""
+    """2 * 18.90 = 37.80, less than the 50.00 for free shipping; delivered five days after 1 March."""
     return {
         "number": order_id.replace("SO-", "R-"),
         "order_id": order_id,
@@ -412,7 +415,7 @@ def coffee_receipt(order_id: str) -> dict[str, Any]:
 
 
 def order_calls(session: str) -> list[DemoCall]:
-    """Orders that do not touch each other: one with every option, one with every fault."""
+    """Independent orders: one with every option, one with every fault, one with a wrong date."""
     good, bad = f"SO-2026-{key(session)}A", f"SO-2026-{key(session)}B"
     return [
         DemoCall(
@@ -422,7 +425,11 @@ def order_calls(session: str) -> list[DemoCall]:
                 "customer": ADA,
                 "items": [
                     {"sku": "KIT-101", "quantity": 1, "unit_price": 49.9},
-                    {"sku": "GAR-304", "quantity": 12, "unit_price": 2.81},  # a cent off is tolerated, not charged
+                    {
+                        "sku": "GAR-304",
+                        "quantity": 12,
+                        "unit_price": 2.81,
+                    },  # a difference of one cent is accepted, but not charged
                 ],
                 "placed_at": "2026-03-02T09:30:00Z",
                 "requested_delivery": "2026-03-04",
@@ -536,7 +543,7 @@ def order_calls(session: str) -> list[DemoCall]:
 
 
 def repeated_order_calls(session: str) -> list[DemoCall]:
-    """An order, the same order again, and another one under its id: to be made one after the other."""
+    """An order, the same order again, and a different order with its id; the calls must be made in this order."""
     order_id = f"SO-2026-{key(session)}D"
     order, receipt = coffee_order(order_id), coffee_receipt(order_id)
     return [
@@ -572,5 +579,5 @@ def repeated_order_calls(session: str) -> list[DemoCall]:
 
 
 def demo_calls(session: str) -> list[DemoCall]:
-    """List calls that may be made in any order, and at once; `session` keeps their order ids apart from other runs'."""
+    """Return calls that may be made in any order and in parallel; `session` makes their order ids unique."""
     return [*SUMMARIES, *SALES, *SCORES, *REFUNDS, *TABLES, *STEPS, *order_calls(session)]

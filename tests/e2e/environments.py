@@ -1,4 +1,4 @@
-"""Environments of their own for clients whose libraries do not go with this project's."""
+"""Separate environments for clients whose libraries conflict with the project's."""
 
 import asyncio
 from pathlib import Path
@@ -13,11 +13,11 @@ REQUIREMENTS = Path(__file__).parent / "requirements"
 
 
 def interpreter_of(name: str, config: pytest.Config) -> Path:
-    """Return the interpreter of an environment; it is made if it is not there yet, and kept for the next time.
+    """Return the interpreter of an environment; create the environment if it does not exist yet.
 
     Args:
-        name: of its file in `requirements/`, such as `mcp-1.30.0`.
-        config: whose terminal is told.
+        name: the name of its file in `requirements/`, such as `mcp-1.30.0`.
+        config: pytest's configuration, for messages on the terminal.
     """
-    terminal_of(config)(f"{name}: an environment of its own, which is made if it is not there yet")
+    terminal_of(config)(f"{name}: a separate environment, created if it does not exist yet")
     return asyncio.run(make_environment(name, REQUIREMENTS / f"{name}.txt", environ=clean_environ()))

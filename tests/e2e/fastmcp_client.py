@@ -1,12 +1,12 @@
-# The SDK of this project's environment knows nothing of tasks.
+# The SDK in the project's environment does not support tasks.
 # mypy: ignore-errors
-"""A client that runs calls as tasks: FastMCP's. Calls a tool, follows its task, and prints what it saw as JSON.
+"""Calls a tool as a task with FastMCP's client, waits for the task, and prints the result as JSON.
 
-Run by the interpreter of `requirements/fastmcp-tasks-4.1.4.txt`:
+Run with the interpreter of `requirements/fastmcp-tasks-4.1.4.txt`:
 
     python fastmcp_client.py URL TOOL ARGUMENTS [ANSWER]
 
-ANSWER, an object, is given to every question; without it the client cannot be asked.
+ANSWER, an object, answers every question; without it the client declares no elicitation.
 """
 
 import asyncio

@@ -1,4 +1,4 @@
-"""What a process prints, read while it runs."""
+"""Reads the output of a process while it runs."""
 
 import queue
 import threading
@@ -8,10 +8,10 @@ from typing import IO, Self
 
 
 class Output:
-    """Reads a stream to its end, in a thread, so that its process can always print; a context manager.
+    """Reads a stream to its end in a thread, so that its process never blocks; a context manager.
 
     Args:
-        stream: a pipe, in text mode; closed by whoever opened it, after this.
+        stream: a pipe in text mode; the caller closes it afterwards.
     """
 
     def __init__(self, stream: IO[str] | None) -> None:
@@ -20,7 +20,7 @@ class Output:
         self._lines: queue.Queue[str | None] = queue.Queue()
         self._thread = threading.Thread(target=self._read)
         self.said: list[str] = []
-        """The lines that `until` and `rest` have taken."""
+        """The lines that `until` and `rest` have read."""
 
     def __enter__(self) -> Self:
         self._thread.start()
@@ -35,16 +35,16 @@ class Output:
         """Wait for a line and return it.
 
         Raises:
-            AssertionError: the stream ended first, or the time did; with all lines.
+            AssertionError: the stream ended or the time ran out first; the message contains all lines.
         """
         deadline = time.monotonic() + seconds
         while True:
             try:
                 line = self._next(max(0.0, deadline - time.monotonic()))
             except queue.Empty:
-                raise AssertionError(f"not said within {seconds:.0f} s, only:\n{''.join(self.said)}") from None
+                raise AssertionError(f"not printed within {seconds:.0f} s, only:\n{''.join(self.said)}") from None
             if line is None:
-                raise AssertionError(f"the process stopped printing; it said:\n{''.join(self.said)}")
+                raise AssertionError(f"the output ended; it was:\n{''.join(self.said)}")
             self.said.append(line)
             on_line(line)
             if is_it(line):
@@ -57,7 +57,7 @@ class Output:
         return "".join(self.said)
 
     def _next(self, seconds: float | None) -> str | None:
-        """Return the next line; None at the end, however often that is asked."""
+        """Return the next line; None at the end, also on later calls."""
         line = self._lines.get(timeout=seconds)
         if line is None:
             self._lines.put(None)

@@ -19,31 +19,31 @@ from tests.e2e.commands import DAGCALL, clean_environ, free_ports
 from tests.e2e.output import Output
 
 START_SECONDS = 900.0
-"""The very first start installs Airflow; 30 to 60 s afterwards."""
+"""The first start installs Airflow; later starts take 30 to 60 s."""
 STOP_SECONDS = 120.0
 LAST_LINE = "Ctrl-C stops everything"
 
 
 @dataclass(frozen=True)
 class RunningDemo:
-    """A demo that is ready, with all that it told its user."""
+    """A demo that is ready, and what it told its user."""
 
     url: str
     airflow_url: str
     folder: Path
     introduction: str
-    """What it printed."""
+    """Its output."""
     environ: Mapping[str, str]
-    """The environment of a user's shell, in which dagcall finds this demo without being told."""
+    """The environment of a user's shell, in which dagcall finds this demo by itself."""
     admin_password: str
 
     @property
     def config(self) -> Path:
-        """The settings file that it wrote."""
+        """The settings file that the demo wrote."""
         return self.folder / "dagcall.toml"
 
     def runs_of(self, dag_id: str) -> dict[str, str]:
-        """Ask Airflow itself for the runs of a dag: run id -> state."""
+        """Return the runs of a dag from Airflow: run id -> state."""
         with self._as_admin() as http:
             found: dict[str, str] = {}
             while True:
@@ -54,7 +54,7 @@ class RunningDemo:
                     return found
 
     def note_of(self, dag_id: str, run_id: str) -> str:
-        """Ask Airflow itself for the note of a run."""
+        """Return the note of a run from Airflow."""
         with self._as_admin() as http:
             run = http.get(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}").raise_for_status().json()
         return run["note"] or ""
@@ -70,12 +70,12 @@ class RunningDemo:
 
 @contextmanager
 def running_demo(base: Path, own_dags: Mapping[str, str], tell: Callable[[str], None]) -> Iterator[RunningDemo]:
-    """Run a demo; at the end, stop it like a user and check that it leaves nothing behind.
+    """Run a demo; at the end, stop it as a user does and check that it leaves no processes behind.
 
     Args:
         base: an empty folder.
-        own_dags: files for the user's own dags folder: name -> text.
-        tell: gets a line whenever something has happened.
+        own_dags: the files in the user's dags folder: name -> text.
+        tell: called with each progress message.
     """
     folder = base / "dagcall" / "demo"
     (folder / "dags").mkdir(parents=True)
@@ -85,10 +85,10 @@ def running_demo(base: Path, own_dags: Mapping[str, str], tell: Callable[[str], 
     port, airflow_port = free_ports(2)
     words = ["demo", "--port", str(port), "--airflow-port", str(airflow_port), "--dir", str(folder)]
     began = time.monotonic()
-    tell("starting `dagcall demo`: a real Airflow, which is installed if it is not there yet")
+    tell("starting `dagcall demo`: a real Airflow, installed if it is missing")
     with (
         subprocess.Popen(  # noqa: S603 - our own command
-            # CHILD makes the demo end with this process, even when that is killed.
+            # CHILD ends the demo together with this process, even if this process is killed.
             [sys.executable, "-I", CHILD, str(os.getpid()), "SIGINT", *DAGCALL, *words],
             env=environ,
             cwd=base,
@@ -117,14 +117,14 @@ def running_demo(base: Path, own_dags: Mapping[str, str], tell: Callable[[str], 
         rows = family(process_table(), process.pid)
         assert rows, "the demo ended before it was stopped"
         code = _stop(process)
-    assert code == 0, f"stopped with Ctrl-C, the demo ended with exit code {code}"
+    assert code == 0, f"after Ctrl-C, the demo ended with exit code {code}"
     left = _left_of(rows)
     assert not left, f"the stopped demo left processes behind: {left}"
     tell("the demo has stopped and left no process behind")
 
 
 def _introduction(output: Output, tell: Callable[[str], None]) -> str:
-    """Read what the demo prints until it has said everything; pass its progress on."""
+    """Read the demo's output up to its last line; pass on its progress."""
 
     def on_line(line: str) -> None:
         if ": done in" in line:
@@ -145,7 +145,7 @@ def _stop(process: subprocess.Popen[str]) -> int:
 
 
 def _left_of(rows: list[ProcessRow]) -> list[ProcessRow]:
-    """Return those of `rows` that run on, and what has joined their sessions since."""
+    """Return the processes of `rows` that still run, and those that have joined their sessions since."""
     sessions = {row.session for row in rows}
     joined = [row for row in process_table() if row.session in sessions]
     return [*still_running(rows), *joined]

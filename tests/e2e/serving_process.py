@@ -1,4 +1,4 @@
-"""`dagcall serve` as a process, and JSON-RPC by hand: what reaches the wire, with no SDK in between."""
+"""`dagcall serve` as a process, and raw JSON-RPC without an SDK."""
 
 import json
 import signal
@@ -23,7 +23,7 @@ Message = dict[str, Any]
 
 
 def request(revision: str, number: int, method: str, params: Mapping[str, Any]) -> Message:
-    """Return a request as a client of this revision writes it; it asks for progress."""
+    """Return a request as a client of this revision sends it; it asks for progress."""
     meta: Message = {"progressToken": number}
     if revision == MODERN:
         meta |= {
@@ -35,7 +35,7 @@ def request(revision: str, number: int, method: str, params: Mapping[str, Any]) 
 
 
 def headers(revision: str, message: Mapping[str, Any]) -> dict[str, str]:
-    """Return the headers that belong to a request over HTTP."""
+    """Return the headers of a request over HTTP."""
     found = {"Accept": "application/json, text/event-stream", "MCP-Protocol-Version": revision}
     if revision == MODERN:
         found["Mcp-Method"] = message["method"]
@@ -45,7 +45,7 @@ def headers(revision: str, message: Mapping[str, Any]) -> dict[str, str]:
 
 
 def environ_for(airflow_url: str, **more: str) -> dict[str, str]:
-    """Return an environment that lets dagcall publish everything of a fake Airflow."""
+    """Return an environment in which dagcall publishes all dags of a fake Airflow."""
     return clean_environ(
         **{
             "DAGCALL_AIRFLOW_URL": airflow_url,
@@ -66,28 +66,28 @@ class Server:
     errors: Output
 
     def stop(self, number: signal.Signals = signal.SIGTERM) -> tuple[int, str]:
-        """Ask it to stop; return its exit code and everything on stderr."""
+        """Send a signal; return the exit code and everything on stderr."""
         self.process.send_signal(number)
         return self.ended()
 
     def ended(self) -> tuple[int, str]:
-        """Wait for its end; return its exit code and everything on stderr."""
+        """Wait for the process to end; return the exit code and everything on stderr."""
         return self.process.wait(STOP_SECONDS), self.errors.rest()
 
 
 @dataclass
 class HttpServer(Server):
-    """A `dagcall serve` that answers."""
+    """A running `dagcall serve` over HTTP."""
 
     url: str
 
     @property
     def root(self) -> str:
-        """Return its address without /mcp."""
+        """Return its URL without /mcp."""
         return self.url.removesuffix("/mcp")
 
     def stream(self, revision: str, message: Mapping[str, Any]) -> Iterator[Message]:
-        """Send one request and yield what comes back, as it comes."""
+        """Send one request and yield the messages as they arrive."""
         with httpx.stream(
             "POST", self.url, json=message, headers=headers(revision, message), timeout=60, trust_env=False
         ) as response:
@@ -108,7 +108,7 @@ class HttpServer(Server):
 def http_server(
     environ: Mapping[str, str], command: Sequence[str] = DAGCALL, *, port: int | None = None
 ) -> Iterator[HttpServer]:
-    """Run `dagcall serve` until the block ends: on this port, or on a free one that nobody was quicker to take."""
+    """Run `dagcall serve` until the block ends: on this port, or on a free one, retrying if it has been taken."""
     with ExitStack() as running:
         while True:
             server = running.enter_context(_http_server(environ, command, port or free_port()))
@@ -142,7 +142,7 @@ def _http_server(environ: Mapping[str, str], command: Sequence[str], port: int) 
 
 @dataclass
 class StdioServer(Server):
-    """A `dagcall serve --stdio`, its stdin and its stdout."""
+    """A running `dagcall serve --stdio`."""
 
     output: Output
 
@@ -152,13 +152,13 @@ class StdioServer(Server):
         self.process.stdin.flush()
 
     def receive(self) -> Message:
-        """Return the next line; every line on stdout is a message of the protocol."""
+        """Return the next message; every line on stdout is one."""
         message: Message = json.loads(self.output.until(lambda _: True, seconds=START_SECONDS))
         assert message["jsonrpc"] == "2.0"
         return message
 
     def hello(self, revision: str) -> None:
-        """Shake hands, where the revision has that."""
+        """Perform the handshake, if the revision has one."""
         if revision == LEGACY:
             about = {"protocolVersion": LEGACY, "capabilities": {}, "clientInfo": CLIENT}
             self.send({"jsonrpc": "2.0", "id": 0, "method": "initialize", "params": about})
@@ -166,7 +166,7 @@ class StdioServer(Server):
             self.send({"jsonrpc": "2.0", "method": "notifications/initialized"})
 
     def stream(self, revision: str, message: Mapping[str, Any]) -> Iterator[Message]:
-        """Send one request and yield what comes back, as it comes, up to its answer."""
+        """Send one request and yield the messages as they arrive, up to its answer."""
         self.hello(revision)
         self.send(message)
         while True:
@@ -198,6 +198,6 @@ def stdio_server(environ: Mapping[str, str]) -> Iterator[StdioServer]:
 
 
 def the_run_of(airflow: FakeAirflow) -> str:
-    """Return the id of the only run that was triggered."""
+    """Return the run id of the only run."""
     (run,) = airflow.runs
     return run.run_id

@@ -1,4 +1,4 @@
-"""Any arguments at all, as JSON over HTTP: each gets an answer of the protocol, and the server lives on."""
+"""Any arguments as JSON over HTTP get a valid answer, and the server keeps running."""
 
 import json
 from typing import Any
@@ -21,7 +21,7 @@ PARAMS: dict[str, Any] = {
 
 
 def wire_text(message: Any) -> bytes | None:
-    """Write a message as a lax program does; None where not even that can."""
+    """Serialize a message as a lax program does; None if that is impossible."""
     try:
         return json.dumps(message).encode()
     except (RecursionError, ValueError):  # a number of more than 4,300 digits

@@ -1,4 +1,4 @@
-"""What becomes of arguments, from the published schema to the task and back, over both transports and in both eras."""
+"""Arguments from the published schema to the task and back, over both transports and in both eras."""
 
 import json
 import uuid
@@ -18,7 +18,7 @@ every_connection = pytest.mark.parametrize("connection", CONNECTIONS)
 
 
 async def answer(client: Client, arguments: dict[str, Any]) -> dict[str, Any]:
-    """Call the tool, and return its answer."""
+    """Call the tool and return its answer."""
     result = await client.call_tool(TOOL, arguments)
     assert not result.is_error, text_of(result)
     assert isinstance(result.structured_content, dict)
@@ -27,12 +27,12 @@ async def answer(client: Client, arguments: dict[str, Any]) -> dict[str, Any]:
 
 
 def sent(**by_param: Any) -> dict[str, Any]:
-    """Return arguments under the names that are published."""
+    """Return arguments under their published names."""
     return {property_name_from_param(name): value for name, value in by_param.items()}
 
 
 @every_connection
-async def test_every_client_takes_every_tool(demo: RunningDemo, connection: str, tmp_path: Path) -> None:
+async def test_tools_meet_the_limits_of_all_clients(demo: RunningDemo, connection: str, tmp_path: Path) -> None:
     async with connected(demo, connection, tmp_path / "stderr") as client:
         tools = (await client.list_tools()).tools
 
@@ -42,7 +42,7 @@ async def test_every_client_takes_every_tool(demo: RunningDemo, connection: str,
 
 
 @every_connection
-async def test_renamed_and_oddly_written_arguments_reach_the_task(
+async def test_renamed_and_unusually_typed_arguments_reach_the_task(
     demo: RunningDemo, connection: str, tmp_path: Path
 ) -> None:
     mark = str(uuid.uuid4())
@@ -69,7 +69,7 @@ async def test_renamed_and_oddly_written_arguments_reach_the_task(
     }
 
 
-async def test_what_is_left_out_and_null_is_the_default(demo: RunningDemo, tmp_path: Path) -> None:
+async def test_missing_and_null_arguments_get_the_default(demo: RunningDemo, tmp_path: Path) -> None:
     async with connected(demo, CONNECTIONS[0], tmp_path / "stderr") as client:
         content = await answer(client, sent(count=None, options=None, anything=str(uuid.uuid4())))
 
@@ -86,7 +86,7 @@ async def test_what_is_left_out_and_null_is_the_default(demo: RunningDemo, tmp_p
         (sent(counts=["x"]), "counts[0]: 'x' is not of type 'integer'"),
     ],
 )
-async def test_what_cannot_be_right_starts_nothing(
+async def test_invalid_arguments_start_nothing(
     demo: RunningDemo, tmp_path: Path, arguments: dict[str, Any], said: str
 ) -> None:
     before = demo.runs_of("7_arguments")

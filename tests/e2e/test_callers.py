@@ -1,4 +1,4 @@
-"""Who is let in over HTTP: real requests to a real `dagcall serve`, tokens from a real authorization server."""
+"""Authentication over HTTP: real requests to a real `dagcall serve`, tokens from a real authorization server."""
 
 import hmac
 import json
@@ -37,7 +37,7 @@ def now() -> int:
 
 
 def ask(server: HttpServer, credential: str | None, revision: str = MODERN, **more: str) -> httpx.Response:
-    """Send `tools/list`, and return the whole HTTP answer."""
+    """Send `tools/list` and return the HTTP response."""
     message = request(revision, 1, "tools/list", {})
     sent = headers(revision, message) | more
     if credential is not None:
@@ -68,7 +68,7 @@ def key() -> str:
 def server(
     airflow: str, authority: AuthorizationServer, key: str, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[HttpServer]:
-    """One server for all the tests that it is to survive; it takes tokens and keys."""
+    """One server for all tests that must not crash it; it accepts tokens and keys."""
     keys = tmp_path_factory.mktemp("keys") / "keys.toml"
     keys.write_text(entry_of(key, "ci", scopes=["dags.run"]) + "\n" + entry_of(f"{key}-2", "idle"), encoding="utf-8")
     with http_server(environ(airflow, authority, DAGCALL_AUTH_KEYS_FILE=str(keys))) as running:
@@ -93,7 +93,7 @@ def environ(airflow: str, authority: AuthorizationServer, **more: str) -> Mappin
 
 
 @revisions
-def test_a_token_made_for_us_is_taken(server: HttpServer, authority: AuthorizationServer, revision: str) -> None:
+def test_valid_token_is_accepted(server: HttpServer, authority: AuthorizationServer, revision: str) -> None:
     response = ask(server, authority.token(header={"typ": "at+jwt"}), revision)
 
     assert response.status_code == 200
@@ -101,7 +101,9 @@ def test_a_token_made_for_us_is_taken(server: HttpServer, authority: Authorizati
 
 
 @revisions
-def test_small_differences_are_taken(server: HttpServer, authority: AuthorizationServer, revision: str) -> None:
+def test_token_with_minor_differences_is_accepted(
+    server: HttpServer, authority: AuthorizationServer, revision: str
+) -> None:
     for changed in (
         {"aud": ["https://other.example", f"{AUDIENCE}/"]},
         {"exp": now() - 10},
@@ -112,14 +114,14 @@ def test_small_differences_are_taken(server: HttpServer, authority: Authorizatio
 
 
 @revisions
-def test_who_brings_no_token_is_told_where_to_get_one(server: HttpServer, revision: str) -> None:
+def test_request_without_a_token_gets_a_challenge(server: HttpServer, revision: str) -> None:
     response = ask(server, None, revision)
 
     assert response.status_code == 401
     assert response.headers["www-authenticate"] == f'Bearer scope="dags.run", resource_metadata="{METADATA}"'
 
 
-def test_the_metadata_names_us_and_the_issuer(server: HttpServer, authority: AuthorizationServer) -> None:
+def test_metadata_names_the_resource_and_the_issuer(server: HttpServer, authority: AuthorizationServer) -> None:
     metadata = httpx.get(f"{server.root}/.well-known/oauth-protected-resource/mcp", trust_env=False, timeout=60).json()
 
     assert metadata["resource"] == AUDIENCE
@@ -133,7 +135,7 @@ def with_another_body(authority: AuthorizationServer) -> str:
 
 
 def signed_with_the_public_key(authority: AuthorizationServer) -> str:
-    """Sign with HS256 and what everybody can read; by hand, for PyJWT refuses to."""
+    """Sign with HS256 and the public key; without PyJWT, which refuses to."""
     head = {"alg": "HS256", "typ": "JWT", "kid": "first"}
     signed = b".".join(base64url_encode(json.dumps(part).encode()) for part in (head, authority.claims()))
     signature = hmac.digest(authority.keys[0].public_pem, signed, "sha256")
@@ -144,31 +146,29 @@ REFUSED: dict[str, Callable[[AuthorizationServer], str]] = {
     "garbage": lambda _: "garbage",
     "three parts of garbage": lambda _: "a.b.c",
     "far too long": lambda it: it.token(filler="x" * 20_000),
-    "signed with a key of somebody else": lambda it: it.token(SigningKey("first")),
+    "signed with another key": lambda it: it.token(SigningKey("first")),
     "changed after it was signed": with_another_body,
     "not signed": lambda it: jwt.encode(it.claims(), "", "none", headers={"kid": "first"}),
-    "without the signature that its header tells of": lambda it: it.token().rpartition(".")[0] + ".",
+    "without the signature that its header announces": lambda it: it.token().rpartition(".")[0] + ".",
     "signed with the public key as if it were a secret": signed_with_the_public_key,
-    "for somebody else": lambda it: it.token(aud="https://other.example/mcp"),
-    "for nobody": lambda it: it.token(aud=None),
+    "for another audience": lambda it: it.token(aud="https://other.example/mcp"),
+    "without an audience": lambda it: it.token(aud=None),
     "for another path of our host": lambda it: it.token(aud="https://dagcall.example"),
     "of another issuer": lambda it: it.token(iss="https://issuer.example"),
-    "of an issuer with a slash more": lambda it: it.token(iss=f"{it.issuer}/"),
-    "of nobody": lambda it: it.token(iss=None),
+    "of an issuer with an additional slash": lambda it: it.token(iss=f"{it.issuer}/"),
+    "without an issuer": lambda it: it.token(iss=None),
     "expired": lambda it: it.token(exp=now() - 60),
-    "without an end": lambda it: it.token(exp=None),
+    "without an expiry": lambda it: it.token(exp=None),
     "not yet valid": lambda it: it.token(nbf=now() + 60),
-    "about nobody": lambda it: it.token(sub=None),
+    "without a subject": lambda it: it.token(sub=None),
     "of another type": lambda it: it.token(header={"typ": "logout+jwt"}),
-    "with a demand that is not understood": lambda it: it.token(header={"crit": ["x"], "x": 1}),
+    "with an unknown critical header": lambda it: it.token(header={"crit": ["x"], "x": 1}),
 }
 
 
 @revisions
 @pytest.mark.parametrize("why", REFUSED)
-def test_a_token_is_refused_that_is(
-    server: HttpServer, authority: AuthorizationServer, revision: str, why: str
-) -> None:
+def test_invalid_token_is_refused(server: HttpServer, authority: AuthorizationServer, revision: str, why: str) -> None:
     response = ask(server, REFUSED[why](authority), revision)
 
     assert response.status_code == 401
@@ -179,7 +179,7 @@ def test_a_token_is_refused_that_is(
 
 
 @revisions
-def test_whose_scope_is_missing_is_told_which(
+def test_token_without_the_scope_gets_the_required_scope(
     server: HttpServer, authority: AuthorizationServer, revision: str
 ) -> None:
     response = ask(server, authority.token(scope="dags.list dags.run.other"), revision)
@@ -191,13 +191,15 @@ def test_whose_scope_is_missing_is_told_which(
 
 
 @pytest.mark.parametrize("header", ["Basic {}", "bearer", "{}", "Token {}"])
-def test_only_a_bearer_token_is_one(server: HttpServer, authority: AuthorizationServer, header: str) -> None:
+def test_other_authorization_schemes_are_refused(
+    server: HttpServer, authority: AuthorizationServer, header: str
+) -> None:
     response = ask(server, None, Authorization=header.format(authority.token()))
 
     assert response.status_code == 401
 
 
-def test_a_token_in_the_address_is_none(server: HttpServer, authority: AuthorizationServer) -> None:
+def test_token_in_the_url_is_ignored(server: HttpServer, authority: AuthorizationServer) -> None:
     message = request(MODERN, 1, "tools/list", {})
     response = httpx.post(
         f"{server.url}?access_token={authority.token()}",
@@ -209,7 +211,7 @@ def test_a_token_in_the_address_is_none(server: HttpServer, authority: Authoriza
     assert response.status_code == 401
 
 
-def test_two_tokens_are_none(server: HttpServer, authority: AuthorizationServer) -> None:
+def test_two_tokens_are_refused(server: HttpServer, authority: AuthorizationServer) -> None:
     message = request(MODERN, 1, "tools/list", {})
     twice = [("Authorization", f"Bearer {authority.token()}")] * 2
     response = httpx.post(
@@ -221,18 +223,18 @@ def test_two_tokens_are_none(server: HttpServer, authority: AuthorizationServer)
 
 @pytest.mark.parametrize("method", ["GET", "DELETE", "PUT", "OPTIONS"])
 @pytest.mark.parametrize("path", ["/mcp", "/mcp/", "/metrics", "/", "/health/", "//health", "/HEALTH"])
-def test_everything_that_is_not_open_asks(server: HttpServer, method: str, path: str) -> None:
+def test_all_other_paths_require_authentication(server: HttpServer, method: str, path: str) -> None:
     assert httpx.request(method, server.root + path, trust_env=False, timeout=60).status_code == 401
 
 
 @pytest.mark.parametrize("path", ["/health", "/ready"])
-def test_probes_are_open(server: HttpServer, path: str) -> None:
+def test_probes_require_no_authentication(server: HttpServer, path: str) -> None:
     assert httpx.get(server.root + path, trust_env=False, timeout=60).status_code == 200
 
 
 @revisions
 @pytest.mark.parametrize("algorithm", ["ES256", "EdDSA"])
-def test_other_signatures_with_a_private_key_are_taken(airflow: str, revision: str, algorithm: str) -> None:
+def test_other_asymmetric_signatures_are_accepted(airflow: str, revision: str, algorithm: str) -> None:
     with served_authority() as authority:
         authority.rotate(SigningKey("other", algorithm))
         with http_server(environ(airflow, authority)) as server:
@@ -240,7 +242,7 @@ def test_other_signatures_with_a_private_key_are_taken(airflow: str, revision: s
 
 
 @revisions
-def test_a_new_key_is_taken_at_once_and_the_old_one_no_more(airflow: str, revision: str) -> None:
+def test_rotated_signing_key_replaces_the_old_one_at_once(airflow: str, revision: str) -> None:
     with served_authority() as authority, http_server(environ(airflow, authority)) as server:
         old = authority.token()
         assert ask(server, old, revision).status_code == 200
@@ -252,18 +254,18 @@ def test_a_new_key_is_taken_at_once_and_the_old_one_no_more(airflow: str, revisi
 
 
 @revisions
-def test_made_up_keys_do_not_make_us_hammer_the_issuer(airflow: str, revision: str) -> None:
+def test_unknown_key_ids_do_not_flood_the_issuer(airflow: str, revision: str) -> None:
     with served_authority() as authority, http_server(environ(airflow, authority)) as server:
         for number in range(40):
             forged = authority.token(header={"kid": f"made up {number}"})
             assert ask(server, forged, revision).status_code == 401
 
-        assert authority.key_reads <= 6  # 3, and one for each 10 s that this took
+        assert authority.key_reads <= 6  # 3, plus one for every 10 s
         assert ask(server, authority.token(), revision).status_code == 200
 
 
 @revisions
-def test_while_the_issuer_is_away_callers_are_told_to_come_back(airflow: str, revision: str) -> None:
+def test_unreachable_issuer_is_answered_with_retry_after(airflow: str, revision: str) -> None:
     with served_authority() as authority, http_server(environ(airflow, authority)) as server:
         authority.is_away = True
         response = ask(server, authority.token(), revision)
@@ -274,13 +276,11 @@ def test_while_the_issuer_is_away_callers_are_told_to_come_back(airflow: str, re
         assert ask(server, authority.token(), revision).status_code == 200
 
         authority.is_away = True
-        assert ask(server, authority.token(), revision).status_code == 200  # its keys are known
+        assert ask(server, authority.token(), revision).status_code == 200  # its keys are cached
 
 
 @revisions
-def test_the_issuer_is_asked_about_tokens_that_say_nothing_themselves(
-    airflow: str, revision: str, tmp_path: Path
-) -> None:
+def test_opaque_tokens_are_introspected(airflow: str, revision: str, tmp_path: Path) -> None:
     secret = tmp_path / "secret"
     secret.write_text(CLIENT[1], encoding="utf-8")
     with served_authority() as authority:
@@ -317,23 +317,23 @@ def test_the_issuer_is_asked_about_tokens_that_say_nothing_themselves(
 
 
 @revisions
-def test_a_key_is_taken_beside_tokens(server: HttpServer, key: str, revision: str) -> None:
+def test_key_is_accepted_alongside_tokens(server: HttpServer, key: str, revision: str) -> None:
     assert ask(server, key, revision).status_code == 200
 
 
 @revisions
-def test_an_unknown_key_is_refused(server: HttpServer, key: str, revision: str) -> None:
+def test_unknown_key_is_refused(server: HttpServer, key: str, revision: str) -> None:
     for wrong in (new_key(), key[:-1], key.swapcase(), f"{key}-3", hash_of(key)):
         assert ask(server, wrong, revision).status_code == 401
 
 
 @revisions
-def test_a_key_is_to_allow_what_tokens_are_to_allow(server: HttpServer, key: str, revision: str) -> None:
+def test_key_without_the_scope_is_refused(server: HttpServer, key: str, revision: str) -> None:
     assert ask(server, f"{key}-2", revision).status_code == 403
 
 
 @revisions
-def test_the_file_of_keys_is_read_anew(airflow: str, revision: str, tmp_path: Path) -> None:
+def test_key_file_is_reloaded_when_it_changes(airflow: str, revision: str, tmp_path: Path) -> None:
     keys = tmp_path / "keys.toml"
     made = {name: run_dagcall("key", name) for name in ("old", "new")}
     secrets = {name: ran.stderr.split("Bearer ")[1].split()[0] for name, ran in made.items()}
@@ -341,7 +341,7 @@ def test_the_file_of_keys_is_read_anew(airflow: str, revision: str, tmp_path: Pa
     with http_server(environ_for(airflow, DAGCALL_AUTH_KEYS_FILE=str(keys))) as server:
         refused = ask(server, None, revision)
         assert refused.status_code == 401
-        assert refused.headers["www-authenticate"] == "Bearer"  # no issuer to go to, and no scope to ask for
+        assert refused.headers["www-authenticate"] == "Bearer"  # neither an issuer nor a scope is configured
         assert ask(server, secrets["old"], revision).status_code == 200
         assert ask(server, secrets["new"], revision).status_code == 401
 
@@ -361,7 +361,7 @@ def test_the_file_of_keys_is_read_anew(airflow: str, revision: str, tmp_path: Pa
 
 
 @pytest.mark.parametrize("is_right", [True, False])
-def test_a_call_from_the_command_line_shows_a_key(
+def test_call_command_sends_the_key_from_token_file(
     server: HttpServer, key: str, tmp_path: Path, *, is_right: bool
 ) -> None:
     file = tmp_path / "key"
@@ -377,7 +377,7 @@ def test_a_call_from_the_command_line_shows_a_key(
         assert "--token-file" in ran.stderr
 
 
-# Where dagcall listens
+# Host, Origin and addresses
 
 
 @pytest.mark.parametrize(
@@ -393,14 +393,14 @@ def test_a_call_from_the_command_line_shows_a_key(
     ],
 )
 @revisions
-def test_requests_name_us_and_come_from_our_own_pages(
+def test_host_and_origin_are_checked(
     server: HttpServer, key: str, revision: str, sent: dict[str, str], status: int
 ) -> None:
     assert ask(server, key, revision, **sent).status_code == status
 
 
 @pytest.mark.parametrize("host", ["0.0.0.0", "::", "192.0.2.1"])  # noqa: S104 - refused
-def test_nobody_listens_to_the_world_without_asking_who_calls(airflow: str, host: str) -> None:
+def test_serve_refuses_a_public_address_without_authentication(airflow: str, host: str) -> None:
     ran = run_dagcall("serve", "--host", host, environ=environ_for(airflow))
 
     assert ran.returncode == 2
@@ -409,7 +409,7 @@ def test_nobody_listens_to_the_world_without_asking_who_calls(airflow: str, host
 
 
 @pytest.mark.parametrize("scheme", ["http", "https"])
-def test_whoever_lets_keys_cross_the_network_in_plain_text_is_told(airflow: str, scheme: str) -> None:
+def test_plain_text_public_url_is_warned_about(airflow: str, scheme: str) -> None:
     environ = environ_for(airflow, DAGCALL_SERVER_PUBLIC_URL=f"{scheme}://dagcall.example/mcp")
     with http_server(environ) as server:
         assert httpx.get(f"{server.root}/health", trust_env=False, timeout=60).is_success
@@ -418,7 +418,7 @@ def test_whoever_lets_keys_cross_the_network_in_plain_text_is_told(airflow: str,
     assert ("callers reach dagcall at http://dagcall.example/mcp, in plain text" in errors) is (scheme == "http")
 
 
-def test_on_stdio_nobody_is_asked(airflow: str, authority: AuthorizationServer) -> None:
+def test_stdio_requires_no_authentication(airflow: str, authority: AuthorizationServer) -> None:
     with stdio_server(environ(airflow, authority)) as server:
         *_, answer = server.stream(MODERN, request(MODERN, 1, "tools/list", {}))
 

@@ -1,4 +1,4 @@
-"""The commands, as a user types them: what goes to stdout, what to stderr, and with which exit code."""
+"""The commands as a user types them: stdout, stderr and exit code."""
 
 import json
 import shutil
@@ -28,7 +28,7 @@ BEST_TWO = [entry["text"] for entry in SUMMARIES[0].results["summarize"]["senten
 
 
 def complaint(done: subprocess.CompletedProcess[str], code: int) -> str:
-    """Return what a failed command told its user: on stderr only, and no traceback."""
+    """Return the error message of a failed command; it is on stderr only and has no traceback."""
     assert done.returncode == code, done.stderr
     assert done.stdout == ""
     assert "Traceback" not in done.stderr
@@ -38,7 +38,7 @@ def complaint(done: subprocess.CompletedProcess[str], code: int) -> str:
 # dagcall tools
 
 
-async def test_tools_shows_what_is_published(demo: RunningDemo) -> None:
+async def test_tools_lists_the_published_tools(demo: RunningDemo) -> None:
     table = run_dagcall("tools", environ=demo.environ)
     as_json = run_dagcall("tools", "--json", environ=demo.environ)
     async with Client(demo.url) as client:
@@ -71,7 +71,7 @@ def test_tools_shows_why_a_dag_is_not_published(demo: RunningDemo, tmp_path: Pat
 
 
 def called(demo: RunningDemo, *words: str, folder: Path | None = None) -> dict[str, Any]:
-    """Call a tool and return its answer, which is all of stdout."""
+    """Call a tool and return its answer, which is the whole of stdout."""
     done = run_dagcall("call", *words, environ=demo.environ, folder=folder)
     assert done.returncode == 0, done.stderr
     assert done.stdout not in done.stderr
@@ -80,25 +80,25 @@ def called(demo: RunningDemo, *words: str, folder: Path | None = None) -> dict[s
     return answer
 
 
-def test_call_summarizes_that_very_text(demo: RunningDemo) -> None:
+def test_call_prints_the_result(demo: RunningDemo) -> None:
     answer = called(demo, "summarize_text", f"text={FERRY}", "max_sentences=2")
     assert answer["results"]["summarize"]["summary"] == " ".join(BEST_TWO)
 
 
-def test_call_takes_a_value_from_a_file_and_the_others_as_json(demo: RunningDemo, tmp_path: Path) -> None:
+def test_call_reads_a_value_from_a_file_and_others_from_json(demo: RunningDemo, tmp_path: Path) -> None:
     (tmp_path / "ferry.txt").write_text(FERRY, encoding="utf-8")
     arguments = json.dumps({"max_sentences": 1, "style": "bullets"})
     answer = called(demo, "summarize_text", "text=@ferry.txt", "max_sentences=2", "--args", arguments, folder=tmp_path)
     assert answer["results"]["summarize"]["summary"] == "\n".join(f"- {sentence}" for sentence in BEST_TWO)
 
 
-def test_call_asks_a_server_that_runs(demo: RunningDemo, tmp_path: Path) -> None:
+def test_call_uses_a_running_server(demo: RunningDemo, tmp_path: Path) -> None:
     done = run_dagcall("call", "factorial", "n=20", "--url", demo.url, environ=clean_environ(), folder=tmp_path)
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["results"] == {"compute": "2432902008176640000"}
 
 
-def test_call_of_a_failing_dag_says_so_on_stderr(demo: RunningDemo) -> None:
+def test_call_of_a_failing_dag_prints_the_failure_to_stderr(demo: RunningDemo) -> None:
     text = complaint(run_dagcall("call", "always_fails", "message=no paper", environ=demo.environ), 1)
     assert "Task explode failed on try 2 of 2: ValueError: Step 3 failed: no paper" in text
 
@@ -119,14 +119,14 @@ def test_call_of_a_failing_dag_says_so_on_stderr(demo: RunningDemo) -> None:
         pytest.param(["summarize_text", "--args", "[]"], 2, "--args is not a JSON object", id="not an object"),
     ],
 )
-def test_call_refuses_what_cannot_be_called(
+def test_call_rejects_invalid_tools_and_arguments(
     demo: RunningDemo, words: list[str], code: int, sentence: str, tmp_path: Path
 ) -> None:
     text = complaint(run_dagcall("call", *words, environ=demo.environ, folder=tmp_path), code)
     assert sentence in text
 
 
-def test_call_of_a_server_that_does_not_run() -> None:
+def test_call_names_an_unreachable_server() -> None:
     url = f"http://127.0.0.1:{free_port()}/mcp"
     text = complaint(run_dagcall("call", "factorial", "n=1", "--url", url), 1)
     assert text.startswith(f"no MCP server can be called at {url}: ")
@@ -210,10 +210,10 @@ def test_no_command_shows_the_help() -> None:
     assert "Publish Airflow dags as MCP tools" in done.stdout + done.stderr
 
 
-# Settings and surroundings
+# Settings and environment
 
 
-def test_without_settings_dagcall_says_what_it_needs(tmp_path: Path) -> None:
+def test_missing_settings_are_explained(tmp_path: Path) -> None:
     text = complaint(run_dagcall("tools", environ=clean_environ(XDG_DATA_HOME=str(tmp_path)), folder=tmp_path), 2)
     assert text.startswith("dagcall does not know which Airflow to use: ")
     assert text.endswith("To try dagcall without an Airflow, run: dagcall demo")
@@ -233,14 +233,14 @@ def test_without_settings_dagcall_says_what_it_needs(tmp_path: Path) -> None:
         pytest.param('[server]\nhost = "0.0.0.0"\n', "is reachable from other machines", id="open to the world"),
     ],
 )
-def test_a_mistake_in_the_settings_is_one_sentence(tmp_path: Path, content: str, sentence: str) -> None:
+def test_invalid_setting_is_reported_in_one_line(tmp_path: Path, content: str, sentence: str) -> None:
     (tmp_path / "dagcall.toml").write_text(content)
     text = complaint(run_dagcall("tools", folder=tmp_path), 2)
     assert sentence in text
     assert len(text.splitlines()) == 1
 
 
-def test_a_misspelt_variable_is_named() -> None:
+def test_misspelt_variable_is_reported() -> None:
     text = complaint(run_dagcall("tools", environ=clean_environ(DAGCALL_AIRFLOW_URI="http://127.0.0.1:1")), 2)
     assert text == (
         "the environment: DAGCALL_AIRFLOW_URI is not a dagcall setting; did you mean 'DAGCALL_AIRFLOW_URL'?"
@@ -248,7 +248,7 @@ def test_a_misspelt_variable_is_named() -> None:
 
 
 @pytest.mark.parametrize("words", [["tools"], ["call", "factorial", "n=1"], ["pin"], ["check", "--dir", "."]])
-def test_an_airflow_that_does_not_answer_is_named(words: list[str], tmp_path: Path) -> None:
+def test_unreachable_airflow_is_named(words: list[str], tmp_path: Path) -> None:
     url = f"http://127.0.0.1:{free_port()}"
     done = run_dagcall(*words, environ=clean_environ(DAGCALL_AIRFLOW_URL=url, DAGCALL_DAGS="*"), folder=tmp_path)
     assert done.returncode != 0
@@ -257,7 +257,7 @@ def test_an_airflow_that_does_not_answer_is_named(words: list[str], tmp_path: Pa
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_wrong_password_is_told_from_an_airflow_that_is_away(demo: RunningDemo) -> None:
+def test_wrong_password_is_reported_without_showing_it(demo: RunningDemo) -> None:
     environ = clean_environ(
         DAGCALL_AIRFLOW_URL=demo.airflow_url,
         DAGCALL_AIRFLOW_USERNAME="agent",
@@ -271,7 +271,7 @@ def test_a_wrong_password_is_told_from_an_airflow_that_is_away(demo: RunningDemo
     assert "Traceback" not in done.stderr
 
 
-def test_a_busy_port_is_named_with_its_option(tmp_path: Path) -> None:
+def test_busy_port_is_reported_with_the_option_to_change_it(tmp_path: Path) -> None:
     with socket.create_server(("127.0.0.1", 0)) as other:
         port = other.getsockname()[1]
         environ = clean_environ(DAGCALL_DAGS="*")
@@ -280,13 +280,13 @@ def test_a_busy_port_is_named_with_its_option(tmp_path: Path) -> None:
     assert text.endswith("choose another with --port")
 
 
-# What the demo prints
+# The demo's output
 
 
 SHIPPED = {path.stem for path in DEMO_DAGS.glob("*.py")} | {"factorial"}
 
 
-def test_the_commands_that_the_demo_prints_work_when_they_are_pasted(demo: RunningDemo) -> None:
+def test_commands_printed_by_the_demo_work_when_pasted(demo: RunningDemo) -> None:
     head, _, printed = demo.introduction.partition("Call them from another terminal:\n")
     lines = [line.strip() for line in printed.partition("\n\n")[0].splitlines()]
     set_up = [line for line in lines if not line.startswith("dagcall call ")]
@@ -306,8 +306,8 @@ def test_the_commands_that_the_demo_prints_work_when_they_are_pasted(demo: Runni
             check=False,
         )
 
-    # Only what is shipped, for the dags of other tests wait for people and files; and two at a time, for each of them
-    # reads all dags, and no gate is common to several processes.
+    # Only the shipped dags, because those of other tests wait for people and files. Two at a time, because each command
+    # reads all dags, and separate processes do not share a gate.
     with ThreadPoolExecutor(2) as hands:
         done = dict(zip(sorted(SHIPPED), hands.map(paste, sorted(SHIPPED)), strict=True))
     said = {name: (ended.stdout, ended.stderr) for name, ended in done.items()}
@@ -322,7 +322,7 @@ def test_the_commands_that_the_demo_prints_work_when_they_are_pasted(demo: Runni
     assert answers["sales_report"]["report"]["totals"]["orders"] == 2460
 
 
-def test_the_snippet_for_claude_desktop_starts_a_server(demo: RunningDemo) -> None:
+def test_snippet_for_claude_desktop_starts_a_server(demo: RunningDemo) -> None:
     text = "{" + demo.introduction.partition("\n{")[2].partition("\n}\n")[0] + "}"
     server = json.loads(text)["mcpServers"]["airflow"]
     hello = {

@@ -1,4 +1,4 @@
-"""Every call of `demo_calls`, over both transports and in both eras, arguments and answers compared whole."""
+"""Every call of `demo_calls`, over both transports and in both eras, with complete answers compared."""
 
 import asyncio
 import math
@@ -15,13 +15,13 @@ from tests.e2e.demo_calls import FAILURES, DemoFailure, demo_calls, repeated_ord
 from tests.e2e.running_demo import RunningDemo
 
 LONGEST_SECONDS = 240.0
-"""For what takes a few seconds on an idle machine."""
+"""The limit for calls that take a few seconds on an idle machine."""
 
 every_connection = pytest.mark.parametrize("connection", CONNECTIONS)
 
 
 @every_connection
-async def test_all_calls_of_the_demo_at_once_get_their_whole_answers(
+async def test_parallel_demo_calls_get_their_complete_answers(
     demo: RunningDemo, connection: str, tmp_path: Path
 ) -> None:
     calls = demo_calls(f"{connection} {uuid.uuid4()}")
@@ -31,7 +31,7 @@ async def test_all_calls_of_the_demo_at_once_get_their_whole_answers(
 
 
 @every_connection
-async def test_an_order_sent_again_is_recognised(demo: RunningDemo, connection: str, tmp_path: Path) -> None:
+async def test_repeated_order_is_recognised(demo: RunningDemo, connection: str, tmp_path: Path) -> None:
     calls = repeated_order_calls(f"{connection} {uuid.uuid4()}")
     async with asyncio.timeout(LONGEST_SECONDS), connected(demo, connection, tmp_path / "stderr") as client:
         answers = [await answer_of(client, demo, call.tool, call.arguments) for call in calls]
@@ -39,9 +39,7 @@ async def test_an_order_sent_again_is_recognised(demo: RunningDemo, connection: 
 
 
 @every_connection
-async def test_a_failed_run_names_its_task_its_try_and_its_exception(
-    demo: RunningDemo, connection: str, tmp_path: Path
-) -> None:
+async def test_failed_run_names_its_task_try_and_exception(demo: RunningDemo, connection: str, tmp_path: Path) -> None:
     async def check(client: Client, failure: DemoFailure) -> None:
         result = await client.call_tool(failure.tool, failure.arguments)
         assert result.is_error
@@ -55,10 +53,8 @@ async def test_a_failed_run_names_its_task_its_try_and_its_exception(
 
 
 @pytest.mark.parametrize("connection", ["http 2026-07-28", "http 2025-11-25"])
-async def test_twenty_calls_in_parallel_get_twenty_right_answers(
-    demo: RunningDemo, connection: str, tmp_path: Path
-) -> None:
-    numbers = [n % 15 for n in range(20)]  # five of them twice: two equal calls at the same time are two runs
+async def test_twenty_parallel_calls_each_get_their_answer(demo: RunningDemo, connection: str, tmp_path: Path) -> None:
+    numbers = [n % 15 for n in range(20)]  # five of them twice: simultaneous identical calls start two runs
     async with asyncio.timeout(LONGEST_SECONDS), connected(demo, connection, tmp_path / "stderr") as client:
         answers = await asyncio.gather(*(answer_of(client, demo, "factorial", {"n": n}) for n in numbers))
 
@@ -69,10 +65,8 @@ async def test_twenty_calls_in_parallel_get_twenty_right_answers(
     assert {run_id: states[run_id] for run_id in run_ids} == dict.fromkeys(run_ids, "success")
 
 
-async def test_a_dag_that_is_added_becomes_a_tool_and_listening_clients_are_told(
-    demo: RunningDemo, tmp_path: Path
-) -> None:
-    """All but HTTP in the handshake era, where a stateless server has no stream to tell it on."""
+async def test_added_dag_becomes_a_tool_and_clients_are_notified(demo: RunningDemo, tmp_path: Path) -> None:
+    """Except over HTTP in the handshake era, where a stateless server has no stream for notifications."""
     told = asyncio.Event()
 
     async def on_message(message: object) -> None:

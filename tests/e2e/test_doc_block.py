@@ -1,4 +1,4 @@
-"""What a dag's author says of the tool in `doc_md`, as Airflow's API delivers it and as clients hold dagcall to it."""
+"""The dagcall block in a dag's `doc_md`, read through Airflow's API and checked by a client."""
 
 import json
 from pathlib import Path
@@ -12,10 +12,10 @@ from tests.e2e.running_demo import RunningDemo
 
 
 @pytest.mark.parametrize("connection", CONNECTIONS)
-async def test_the_authors_words_hold_and_a_mismatch_costs_nothing(
+async def test_block_is_applied_and_mismatching_results_are_returned(
     demo: RunningDemo, connection: str, tmp_path: Path
 ) -> None:
-    """The client checks structured content against the output schema that it has listed, and raises if it differs."""
+    """The client validates structured content against the listed output schema, and raises if it does not match."""
     async with connected(demo, connection, tmp_path / "errors") as client:
         (tool,) = [tool for tool in (await client.list_tools()).tools if tool.name == "doc_block"]
         assert (tool.title, tool.annotations and tool.annotations.read_only_hint) == ("Add up", True)
@@ -39,7 +39,7 @@ async def test_the_authors_words_hold_and_a_mismatch_costs_nothing(
         assert answer["message"].endswith("results.add_up: the value is not of type 'number'")
 
 
-def test_the_operator_has_the_last_word_and_reads_of_mistakes(demo: RunningDemo) -> None:
+def test_settings_override_the_block_and_mistakes_are_reported(demo: RunningDemo) -> None:
     entries = """
 [[tools]]
 dag = "doc_block"

@@ -1,4 +1,4 @@
-"""What the documents show is what a user gets: programs, the curl command, snippets, run against the demo."""
+"""Runs the programs, the curl command and the snippets of the documents against the demo."""
 
 import asyncio
 import json
@@ -29,7 +29,7 @@ README, CLIENTS, RESULTS = (
 ADDRESS = "http://127.0.0.1:8000/mcp"
 AIRFLOW_ADDRESS = "http://127.0.0.1:8080"
 PROGRAM_SECONDS = 180.0
-"""The first time, uv makes an environment for the program; 3 to 6 s afterwards."""
+"""On the first run uv creates an environment for the program; later runs take 3 to 6 s."""
 
 
 def blocks(page: str, language: str, containing: str = "") -> list[str]:
@@ -38,7 +38,7 @@ def blocks(page: str, language: str, containing: str = "") -> list[str]:
 
 
 PROGRAMS = re.findall(r"^```python\n(.*?)^```\n\n```text\n(.*?)^```$", CLIENTS, re.DOTALL | re.MULTILINE)
-"""Each program with what it prints."""
+"""Each program with its output."""
 SNIPPETS = [
     json.loads(block)["mcpServers"]["airflow"]
     for page in (README, CLIENTS)
@@ -48,15 +48,17 @@ SNIPPETS = [
 
 @pytest.fixture(scope="module")
 def uv() -> str:
-    """Return the path of uv, fetched if this machine has none."""
-    environ = dict(os.environ)  # noqa: TID251 - a child process begins with the environment of its parent
+    """Return the path of uv; download uv if it is not installed."""
+    environ = dict(os.environ)  # noqa: TID251 - a child process starts with its parent's environment
     cache = cache_folder(environ)
     cache.mkdir(parents=True, exist_ok=True)
     return find_uv(environ) or asyncio.run(install_uv(cache, environ, lambda _: None))
 
 
 @pytest.mark.parametrize(("program", "printed"), PROGRAMS, ids=["pydantic-ai", "langchain", "mcp"])
-def test_a_program_prints_what_is_shown(demo: RunningDemo, uv: str, tmp_path: Path, program: str, printed: str) -> None:
+def test_program_prints_the_documented_output(
+    demo: RunningDemo, uv: str, tmp_path: Path, program: str, printed: str
+) -> None:
     assert ADDRESS in program
     path = tmp_path / "program.py"
     path.write_text(program.replace(ADDRESS, demo.url), encoding="utf-8")
@@ -69,7 +71,7 @@ def test_a_program_prints_what_is_shown(demo: RunningDemo, uv: str, tmp_path: Pa
 
 @pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
 @pytest.mark.parametrize("revision", ["2026-07-28", "2025-11-25"])
-def test_curl_gets_what_is_shown(demo: RunningDemo, tmp_path: Path, revision: str) -> None:
+def test_curl_command_gets_the_documented_answer(demo: RunningDemo, tmp_path: Path, revision: str) -> None:
     (command,) = blocks(CLIENTS, "sh")
     words = [word.replace(ADDRESS, demo.url) for word in shlex.split(command.replace("\\\n", " "))]
     if revision == "2025-11-25":
@@ -90,7 +92,7 @@ def test_curl_gets_what_is_shown(demo: RunningDemo, tmp_path: Path, revision: st
 
 
 def as_in_2025(words: list[str]) -> list[str]:
-    """Change the command as docs/clients.md says for the older revision."""
+    """Change the command as docs/clients.md describes for the older revision."""
     kept = ["curl", words[1], words[2]]
     for option, value in zip(words[3::2], words[4::2], strict=True):
         if value.startswith("MCP-Protocol-Version"):
@@ -104,7 +106,7 @@ def as_in_2025(words: list[str]) -> list[str]:
     return kept
 
 
-def test_the_command_prints_the_summary_that_is_shown(demo: RunningDemo) -> None:
+def test_call_command_prints_the_documented_summary(demo: RunningDemo) -> None:
     (shown,) = blocks(README, "console", "dagcall call summarize_text")
     command, _, answer = shown.removeprefix("$ ").partition("\n{")
 
@@ -116,7 +118,7 @@ def test_the_command_prints_the_summary_that_is_shown(demo: RunningDemo) -> None
 
 
 @pytest.mark.parametrize("page", [README, RESULTS], ids=["README", "results"])
-def test_a_failure_reads_as_shown(demo: RunningDemo, page: str) -> None:
+def test_failure_report_matches_the_documents(demo: RunningDemo, page: str) -> None:
     (shown,) = blocks(page, "text", "of dag always_fails failed")
     shown_id, own_id = re.findall(r"mcp__\w+", shown)[0], re.compile(r"mcp__\w+")
 
@@ -128,7 +130,7 @@ def test_a_failure_reads_as_shown(demo: RunningDemo, page: str) -> None:
 
 
 @pytest.mark.parametrize("snippet", SNIPPETS, ids=["README", "file", "variables"])
-async def test_claude_desktop_gets_tools_and_answers(
+async def test_claude_desktop_snippet_serves_tools_and_answers(
     demo: RunningDemo, tmp_path: Path, snippet: dict[str, Any]
 ) -> None:
     server = desktop_server(snippet, demo)
@@ -136,7 +138,7 @@ async def test_claude_desktop_gets_tools_and_answers(
     with (tmp_path / "stderr").open("w") as errlog:
         async with Client(stdio_client(server, errlog=errlog), mode="legacy") as client:
             tools = [tool.name for tool in (await client.list_tools()).tools]
-            # Its own text, for a run of another process may be this one's answer.
+            # A unique text, because an identical call could adopt another process's run.
             arguments = {"text": f"A snippet has {len(snippet)} keys. It works."}
             result = await client.call_tool("summarize_text", arguments)
 
@@ -147,7 +149,7 @@ async def test_claude_desktop_gets_tools_and_answers(
 
 
 def desktop_server(snippet: Mapping[str, Any], demo: RunningDemo) -> StdioServerParameters:
-    """Start what a snippet starts, with the values that a user of this demo would fill in."""
+    """Return the server of a snippet, with the values that a user of this demo would fill in."""
     assert snippet["command"].endswith("/dagcall")
     airflow = load_settings(demo.config).airflow
     assert airflow.username is not None
@@ -166,6 +168,6 @@ def desktop_server(snippet: Mapping[str, Any], demo: RunningDemo) -> StdioServer
 
 
 def run(words: list[str], environ: Mapping[str, str], folder: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(  # noqa: S603 - the documents' own words
+    return subprocess.run(  # noqa: S603 - commands from the documents
         words, env=environ, cwd=folder, capture_output=True, text=True, check=False, timeout=PROGRAM_SECONDS
     )

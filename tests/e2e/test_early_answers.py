@@ -1,4 +1,4 @@
-"""Answers and failures that come before their runs end, and what is told on the way."""
+"""Results and failures that are returned before the run ends, and progress during the run."""
 
 import asyncio
 from dataclasses import dataclass, replace
@@ -32,7 +32,7 @@ def switch(tmp_path: Path) -> Switch:
 
 
 @pytest.mark.parametrize("connection", CONNECTIONS)
-async def test_a_call_fails_while_the_rest_of_its_run_goes_on(
+async def test_failure_is_returned_while_the_run_continues(
     demo: RunningDemo, tmp_path: Path, switch: Switch, connection: str
 ) -> None:
     before = demo.runs_of("early_failure")
@@ -50,7 +50,7 @@ async def test_a_call_fails_while_the_rest_of_its_run_goes_on(
 
 
 @pytest.mark.parametrize("connection", CONNECTIONS[2:])
-async def test_a_call_that_wants_only_the_results_has_them_while_its_run_goes_on(
+async def test_results_ready_returns_results_while_the_run_continues(
     demo: RunningDemo, tmp_path: Path, switch: Switch, connection: str
 ) -> None:
     tool = '[[tools]]\ndag = "early_result"\nresults = ["answer"]\nreturn_when = "results_ready"\n'
@@ -73,7 +73,7 @@ async def test_a_call_that_wants_only_the_results_has_them_while_its_run_goes_on
 
 
 @pytest.mark.parametrize("connection", CONNECTIONS)
-async def test_progress_tells_which_tasks_are_done_and_which_run(
+async def test_progress_names_done_and_running_tasks(
     demo: RunningDemo, tmp_path: Path, switch: Switch, connection: str
 ) -> None:
     seen: list[tuple[float, float | None, str]] = []

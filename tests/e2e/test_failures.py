@@ -1,4 +1,4 @@
-"""Runs that fail in every way there is, on a real Airflow, as their callers read them."""
+"""Failure reports for every kind of failed run, on a real Airflow."""
 
 import asyncio
 from pathlib import Path
@@ -93,14 +93,14 @@ FAILURES: dict[str, list[str]] = {
         "Calling again starts a new run.",
     ],
 }
-"""What each dag of `dags/failures.py` is told with: these lines, in this order, between the first and the last."""
+"""Lines in the report for each dag of `dags/failures.py`, in this order, between the first and the last line."""
 ENDING = "is about to end without its result."
-"""What is said of a run that Airflow has not ended yet, though nothing is left to run in it."""
+"""Reported for a run that Airflow has not ended yet, although none of its tasks can still run."""
 SECRETS = ("hunter2hunter2", "correct-horse-battery", "a1B2a1B2", "abcdefgh12345678")
 
 
 @pytest.mark.parametrize("connection", ["http 2026-07-28", "stdio 2025-11-25"])
-async def test_one_reading_tells_what_went_wrong(demo: RunningDemo, connection: str, tmp_path: Path) -> None:
+async def test_failure_report_explains_each_failure(demo: RunningDemo, connection: str, tmp_path: Path) -> None:
     async with asyncio.timeout(LONGEST_SECONDS), connected(demo, connection, tmp_path / "stderr") as client:
         texts = await asyncio.gather(*(failure(client, tool) for tool in FAILURES))
 
@@ -122,7 +122,7 @@ async def failure(client: Client, tool: str) -> str:
     return text_of(result)
 
 
-async def test_a_run_that_somebody_ends_by_hand(demo: RunningDemo, tmp_path: Path) -> None:
+async def test_run_set_to_failed_by_a_user_is_reported(demo: RunningDemo, tmp_path: Path) -> None:
     async with (
         asyncio.timeout(LONGEST_SECONDS),
         connected(demo, "http 2026-07-28", tmp_path / "stderr") as client,
@@ -139,7 +139,7 @@ async def test_a_run_that_somebody_ends_by_hand(demo: RunningDemo, tmp_path: Pat
 
 
 def end_when_it_sleeps(demo: RunningDemo) -> None:
-    """Do in Airflow what a person does who sets the run to failed once its second task runs."""
+    """Set the run to failed in Airflow once its second task is running."""
     with httpx.Client(base_url=demo.airflow_url, trust_env=False, timeout=30) as http:
         user = {"username": "admin", "password": demo.admin_password}
         token = http.post("/auth/token", json=user).raise_for_status().json()["access_token"]

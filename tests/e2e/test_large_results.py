@@ -1,4 +1,4 @@
-"""Results of several MB: previewed, never cut, and read to the end, by tool and as resources, by every client."""
+"""Results of several MB are previewed and can be read completely, with the tool and as resources, by every client."""
 
 import asyncio
 import json
@@ -16,7 +16,7 @@ from tests.e2e.running_demo import RunningDemo
 
 LONGEST_SECONDS = 240.0
 LIMIT = 100_000
-RESOURCE_NOT_FOUND = -32002  # what MCP says to that before 2026-07-28
+RESOURCE_NOT_FOUND = -32002  # before revision 2026-07-28
 ROWS = [
     {"id": number, "square": number**2, "name": f"Zeile für {number}", "note": "é" * 30} for number in range(40_000)
 ]
@@ -26,7 +26,7 @@ every_connection = pytest.mark.parametrize("connection", CONNECTIONS)
 
 
 def content_of(result: CallToolResult) -> dict[str, Any]:
-    """Return the structured content, which is the first block, too."""
+    """Return the structured content, and check that it equals the first block."""
     text = result.content[0]
     assert isinstance(text, TextContent)
     assert not result.is_error, text.text
@@ -48,7 +48,7 @@ async def read_resource(client: Client, uri: str) -> dict[str, Any]:
 
 
 @every_connection
-async def test_a_table_of_5_mb_is_read_to_the_end_with_the_tool(
+async def test_table_of_5_mb_is_read_completely_with_the_tool(
     demo: RunningDemo, connection: str, tmp_path: Path
 ) -> None:
     rows: list[Any] = []
@@ -72,7 +72,7 @@ async def test_a_table_of_5_mb_is_read_to_the_end_with_the_tool(
 
 
 @every_connection
-async def test_a_text_of_3_mb_is_read_from_anywhere_as_a_resource(
+async def test_text_of_3_mb_is_read_from_any_offset_as_a_resource(
     demo: RunningDemo, connection: str, tmp_path: Path
 ) -> None:
     async with asyncio.timeout(LONGEST_SECONDS), connected(demo, connection, tmp_path / "stderr") as client:
@@ -96,9 +96,7 @@ async def test_a_text_of_3_mb_is_read_from_anywhere_as_a_resource(
 
 
 @every_connection
-async def test_an_object_that_is_deep_is_read_where_it_was_elided(
-    demo: RunningDemo, connection: str, tmp_path: Path
-) -> None:
+async def test_omitted_parts_of_a_deep_object_can_be_read(demo: RunningDemo, connection: str, tmp_path: Path) -> None:
     async with asyncio.timeout(LONGEST_SECONDS), connected(demo, connection, tmp_path / "stderr") as client:
         answer = content_of(await client.call_tool("deep_object", {}))
         place = {"tool": "deep_object", "dag_run_id": answer["dag_run_id"]}
@@ -111,9 +109,7 @@ async def test_an_object_that_is_deep_is_read_where_it_was_elided(
 
 
 @every_connection
-async def test_runs_of_nobody_and_places_that_do_not_exist_are_refused(
-    demo: RunningDemo, connection: str, tmp_path: Path
-) -> None:
+async def test_unknown_runs_and_paths_are_refused(demo: RunningDemo, connection: str, tmp_path: Path) -> None:
     async with asyncio.timeout(LONGEST_SECONDS), connected(demo, connection, tmp_path / "stderr") as client:
         answer = content_of(await client.call_tool("large_rows", {"rows": 2}))
         mistaken = await client.call_tool(
@@ -131,7 +127,7 @@ async def test_runs_of_nobody_and_places_that_do_not_exist_are_refused(
     assert refused.value.error.code == (INVALID_PARAMS if connection.endswith("2026-07-28") else RESOURCE_NOT_FOUND)
 
 
-def test_the_command_line_shows_the_preview_and_reads_the_rest(demo: RunningDemo) -> None:
+def test_call_command_shows_the_preview_and_reads_the_rest(demo: RunningDemo) -> None:
     def call(*words: str) -> dict[str, Any]:
         done = run_dagcall("call", *words, environ=demo.environ)
         assert done.returncode == 0, done.stderr
@@ -146,8 +142,8 @@ def test_the_command_line_shows_the_preview_and_reads_the_rest(demo: RunningDemo
     assert part == {"value": ROWS[20:22], "offset": 20, "total": 40_000, "next_offset": 22}
 
 
-def test_a_client_from_before_resource_links_gets_none(demo: RunningDemo) -> None:
-    """Resource links came with revision 2025-06-18."""
+def test_old_client_gets_no_resource_link(demo: RunningDemo) -> None:
+    """Revision 2025-06-18 introduced resource links."""
     call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "large_rows", "arguments": {}}}
     headers = {"Accept": "application/json, text/event-stream", "MCP-Protocol-Version": "2025-03-26"}
     answer = httpx.post(demo.url, json=call, headers=headers, timeout=LONGEST_SECONDS, trust_env=False)

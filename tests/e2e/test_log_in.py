@@ -1,6 +1,6 @@
-"""People log in: the SDK's own OAuth client, sent away by `dagcall serve`, finds its way and comes back with a token.
+"""User log-in: refused by `dagcall serve`, the SDK's OAuth client finds the authorization server and gets a token.
 
-Nothing is told to the client but the address of dagcall.
+The client knows only dagcall's URL.
 """
 
 from collections.abc import AsyncIterator, Iterator
@@ -30,7 +30,7 @@ CALLBACK = "http://127.0.0.1:1/callback"
 
 
 class Memory:
-    """What a client keeps of its log-in."""
+    """The log-in data that a client stores."""
 
     def __init__(self, token: str | None = None, scope: str | None = None) -> None:
         self.token = OAuthToken(access_token=token, scope=scope) if token else None
@@ -50,7 +50,7 @@ class Memory:
 
 
 class Browser:
-    """Goes where the client sends its user, and comes back to the client's address."""
+    """Opens the URL that the client shows its user, and returns to the client's callback URL."""
 
     def __init__(self) -> None:
         self._came_back = ""
@@ -111,7 +111,7 @@ def result_of(answer: CallToolResult) -> object:
 
 
 @ERAS
-async def test_a_client_that_knows_the_address_only_logs_its_user_in(
+async def test_client_that_knows_only_the_url_logs_its_user_in(
     server: HttpServer, authority: LogInServer, airflow: FakeAirflow, mode: Mode
 ) -> None:
     memory = Memory()
@@ -129,26 +129,27 @@ async def test_a_client_that_knows_the_address_only_logs_its_user_in(
 
 
 @ERAS
-async def test_a_client_whose_token_allows_too_little_asks_for_more(
-    server: HttpServer, authority: LogInServer, mode: Mode
-) -> None:
+async def test_client_with_a_missing_scope_requests_it(server: HttpServer, authority: LogInServer, mode: Mode) -> None:
     little = Memory(authority.token(aud=server.url, sub="ann", scope="dags.list"), "dags.list")
     async with logged_in(server, mode, little) as client:
         answer = await client.call_tool("echo", {"it": "hello"})
 
     assert result_of(answer) == {"back": "hello"}
     (asked,) = authority.asked
-    assert set(asked.scopes or ()) == {"dags.list", "dags.run"}  # what it had, and what dagcall said is missing
+    assert set(asked.scopes or ()) == {
+        "dags.list",
+        "dags.run",
+    }  # the token's scope, and the scope that dagcall requires
 
 
 @ERAS
-async def test_a_client_whose_token_is_refused_logs_in_again(
+async def test_client_with_a_refused_token_logs_in_again(
     server: HttpServer, authority: LogInServer, mode: Mode
 ) -> None:
     async with logged_in(server, mode, Memory()) as client:
         first = await client.call_tool("echo", {"it": "one"})
         authority.rotate(SigningKey("second"))
-        async with httpx.AsyncClient(trust_env=False) as http:  # has dagcall read the keys before they grow old
+        async with httpx.AsyncClient(trust_env=False) as http:  # makes dagcall reload the keys before they expire
             await http.post(server.url, headers={"Authorization": f"Bearer {authority.token(aud=server.url)}"})
         second = await client.call_tool("echo", {"it": "two"})
 

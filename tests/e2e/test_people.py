@@ -1,4 +1,4 @@
-"""Runs that ask people, on a real Airflow: every operator it has for that, and every way in which a client can ask."""
+"""Runs that wait for people, on a real Airflow: every HITL operator, and every way a client can ask its user."""
 
 import json
 import os
@@ -21,13 +21,13 @@ MODERN_HTTP, LEGACY_HTTP = "http 2026-07-28", "http 2025-11-25"
 
 
 class Person:
-    """Answers what the client asks, by the task that asks."""
+    """The client's user, who answers by the task that asks."""
 
     def __init__(self, **answers: list[dict[str, Any]]) -> None:
         self.asked: list[str] = []
         self._answers = answers
 
-    async def __call__(self, context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:  # noqa: ARG002 - the SDK names it
+    async def __call__(self, context: ClientRequestContext, params: ElicitRequestParams) -> ElicitResult:  # noqa: ARG002 - the SDK passes it by name
         assert isinstance(params, ElicitRequestFormParams)
         self.asked.append(params.message)
         task = params.message.partition("(task ")[2].partition(" ")[0]
@@ -49,7 +49,7 @@ def content_of(result: CallToolResult) -> dict[str, Any]:
 
 
 def in_airflow(demo: RunningDemo) -> httpx.Client:
-    """Return the REST API, as the person who is logged in as admin has it."""
+    """Return a client of Airflow's REST API that is logged in as admin."""
     user = {"username": "admin", "password": demo.admin_password}
     with httpx.Client(base_url=demo.airflow_url, trust_env=False, timeout=60) as http:
         token = http.post("/auth/token", json=user).raise_for_status().json()["access_token"]
@@ -59,9 +59,9 @@ def in_airflow(demo: RunningDemo) -> httpx.Client:
 
 
 def answered_in_airflow(demo: RunningDemo, content: dict[str, Any], tool: str) -> httpx.Response:
-    """Answer the only question of a run as Airflow's UI does, as slow as a person: two heartbeats of the scheduler.
+    """Answer the only question of a run as Airflow's UI does, after two heartbeats of the scheduler.
 
-    A quicker answer may fail the task (see `dagcall.replies`).
+    A faster answer may fail the task (see `dagcall.runs.hitl_replies`).
     """
     (question,) = content["questions"]
     path = f"/dags/{tool}/dagRuns/{content['dag_run_id']}/taskInstances/{question['task_id']}/-1/hitlDetails"
@@ -79,8 +79,10 @@ def is_there(url: str) -> bool:
 
 
 @pytest.mark.parametrize("connection", CONNECTIONS)
-async def test_a_person_is_asked_where_the_client_can(demo: RunningDemo, connection: str, tmp_path: Path) -> None:
-    """Over HTTP a client of a handshake revision cannot: nothing connects the answer with the call."""
+async def test_user_is_asked_if_the_client_supports_elicitation(
+    demo: RunningDemo, connection: str, tmp_path: Path
+) -> None:
+    """Over HTTP a client of a handshake revision does not: nothing connects the answer with the call."""
     person = Person(approve=[{"answer": "Approve", "amount": 120}])
     subject = f"Go on with {connection}?"
     content = await call(demo, connection, tmp_path / "errors", "ask_approval", person, subject=subject)
@@ -131,7 +133,7 @@ async def test_a_person_is_asked_where_the_client_can(demo: RunningDemo, connect
                     }
                 }
             },
-            id="a form, filled in wrong at first",
+            id="a form, invalid at first",
         ),
         pytest.param(
             "ask_several",
@@ -147,7 +149,7 @@ async def test_a_person_is_asked_where_the_client_can(demo: RunningDemo, connect
         ),
     ],
 )
-async def test_what_airflow_can_ask(
+async def test_every_hitl_operator_can_be_answered(
     demo: RunningDemo, tmp_path: Path, tool: str, answers: dict[str, Any], results: dict[str, Any]
 ) -> None:
     person = Person(**{task: list(given) for task, given in answers.items()})
@@ -162,7 +164,7 @@ async def test_only_assigned_users_may_answer(demo: RunningDemo, tmp_path: Path)
     assert content["questions"][0]["assigned_users"] == ["Mia"]
 
 
-async def test_somebody_answers_in_airflow(demo: RunningDemo, tmp_path: Path) -> None:
+async def test_answer_given_in_airflow_finishes_the_run(demo: RunningDemo, tmp_path: Path) -> None:
     async with connected(demo, MODERN_HTTP, tmp_path / "errors") as client:
         content = content_of(await client.call_tool("ask_approval", {"subject": "In Airflow?"}))
         assert content["state"] == "awaiting_input"
@@ -172,17 +174,17 @@ async def test_somebody_answers_in_airflow(demo: RunningDemo, tmp_path: Path) ->
     assert content["results"]["told"]["approve0"]["chosen_options"] == ["Approve"]
 
 
-async def test_a_question_whose_time_runs_out(demo: RunningDemo, tmp_path: Path) -> None:
-    """Airflow takes the default then, and the run goes on."""
+async def test_expired_question_gets_airflows_default(demo: RunningDemo, tmp_path: Path) -> None:
+    """Airflow then uses the default, and the run continues."""
     async with connected(demo, MODERN_HTTP, tmp_path / "errors") as client:
         content = content_of(await client.call_tool("ask_briefly", {}))
         handle = {"tool": "ask_briefly", "dag_run_id": content["dag_run_id"]}
-        if content["state"] == "awaiting_input":  # else it was over before anybody looked
+        if content["state"] == "awaiting_input":  # otherwise it expired before dagcall saw it
             content = content_of(await client.call_tool("wait_for_dag_run", handle))
     assert content["results"]["told"]["ask0"]["chosen_options"] == ["Approve"]
 
 
-def test_the_command_line_asks_in_the_terminal(demo: RunningDemo) -> None:
+def test_call_command_asks_in_the_terminal(demo: RunningDemo) -> None:
     words = ["order_id=SO-2026-A7K2", "amount=180", "reason=The bag arrived open."]
     ours, theirs = pty.openpty()
     os.write(ours, b"1\n120\nSorry for that.\n")
@@ -203,7 +205,7 @@ def test_the_command_line_asks_in_the_terminal(demo: RunningDemo) -> None:
     assert (result["decision"], result["paid"], result["receipt"]["note"]) == ("approved", 120.0, "Sorry for that.")
 
 
-def test_the_command_line_without_a_terminal_shows_the_question(demo: RunningDemo) -> None:
+def test_call_command_without_a_terminal_shows_the_question(demo: RunningDemo) -> None:
     done = run_dagcall("call", "ask_approval", "subject=Anybody there?", environ=demo.environ)
     assert done.returncode == 0, done.stderr
     shown = json.loads(done.stdout)

@@ -1,4 +1,4 @@
-"""Runs that ask people, on an Airflow in which a triggerer waits for the answer."""
+"""Runs that wait for people, on an Airflow version in which a triggerer waits for the answer."""
 
 import asyncio
 import shutil
@@ -45,10 +45,10 @@ async def call(airflow: RealAirflow, mode: Literal["auto", "legacy"], tool: str,
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
-async def test_an_approval_with_a_form(airflow: RealAirflow, mode: Literal["auto", "legacy"]) -> None:
-    """The first answer does not fit. This Airflow would take it, and the task would fail.
+async def test_invalid_form_answer_is_asked_again(airflow: RealAirflow, mode: Literal["auto", "legacy"]) -> None:
+    """This Airflow would accept the invalid first answer, and the task would fail.
 
-    The dag's own param is one of the fields in 3.1.
+    In 3.1 the form also contains the dag's params.
     """
     person = Person(approve=[{"answer": "Approve", "amount": 0}, {"answer": "Approve", "amount": 120}])
     content = await call(airflow, mode, "ask_approval", person)
@@ -57,7 +57,7 @@ async def test_an_approval_with_a_form(airflow: RealAirflow, mode: Literal["auto
     assert person.asked[1].startswith("Your answer was not accepted:\n- amount: 0 is less than the minimum of 1\n")
 
 
-async def test_several_questions_at_once(airflow: RealAirflow) -> None:
+async def test_several_questions_are_answered_at_once(airflow: RealAirflow) -> None:
     person = Person(each0=[{"answer": "Approve"}], each1=[{"answer": "Reject"}], other=[{}])
     content = await call(airflow, "auto", "ask_several", person)
     assert {name: found["chosen_options"] for name, found in content["results"]["told"].items()} == {

@@ -1,4 +1,4 @@
-"""Pins before a real Airflow: what its dag processor makes of an edited file is withheld, and the rest goes on."""
+"""Pins on a real Airflow: a dag whose file is edited is withheld, and the other tools remain available."""
 
 import json
 from pathlib import Path
@@ -8,7 +8,7 @@ from tests.e2e.running_demo import RunningDemo
 from tests.e2e.serving_process import MODERN, http_server
 from tests.e2e.test_pinned import SOON
 
-DAG = '''"""For the tests: a dag that is edited after its review. Without the tag by which the demo publishes dags."""
+DAG = '''"""A dag that a test edits after its review. It does not have the tag by which the demo publishes dags."""
 
 from airflow.sdk import Param, dag, task
 
@@ -25,10 +25,10 @@ def reviewed():
 reviewed()
 '''
 PARSED = 120.0
-"""Airflow looks for new and edited files now and then."""
+"""Airflow looks for new and edited files periodically."""
 
 
-def test_a_dag_file_edited_after_pinning_costs_its_own_tool_only(demo: RunningDemo, tmp_path: Path) -> None:
+def test_dag_file_edited_after_pinning_withholds_only_its_tool(demo: RunningDemo, tmp_path: Path) -> None:
     file = demo.folder / "dags" / "reviewed.py"
     environ = dict(demo.environ) | {
         "DAGCALL_AIRFLOW_URL": demo.airflow_url,

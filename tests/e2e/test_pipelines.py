@@ -1,4 +1,4 @@
-"""A program that makes a hundred identical calls, so many at once. Airflow is the fake, on a real socket."""
+"""A program that makes a hundred identical calls, eight at a time, on the fake Airflow over a real socket."""
 
 import asyncio
 from collections.abc import Iterator
@@ -15,9 +15,9 @@ from tests.fake_airflow.serving import WallClock, served
 CALLS = 100
 AT_ONCE = 8
 RUN_SECONDS = 1.2
-"""Longer than a call has to wait so that a later one shares its run."""
+"""Longer than a call has to wait before a later call shares its run."""
 APART_SECONDS = 0.1
-"""Between the first calls, so that some runs end while others go on."""
+"""The pause between the first calls, so that some runs end while others continue."""
 
 READS_ONLY = """
 [[tools]]
@@ -51,7 +51,7 @@ def server(airflow: FakeAirflow, tmp_path: Path, tools: str) -> Iterator[HttpSer
 
 
 async def answers_of(url: str, count: int, *, at_once: int, apart: float = 0.0) -> list[dict[str, Any]]:
-    """Make identical calls and return what they were answered."""
+    """Make identical calls and return their answers."""
     places = asyncio.Semaphore(at_once)
     async with asyncio.timeout(120), Client(url) as client:
         await client.list_tools()
@@ -68,7 +68,7 @@ async def answers_of(url: str, count: int, *, at_once: int, apart: float = 0.0) 
 
 
 def require_right(answers: list[dict[str, Any]], airflow: FakeAirflow) -> None:
-    """Check that every answer is right, and that each that is not the only one of its run says so."""
+    """Check that every answer is correct, and that each answer with another call's run is marked as shared."""
     runs = {run.run_id for run in airflow.runs}
     own = [answer["dag_run_id"] for answer in answers if not answer.get("shared")]
     assert sorted(own) == sorted(runs)
@@ -80,7 +80,7 @@ def require_right(answers: list[dict[str, Any]], airflow: FakeAirflow) -> None:
 
 
 @pytest.mark.parametrize("tools", [pytest.param(READS_ONLY, id="reads only")])
-async def test_a_tool_that_only_reads_has_a_run_for_each_call(airflow: FakeAirflow, server: HttpServer) -> None:
+async def test_read_only_tool_starts_a_run_for_each_call(airflow: FakeAirflow, server: HttpServer) -> None:
     answers = await answers_of(server.url, CALLS, at_once=AT_ONCE, apart=APART_SECONDS)
 
     require_right(answers, airflow)
@@ -88,7 +88,7 @@ async def test_a_tool_that_only_reads_has_a_run_for_each_call(airflow: FakeAirfl
 
 
 @pytest.mark.parametrize("tools", [pytest.param(ANYTHING, id="anything")])
-async def test_a_call_of_another_tool_that_shares_a_run_says_so(airflow: FakeAirflow, server: HttpServer) -> None:
+async def test_shared_runs_of_another_tool_are_marked(airflow: FakeAirflow, server: HttpServer) -> None:
     answers = await answers_of(server.url, CALLS, at_once=AT_ONCE, apart=APART_SECONDS)
 
     require_right(answers, airflow)
@@ -96,7 +96,7 @@ async def test_a_call_of_another_tool_that_shares_a_run_says_so(airflow: FakeAir
 
 
 @pytest.mark.parametrize("tools", [pytest.param(ANYTHING, id="anything")])
-async def test_calls_that_come_together_are_as_many_runs(airflow: FakeAirflow, server: HttpServer) -> None:
+async def test_simultaneous_identical_calls_each_get_their_own_run(airflow: FakeAirflow, server: HttpServer) -> None:
     answers = await answers_of(server.url, 20, at_once=20)
 
     require_right(answers, airflow)

@@ -1,4 +1,4 @@
-"""`dagcall serve` as a process: start, stop, bad surroundings, bad callers. Airflow is the fake, on a real socket."""
+"""`dagcall serve` as a process: start, stop, outages, invalid requests. Airflow is the fake, on a real socket."""
 
 import contextlib
 import json
@@ -51,7 +51,7 @@ def airflow() -> FakeAirflow:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[HttpServer]:
-    """One server for all the tests that it is to survive."""
+    """One server for all tests that must not crash it."""
     with served(airflow_with_dags()) as url, http_server(environ_for(url)) as running:
         yield running
         code, errors = running.stop()
@@ -64,7 +64,7 @@ def call(name: str, **arguments: Any) -> Message:
 
 
 def until(is_it: Callable[[], bool]) -> None:
-    """Ask until it is so: what is waited for happens in another process, which can only be asked."""
+    """Poll until the condition holds: the change happens in another process."""
     deadline = time.monotonic() + 120
     while not is_it():
         assert time.monotonic() < deadline, "it did not happen within 120 s"
@@ -79,7 +79,7 @@ def ready(server: HttpServer) -> tuple[int, Message]:
     return response.status_code, response.json()
 
 
-def test_process_that_airflow_does_not_answer_is_not_ready_until_it_does_again() -> None:
+def test_server_is_not_ready_while_airflow_is_unreachable() -> None:
     port = free_port()
     with contextlib.ExitStack() as airflow, http_server(environ_for(f"http://127.0.0.1:{port}")) as server:
         airflow.enter_context(served(airflow_with_dags(), port))
@@ -99,12 +99,12 @@ def test_process_that_airflow_does_not_answer_is_not_ready_until_it_does_again()
             assert server.stop()[0] == 0
 
 
-def test_an_airflow_that_comes_later_is_served_then() -> None:
+def test_airflow_that_starts_later_is_served() -> None:
     port = free_port()
     airflow_url = f"http://127.0.0.1:{port}"
     with http_server(environ_for(airflow_url)) as server:
         server.errors.until(lambda line: airflow_url in line and "cannot be reached" in line, seconds=120)
-        assert ready(server) == (503, {"is_ready": False})  # and not why: everybody may ask
+        assert ready(server) == (503, {"is_ready": False})  # without the reason, because the endpoint is public
         assert httpx.get(f"{server.root}/health", trust_env=False, timeout=60).json() == {"status": "ok"}
         assert server.ask(MODERN, "tools/list")["result"]["tools"] == []
         refused = server.ask(MODERN, "tools/call", **call("echo", it="x"))["error"]["message"]
@@ -122,7 +122,7 @@ def test_an_airflow_that_comes_later_is_served_then() -> None:
     assert "Traceback" not in errors
 
 
-def test_a_restarted_server_lists_what_it_read_last(airflow: FakeAirflow, tmp_path: Path) -> None:
+def test_restarted_server_lists_the_remembered_tools(airflow: FakeAirflow, tmp_path: Path) -> None:
     with served(airflow) as url:
         environ = environ_for(url, DAGCALL_REMEMBER="true", DAGCALL_CACHE_FOLDER=str(tmp_path))
         environ["DAGCALL_SERVER_WAIT_SECONDS"] = "1"
@@ -137,7 +137,7 @@ def test_a_restarted_server_lists_what_it_read_last(airflow: FakeAirflow, tmp_pa
     assert "Nothing was started" in json.dumps(refused)
 
 
-def test_an_empty_allow_list_publishes_nothing_and_says_so(airflow: FakeAirflow) -> None:
+def test_empty_allow_list_publishes_nothing_with_a_warning(airflow: FakeAirflow) -> None:
     with served(airflow) as url, http_server(environ_for(url, DAGCALL_DAGS="")) as server:
         assert server.ask(MODERN, "tools/list")["result"]["tools"] == []
         _, errors = server.stop()
@@ -150,7 +150,7 @@ def test_an_empty_allow_list_publishes_nothing_and_says_so(airflow: FakeAirflow)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 @pytest.mark.parametrize("transport", ["http", "stdio"])
 @revisions
-def test_a_waiting_call_is_answered_with_its_handle_when_dagcall_stops(
+def test_waiting_call_gets_its_run_id_at_shutdown(
     airflow: FakeAirflow, transport: str, revision: str, number: signal.Signals
 ) -> None:
     start = http_server if transport == "http" else stdio_server
@@ -158,7 +158,7 @@ def test_a_waiting_call_is_answered_with_its_handle_when_dagcall_stops(
         messages = server.stream(revision, request(revision, 7, "tools/call", call("endless", x=1)))
         for message in messages:
             if message["method"] == "notifications/progress" and "queued" in message["params"]["message"]:
-                break  # the run is there, and waited for
+                break  # the run exists and the call waits for it
         server.process.send_signal(number)
         *_, answer = messages
         code, errors = server.ended()
@@ -174,7 +174,7 @@ def test_a_waiting_call_is_answered_with_its_handle_when_dagcall_stops(
 
 
 def answers_to(server: HttpServer | StdioServer, revision: str, messages: list[Message]) -> Iterator[Message]:
-    """Send several requests at once, and yield their answers, in any order, as they come."""
+    """Send several requests at once, and yield their answers as they arrive."""
     if isinstance(server, StdioServer):
         server.hello(revision)
         for message in messages:
@@ -194,7 +194,7 @@ def answers_to(server: HttpServer | StdioServer, revision: str, messages: list[M
     ("transport", "revision", "is_there"),
     [("http", MODERN, False), ("http", LEGACY, True), ("stdio", MODERN, True), ("stdio", LEGACY, False)],
 )
-def test_calls_whose_start_airflow_does_not_answer_are_answered_with_their_handles_when_dagcall_stops(
+def test_starting_calls_get_their_run_ids_at_shutdown(
     airflow: FakeAirflow, transport: str, revision: str, *, is_there: bool
 ) -> None:
     start = http_server if transport == "http" else stdio_server
@@ -223,7 +223,7 @@ def test_calls_whose_start_airflow_does_not_answer_are_answered_with_their_handl
 
 
 def handle_in(result: Message) -> str:
-    """Return the run id in the answer to a call of which is not known whether it started anything."""
+    """Return the run id in an answer that reports an unknown outcome."""
     assert result["isError"]
     text = result["content"][0]["text"]
     found = re.fullmatch(
@@ -236,7 +236,7 @@ def handle_in(result: Message) -> str:
 
 
 @revisions
-def test_stdio_ends_when_its_client_has_gone(airflow: FakeAirflow, revision: str) -> None:
+def test_stdio_server_ends_when_stdin_is_closed(airflow: FakeAirflow, revision: str) -> None:
     with served(airflow) as url, stdio_server(environ_for(url)) as server:
         *_, answer = server.stream(revision, request(revision, 1, "tools/list", {}))
         names = [tool["name"] for tool in answer["result"]["tools"]]
@@ -248,11 +248,11 @@ def test_stdio_ends_when_its_client_has_gone(airflow: FakeAirflow, revision: str
         assert "Traceback" not in server.errors.rest()
 
 
-# HTTP by hand
+# Raw HTTP
 
 
 @revisions
-def test_tools_are_listed_and_called_with_one_post_each(server: HttpServer, revision: str) -> None:
+def test_tools_are_listed_and_called_with_single_posts(server: HttpServer, revision: str) -> None:
     listed = server.ask(revision, "tools/list")["result"]
     assert [tool["name"] for tool in listed["tools"]][:3] == ["echo", "endless", "nest"]
     answer = server.ask(revision, "tools/call", **call("echo", it="Grüße"))["result"]
@@ -262,8 +262,8 @@ def test_tools_are_listed_and_called_with_one_post_each(server: HttpServer, revi
     assert answer["content"] == [{"type": "text", "text": text}]
 
 
-def test_a_client_that_mixes_two_revisions_is_served(server: HttpServer) -> None:
-    """claude.ai's connectors: a handshake-era header, a modern body, and no session."""
+def test_client_that_mixes_two_revisions_is_served(server: HttpServer) -> None:
+    """claude.ai's connectors send a handshake-era header, a modern body, and no session."""
     message = request(MODERN, 3, "tools/call", call("echo", it="mixed"))
     *_, answer = server.stream(LEGACY, message)
     assert answer["result"]["structuredContent"]["results"] == {"back": "mixed"}
@@ -276,7 +276,7 @@ def test_a_client_that_mixes_two_revisions_is_served(server: HttpServer) -> None
         pytest.param("Origin", "https://example.org", 403, id="a web page"),
     ],
 )
-def test_a_web_page_elsewhere_is_turned_away(server: HttpServer, header: str, value: str, status: int) -> None:
+def test_foreign_host_and_origin_are_refused(server: HttpServer, header: str, value: str, status: int) -> None:
     message = request(MODERN, 1, "tools/list", {})
     foreign = headers(MODERN, message) | {header: value}
     response = httpx.post(server.url, json=message, headers=foreign, trust_env=False, timeout=60)
@@ -284,7 +284,7 @@ def test_a_web_page_elsewhere_is_turned_away(server: HttpServer, header: str, va
     assert "echo" not in response.text
 
 
-# Bad callers. The server lives on: its fixture checks how it ends, the next test calls it again.
+# Invalid requests. The server keeps running: the next test uses it again, and its fixture checks how it ends.
 
 
 @revisions
@@ -302,7 +302,7 @@ def test_arguments_nested_200_deep_are_refused(server: HttpServer) -> None:
     answer = server.ask(MODERN, "tools/call", **call("nest", it=nested))["result"]
     assert answer["isError"]
     assert "nested more than 100 levels deep" in answer["content"][0]["text"]
-    # In the handshake era the SDK reads the body with a parser that has a limit of its own.
+    # In the handshake era the SDK's JSON parser has a lower limit.
     error = server.ask(LEGACY, "tools/call", **call("nest", it=nested))["error"]
     assert error["message"].startswith("Parse error: recursion limit exceeded")
 
@@ -317,7 +317,7 @@ def test_arguments_nested_200_deep_are_refused(server: HttpServer) -> None:
     ],
 )
 @revisions
-def test_an_invalid_request_body_is_refused(server: HttpServer, revision: str, body: bytes, status: int) -> None:
+def test_invalid_request_body_is_refused(server: HttpServer, revision: str, body: bytes, status: int) -> None:
     known = headers(revision, request(revision, 1, "tools/list", {})) | {"Content-Type": "application/json"}
     response = httpx.post(server.url, content=body, headers=known, trust_env=False, timeout=60)
     assert response.status_code == status
@@ -326,7 +326,7 @@ def test_an_invalid_request_body_is_refused(server: HttpServer, revision: str, b
 
 
 @revisions
-def test_stdio_survives_a_line_that_is_no_request(airflow: FakeAirflow, revision: str) -> None:
+def test_stdio_server_survives_an_invalid_line(airflow: FakeAirflow, revision: str) -> None:
     with served(airflow) as url, stdio_server(environ_for(url)) as server:
         server.hello(revision)
         assert server.process.stdin is not None

@@ -1,4 +1,4 @@
-"""Results of every shape, of a real Airflow, in both eras of the protocol and over both transports."""
+"""Results of every shape from a real Airflow, in both protocol eras and over both transports."""
 
 import asyncio
 from pathlib import Path
@@ -30,7 +30,7 @@ VALUES = {
     "keys": {"1": "one"},
 }
 CALLS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
-    # 1 -> 2 -> skipped, 2 -> 4 -> nothing, 3 -> 6 -> 7
+    # 1 -> 2 -> skipped, 2 -> 4 -> None, 3 -> 6 -> 7
     ("shape_mapped", {}, {"results": {"plus_one": [None, None, 7]}, "skipped": ["plus_one[0]"]}),
     ("shape_mapped", {"items": [5]}, {"results": {"plus_one": [11]}}),
     ("shape_mapped", {"items": []}, {"results": {"plus_one": []}}),
@@ -42,7 +42,7 @@ CALLS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
 
 
 @pytest.mark.parametrize("connection", CONNECTIONS)
-async def test_shapes(demo: RunningDemo, tmp_path: Path, connection: str) -> None:
+async def test_results_of_mapped_grouped_and_branched_tasks(demo: RunningDemo, tmp_path: Path, connection: str) -> None:
     async with asyncio.timeout(SECONDS), connected(demo, connection, tmp_path / "errors") as client:
         given = await asyncio.gather(*(client.call_tool(tool, arguments) for tool, arguments, _ in CALLS))
 
@@ -52,19 +52,19 @@ async def test_shapes(demo: RunningDemo, tmp_path: Path, connection: str) -> Non
 
 
 @pytest.mark.parametrize("connection", CONNECTIONS)
-async def test_values_of_every_class(demo: RunningDemo, tmp_path: Path, connection: str) -> None:
+async def test_values_of_every_class_become_json(demo: RunningDemo, tmp_path: Path, connection: str) -> None:
     async with asyncio.timeout(SECONDS), connected(demo, connection, tmp_path / "errors") as client:
         result = await client.call_tool("shape_values", {})
 
     assert not result.is_error, text_of(result)
     values = (result.structured_content or {})["results"]["everything"]
     money = values.pop("unknown")
-    assert money["class"].endswith(".Money")  # in a module that is named anew each time
+    assert money["class"].endswith(".Money")  # in a module whose name is generated
     assert money["value"] == 1250
     assert values == VALUES
 
 
-async def test_a_reference_to_object_storage_is_named_as_such(demo: RunningDemo, tmp_path: Path) -> None:
+async def test_object_storage_reference_is_reported_as_such(demo: RunningDemo, tmp_path: Path) -> None:
     async with asyncio.timeout(SECONDS), connected(demo, CONNECTIONS[0], tmp_path / "errors") as client:
         content = (await client.call_tool("shape_reference", {})).structured_content or {}
 
@@ -80,7 +80,7 @@ async def test_a_reference_to_object_storage_is_named_as_such(demo: RunningDemo,
         pytest.param("shape_nan", "Out of range float values are not JSON compliant", id="NaN"),
     ],
 )
-async def test_what_airflow_cannot_store_fails_the_run(
+async def test_value_that_airflow_cannot_store_fails_the_run(
     demo: RunningDemo, tmp_path: Path, tool: str, words: str
 ) -> None:
     async with asyncio.timeout(SECONDS), connected(demo, CONNECTIONS[0], tmp_path / "errors") as client:

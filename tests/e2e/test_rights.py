@@ -1,4 +1,4 @@
-"""Two callers of one `dagcall serve`: what each sees and starts, and that neither reaches what is the other's."""
+"""Two callers of one `dagcall serve`: each sees and starts its own tools and cannot reach the other's runs."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -67,7 +67,7 @@ class Site:
     server: HttpServer
     folder: Path
     environ: dict[str, str]
-    """In which a command finds this site's settings."""
+    """The environment in which a command finds this site's settings."""
 
     @contextmanager
     def stream(self, key: str, revision: str, message: Message, **more: str) -> Iterator[Iterator[Message]]:
@@ -85,7 +85,7 @@ class Site:
     def ask(
         self, key: str, revision: str, method: str, *, meta: Mapping[str, Any] | None = None, **params: Any
     ) -> Message:
-        """Send one request as a caller, and return its answer."""
+        """Send one request as a caller and return its answer."""
         message = request(revision, 7, method, params)
         message["params"]["_meta"] |= meta or {}
         with self.stream(key, revision, message) as messages:
@@ -97,7 +97,7 @@ class Site:
         return self.ask(key, revision, "tools/call", name=tool, arguments=arguments, meta=meta)
 
     def start(self, key: str, revision: str, tool: str) -> str:
-        """Start a run that goes on, and return its id."""
+        """Start a run that does not end, and return its run id."""
         answer = self.call(key, revision, tool, wait_seconds=0)
         return str(answer["result"]["structuredContent"]["dag_run_id"])
 
@@ -141,8 +141,8 @@ def test_each_caller_sees_its_own_tools(site: Site, revision: str) -> None:
 
 @revisions
 @pytest.mark.parametrize("way", ["call", *OWN_TOOLS, "resource", "tasks/get", "tasks/cancel"])
-def test_a_tool_for_others_is_no_tool(site: Site, revision: str, way: str) -> None:
-    """Word for word the same as for one that there is not; of the same length, for the suggestion's sake."""
+def test_hidden_tool_is_reported_as_unknown(site: Site, revision: str, way: str) -> None:
+    """The answers are identical except for the names, which have the same length because of the suggestions."""
     run_id = site.start(CI, revision, "report")
 
     def answer(tool: str) -> Message:
@@ -165,7 +165,7 @@ def test_a_tool_for_others_is_no_tool(site: Site, revision: str, way: str) -> No
 
 
 @revisions
-def test_a_run_of_others_is_no_run(site: Site, revision: str) -> None:
+def test_run_of_another_caller_is_reported_as_unknown(site: Site, revision: str) -> None:
     run_id = site.start(CI, revision, "report")
     unknown = f"{run_id[:-1]}{'9' if run_id[-1] != '9' else '8'}"
     meta: Message = {"io.modelcontextprotocol/clientCapabilities": {"extensions": {EXTENSION: {}}}}
@@ -178,7 +178,7 @@ def test_a_run_of_others_is_no_run(site: Site, revision: str) -> None:
             found.append(site.ask(key, revision, "tasks/update", **task, inputResponses={}))
         return [json.loads(json.dumps(one).replace(run, "RUN")) for one in found]
 
-    if revision == MODERN:  # so that the run is attended, and could be answered from memory
+    if revision == MODERN:  # dagcall then waits for the run, and could answer from memory
         assert (
             site.ask(CI, revision, "tasks/get", taskId=f"report.{run_id}", meta=meta)["result"]["status"] == "working"
         )
@@ -189,13 +189,13 @@ def test_a_run_of_others_is_no_run(site: Site, revision: str) -> None:
 
 
 @revisions
-def test_identical_calls_of_two_callers_are_two_runs(site: Site, revision: str) -> None:
+def test_identical_calls_of_two_callers_start_two_runs(site: Site, revision: str) -> None:
     first = site.start(CI, revision, "report")
     assert site.start(CI, revision, "report") == first
     assert site.start(IDLE, revision, "report") != first
 
 
-def test_the_operator_reads_whom_each_tool_is_for(site: Site) -> None:
+def test_tools_command_lists_the_callers_of_each_tool(site: Site) -> None:
     table = run_dagcall("tools", environ=site.environ | {"COLUMNS": "120"})
     callers = json.loads(run_dagcall("tools", "--json", environ=site.environ).stdout)["callers"]
     assert callers == {"build": ["scope:dags.run"], "payroll": ["group:finance"], "report": ["*"]}
@@ -207,7 +207,7 @@ def test_the_operator_reads_whom_each_tool_is_for(site: Site) -> None:
     ]
 
 
-def test_the_run_says_who_asked_and_through_what(site: Site) -> None:
+def test_run_note_names_the_caller_and_the_client(site: Site) -> None:
     site.ask(
         CI,
         MODERN,
@@ -226,7 +226,7 @@ def test_the_run_says_who_asked_and_through_what(site: Site) -> None:
 
 
 @revisions
-def test_airflow_s_own_permissions_hold_for_each_caller(site: Site, revision: str) -> None:
+def test_airflow_permissions_apply_to_each_caller(site: Site, revision: str) -> None:
     before = len(site.airflow.runs)
 
     refused = site.call(ANN, revision, "payroll")["result"]
@@ -239,11 +239,11 @@ def test_airflow_s_own_permissions_hold_for_each_caller(site: Site, revision: st
     assert len(site.airflow.runs) == before
 
 
-def test_only_those_are_told_of_a_change_who_see_the_tool(site: Site) -> None:
+def test_only_callers_of_a_tool_are_notified_of_its_changes(site: Site) -> None:
     message = request(MODERN, 7, "subscriptions/listen", {"notifications": {"toolsListChanged": True}})
     changed = "notifications/tools/list_changed"
     with (
-        site.stream(ANN, MODERN, message) as ann,  # first, and so told before the other one
+        site.stream(ANN, MODERN, message) as ann,  # subscribes first, so it would be notified first
         site.stream(CI, MODERN, message) as ci,
         ThreadPoolExecutor() as threads,
     ):
@@ -258,7 +258,7 @@ def test_only_those_are_told_of_a_change_who_see_the_tool(site: Site) -> None:
         assert next(ci)["method"] == changed
 
 
-def test_the_audit_log_says_who_did_what(site: Site) -> None:
+def test_audit_log_records_callers_and_outcomes(site: Site) -> None:
     site.call(ANN, MODERN, "build")
     site.call(ANN, MODERN, "payroll")
     text = (site.folder / "audit.jsonl").read_text(encoding="utf-8")

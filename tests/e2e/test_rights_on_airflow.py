@@ -1,4 +1,4 @@
-"""Two callers with keys of their own, one `dagcall serve` and a real Airflow: each has its tools and its runs."""
+"""Two callers with their own keys, one `dagcall serve` and a real Airflow: each has its own tools and runs."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -39,7 +39,7 @@ dag = "slow_steps"
 
 @pytest.fixture(scope="module")
 def server(demo: RunningDemo, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HttpServer]:
-    """A second dagcall in front of the demo's Airflow, which asks callers who they are."""
+    """A second dagcall in front of the demo's Airflow, with authentication."""
     folder = tmp_path_factory.mktemp("rights")
     keys = [entry_of(CI, "ci"), entry_of(ANN, "ann", groups=["writers"])]
     (folder / "keys.toml").write_text("\n".join(keys), encoding="utf-8")
@@ -68,7 +68,7 @@ def content_of(result: CallToolResult) -> Mapping[str, Any]:
 
 
 async def refusal(client: Client, name: str, /, **arguments: Any) -> str:
-    """Return the words with which a call is refused."""
+    """Return the message of a refused call."""
     try:
         result = await client.call_tool(name, arguments)
     except MCPError as error:
@@ -100,7 +100,7 @@ async def test_each_caller_lists_and_calls_its_own_tools(demo: RunningDemo, serv
 
 
 @ERAS
-async def test_no_caller_reaches_the_run_of_another(demo: RunningDemo, server: HttpServer, mode: Mode) -> None:
+async def test_caller_cannot_reach_the_run_of_another(demo: RunningDemo, server: HttpServer, mode: Mode) -> None:
     async with connection(server, CI, mode) as ci, connection(server, ANN, mode) as ann:
         started = content_of(await ci.call_tool("slow_steps", {"batches": 1}, meta=AT_ONCE))
         run_id = str(started["dag_run_id"])

@@ -1,4 +1,4 @@
-"""The tasks extension on a real Airflow: as raw JSON, with the SDK's client, and with FastMCP's, which drives tasks."""
+"""The tasks extension on a real Airflow: with raw JSON, with the SDK's client, and with FastMCP's task client."""
 
 import asyncio
 import itertools
@@ -33,7 +33,7 @@ Post = Callable[..., dict[str, Any]]
 
 @pytest.fixture
 def post(demo: RunningDemo) -> Post:
-    """Send one request of 2026-07-28 as it goes over the wire, and return the answer's JSON."""
+    """Return a function that sends one raw request of revision 2026-07-28 and returns the answer's JSON."""
     ids = itertools.count(1)
 
     def send(
@@ -59,8 +59,8 @@ def post(demo: RunningDemo) -> Post:
     return send
 
 
-async def test_a_call_as_raw_json(demo: RunningDemo, post: Post) -> None:
-    arguments = {"batches": 3, "seconds": 4}  # long enough for a look into the run, on a busy machine, too
+async def test_task_is_polled_to_its_result_with_raw_json(demo: RunningDemo, post: Post) -> None:
+    arguments = {"batches": 3, "seconds": 4}  # long enough to see the run's progress, even on a busy machine
     created = post("tools/call", {"name": "slow_steps", "arguments": arguments}, name="slow_steps")["result"]
     assert created["resultType"] == "task"
     assert (created["status"], created["ttlMs"]) == ("working", None)
@@ -81,7 +81,7 @@ async def test_a_call_as_raw_json(demo: RunningDemo, post: Post) -> None:
     assert demo.runs_of("slow_steps")[content["dag_run_id"]] == "success"
 
 
-def test_what_is_refused(post: Post) -> None:
+def test_invalid_task_requests_are_refused(post: Post) -> None:
     created = post("tools/call", {"name": "slow_steps", "arguments": {"seconds": 5}}, name="slow_steps")["result"]
     task_id = created["taskId"]
 
@@ -106,9 +106,7 @@ async def nobody(*_: object) -> Any:
     raise AssertionError("a task's questions are for `tasks/update`")
 
 
-async def test_a_question_that_was_declined_through_one_process_is_asked_by_no_other(
-    demo: RunningDemo, tmp_path: Path
-) -> None:
+async def test_declined_question_is_not_asked_by_another_process(demo: RunningDemo, tmp_path: Path) -> None:
     secret = secrets.token_hex(32)
 
     def another() -> Any:
@@ -136,8 +134,8 @@ async def test_a_question_that_was_declined_through_one_process_is_asked_by_no_o
     assert "] Declined through MCP by mcp 0.1.0: approve (declined " in note
 
 
-async def test_a_question_is_answered_through_another_process(demo: RunningDemo, tmp_path: Path) -> None:
-    """Two dagcalls with one secret, as two replicas: the one creates the task, the other asks and finishes it."""
+async def test_question_can_be_answered_through_another_process(demo: RunningDemo, tmp_path: Path) -> None:
+    """Two processes with one secret act as replicas: one creates the task, the other asks and finishes it."""
     secret = secrets.token_hex(32)
 
     def another() -> Any:
@@ -165,7 +163,7 @@ async def test_a_question_is_answered_through_another_process(demo: RunningDemo,
 
 @pytest.fixture(scope="module")
 def python(request: pytest.FixtureRequest) -> Path:
-    """The interpreter of an environment with FastMCP's client; it is kept for the next time."""
+    """The interpreter of an environment with FastMCP's client."""
     return interpreter_of(FASTMCP, request.config)
 
 
@@ -192,14 +190,14 @@ def test_fastmcp_follows_a_task_to_its_result(demo: RunningDemo, python: Path) -
     assert json.loads(found["text"]) == found["answer"]
 
 
-def test_fastmcp_gets_the_error_of_a_run_that_failed(demo: RunningDemo, python: Path) -> None:
+def test_fastmcp_gets_the_failure_of_a_run(demo: RunningDemo, python: Path) -> None:
     found = followed(demo, python, "always_fails", {"message": "no paper"})
     assert found["statuses"] == ["working", "completed"]
     assert found["is_error"] is True
     assert "ValueError: Step 3 failed: no paper" in found["text"]
 
 
-def test_fastmcp_reads_why_a_call_was_refused(demo: RunningDemo, python: Path) -> None:
+def test_fastmcp_gets_the_reason_of_a_refused_call(demo: RunningDemo, python: Path) -> None:
     before = demo.runs_of("slow_steps")
     found = followed(demo, python, "slow_steps", {"batches": "many"})
     assert found["is_error"] is True
@@ -207,10 +205,8 @@ def test_fastmcp_reads_why_a_call_was_refused(demo: RunningDemo, python: Path) -
     assert demo.runs_of("slow_steps") == before
 
 
-def test_fastmcp_gets_the_outcome_of_a_run_that_ended_before_and_starts_no_second_one(
-    demo: RunningDemo, python: Path, post: Post
-) -> None:
-    arguments = {"message": f"no ink {secrets.token_hex(4)}"}  # fails, and is told all the same
+def test_fastmcp_gets_the_undelivered_outcome_of_an_earlier_run(demo: RunningDemo, python: Path, post: Post) -> None:
+    arguments = {"message": f"no ink {secrets.token_hex(4)}"}  # fails, and the failure is replayed as well
     created = post("tools/call", {"name": "always_fails", "arguments": arguments}, name="always_fails")["result"]
     run_id = created["taskId"].removeprefix("always_fails.")
     ends = time.monotonic() + LONGEST_SECONDS
@@ -233,7 +229,7 @@ def test_fastmcp_asks_its_user(demo: RunningDemo, python: Path) -> None:
     assert "- Reason: The grinder is broken." in message
 
 
-def test_fastmcp_without_a_user_is_told_where_a_person_can_answer(demo: RunningDemo, python: Path) -> None:
+def test_fastmcp_without_a_user_gets_the_url_to_answer(demo: RunningDemo, python: Path) -> None:
     found = followed(demo, python, "approve_refund", REFUND)
     assert found["is_error"] is False
     assert found["answer"]["state"] == "awaiting_input"

@@ -1,4 +1,4 @@
-"""`tool_schemas/`: what agents see of the demo's dags, equal to what a real Airflow makes of them."""
+"""`tool_schemas/`: the reviewed tools of the demo's dags match those published from a real Airflow."""
 
 import json
 import re
@@ -18,14 +18,14 @@ from tests.e2e.running_demo import RunningDemo
 
 FOLDER = Path(__file__).parents[2] / "tool_schemas"
 PINS = sorted(FOLDER.glob("*.json"))
-#: Of the description; the whole of Claude's tools must leave room for a conversation.
+#: All tools together must leave room for a conversation in a client's context window.
 MAX_TOOL_BYTES = 12_000
 
 every_tool = pytest.mark.parametrize("path", PINS, ids=lambda path: path.stem)
 
 
-def test_what_the_demo_publishes_is_what_was_reviewed(demo: RunningDemo) -> None:
-    """Only the demo's own dags: those of the tests are in its Airflow, too."""
+def test_published_tools_match_the_reviewed_files(demo: RunningDemo) -> None:
+    """Only the demo's dags, because its Airflow also contains those of the tests."""
     environ = clean_environ(
         DAGCALL_AIRFLOW_URL=demo.airflow_url,
         DAGCALL_AIRFLOW_USERNAME="agent",
@@ -49,7 +49,7 @@ def tool_in(path: Path) -> dict[str, Any]:
 
 
 def schemas_in(schema: Any) -> Iterator[Mapping[str, Any]]:
-    """Yield a schema and everything in it that may be one."""
+    """Yield a schema and all schemas within it."""
     if isinstance(schema, Mapping):
         yield schema
         for key, value in schema.items():
@@ -61,12 +61,12 @@ def schemas_in(schema: Any) -> Iterator[Mapping[str, Any]]:
 
 
 @every_tool
-def test_a_file_is_in_canonical_form(path: Path) -> None:
+def test_file_is_in_canonical_form(path: Path) -> None:
     assert path.read_text(encoding="utf-8") == pin_text(tool_in(path))
 
 
 @every_tool
-def test_a_name_is_legal_everywhere(path: Path) -> None:
+def test_tool_name_is_valid_for_all_clients(path: Path) -> None:
     name = tool_in(path)["name"]
     assert name == path.stem
     assert re.fullmatch(r"[A-Za-z0-9_-]{1,50}", name)
@@ -80,7 +80,7 @@ def test_all_four_hints_are_given(path: Path) -> None:
 
 
 @every_tool
-def test_the_input_schema_is_what_every_client_takes(path: Path) -> None:
+def test_input_schema_is_valid_for_all_clients(path: Path) -> None:
     schema = tool_in(path)["inputSchema"]
     Draft202012Validator.check_schema(schema)
     assert schema.keys() == {"type", "properties", "required", "additionalProperties"}
@@ -95,34 +95,34 @@ def test_the_input_schema_is_what_every_client_takes(path: Path) -> None:
 
 
 @every_tool
-def test_every_default_and_every_example_passes_its_own_schema(path: Path) -> None:
+def test_defaults_and_examples_match_their_schema(path: Path) -> None:
     for name, schema in tool_in(path)["inputSchema"]["properties"].items():
         for value in [*schema.get("examples", []), *([schema["default"]] if "default" in schema else [])]:
             assert not list(Draft202012Validator(schema).iter_errors(value)), (name, value)
 
 
 @every_tool
-def test_an_agent_is_told_about_every_argument(path: Path) -> None:
-    """In the argument's own description, or in that of the tool: a plain default has no description of its own."""
+def test_every_argument_is_described(path: Path) -> None:
+    """In its own description or in the tool's, because a plain default cannot have a description."""
     tool = tool_in(path)
     for name, schema in tool["inputSchema"]["properties"].items():
         assert schema.get("description") or f"`{name}`" in tool["description"], name
 
 
 @every_tool
-def test_the_output_schema_is_valid(path: Path) -> None:
+def test_output_schema_is_valid(path: Path) -> None:
     schema = tool_in(path)["outputSchema"]
     Draft202012Validator.check_schema(schema)
     assert schema["type"] == "object"
 
 
 @every_tool
-def test_nothing_is_hidden_from_a_reviewer(path: Path) -> None:
+def test_file_has_no_hidden_characters(path: Path) -> None:
     text = path.read_text(encoding="utf-8")
     assert {c for c in text if c != "\n" and unicodedata.category(c) in {"Cc", "Cf", "Cs", "Co", "Cn"}} == set()
     assert not re.search(r"\\u[0-9a-f]{4}", text), "an escaped character would not be visible in a client"
 
 
 @every_tool
-def test_a_tool_leaves_room_in_a_context_window(path: Path) -> None:
+def test_tool_size_is_limited(path: Path) -> None:
     assert len(json.dumps(tool_in(path), ensure_ascii=False).encode()) <= MAX_TOOL_BYTES

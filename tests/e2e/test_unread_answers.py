@@ -1,4 +1,4 @@
-"""Clients over stdio that do not read: the answer is kept for whoever asks again, and dagcall ends all the same."""
+"""Stdio clients that do not read their answer: the next identical call gets it, and dagcall still shuts down."""
 
 import json
 import signal
@@ -24,7 +24,7 @@ from tests.fake_airflow import FakeAirflow, FakeDag, FakeTask
 from tests.fake_airflow.serving import WallClock, served
 
 BIG = "x" * 90_000
-"""In an answer twice, and so more than a pipe holds."""
+"""An answer contains it twice, which is more than a pipe buffers."""
 BEGINNING = b'{"jsonrpc":"2.0","id":"the call'
 End = Literal["it is killed", "it is asked to stop", "its stdin is closed", "its stdout is closed"]
 
@@ -42,7 +42,7 @@ def a_call(revision: str) -> Message:
 
 @contextmanager
 def unread(environ: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
-    """Run `dagcall serve --stdio`; nobody reads its stdout but the test."""
+    """Run `dagcall serve --stdio` without reading its stdout."""
     with subprocess.Popen(  # noqa: S603 - our own command
         [*DAGCALL, "serve", "--stdio"],
         env=environ,
@@ -58,7 +58,7 @@ def unread(environ: dict[str, str]) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def call_without_reading(process: subprocess.Popen[bytes], revision: str) -> None:
-    """Call, and return when the answer has begun to come."""
+    """Make a call, and return when the answer begins to arrive."""
     assert process.stdin is not None
     assert process.stdout is not None
     if revision == LEGACY:
@@ -69,7 +69,7 @@ def call_without_reading(process: subprocess.Popen[bytes], revision: str) -> Non
         process.stdin.write(b'{"jsonrpc": "2.0", "method": "notifications/initialized"}\n')
     process.stdin.write(json.dumps(a_call(revision)).encode() + b"\n")
     while process.stdout.read(len(BEGINNING)) != BEGINNING:
-        process.stdout.readline()  # progress, and that the tools have changed
+        process.stdout.readline()  # progress and list changes
 
 
 def end(process: subprocess.Popen[bytes], how: End) -> None:
@@ -112,9 +112,7 @@ def close(server: StdioServer) -> None:
         (LEGACY, "its stdout is closed"),
     ],
 )
-def test_an_answer_that_nobody_read_is_handed_out_again_and_one_that_was_read_is_not(
-    airflow: FakeAirflow, revision: str, how: End
-) -> None:
+def test_unread_answer_is_replayed_and_a_read_one_is_not(airflow: FakeAirflow, revision: str, how: End) -> None:
     with served(airflow) as url:
         environ = environ_for(url)
         with unread(environ) as process:
@@ -134,7 +132,7 @@ def test_an_answer_that_nobody_read_is_handed_out_again_and_one_that_was_read_is
     assert all("(answered)" in (run.note or "") for run in airflow.runs)
 
 
-def test_a_client_that_reads_late_gets_the_whole_answer_while_dagcall_stops(airflow: FakeAirflow) -> None:
+def test_slow_reader_gets_the_whole_answer_during_shutdown(airflow: FakeAirflow) -> None:
     with served(airflow) as url, unread(environ_for(url)) as process:
         call_without_reading(process, MODERN)
         process.send_signal(signal.SIGTERM)

@@ -1,4 +1,4 @@
-"""Runs that wait for ever, dags that would do nothing, and dags that are not there, on a real Airflow."""
+"""Runs that wait forever, dags that would do nothing, and missing dags, on a real Airflow."""
 
 import asyncio
 import json
@@ -24,7 +24,7 @@ async def message(client: Client, tool: str, **arguments: Any) -> str:
     return str(result.structured_content["message"])
 
 
-async def test_a_run_that_waits_for_an_earlier_one_says_so(demo: RunningDemo, tmp_path: Path) -> None:
+async def test_run_that_waits_for_an_earlier_run_is_explained(demo: RunningDemo, tmp_path: Path) -> None:
     seen: list[str] = []
 
     async def on_progress(progress: float, total: float | None, message: str | None) -> None:
@@ -45,7 +45,7 @@ async def test_a_run_that_waits_for_an_earlier_one_says_so(demo: RunningDemo, tm
     assert any(f"0 of 2 tasks done; {why}" in line for line in seen), seen
 
 
-async def test_a_run_whose_pool_is_missing_says_so(demo: RunningDemo, tmp_path: Path) -> None:
+async def test_run_with_a_missing_pool_is_explained(demo: RunningDemo, tmp_path: Path) -> None:
     async with asyncio.timeout(SECONDS), connected(demo, "http 2026-07-28", tmp_path / "errors") as client:
         told = await message(client, "without_a_pool")
 
@@ -57,26 +57,24 @@ async def test_a_run_whose_pool_is_missing_says_so(demo: RunningDemo, tmp_path: 
 
 
 def allowing(demo: RunningDemo, folder: Path, *entries: str) -> Path:
-    """Write settings for this demo's Airflow that allow these dags, and return their folder."""
+    """Write settings for this demo's Airflow with these tool entries, and return their folder."""
     folder.mkdir(exist_ok=True)
     head = demo.config.read_text().split("[[tools]]")[0]
     (folder / "dagcall.toml").write_text(head + "".join(f"[[tools]]\n{entry}\n" for entry in entries))
     return folder
 
 
-def test_dags_that_would_do_nothing_are_withheld_and_files_that_do_not_import_are_named(
-    demo: RunningDemo, tmp_path: Path
-) -> None:
+def test_dags_without_effect_are_withheld_and_import_errors_are_named(demo: RunningDemo, tmp_path: Path) -> None:
     folder = allowing(demo, tmp_path, *(f'dag = "{d}"' for d in ("not_yet", "not_yet_whole", "regional_report")))
     done = run_dagcall("tools", "--json", environ=demo.environ, folder=folder)
 
-    mend = (
+    hint = (
         ' Change the dates in the dag, or set logical_date = "none" in its [[tools]] entry: Airflow then ignores them'
     )
     start = "its start_date is 2099-01-01T00:00:00+00:00"
     assert {item["what"]: item["reason"] for item in json.loads(done.stdout)["withheld"]} == {
-        "not_yet": f"its runs would leave out what makes the result (task 'work': {start}).{mend}",
-        "not_yet_whole": f"its runs would leave out what makes the result (task 'work_later': {start}).{mend}",
+        "not_yet": f"its runs would leave out what makes the result (task 'work': {start}).{hint}",
+        "not_yet_whole": f"its runs would leave out what makes the result (task 'work_later': {start}).{hint}",
         "regional_report": (
             "there is no such dag in Airflow, or dagcall's account may not see it. The file regional_report.py does "
             "not import in Airflow: ModuleNotFoundError: No module named 'no_such_package'"
@@ -85,7 +83,7 @@ def test_dags_that_would_do_nothing_are_withheld_and_files_that_do_not_import_ar
 
 
 @pytest.mark.parametrize("dag_id", ["not_yet", "not_yet_whole"])
-def test_without_a_logical_date_dates_count_for_nothing(demo: RunningDemo, tmp_path: Path, dag_id: str) -> None:
+def test_start_dates_are_ignored_without_a_logical_date(demo: RunningDemo, tmp_path: Path, dag_id: str) -> None:
     folder = allowing(demo, tmp_path, f'dag = "{dag_id}"\nlogical_date = "none"')
     done = run_dagcall("call", dag_id, environ=demo.environ, folder=folder)
     assert list(json.loads(done.stdout)["results"].values()) == ["the work was done"], done.stderr

@@ -1,12 +1,12 @@
-"""Airflow in memory, over HTTP: what `tests/contract/test_airflow.py` holds against the real one.
+"""Airflow in memory, over HTTP; `tests/contract/test_airflow.py` compares it with the real one.
 
     airflow = FakeAirflow("3.3.2")
     airflow.add_dag(FakeDag("add", params={"x": 1}, tasks=[FakeTask("one", lambda params: params["x"] + 1)]))
     async with httpx.AsyncClient(transport=airflow.transport, base_url=airflow.url) as client: ...
 
-The modules: `dags` (what a test declares), `runs` (what happens in a run), `bodies` (objects to JSON, by version),
-`questions` (what Airflow accepts, and its 422), `access` (tokens and users), `wire` (requests seen, faults), `server`
-(the front), `…_routes` and `routing`, `serving` (the same behind a real socket).
+The modules: `dags` (what a test declares), `runs` (the life of a run), `bodies` (objects to JSON, by version),
+`questions` (what Airflow accepts, and its 422), `access` (tokens and users), `wire` (recorded requests, faults),
+`server` (the front), `…_routes` and `routing`, `serving` (the same behind a real socket).
 """
 
 from tests.fake_airflow.access import FakeUser

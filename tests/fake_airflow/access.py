@@ -23,7 +23,7 @@ class FakeUser:
     password: str
     role: Literal["admin", "viewer"] = "admin"
     readable: frozenset[str] | None = None
-    """The dags that it may read; None: all of them."""
+    """The dags that the user may read; None for all."""
 
     def may_read(self, dag_id: str) -> bool:
         return dag_id == "~" or self.readable is None or dag_id in self.readable
@@ -36,7 +36,7 @@ ANONYMOUS = FakeUser("Anonymous", "")
 
 
 class FakeAccess:
-    """Who may ask. `all_admins` is `[core] simple_auth_manager_all_admins`: everybody is an admin, token or not."""
+    """Access control. `all_admins` is `[core] simple_auth_manager_all_admins`: everyone is an admin without a token."""
 
     def __init__(self, clock: Clock, users: Sequence[FakeUser] = USERS, *, all_admins: bool = False) -> None:
         self.clock = clock
@@ -45,11 +45,11 @@ class FakeAccess:
         self.token_seconds: float = 86400
         """`[api_auth] jwt_expiration_time`."""
         self.logins = 0
-        """How many tokens were handed out over HTTP."""
+        """How many tokens were issued over HTTP."""
         self._secret = b"0"
 
     def token(self, name: str = "admin", *, seconds: float | None = None) -> str:
-        """Make a token, valid for `seconds` by the fake's clock (default: `token_seconds`)."""
+        """Return a token that expires in `seconds` by the fake's clock (default: `token_seconds`)."""
         now = self.clock.now()
         lifetime = timedelta(seconds=self.token_seconds if seconds is None else seconds)
         claims = {
@@ -64,7 +64,7 @@ class FakeAccess:
         return f"{head}.{self._signature(head)}"
 
     def revoke_tokens(self) -> None:
-        """Make every token bad: 403 "Invalid JWT token"."""
+        """Invalidate all tokens: 403 "Invalid JWT token"."""
         self._secret += b"0"
 
     def log_in(self, request: httpx.Request) -> str:
@@ -87,7 +87,7 @@ class FakeAccess:
         return self.token(ANONYMOUS.name)
 
     def user(self, request: httpx.Request) -> FakeUser:
-        """Return who asks; 401 without a token or with one of the past, 403 with a bad one."""
+        """Return the user of a request; 401 for a missing or expired token, 403 for an invalid one."""
         match = re.fullmatch(r"bearer (.+)", request.headers.get("authorization", ""), re.IGNORECASE)
         if match is None:
             if self.all_admins:

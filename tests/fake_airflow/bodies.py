@@ -1,4 +1,4 @@
-"""Objects to JSON, with the keys that each version of Airflow has."""
+"""Objects to JSON, with the keys of each Airflow version."""
 
 import itertools
 import uuid
@@ -17,12 +17,12 @@ BUNDLE = "dags-folder"
 
 
 def timestamp(time: datetime | None) -> str | None:
-    """Write a time as pydantic does: microseconds only if there are any, `Z` for UTC."""
+    """Format a time as pydantic does: microseconds only if nonzero, `Z` for UTC."""
     return None if time is None else time.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def cursors(version: Version) -> dict[str, None]:
-    """Return the keys that lists of runs and of task instances have beside their elements."""
+    """Return the additional keys of lists of runs and task instances."""
     if version < "3.2":
         return {}
     keys = ("next_cursor", "previous_cursor")
@@ -94,7 +94,7 @@ def dag_details_body(dag: FakeDag, active_runs: int, version: Version) -> dict[s
 
 
 def _param_body(param: FakeParam, version: Version, source: str | None = None) -> dict[str, Any]:
-    """Show a param: 3.1 its raw default, later versions null for a default that breaks the schema."""
+    """Return a param: 3.1 shows its raw default, later versions null if the default is invalid."""
     value = None if param.default is NOTSET else param.default
     body = {"value": value, "schema": param.schema, "description": param.description}
     if version < "3.2":
@@ -239,12 +239,12 @@ def task_instance_body(run: FakeRun, instance: FakeTaskInstance) -> dict[str, An
 
 
 def dependency_bodies(run: FakeRun, instance: FakeTaskInstance, before: FakeRun | None) -> list[dict[str, str]]:
-    """Return what keeps a task instance from being queued, sorted; what is queued or further on lacks nothing.
+    """Return the sorted unmet dependencies that keep a task instance from being queued; later states have none.
 
     Args:
         run: its run.
         instance: the task instance.
-        before: the run of the dag with the logical date before.
+        before: the dag's run with the previous logical date.
     """
     if instance.state not in {None, "scheduled"}:
         return []
@@ -313,7 +313,7 @@ def hitl_body(run: FakeRun, instance: FakeTaskInstance, asking: FakeAsking) -> d
 
 
 def log_content(run: FakeRun, instance: FakeTaskInstance, try_number: int, version: Version) -> list[dict[str, Any]]:
-    """Return a try's log as `GET …/logs/{try_number}` shows it: a heading that names the file, then the events."""
+    """Return the log of a try as `GET …/logs/{try_number}` does: a heading with the file, then the events."""
     index = f"/map_index={instance.map_index}" if instance.map_index >= 0 else ""
     path = f"/logs/dag_id={run.dag_id}/run_id={run.run_id}/task_id={instance.task_id}{index}/attempt={try_number}.log"
     begin: dict[str, Any] = {"event": "::group::Log message source details"}
@@ -337,10 +337,10 @@ def xcom_body(run: FakeRun, xcom: FakeXCom) -> dict[str, Any]:
 
 
 def wait_results(run: FakeRun, task_ids: Sequence[str], version: Version) -> dict[str, Any]:
-    """Return what `/wait` puts into its last line beside the state.
+    """Return the additional keys in the last line of `/wait`.
 
-    Below 3.3 the XComs come newest first and are grouped as they lie, so that a mapped task whose XComs interleave in
-    time with another's loses values; from 3.3 on they are sorted, and without `result` the dag's own results come.
+    Before 3.3 the XComs are in reverse chronological order and only adjacent ones are grouped, so a mapped task whose
+    XComs interleave with another's loses values. Since 3.3 they are sorted, and the default is the dag's own results.
     """
     xcoms = [xcom for xcom in run.xcoms if xcom.key == "return_value"]
     if version >= "3.3":

@@ -1,4 +1,4 @@
-"""What is asked about Airflow itself, and about dags."""
+"""Routes for Airflow itself and for dags."""
 
 from typing import TYPE_CHECKING
 

@@ -34,7 +34,7 @@ def as_params(params: Mapping[str, Any]) -> dict[str, FakeParam]:
 
 @dataclass(kw_only=True)
 class FakeQuestion:
-    """What a task asks a person, as `HITLOperator` does; its arguments, too."""
+    """A task's question to a person, with the arguments of `HITLOperator`."""
 
     subject: str = field(kw_only=False)
     options: Sequence[str] = ("Approve", "Reject")
@@ -50,43 +50,43 @@ class FakeTask:
     """One task of a dag.
 
     `task_id` and `call` may be given by position. `call` gets the run's params (defaults and conf merged) and returns
-    the XCom as it is stored: JSON, so a tuple is `{"__classname__": "builtins.tuple", …}`. It may raise: an exception
-    fails the task, `SkipTask` skips it. None stores no XCom, like in Airflow.
+    the XCom as it is stored: JSON, so a tuple is `{"__classname__": "builtins.tuple", …}`. An exception fails the task,
+    `SkipTask` skips it. None stores no XCom, as in Airflow.
     """
 
     task_id: str = field(kw_only=False)
     call: TaskCallable | None = field(default=None, kw_only=False)
     downstream: Sequence[str] = ()
     mapped: bool | int = False
-    """True: as many task instances as `call` returns elements, once it ran (an element may be an exception: that index
-    fails). A number: so many from the start, as for a literal `expand`."""
+    """True: one task instance per element that `call` returns, once it has run (an element that is an exception fails
+    its instance). A number: that many instances from the start, as for a literal `expand`."""
     retries: int = 0
-    """A task that fails does so on its last try."""
+    """A failing task fails on all its tries."""
     trigger_rule: str = "all_success"
     params: Mapping[str, Any] = field(default_factory=dict)
     log: Sequence[str] = ()
     """What the task prints."""
     is_result: bool = False
-    """Whether the dag declared it as (part of) its result; Airflow 3.3 and later."""
+    """Whether the dag declares it as (part of) its result; since Airflow 3.3."""
     doc_md: str | None = None
     pool: str = "default_pool"
     start_date: datetime | None = None
-    """Of the dag where the task has none; likewise `end_date`. Runs outside of these dates do without the task."""
+    """The dag's date is the default, as for `end_date`. Runs outside these dates do not have the task."""
     end_date: datetime | None = None
     depends_on_past: bool = False
-    """Keeps the task from starting after a run with an earlier logical date in which it did not succeed."""
+    """Keeps the task from starting if it did not succeed in the run with the previous logical date."""
     hindrances: Sequence[tuple[str, str]] = ()
-    """What keeps the task from starting as long as its run is not ended by hand: names of dependencies, and reasons."""
+    """Unmet dependencies (name, reason) that keep the task from starting until a test ends the run."""
     question: FakeQuestion | None = None
-    """The task waits until a person has answered this, and then returns the answer; `call` is not called."""
+    """The task waits for a person's answer and returns it; `call` is not called."""
 
 
 @dataclass(kw_only=True)
 class FakeDag:
-    """A dag, and how its runs go.
+    """A dag, and how its runs advance.
 
-    A run moves when its state is looked at (`checks`), when the clock says so (`seconds`), or only when it is told to
-    (`checks=None`): by `FakeAirflow.start`, `finish`, or a PATCH.
+    A run advances each time its state is read (`checks`), with the clock (`seconds`), or only when a test advances it
+    (`checks=None`) with `FakeAirflow.start`, `finish` or a PATCH.
     """
 
     dag_id: str = field(kw_only=False)
@@ -109,15 +109,15 @@ class FakeDag:
     end_date: datetime | None = None
 
     checks: int | None = 1
-    """How often a look at the state shows an unfinished run: with 1 the first shows `running`, the second the end."""
+    """How many reads show an unfinished run: with 1, the first read shows `running`, the second the final state."""
     seconds: float | None = None
-    """From trigger to end, by the fake's clock; takes the place of `checks`."""
+    """The time from trigger to end, by the fake's clock; replaces `checks`."""
 
     running: int = field(default=0, init=False)
     """How many of its runs are running."""
 
     def task(self, task_id: str) -> FakeTask:
-        """Return the task; KeyError when there is none."""
+        """Return the task; KeyError if there is none."""
         return {task.task_id: task for task in self.tasks}[task_id]
 
     def dates_of(self, task: FakeTask) -> tuple[datetime | None, datetime | None]:
@@ -125,14 +125,14 @@ class FakeDag:
         return task.start_date or self.start_date, task.end_date or self.end_date
 
     def has_instance(self, task: FakeTask, logical_date: datetime | None) -> bool:
-        """Say whether a run of this logical date has an instance of the task."""
+        """Return whether a run with this logical date has an instance of the task."""
         start, end = self.dates_of(task)
         return logical_date is None or (
             (start is None or start <= logical_date) and (end is None or logical_date <= end)
         )
 
     def in_order(self) -> list[FakeTask]:
-        """Return the tasks, each after all that it depends on."""
+        """Return the tasks in topological order."""
         waiting, ordered = list(self.tasks), list[FakeTask]()
         while waiting:
             ready = [

@@ -1,4 +1,4 @@
-"""What is asked about tasks that wait for a person, and the answers to their questions."""
+"""Routes for tasks that wait for a person, and for answers to their questions."""
 
 from typing import TYPE_CHECKING, Any
 

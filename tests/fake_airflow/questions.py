@@ -1,7 +1,7 @@
 """What Airflow accepts in queries and bodies, and how it refuses the rest (422).
 
-The models have the fields of `airflow.api_fastapi.core_api.datamodels`, and pydantic words the errors, as it does
-there. Bodies forbid unknown keys; unknown query params are ignored.
+The models have the fields of `airflow.api_fastapi.core_api.datamodels`, and the error messages are pydantic's, as in
+Airflow. Bodies forbid unknown keys; unknown query params are ignored.
 """
 
 import json
@@ -22,7 +22,7 @@ from tests.fake_airflow.wire import Refusal
 Version: TypeAlias = Literal["3.1.8", "3.2.2", "3.3.2"]
 
 MAXIMUM_PAGE_LIMIT = 100
-"""Airflow's `[api] maximum_page_limit`. It cuts what a query asks for, and not what a body asks for."""
+"""Airflow's `[api] maximum_page_limit`. It applies to the limit in a query, but not in a body."""
 
 RUN_ID_PATTERN = r"^[A-Za-z0-9_.~:+-]+$"
 RUN_ID_OF_AIRFLOW = r"^(?:manual|scheduled|asset_triggered)__(?:\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}\+00:00)$"
@@ -116,7 +116,7 @@ class BulkUpdate(Body):
 
 
 class BulkRunsBody(Body):
-    """Only updates, of notes, are faked."""
+    """The fake supports only updates of notes."""
 
     actions: list[BulkUpdate]
 
@@ -232,7 +232,7 @@ class PatchRunQuery(Query):
 
 
 def read_query(kind: type[Q], request: httpx.Request) -> Q:
-    """Read the request's query as `kind`, or refuse with 422 as FastAPI words it."""
+    """Read the request's query as `kind`, or refuse it with FastAPI's 422."""
     params = request.url.params
     data: dict[str, Any] = {}
     for name, field in kind.model_fields.items():
@@ -243,7 +243,7 @@ def read_query(kind: type[Q], request: httpx.Request) -> Q:
 
 
 def read_body(kind: type[B], request: httpx.Request) -> B:
-    """Read the request's JSON as `kind`, or refuse with 422 as FastAPI words it."""
+    """Read the request's JSON as `kind`, or refuse it with FastAPI's 422."""
     try:
         data = json.loads(request.content) if request.content else None
     except json.JSONDecodeError as error:
@@ -270,13 +270,13 @@ def _refusal_detail(item: dict[str, Any], where: str) -> dict[str, Any]:
 
 
 def check_states(states: Sequence[str | None], known: Sequence[str], *, none_is: str | None = None) -> None:
-    """Refuse unknown states in a query: a sentence, not a list of errors."""
+    """Refuse unknown states in a query, with a sentence instead of a list of errors."""
     if any(state not in known and state != none_is for state in states):
         raise Refusal(422, f"Invalid value for state. Valid values are {', '.join(known)}")
 
 
 def check_run_id(run_id: str, version: Version) -> None:
-    """Refuse what Airflow does not take as the id of a manual run (400)."""
+    """Refuse a run id that Airflow does not accept for a manual run (400)."""
     if ".." in run_id and version >= "3.3":
         raise Refusal(400, f"The run_id '{run_id}' must not contain '..' to prevent path traversal")
     if not re.match(RUN_ID_PATTERN, run_id):
@@ -295,9 +295,9 @@ def _reserved_run_types(version: Version) -> list[str]:
 
 
 def check_conf(dag: FakeDag, conf: dict[str, Any], version: Version) -> None:
-    """Refuse a conf that breaks a param's schema (400): the first bad param only, worded by jsonschema.
+    """Refuse a conf that does not match a param's schema (400), with jsonschema's message for the first invalid param.
 
-    Airflow 3.1 looks at what was given before it looks at the rest; later versions go by the order of the params.
+    Airflow 3.1 checks the given params first; later versions check all params in order.
     """
     params = as_params(dag.params)
     values = {name: conf.get(name, param.default) for name, param in params.items()}

@@ -1,4 +1,4 @@
-"""Which handler answers which request, and what several of them ask first."""
+"""Maps requests to handlers, and checks that several handlers share."""
 
 import json
 import re
@@ -35,7 +35,7 @@ def route(name: Route, method: str, path: str) -> Callable[[Callable[..., Answer
 
 
 def find_route(request: httpx.Request) -> tuple[Route, Handler]:
-    """Return the name of the request's route, and what answers it."""
+    """Return the name of the request's route and its handler."""
     is_known_path = False
     for name, method, pattern, handler in _HANDLERS:
         match = pattern.fullmatch(request.url.path)
@@ -66,9 +66,9 @@ class Lines:
     query: questions.WaitQuery
 
     async def lines(self, airflow: "FakeAirflow", _request: httpx.Request) -> AsyncIterator[str]:
-        while not self.run.is_deleted:  # the real one fails inside; its caller sees the stream end
+        while not self.run.is_deleted:  # the real one fails internally; its client sees the stream end
             run = airflow.look_at(self.run)
-            # Noted before the line goes out: much may happen until the reader asks for the next.
+            # Read before the line is sent, because the run may change until the client reads the next line.
             changed, is_final, is_silent = run.changed, run.is_final, run.is_held and not airflow.steady_streams
             line = {"state": run.state}
             if is_final:
@@ -83,7 +83,7 @@ class Lines:
                 airflow.advance()
 
 
-# What several routes ask.
+# Shared checks
 
 
 def reader(airflow: "FakeAirflow", request: httpx.Request, dag_id: str = "~") -> FakeUser:
@@ -101,7 +101,7 @@ def writer(airflow: "FakeAirflow", request: httpx.Request, dag_id: str) -> FakeU
 
 
 def is_like(value: str, pattern: str | None, version: str) -> bool:
-    """Compare as `ILIKE %pattern%` does; from 3.2 on `|` separates alternatives."""
+    """Match like `ILIKE %pattern%`; since 3.2 `|` separates alternatives."""
     if pattern is None or pattern == "~":
         return True
     terms = [term.strip() for term in pattern.split("|") if term.strip()] if version >= "3.2" else [pattern]
@@ -110,7 +110,7 @@ def is_like(value: str, pattern: str | None, version: str) -> bool:
 
 
 def in_order(items: Iterable[T], order_by: Sequence[str], keys: dict[str, Callable[[T], Any]]) -> list[T]:
-    """Sort by several keys, `-key` for descending; null comes first, as in SQLite."""
+    """Sort by several keys, `-key` for descending; nulls come first, as in SQLite."""
     ordered = list(items)
     for name in reversed(order_by):
         key = keys.get(name.lstrip("-"))

@@ -1,4 +1,4 @@
-"""What is asked about runs: trigger, look, wait, change."""
+"""Routes for runs: trigger, read, wait, change."""
 
 import re
 import uuid
@@ -69,7 +69,7 @@ def _data_interval(body: questions.TriggerBody) -> tuple[datetime, datetime] | N
 
 
 def _check_unique(airflow: "FakeAirflow", dag: FakeDag, run_id: str, logical_date: datetime | None) -> None:
-    """Refuse (409) a second run with the id, or with the logical date; from 3.2 on the two look the same."""
+    """Refuse (409) a second run with the same id or logical date; since 3.2 both errors look the same."""
     column = None if airflow.find_run(dag.dag_id, run_id) is None else "run_id"
     if logical_date is not None and airflow.has_run_at(dag.dag_id, logical_date):
         column = "logical_date"
@@ -199,7 +199,7 @@ def _runs(airflow: "FakeAirflow", request: httpx.Request, *, dag_id: str) -> Ans
     looked_at = [
         airflow.look_at(run) for run in airflow.runs if dag_id in {"~", run.dag_id} and user.may_read(run.dag_id)
     ]
-    # The query counts a run without an end as ending now, or later; the body of `list` leaves such a run out.
+    # The query treats a run without an end as ending now or later; the body of `list` excludes such a run.
     now = airflow.clock.now()
     null_to_bound = {"gte": now if airflow.version < "3.2" else _EVER, "lte": now}
     found = [run for run in looked_at if _matches(run, query, airflow) and _is_between(run, query, null_to_bound)]
@@ -208,7 +208,7 @@ def _runs(airflow: "FakeAirflow", request: httpx.Request, *, dag_id: str) -> Ans
 
 
 def _matches(run: FakeRun, query: questions.RunsQuery, airflow: "FakeAirflow") -> bool:
-    # Below 3.2 there is neither a prefix pattern nor one for dag ids, and what a query does not know it ignores.
+    # Before 3.2 there is neither a prefix pattern nor a dag id pattern, and unknown query params are ignored.
     prefix = None if airflow.version < "3.2" else query.run_id_prefix_pattern
     return (
         (not query.state or run.state in query.state)
@@ -220,7 +220,7 @@ def _matches(run: FakeRun, query: questions.RunsQuery, airflow: "FakeAirflow") -
 
 
 def _has_prefix(run_id: str, pattern: str) -> bool:
-    """Compare case by case; punctuation at the end of the pattern does not count."""
+    """Match case-sensitively; punctuation at the end of the pattern is ignored."""
     prefixes = (re.sub(r"[^A-Za-z0-9]+$", "", part.strip()) for part in pattern.split("|"))
     return any(run_id.startswith(prefix) for prefix in prefixes)
 
@@ -228,12 +228,12 @@ def _has_prefix(run_id: str, pattern: str) -> bool:
 def _is_between(
     run: FakeRun, bounds: questions.RunsBody | questions.RunsQuery, null_to_bound: Mapping[str, datetime] | None = None
 ) -> bool:
-    """Compare dates with the bounds asked for.
+    """Return whether a run's dates are within the requested bounds.
 
     Args:
-        run: whose dates.
+        run: the run.
         bounds: fields such as `end_date_gte`.
-        null_to_bound: what a start or an end that has not come yet counts as, for `gte` and for `lte`.
+        null_to_bound: the value of a missing start or end date, for `gte` and for `lte`.
     """
     for name, bound in bounds:
         column, _, relation = name.rpartition("_")

@@ -1,4 +1,4 @@
-"""What happens in a run: states, task instances, XComs. Knows neither HTTP nor JSON."""
+"""The life of a run: states, task instances, XComs. Independent of HTTP and JSON."""
 
 import asyncio
 import uuid
@@ -15,14 +15,14 @@ PARKED_STATES = frozenset({"deferred", "awaiting_input"})
 
 
 class Clock(Protocol):
-    """Airflow's own clock, which need not agree with ours."""
+    """Airflow's clock, which may differ from ours."""
 
     def now(self) -> datetime: ...
     async def sleep(self, seconds: float) -> None: ...
 
 
 class FakeClock:
-    """A clock that moves when somebody sleeps, and by a little at each reading, so that no two times are equal."""
+    """A clock that advances when code sleeps, and slightly at each reading, so that all times differ."""
 
     def __init__(self, start: datetime = datetime(2030, 1, 1, tzinfo=UTC)) -> None:
         self.time = start
@@ -63,7 +63,7 @@ class FakeResponse:
 
 @dataclass(eq=False)
 class FakeAsking:
-    """A question that was asked, and what came of it."""
+    """A question and its response."""
 
     question: FakeQuestion
     at: datetime
@@ -80,7 +80,7 @@ class FakeTaskInstance:
     start_date: datetime | None = None
     end_date: datetime | None = None
     logs: dict[int, list[dict[str, Any]]] = field(default_factory=dict)
-    """Events by try number, as `GET …/logs/{try_number}` shows them."""
+    """Events by try number, as `GET …/logs/{try_number}` returns them."""
     asking: FakeAsking | None = None
 
     @property
@@ -108,7 +108,7 @@ class FakeTaskInstance:
 
 @dataclass(eq=False)
 class FakeRun:
-    """A dag run. Read what you like; change it through `FakeAirflow`."""
+    """A dag run. Tests may read it, but change it through `FakeAirflow`."""
 
     dag: FakeDag
     run_id: str
@@ -125,14 +125,14 @@ class FakeRun:
     end_date: datetime | None = None
     updated_at: datetime = field(init=False)
     checks: int = 0
-    """How often its state was looked at."""
+    """How often its state was read."""
     task_instances: list[FakeTaskInstance] = field(default_factory=list)
     xcoms: list[FakeXCom] = field(default_factory=list)
     waiting_state: str = "awaiting_input"
     """The state of a task that waits for a person."""
     is_deleted: bool = False
     changed: asyncio.Event = field(default_factory=asyncio.Event)
-    """Set, and replaced, at each change of state."""
+    """Set and replaced at each change of state."""
 
     def __post_init__(self) -> None:
         self.updated_at = self.queued_at
@@ -153,7 +153,7 @@ class FakeRun:
 
     @property
     def is_held(self) -> bool:
-        """Whether looking at it, however often, cannot end it."""
+        """Whether reading it, no matter how often, cannot end it."""
         moves = self.dag.checks is not None or self.dag.seconds is not None
         return not self.is_final and (self.dag.is_paused or not moves or self.is_parked)
 
@@ -164,7 +164,7 @@ class FakeRun:
 
     @property
     def params(self) -> dict[str, Any]:
-        """What the tasks see: the defaults, overridden by the conf."""
+        """The params of the tasks: the defaults, overridden by the conf."""
         return {name: param.default for name, param in as_params(self.dag.params).items()} | self.conf
 
     def instances_of(self, task_id: str) -> list[FakeTaskInstance]:
@@ -207,9 +207,9 @@ class FakeRun:
         self.set_state(state, now)
 
     def end_by_hand(self, state: str, now: datetime, *, pending: str) -> None:
-        """End it as `PATCH {"state": …}` does: what runs gets the run's state, what has not begun gets `pending`.
+        """End it as `PATCH {"state": …}` does: running tasks get the run's state, waiting ones get `pending`.
 
-        Where that is `success`, what failed or was skipped becomes a success, too.
+        If `pending` is `success`, failed and skipped tasks also become successful.
         """
         for instance in self.task_instances:
             if pending == "success" or instance.state in {"running", "deferred", "awaiting_input"}:
@@ -219,9 +219,9 @@ class FakeRun:
         self.end(state, now)
 
     def execute(self, clock: Clock) -> None:
-        """Run what has not run yet, in order, and end as Airflow would: failed when a leaf failed.
+        """Run the remaining tasks in order, and end as in Airflow: failed if a leaf failed.
 
-        Tasks that wait for a person keep it from its end.
+        The run does not end while a task waits for a person.
         """
         self.start(clock.now())
         for task in self.dag.in_order():
@@ -262,7 +262,7 @@ class FakeRun:
             self._end_instance(instance, instance.asking.response.as_xcom(), clock)
 
     def _execute_mapped(self, task: FakeTask, outcomes: list[Any], clock: Clock) -> None:
-        if not outcomes:  # the one instance that there is becomes `skipped`, with neither a start nor an end
+        if not outcomes:  # the only instance becomes `skipped`, without a start or an end date
             self.instances_of(task.task_id)[0].state = "skipped"
             return
         known = {instance.map_index: instance for instance in self.instances_of(task.task_id)}
@@ -290,7 +290,7 @@ class FakeRun:
 
 
 def _outcome(task: FakeTask, params: Mapping[str, Any]) -> Any:
-    """Return what the task returns, or the exception that it raises."""
+    """Return the task's return value, or the exception it raises."""
     try:
         return None if task.call is None else task.call(params)
     except Exception as error:  # noqa: BLE001 - a task may raise anything

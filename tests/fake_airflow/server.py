@@ -1,4 +1,4 @@
-"""The fake's front: requests in, answers out. the `…_routes` know what each route does."""
+"""The fake's front: requests in, answers out. The `…_routes` modules implement the routes."""
 
 import asyncio
 import json
@@ -27,11 +27,11 @@ class FakeImportError:
 
 
 class FakeAirflow:
-    """A stateful Airflow of one version. Speaks through `transport`; tests look at, and change, its attributes.
+    """A stateful Airflow of one version. It answers through `transport`; tests read and change its attributes.
 
-    Nothing here really sleeps, unless a clock is given that does. A `/wait` on a run that ends only when told to sends
-    its first line and is then silent until the run changes; with `steady_streams` it goes on sending one line per
-    interval, like the real one, sleeping on the clock.
+    It does not really sleep, unless its clock does. A `/wait` on a run that only a test can end sends its first line
+    and is then silent until the run changes; with `steady_streams` it sends a line per interval, like the real one,
+    and sleeps on the clock.
     """
 
     def __init__(
@@ -51,19 +51,19 @@ class FakeAirflow:
         self.url = url
         self.transport: httpx.AsyncBaseTransport = httpx.MockTransport(self.handle)
         self.latency_seconds = 0.0
-        """How long each answer really takes."""
+        """The real duration of each answer."""
         self.is_scheduler_silent = False
         self.runs_in_hand = 0
-        """How many runs that are set to failed the scheduler has in hand: it finds their tasks skipped, and makes the
-        run a success (seen on 3.3.2 under load)."""
+        """How many runs the scheduler is processing while they are set to failed: it finds their tasks skipped and
+        makes the run a success (seen on 3.3.2 under load)."""
         self.config: dict[tuple[str, str], str] | None = None
-        """Section and option -> value; None where Airflow does not show it (`[api] expose_config`), as by default."""
+        """Section and option -> value; None if Airflow does not expose it (`[api] expose_config`), as by default."""
         self.says_date = True
-        """Whether answers bear a `Date`, as those of Airflow's server do."""
+        """Whether answers have a `Date` header, as those of Airflow's server do."""
 
         self.dags: dict[str, FakeDag] = {}
         self.runs: list[FakeRun] = []
-        """In order of their triggers; put in by `add_run`, taken out by `delete`."""
+        """In order of their triggers; changed by `add_run` and `delete`."""
         self._by_id: dict[tuple[str, str], FakeRun] = {}
         self._logical_dates: set[tuple[str, datetime | None]] = set()
         self._timed: list[FakeRun] = []
@@ -77,14 +77,14 @@ class FakeAirflow:
         self.max_open_streams = 0
         self._faults: list[Fault] = []
 
-    # What tests do to it.
+    # Controls for tests
 
     def add_dag(self, dag: FakeDag) -> FakeDag:
         self.dags[dag.dag_id] = dag
         return dag
 
     def run(self, run_id: str, dag_id: str | None = None) -> FakeRun:
-        """Return the run; KeyError when there is none."""
+        """Return the run; KeyError if there is none."""
         if dag_id is not None:
             return self._by_id[dag_id, run_id]
         for run in self.runs:
@@ -99,7 +99,7 @@ class FakeAirflow:
         return (dag_id, logical_date) in self._logical_dates
 
     def add_run(self, run: FakeRun) -> None:
-        """Put in a run, as a trigger does."""
+        """Add a run, as a trigger does."""
         self.runs.append(run)
         self._by_id[run.dag_id, run.run_id] = run
         self._logical_dates.add((run.dag_id, run.logical_date))
@@ -107,18 +107,18 @@ class FakeAirflow:
             self._timed.append(run)
 
     def start(self, run: FakeRun) -> None:
-        """Let the scheduler take the run up."""
+        """Start the run, as the scheduler does."""
         run.start(self.clock.now())
 
     def finish(self, run: FakeRun, state: Literal["success", "failed"] | None = None) -> None:
-        """End the run: execute its tasks, or, with `state`, end it by hand without executing what has not run."""
+        """End the run: execute its tasks, or, with `state`, set the state without executing the remaining tasks."""
         if state is None:
             run.execute(self.clock)
         else:
             run.end_by_hand(state, self.clock.now(), pending="skipped")
 
     def clear(self, run: FakeRun) -> None:
-        """Let the run begin anew, as a person does with "Clear"."""
+        """Clear the run, so that it starts again."""
         for instance in run.task_instances:
             instance.state = instance.end_date = instance.asking = None
         run.xcoms.clear()
@@ -154,7 +154,7 @@ class FakeAirflow:
     def requests_to(self, *routes: Route) -> list[SeenRequest]:
         return [request for request in self.requests if request.route in routes]
 
-    # Time.
+    # Time
 
     def advance(self) -> None:
         """End the runs whose time has come by the clock."""
@@ -170,7 +170,7 @@ class FakeAirflow:
         self._timed = [run for run in self._timed if not run.is_final and not run.is_deleted]
 
     def look_at(self, run: FakeRun) -> FakeRun:
-        """Count a look at the run's state, and move the run if looks move it."""
+        """Count a read of the run's state, and advance the run if reads advance it."""
         run.checks += 1
         if run.dag.checks is not None and run.dag.seconds is None and not run.is_final and self._has_a_slot(run):
             if run.checks > run.dag.checks:
@@ -182,10 +182,10 @@ class FakeAirflow:
     def _has_a_slot(self, run: FakeRun) -> bool:
         return run.state == "running" or (not run.dag.is_paused and run.dag.running < run.dag.max_active_runs)
 
-    # The wire.
+    # The wire
 
     async def handle(self, request: httpx.Request) -> httpx.Response:
-        if "target" in request.extensions:  # what is sent in place of the URL's path
+        if "target" in request.extensions:  # sent instead of the URL's path
             request.url = request.url.copy_with(raw_path=request.extensions["target"])
         await request.aread()
         with self._counted():
@@ -272,7 +272,7 @@ class _Stream(httpx.AsyncByteStream):
         self._airflow, self._lines, self._request = airflow, lines, request
         self._cut_after = None if fault is None else fault.cut_after_lines
         self._error = None if fault is None else fault.error
-        # Starlette 0.48, which 3.1.8 comes with, compresses without flushing: nothing arrives before the end.
+        # Starlette 0.48, used by 3.1.8, compresses without flushing: nothing arrives before the end.
         compressed = airflow.version < "3.2" and "gzip" in request.headers.get("accept-encoding", "")
         self._swallows = compressed or (fault is not None and fault.swallow_stream)
         self._is_open = True

@@ -13,10 +13,10 @@ from tests.support.on_a_socket import on_a_socket
 
 
 class WallClock:
-    """Real time, for a fake that is served."""
+    """Real time, for a fake on a socket."""
 
     def now(self) -> datetime:
-        return datetime.now(UTC)  # noqa: TID251 - a clock is where the time comes from
+        return datetime.now(UTC)  # noqa: TID251 - this is the clock
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
@@ -24,7 +24,7 @@ class WallClock:
 
 @contextmanager
 def served(airflow: FakeAirflow, port: int = 0, **tls: Any) -> Iterator[str]:
-    """Serve on a port of loopback, as `on_a_socket` does."""
+    """Serve on a port of the loopback interface, as `on_a_socket` does."""
     airflow.steady_streams = True
     with on_a_socket(as_asgi(airflow), port, **tls) as url:
         yield url
@@ -44,7 +44,7 @@ def as_asgi(airflow: FakeAirflow) -> Any:
         request = httpx.Request(scope["method"], url, headers=scope["headers"], content=content)
         try:
             response = await airflow.handle(request)
-        except httpx.TransportError:  # a fault: uvicorn drops a connection whose promised body does not come
+        except httpx.TransportError:  # a fault: uvicorn drops a connection if the announced body is not sent
             await send({"type": "http.response.start", "status": 200, "headers": [(b"content-length", b"1")]})
             return
         by_hop = {b"transfer-encoding", b"content-length"}

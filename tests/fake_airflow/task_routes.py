@@ -1,4 +1,4 @@
-"""What is asked about task instances: their states, XComs and logs."""
+"""Routes for task instances: their states, XComs and logs."""
 
 import math
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""What passes over the wire: requests seen, answers refused, faults put in."""
+"""The wire: recorded requests, refusals, injected faults."""
 
 import asyncio
 from collections.abc import Callable, Mapping
@@ -41,7 +41,7 @@ Route: TypeAlias = Literal[
 
 
 class Refusal(Exception):
-    """Airflow says no: a status and a `detail`."""
+    """A refusal by Airflow: a status and a `detail`."""
 
     def __init__(self, status: int, detail: Any, *, body: Any = None) -> None:
         super().__init__(status, detail)
@@ -51,7 +51,7 @@ class Refusal(Exception):
 
 @dataclass(eq=False)
 class SeenRequest:
-    """One request as it came in, and what became of it."""
+    """One request as received, and the status of its answer."""
 
     route: Route
     method: str
@@ -60,20 +60,20 @@ class SeenRequest:
     headers: httpx.Headers
     content: bytes
     json: Any
-    """The body read as JSON; None without one, or when it is none."""
+    """The body parsed as JSON; None without a body, or if it is not JSON."""
     status: int | None = None
-    """None as long as it is not answered, and for good when a fault broke the connection."""
+    """None until it is answered, and permanently if a fault broke the connection."""
 
 
 class Hold:
-    """Requests stop here until released: `await hold.arrived()`, then `hold.release()`."""
+    """Requests wait here until released: `await hold.arrived()`, then `hold.release()`."""
 
     def __init__(self) -> None:
         self._arrivals = asyncio.Semaphore(0)
         self._released = asyncio.Event()
 
     async def arrived(self, count: int = 1) -> None:
-        """Wait for so many more requests to come."""
+        """Wait for `count` more requests."""
         for _ in range(count):
             await self._arrivals.acquire()
 
@@ -87,35 +87,35 @@ class Hold:
 
 @dataclass(eq=False, kw_only=True)
 class Fault:
-    """Something goes wrong with the next `times` requests of a route.
+    """A fault on the next `times` requests of a route.
 
-    In this order: the request is held (`hold`); unless `after_effect`, Airflow never sees it; then `error` is raised
-    (a lost connection), or `status` and `body` are answered instead. A fault with neither lets the request through.
+    In this order: the request is held (`hold`); Airflow processes it only with `after_effect`; then `error` is raised
+    (a lost connection), or the answer is `status` and `body`. A fault with neither lets the request through.
     """
 
     route: Route | None = None
-    """None: any route."""
+    """None for any route."""
     status: int | None = None
     body: Any = None
-    """A string is sent as HTML, as a proxy would; anything else as JSON."""
+    """A string is sent as HTML, as by a proxy; anything else as JSON."""
     headers: Mapping[str, str] = field(default_factory=dict)
     error: type[httpx.TransportError] | None = None
     after_effect: bool = False
-    """Airflow does what it was asked; only the answer is lost."""
+    """Airflow processes the request; only the answer is lost."""
     hold: Hold | None = None
     times: int | None = 1
-    """None: until `FakeAirflow.clear_faults`."""
+    """None to apply until `FakeAirflow.clear_faults`."""
     when: Callable[[SeenRequest], bool] = lambda _: True
     cut_after_lines: int | None = None
-    """For `wait`: the stream ends after so many lines, with `error` if that is given, else as if it were complete."""
+    """For `wait`: the stream ends after this many lines, with `error` if given, otherwise as if it were complete."""
     swallow_stream: bool = False
-    """For `wait`: nothing arrives before the run's end, as behind a buffering proxy."""
+    """For `wait`: nothing arrives before the run ends, as behind a buffering proxy."""
 
     def applies_to(self, request: SeenRequest) -> bool:
         return self.times != 0 and self.route in {None, request.route} and self.when(request)
 
     def answer(self, request: httpx.Request) -> httpx.Response | None:
-        """Return the answer that replaces Airflow's, or raise; None when this fault changes no answer."""
+        """Return the answer that replaces Airflow's, or raise; None if the fault does not change the answer."""
         if self.cut_after_lines is not None or self.swallow_stream:
             return None
         if self.error is not None:

@@ -1,4 +1,4 @@
-"""A real Airflow that is lost, slow, hung or overrun; callers of dagcall see nothing of it but right answers."""
+"""A real Airflow that is unreachable, slow, hung or overloaded: callers of dagcall still get correct answers."""
 
 import pytest
 

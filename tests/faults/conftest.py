@@ -1,4 +1,4 @@
-"""One real Airflow for all fault tests, and for each test a proxy in front of it and dagcall in front of that."""
+"""One real Airflow for all fault tests; each test has its own proxy and its own dagcall in front of it."""
 
 import asyncio
 import itertools
@@ -23,7 +23,7 @@ from tests.support.terminal import terminal_of
 
 DAGS = Path(__file__).parent / "dags"
 CALL_SECONDS = 180.0
-"""No call of these tests may take longer (I3): less than the 240 s after which each is answered in any case."""
+"""No call in these tests may take longer (I3): less than the 240 s after which every call times out."""
 
 BOTH = """
 [[tools]]
@@ -61,7 +61,7 @@ async def proxy(airflow: Record) -> AsyncIterator[FaultProxy]:
 
 @pytest.fixture
 def x() -> int:
-    """Return an argument that no other test uses."""
+    """Return an argument value that no other test uses."""
     return next(_numbers) * 1000
 
 
@@ -70,7 +70,7 @@ Serve = Callable[..., HttpServer]
 
 @pytest.fixture
 def settings(demo: RunningDemo, proxy: FaultProxy, tmp_path: Path) -> Callable[..., dict[str, str]]:
-    """Return what writes settings for the proxied Airflow, and gives the environment that names them."""
+    """Return a function that writes settings for the proxied Airflow and returns the environment to use them."""
     airflow = tomllib.loads(demo.config.read_text())["airflow"]
 
     def write(tools: str = BOTH, **variables: str) -> dict[str, str]:
@@ -92,7 +92,7 @@ def settings(demo: RunningDemo, proxy: FaultProxy, tmp_path: Path) -> Callable[.
 
 @pytest.fixture
 async def serve(settings: Callable[..., dict[str, str]], proxy: FaultProxy) -> AsyncIterator[Serve]:
-    """Return what starts a `dagcall serve`; at the end it is checked that none asked too much of Airflow (I7)."""
+    """Return a function that starts `dagcall serve`; at the end, check that no server overloaded Airflow (I7)."""
     servers: list[HttpServer] = []
     with ExitStack() as running:
 
@@ -107,7 +107,7 @@ async def serve(settings: Callable[..., dict[str, str]], proxy: FaultProxy) -> A
 
 
 def ended(server: HttpServer) -> str:
-    """Kill a server unless the test has seen its end; return what it wrote to stderr."""
+    """Kill a server if it is still running; return its stderr."""
     if server.process.returncode is None:
         server.process.kill()
         return server.ended()[1]
@@ -115,9 +115,9 @@ def ended(server: HttpServer) -> str:
 
 
 async def call(url: str, tool: str, x: int, mode: Mode = "auto", **more: Any) -> CallToolResult:
-    """Call a tool over a connection of its own; `more` is what `call_on` takes."""
+    """Call a tool over a new connection; `more` is passed to `call_on`."""
     async with asyncio.timeout(CALL_SECONDS), Client(url, mode=mode) as client:
-        await client.list_tools()  # as every agent does; else the SDK's client does so after the answer
+        await client.list_tools()  # as every agent does; otherwise the SDK's client does so after the answer
         return await call_on(client, tool, x, **more)
 
 
@@ -133,12 +133,12 @@ async def call_on(
     """Call a tool.
 
     Args:
-        client: who calls.
-        tool: which.
-        x: its argument.
-        seconds: how long it may take.
-        has_run: set once the caller is told that the call has a run.
-        meta: what goes with the call, such as `wait_seconds`.
+        client: a connected client.
+        tool: the tool's name.
+        x: the tool's argument.
+        seconds: how long the call may take.
+        has_run: set once progress reports that the call has a run.
+        meta: the call's metadata, such as `wait_seconds`.
     """
 
     async def on_progress(progress: float, total: float | None, message: str | None) -> None:  # noqa: ARG001 - the SDK's signature
@@ -153,6 +153,6 @@ async def call_on(
 
 
 async def leave(calling: asyncio.Task[CallToolResult]) -> None:
-    """Leave a call as a client does that was told to stop, or that has lost its patience."""
+    """Cancel a call, as a client does when its user stops it or it times out."""
     calling.cancel()
     await asyncio.gather(calling, return_exceptions=True)

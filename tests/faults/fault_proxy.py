@@ -1,7 +1,7 @@
 """A proxy between dagcall and Airflow that loses, cuts, delays and replaces requests and answers.
 
-HTTP/1.1 over TCP, one request of a connection at a time, as httpx sends them. Answers are passed on as they come, so
-that streams stay streams.
+HTTP/1.1 over TCP, one request per connection at a time, as httpx sends them. Answers are passed on chunk by chunk, so
+streams remain streams.
 """
 
 import asyncio
@@ -19,22 +19,22 @@ import h11
 
 CHUNK = 65536
 RESET = struct.pack("ii", 1, 0)
-"""SO_LINGER on, for 0 seconds: closing then sends a reset, and what was not sent yet is lost."""
+"""SO_LINGER with 0 seconds: closing sends a reset and discards unsent data."""
 BY_HOP = {b"connection", b"keep-alive"}
 
 Headers = list[tuple[bytes, bytes]]
 
 
 class Loss(Enum):
-    """What becomes of a request and its answer."""
+    """What happens to a request and its answer."""
 
     REQUEST = "the request never reaches Airflow, and the connection is reset"
-    ANSWER = "Airflow answers, and the connection is reset before a byte of that has passed"
+    ANSWER = "Airflow answers, and the connection is reset before any byte of the answer is passed on"
     HALF_THE_ANSWER = "the connection ends in the middle of the answer's body"
-    SILENCE = "the request never reaches Airflow, and nobody ever answers"
-    DELAY = "Airflow's answer passes after `seconds`, and once `released` is set"
-    REPLACED = "the request never reaches Airflow; `status`, `headers` and `body` are answered"
-    REPLACED_AFTER_EFFECT = "Airflow answers, and `status`, `headers` and `body` take its answer's place"
+    SILENCE = "the request never reaches Airflow, and no answer is sent"
+    DELAY = "Airflow's answer is passed on after `seconds`, once `released` is set"
+    REPLACED = "the request never reaches Airflow; the answer is `status`, `headers` and `body`"
+    REPLACED_AFTER_EFFECT = "Airflow answers, and `status`, `headers` and `body` replace its answer"
 
 
 @dataclass(eq=False, kw_only=True)
@@ -43,14 +43,14 @@ class Fault:
 
     loss: Loss
     method: str = "GET|POST|PATCH|DELETE"
-    """A pattern for the whole of it."""
+    """A pattern that must match the whole method."""
     path: str = ""
-    """A pattern for any part of it, without the query."""
+    """A pattern that must match anywhere in the path, without the query."""
     times: int = 1
     skip: int = 0
-    """How many of these requests pass before that."""
+    """How many matching requests pass first."""
     after: "Fault | None" = None
-    """It begins when this one has happened as often as it was to."""
+    """The fault begins once this one is used up."""
     seconds: float = 0.0
     released: asyncio.Event | None = None
     status: int = 500
@@ -58,7 +58,7 @@ class Fault:
     body: bytes = b'{"detail": "a fault on purpose"}'
 
     def applies_to(self, method: str, path: str) -> bool:
-        """Say whether it is meant for this request."""
+        """Return whether the fault applies to this request."""
         has_begun = self.after is None or self.after.times == 0
         is_meant = bool(re.fullmatch(self.method, method)) and bool(re.search(self.path, path))
         return has_begun and self.times > 0 and is_meant
@@ -66,15 +66,15 @@ class Fault:
 
 @dataclass(eq=False)
 class Passed:
-    """One request as it came."""
+    """One request as the proxy received it."""
 
     method: str
     path: str
     at: float
-    """When, by the loop's clock."""
+    """When it was received, by the loop's clock."""
     fault: Fault | None
     status: int | None = None
-    """What was answered; None as long as nothing was."""
+    """The answer's status; None until an answer is sent."""
 
 
 @dataclass
@@ -84,7 +84,7 @@ class _Answer:
 
 
 class _Client:
-    """One connection of a client; it may be reset at any time, by either side.
+    """One connection of a client; either side may reset it at any time.
 
     Args:
         accepted: its socket.
@@ -112,9 +112,9 @@ class _Client:
             await _closed(writer)
 
     def reset(self) -> None:
-        """Have the other side see a reset; what reads or writes here sees the end."""
+        """Send a reset to the other side; readers and writers on this side see the end of the connection."""
         self._is_reset = True
-        with contextlib.suppress(OSError):  # the other side was first, and nothing is left to be reset
+        with contextlib.suppress(OSError):  # the other side has already closed the connection
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         if self._transport is not None:
             self._transport.abort()
@@ -136,30 +136,30 @@ class FaultProxy:
         self._faults: list[Fault] = []
         self._in_flight: set[Passed] = set()
         self.most_in_flight = 0
-        """Requests being answered at the same time."""
+        """The largest number of requests in flight at the same time."""
         self.passed: list[Passed] = []
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """The URL it listens on."""
         return f"http://127.0.0.1:{self._port}"
 
     @property
     def is_listening(self) -> bool:
-        """Whether new connections are welcome."""
+        """Whether it accepts new connections."""
         return self._listener is not None
 
     def add(self, fault: Fault) -> Fault:
-        """Have something go wrong; the faults that were added first come first."""
+        """Add a fault; faults apply in the order in which they were added."""
         self._faults.append(fault)
         return fault
 
     def clear(self) -> None:
-        """Have nothing go wrong any more."""
+        """Remove all faults."""
         self._faults.clear()
 
     def requests(self, method: str, path: str) -> list[Passed]:
-        """Return what came so far, by patterns as in `Fault`."""
+        """Return the requests received so far that match the patterns, as in `Fault`."""
         return [
             passed for passed in self.passed if re.fullmatch(method, passed.method) and re.search(path, passed.path)
         ]
@@ -172,10 +172,10 @@ class FaultProxy:
         asyncio.get_running_loop().add_reader(self._listener, self._welcome, self._listener)
 
     async def refuse(self) -> None:
-        """Reset every connection and refuse new ones, like a server that was killed.
+        """Reset every connection and refuse new ones, like a killed server.
 
         Raises:
-            Exception: what went wrong in the proxy itself.
+            Exception: an error in the proxy itself.
         """
         if self._listener is not None:
             asyncio.get_running_loop().remove_reader(self._listener)
@@ -186,13 +186,13 @@ class FaultProxy:
         await asyncio.gather(*ended)
 
     def cut(self) -> None:
-        """Reset every connection; new ones are welcome."""
+        """Reset every connection, but accept new ones."""
         for client in self._clients.values():
             client.reset()
 
     def _welcome(self, listener: socket.socket) -> None:
-        """Take a connection; asyncio's own servers lose one that comes while they close."""
-        with contextlib.suppress(BlockingIOError, ConnectionAbortedError):  # it has left already
+        """Accept a connection; asyncio's servers lose one that arrives while they close."""
+        with contextlib.suppress(BlockingIOError, ConnectionAbortedError):  # the client has already disconnected
             client = _Client(listener.accept()[0])
             self._clients[asyncio.create_task(self._serve(client))] = client
 
@@ -210,7 +210,7 @@ class FaultProxy:
         reader: asyncio.StreamReader,
         writer: asyncio.StreamWriter,
     ) -> bool:
-        """Answer one request, but stop when its sender leaves; say whether the connection lives on."""
+        """Answer one request, but stop if the client disconnects; return whether the connection stays open."""
         head, _ = request
         method, path = head.method.decode(), head.target.decode().partition("?")[0]
         passed = Passed(method, path, asyncio.get_running_loop().time(), self._fault_for(method, path))
@@ -229,7 +229,7 @@ class FaultProxy:
             await asyncio.gather(answering, leaving, return_exceptions=True)
 
     async def _left(self, http: h11.Connection, reader: asyncio.StreamReader, passed: Passed) -> None:
-        """Wait until the client has left; a client that has its answer sends the next request before we are done."""
+        """Wait until the client disconnects; a client may send its next request before this one is finished here."""
         try:
             while data := await reader.read(CHUNK):
                 http.receive_data(data)
@@ -273,7 +273,7 @@ class FaultProxy:
         return False
 
     async def _send(self, http: h11.Connection, writer: asyncio.StreamWriter, answer: _Answer, passed: Passed) -> bool:
-        """Send an answer; say whether the connection lives on."""
+        """Send an answer; return whether the connection stays open."""
         passed.status = answer.head.status_code
         headers = _end_to_end(answer.head.headers)
         head = h11.Response(status_code=answer.head.status_code, headers=headers, reason=answer.head.reason)
@@ -281,7 +281,7 @@ class FaultProxy:
         async for part in answer.body:
             writer.write(http.send(h11.Data(data=part)) or b"")
         writer.write(http.send(h11.EndOfMessage()) or b"")
-        # In the same breath as the last byte: the client may ask again before anything else happens here.
+        # Before the next await: the client may send its next request before this task runs again.
         self._in_flight.discard(passed)
         await writer.drain()
         return http.our_state is not h11.MUST_CLOSE
@@ -310,7 +310,7 @@ async def fault_proxy(target: str) -> AsyncIterator[FaultProxy]:
 
 
 async def _request(connection: h11.Connection, reader: asyncio.StreamReader) -> tuple[h11.Request, bytes] | None:
-    """Read one request; None when there is no other."""
+    """Read one request; None at the end of the connection."""
     head: h11.Request | None = None
     body = b""
     while True:
@@ -371,7 +371,7 @@ def _replacement(fault: Fault) -> _Answer:
 async def _send_half(
     connection: h11.Connection, writer: asyncio.StreamWriter, head: h11.Response, whole: bytes
 ) -> bool:
-    """Send half of an answer, after which the connection has to end."""
+    """Send half of an answer; the connection has to be closed afterwards."""
     framing = {b"content-length", b"transfer-encoding"}
     headers = [(name, value) for name, value in _end_to_end(head.headers) if name not in framing]
     length = (b"content-length", str(len(whole)).encode())
@@ -386,6 +386,6 @@ def _end_to_end(headers: Iterable[tuple[bytes, bytes]]) -> Headers:
 
 
 async def _closed(writer: asyncio.StreamWriter) -> None:
-    """Wait until a connection that is being closed has let go of its socket."""
-    with contextlib.suppress(OSError):  # it was lost before it was closed
+    """Wait until a closing connection has released its socket."""
+    with contextlib.suppress(OSError):  # the connection was lost before it was closed
         await writer.wait_closed()

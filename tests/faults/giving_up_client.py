@@ -1,8 +1,8 @@
-# The SDK of this project's environment is another one.
+# This program uses another SDK version than the project's environment.
 # mypy: ignore-errors
-"""A client on the SDK of before 2026 that gives a call up after two seconds, and makes it again on the same session.
+"""A client on SDK 1.30 that times out after two seconds and repeats its call in the same session.
 
-Run by the interpreter of `mcp-1.30.0.txt`. It prints a line when it gives up, and then the repeated call's answer:
+Run with the interpreter of `mcp-1.30.0.txt`. It prints a line when it times out, then the answer to the repeated call:
 
     python giving_up_client.py TOOL ARGUMENTS http URL
     python giving_up_client.py TOOL ARGUMENTS stdio COMMAND ...
@@ -30,13 +30,13 @@ async def main(tool: str, arguments: str, transport: str, *target: str) -> None:
         client = streamable_http_client(target[0])
     else:
         command, *words = target
-        environ = dict(os.environ)  # noqa: TID251 - the server is to have that of this program
+        environ = dict(os.environ)  # noqa: TID251 - the server gets this program's environment
         client = stdio_client(StdioServerParameters(command=command, args=words, env=environ))
     try:
         async with client as (incoming, outgoing, *_), ClientSession(incoming, outgoing) as session:
             await give_up_and_call_again(session, tool, json.loads(arguments))
     except* BrokenResourceError:
-        pass  # the first call was answered while this client closed, for which its SDK is not made
+        pass  # the first answer arrived while the client was closing, which this SDK does not handle
 
 
 async def give_up_and_call_again(session: ClientSession, tool: str, arguments: dict[str, object]) -> None:

@@ -1,7 +1,7 @@
-"""What is done to dagcall in these tests, what its callers see, and what is checked: the page `docs/faults.md`.
+"""Generates `docs/faults.md`: the injected faults, what callers see, and what the tests check.
 
-Every test in this folder says so of itself, with `fault` on the test or on a case of it. A unit test holds the page to
-the tests, and each test to having a row. `python -m tests.faults.matrix` writes the page anew.
+Every test in this folder is decorated with `fault`, or has parametrized cases marked with it. A unit test checks that
+the page is up to date and that each test has a row. `python -m tests.faults.matrix` rewrites the page.
 """
 
 import importlib
@@ -20,7 +20,7 @@ HEAD = """\
 # What happens when …
 
 Each row is a test that runs in `make test` (those of `make overload` are marked), against a real Airflow on a real
-PostgreSQL, through a proxy that loses, delays and replaces what passes. This page is written from the tests.
+PostgreSQL, through a proxy that loses, delays and replaces requests and answers. This page is generated from the tests.
 """
 OF_MAKE_OVERLOAD = " (`make overload`)"
 RESULT = "the result"
@@ -39,12 +39,12 @@ class Row:
 
 
 def fault(injected: str, *, seen: str = RESULT, checked: str = ONE_RUN) -> pytest.MarkDecorator:
-    """Mark a test, or a case of it, with what is done to dagcall, what the caller sees, and what is checked."""
+    """Mark a test, or a case of it, with the injected fault, what the caller sees, and what is checked."""
     return pytest.mark.fault(injected=injected, seen=seen, checked=checked)
 
 
 def tests() -> Iterator[tuple[str, FunctionType]]:
-    """Yield each test of this folder with its name, in the order of the files."""
+    """Yield each test of this folder with its name, file by file."""
     for path in sorted(Path(__file__).parent.glob("test_*.py")):
         module = importlib.import_module(f"tests.faults.{path.stem}")
         for name, function in vars(module).items():
@@ -53,7 +53,7 @@ def tests() -> Iterator[tuple[str, FunctionType]]:
 
 
 def rows_of(name: str, test: FunctionType) -> Iterator[Row]:
-    """Yield what a test says of itself: its own marks first, then those of its cases."""
+    """Yield a test's rows: from its own marks first, then from those of its cases."""
     marks: list[pytest.Mark] = list(getattr(test, "pytestmark", []))
     where = OF_MAKE_OVERLOAD if any(mark.name == "overload" for mark in marks) else ""
     cases = [case for mark in marks if mark.name == "parametrize" for case in mark.args[1] if hasattr(case, "marks")]
@@ -72,7 +72,7 @@ def render() -> str:
     """Return the page."""
     rows = [row for name, test in tests() for row in rows_of(name, test)]
     cells = [(row.injected, row.seen, row.checked, link(row.test)) for row in rows]
-    columns = ("what is done", "what the caller sees", "what is checked", "test")
+    columns = ("injected fault", "what the caller sees", "what is checked", "test")
     return f"{HEAD}\n{len(cells)} rows.\n\n{table(columns, cells)}\n"
 
 

@@ -1,4 +1,4 @@
-"""A call by hand, on a connection of its own, that its caller can leave at any moment and without a word."""
+"""A raw call on its own connection, which the caller can close at any moment."""
 
 import asyncio
 import json
@@ -14,28 +14,28 @@ RESET = struct.pack("ii", 1, 0)
 
 
 class RawCall:
-    """A call that was sent; nobody reads its answer. Made by `raw_call`.
+    """A sent call whose answer is not read. Made by `raw_call`.
 
     Args:
-        connection: a socket on which it was sent.
+        connection: the socket on which it was sent.
     """
 
     def __init__(self, connection: socket.socket) -> None:
         self._connection = connection
 
     def hang_up(self) -> None:
-        """Close the connection, after what was sent."""
+        """Close the connection after all data was sent."""
         self._connection.close()
 
     def reset(self) -> None:
-        """Reset the connection, as the kernel does for a client that was killed."""
+        """Reset the connection, as the kernel does for a killed client."""
         self._connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, RESET)
         self._connection.close()
 
 
 @asynccontextmanager
 async def raw_call(url: str, tool: str, x: int, meta: Mapping[str, object] | None = None) -> AsyncIterator[RawCall]:
-    """Send a call; hang up at the end of the block at the latest. A server that is stopped gets it later."""
+    """Send a call; the connection is closed at the end of the block at the latest. A stopped server reads it later."""
     parts = urlsplit(url)
     message = request(MODERN, 1, "tools/call", {"name": tool, "arguments": {"x": x}})
     message["params"]["_meta"] |= meta or {}

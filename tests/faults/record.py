@@ -1,4 +1,4 @@
-"""What Airflow itself says, asked past the proxy and past dagcall."""
+"""Reads and changes Airflow directly, bypassing the proxy and dagcall."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -17,9 +17,9 @@ UNTIL_SECONDS = 180.0
 
 
 async def until(look: Callable[[], Awaitable[T | None]]) -> T:
-    """Look until there is something to see: what is waited for happens in other processes."""
+    """Poll until there is a result: the change happens in another process."""
     async with asyncio.timeout(UNTIL_SECONDS):
-        while not (seen := await look()):  # noqa: ASYNC110 - they tell nobody
+        while not (seen := await look()):  # noqa: ASYNC110 - other processes send no event
             await asyncio.sleep(0.1)
         return seen
 
@@ -28,8 +28,8 @@ class Record:
     """Airflow's REST API, as its administrator sees it.
 
     Args:
-        url: Airflow's.
-        password: the administrator's.
+        url: Airflow's URL.
+        password: the administrator's password.
     """
 
     def __init__(self, url: str, password: str) -> None:
@@ -60,23 +60,23 @@ class Record:
         return found
 
     async def runs_with(self, dag_id: str, x: int) -> list[Json]:
-        """Return the runs that were started with this argument."""
+        """Return the runs started with this argument."""
         return [run for run in await self.runs(dag_id) if run["conf"] == {"x": x}]
 
     async def runs_from(self, dag_id: str, first: int) -> dict[int, Json]:
-        """Return the runs whose argument is this number or a greater one, by argument; there is one for each (I1)."""
+        """Return the runs whose argument is at least `first`, by argument; check that each has one run (I1)."""
         runs = [run for run in await self.runs(dag_id) if run["conf"]["x"] >= first]
         by_x = {run["conf"]["x"]: run for run in runs}
         assert len(by_x) == len(runs)
         return by_x
 
     async def xcom(self, run: Json) -> Any:
-        """Return what the run's task returned."""
+        """Return the value that the run's task returned."""
         path = f"{_path(run)}/taskInstances/{TASK}/xcomEntries/return_value"
         return (await self._http.get(path)).raise_for_status().json()["value"]
 
     async def xcom_or_none(self, run: Json) -> Any:
-        """Return what the run's task returned; None if it returned nothing."""
+        """Return the value that the run's task returned, or None."""
         answer = await self._http.get(f"{_path(run)}/taskInstances/{TASK}/xcomEntries/return_value")
         return answer.json()["value"] if answer.is_success else None
 
@@ -88,19 +88,19 @@ class Record:
         await self.set_state(run, "success")
 
     async def set_state(self, run: Json, state: str) -> None:
-        """Set a run by hand."""
+        """Set a run's state, as a user of Airflow can."""
         await self._done(lambda: self._http.patch(_path(run), json={"state": state}))
 
     async def set_note(self, run: Json, note: str) -> None:
-        """Write on a run, as a person does in Airflow's pages."""
+        """Set a run's note, as a user of Airflow can."""
         await self._done(lambda: self._http.patch(_path(run), json={"note": note}))
 
     async def clear(self, run: Json) -> None:
-        """Have a run begin anew."""
+        """Clear a run, so that its tasks run again."""
         await self._done(lambda: self._http.post(f"{_path(run)}/clear", json={"dry_run": False}))
 
     async def delete(self, run: Json) -> None:
-        """Delete a run. Airflow deletes none that is running, and its scheduler is quick to let a queued one run."""
+        """Delete a run. Airflow refuses to delete a running run, and its scheduler soon starts a queued one."""
 
         async def is_gone() -> bool:
             await self.set_state(run, "queued")
@@ -111,7 +111,7 @@ class Record:
         await until(is_gone)
 
     async def _done(self, ask: Callable[[], Awaitable[httpx.Response]]) -> None:
-        """Ask until it is done: Airflow and its scheduler lock each other out now and then, then it is 500."""
+        """Retry until it succeeds: Airflow sometimes answers 500 because of a deadlock with its scheduler."""
 
         async def is_done() -> bool:
             answer = await ask()
@@ -121,12 +121,12 @@ class Record:
         await until(is_done)
 
     async def the_run(self, dag_id: str, x: int) -> Json:
-        """Wait for the run that was started with this argument."""
+        """Wait for the run started with this argument."""
         (run,) = await until(lambda: self.runs_with(dag_id, x))
         return run
 
     async def the_new_run(self, dag_id: str, x: int) -> Json:
-        """Wait for the one run with this argument, where there are too many runs to read them all."""
+        """Wait for the run started with this argument, reading only the newest runs."""
         body = {"dag_ids": [dag_id], "order_by": "-run_after", "page_limit": 50}
 
         async def look() -> Json | None:
@@ -137,22 +137,22 @@ class Record:
         return await until(look)
 
     async def same(self, run: Json) -> Json:
-        """Return a run as it is now."""
+        """Return the current state of a run."""
         found: Json = (await self._http.get(_path(run))).raise_for_status().json()
         return found
 
     async def count(self, path: str) -> int:
-        """Return how many entries a list of Airflow has: `dags/add/dagRuns`, `eventLogs`."""
+        """Return the number of entries in a list of Airflow, such as `dags/add/dagRuns` or `eventLogs`."""
         answer = await self._http.get(f"/api/v2/{path}", params={"limit": 1})
         return int(answer.raise_for_status().json()["total_entries"])
 
     async def the_ended_run(self, dag_id: str, x: int, state: str | None = None) -> Json:
-        """Wait until that run has ended.
+        """Wait until the run started with this argument has ended.
 
         Args:
-            dag_id: its dag.
+            dag_id: the run's dag.
             x: its argument.
-            state: how; Airflow's scheduler may make a run a success for a moment that was set to failed.
+            state: the expected state; the scheduler may briefly make a run a success that was set to failed.
         """
 
         async def ended() -> Json | None:
@@ -162,7 +162,7 @@ class Record:
         return await until(ended)
 
     async def require_one_run(self, dag_id: str, x: int, results: Sequence[CallToolResult]) -> str:
-        """Check that there is one run (I1), and that every answer is what came of it (I2); return the run's id."""
+        """Check that there is one run (I1) and that every answer is its result (I2); return the run id."""
         (run,) = await self.runs_with(dag_id, x)
         for result in results:
             self.require_answer(result, run)
@@ -183,7 +183,7 @@ class Record:
 
     @asynccontextmanager
     async def burst(self, dag_id: str, count: int) -> AsyncIterator[list[asyncio.Task[httpx.Response]]]:
-        """Trigger so many runs at the same time, as an impatient script does."""
+        """Trigger `count` runs at the same time, as an impatient script does."""
         limits = httpx.Limits(max_connections=count)
         async with httpx.AsyncClient(
             base_url=self.url, trust_env=False, timeout=180, limits=limits, headers=self._http.headers

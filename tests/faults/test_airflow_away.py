@@ -1,4 +1,4 @@
-"""An Airflow that is gone or hung for a while: waiting calls wait on, new ones are told, and nothing is lost."""
+"""An unreachable or hung Airflow: waiting calls continue, new calls get an error, and nothing is lost."""
 
 import asyncio
 import json
@@ -20,16 +20,14 @@ from tests.faults.record import Record, until
 modes = pytest.mark.parametrize("mode", ["auto", "legacy"])
 
 
-@fault("Airflow refuses connections when a call comes, and is back a moment later")
-async def test_airflow_that_is_back_soon_gets_the_call(
-    airflow: Record, proxy: FaultProxy, serve: Serve, x: int
-) -> None:
+@fault("Airflow refuses connections when a call arrives, and accepts them again a moment later")
+async def test_call_succeeds_after_a_short_outage(airflow: Record, proxy: FaultProxy, serve: Serve, x: int) -> None:
     url = serve().url
     await call(url, "add", x)
     await proxy.refuse()
 
     calling = asyncio.create_task(call(url, "add", x + 1))
-    await asyncio.sleep(0.2)  # it has met the closed port by now
+    await asyncio.sleep(0.2)  # until the first connection was refused
     await proxy.accept()
 
     await airflow.require_one_run("add", x + 1, [await calling])
@@ -37,10 +35,10 @@ async def test_airflow_that_is_back_soon_gets_the_call(
 
 @fault(
     "Airflow refuses connections for longer than the call may take",
-    seen='"Nothing was started", and that Airflow is away; the next calls at once',
-    checked="each call is answered in time; the call that is made when Airflow is back has the one run",
+    seen='"Nothing was started" and that Airflow cannot be reached; later calls get this at once',
+    checked="each call is answered in time; the call made after the outage gets the only run",
 )
-async def test_a_call_to_an_airflow_that_stays_away_is_told_so_and_can_be_made_again(
+async def test_call_during_a_long_outage_starts_nothing_and_can_be_repeated(
     airflow: Record, proxy: FaultProxy, serve: Serve, x: int
 ) -> None:
     url = serve().url
@@ -50,8 +48,8 @@ async def test_a_call_to_an_airflow_that_stays_away_is_told_so_and_can_be_made_a
 
     told = [await call(url, "add", x + 1, wait_seconds=5) for _ in range(4)]
 
-    assert time.monotonic() - began < CALL_SECONDS  # each by itself could have taken so long
-    for answer in told:  # at once where Airflow is known to be away, else when the time is over
+    assert time.monotonic() - began < CALL_SECONDS  # the limit for a single call
+    for answer in told:  # at once if the circuit breaker is open, otherwise after the timeout
         assert text_of(answer).startswith("Nothing was started: ")
         assert "Airflow" in text_of(answer)
     await proxy.accept()
@@ -64,9 +62,9 @@ async def test_a_call_to_an_airflow_that_stays_away_is_told_so_and_can_be_made_a
     await airflow.require_one_run("add", x + 1, [])
 
 
-@fault("Airflow refuses connections for 5 s while six calls wait, and their runs end meanwhile")
+@fault("Airflow refuses connections for 5 s while six calls wait, and their runs end during that time")
 @modes
-async def test_a_waiting_call_outlives_a_restart_of_airflow(
+async def test_waiting_calls_survive_a_restart_of_airflow(
     airflow: Record, proxy: FaultProxy, serve: Serve, x: int, mode: Mode
 ) -> None:
     url = serve().url
@@ -75,7 +73,7 @@ async def test_a_waiting_call_outlives_a_restart_of_airflow(
     await proxy.refuse()
     for run in runs:
         await airflow.end(run)
-    await asyncio.sleep(5)  # how long it is away
+    await asyncio.sleep(5)  # the length of the outage
 
     await proxy.accept()
 
@@ -85,7 +83,7 @@ async def test_a_waiting_call_outlives_a_restart_of_airflow(
 
 @contextmanager
 def hung(demo: RunningDemo) -> Iterator[None]:
-    """Stop the api-server in the middle of whatever it does; it still accepts connections."""
+    """Stop the api-server; the kernel still accepts its connections."""
     note = json.loads((demo.folder / "run" / "airflow-api-server.pid").read_text())
     rows = family(process_table(), note["pid"])
     send(rows, signal.SIGSTOP)
@@ -95,8 +93,8 @@ def hung(demo: RunningDemo) -> Iterator[None]:
         send(rows, signal.SIGCONT)
 
 
-@fault("the api-server is stopped (SIGSTOP) for 8 s while one call waits and three come")
-async def test_calls_outlive_a_hung_airflow(airflow: Record, demo: RunningDemo, serve: Serve, x: int) -> None:
+@fault("the api-server is stopped (SIGSTOP) for 8 s while one call waits and three arrive")
+async def test_calls_survive_a_hung_airflow(airflow: Record, demo: RunningDemo, serve: Serve, x: int) -> None:
     url = serve().url
     waiting = asyncio.create_task(call(url, "held", x))
     run = await airflow.the_run("held", x)

@@ -1,4 +1,4 @@
-"""A hundred calls at once, and somebody else who overruns Airflow."""
+"""A hundred calls at once, while another client overloads Airflow."""
 
 import asyncio
 
@@ -11,16 +11,16 @@ from tests.faults.record import Record
 
 CALLS = 100
 BURST = 30
-"""Concurrent triggers that leave a stock api-server without an answer for anybody for a while."""
+"""The number of concurrent triggers that make a stock api-server stop answering for a while."""
 
 
 @fault(
-    "somebody else sends Airflow 30 triggers at once, in the middle of 100 calls",
-    seen="each its own result",
-    checked="100 runs, all of them successful, and each answer is its own run's",
+    "another client sends Airflow 30 triggers at once, during 100 calls",
+    seen="each call: its own result",
+    checked="100 successful runs; each answer is the result of its own run",
 )
 @pytest.mark.overload
-async def test_a_hundred_parallel_calls_outlive_a_burst_of_somebody_else(airflow: Record, serve: Serve, x: int) -> None:
+async def test_hundred_parallel_calls_survive_a_burst_of_another_client(airflow: Record, serve: Serve, x: int) -> None:
     async with Client(serve().url) as client:
         await client.list_tools()
         calls = [

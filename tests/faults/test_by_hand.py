@@ -1,4 +1,4 @@
-"""People who delete, clear or set a run while it is waited for: each caller is told what became of it."""
+"""Users of Airflow delete, clear or fail a run while a call waits for it."""
 
 import asyncio
 
@@ -10,21 +10,21 @@ from tests.faults.matrix import fault
 from tests.faults.record import Json, Record
 
 CALLS = 6
-"""More than there are streams: some of their runs are watched by the shared question."""
+"""More calls than streams: some of their runs are watched by the shared poll."""
 
 
 async def begun(airflow: Record, url: str, x: int) -> tuple[list[asyncio.Task[CallToolResult]], list[Json]]:
-    """Make calls of `held`; return them and their runs."""
+    """Call `held` several times; return the calls and their runs."""
     waiting = [asyncio.create_task(call(url, "held", x + number)) for number in range(CALLS)]
     return waiting, [await airflow.the_run("held", x + number) for number in range(CALLS)]
 
 
 @fault(
-    "somebody deletes the runs that six calls wait for",
+    "a user deletes the runs that six calls wait for",
     seen="an error: the run was deleted in Airflow",
-    checked="no run is started in its place",
+    checked="no other run is started",
 )
-async def test_a_run_that_is_deleted_is_told_and_not_started_again(airflow: Record, serve: Serve, x: int) -> None:
+async def test_deleted_run_is_reported_and_not_started_again(airflow: Record, serve: Serve, x: int) -> None:
     waiting, runs = await begun(airflow, serve().url, x)
 
     for run in runs:
@@ -38,11 +38,11 @@ async def test_a_run_that_is_deleted_is_told_and_not_started_again(airflow: Reco
 
 
 @fault(
-    "somebody sets the runs to failed",
+    "a user sets the runs to failed",
     seen="an error: the run failed, or Airflow made it a success without a result",
     checked="each answer names its own run",
 )
-async def test_a_run_that_is_set_to_failed_is_told_so(airflow: Record, serve: Serve, x: int) -> None:
+async def test_run_set_to_failed_is_reported(airflow: Record, serve: Serve, x: int) -> None:
     waiting, runs = await begun(airflow, serve().url, x)
 
     for run in runs:
@@ -53,12 +53,12 @@ async def test_a_run_that_is_set_to_failed_is_told_so(airflow: Record, serve: Se
         assert answer.is_error
         (now,) = await airflow.runs_with("held", run["conf"]["x"])
         told = {"failed": "failed.", "success": "succeeded, but without its result."}
-        # Airflow's scheduler may have the run in hand: it then finds the tasks ended, and makes the run a success.
+        # If Airflow's scheduler is processing the run, it finds that the tasks have ended and makes the run a success.
         assert text_of(answer).startswith(f"The run {run['dag_run_id']} of dag held {told[now['state']]}")
 
 
-@fault("somebody clears the runs, which then go through their tasks once more")
-async def test_a_run_that_is_cleared_is_waited_for_on(airflow: Record, serve: Serve, x: int) -> None:
+@fault("a user clears the runs, so their tasks run again")
+async def test_call_keeps_waiting_for_a_cleared_run(airflow: Record, serve: Serve, x: int) -> None:
     waiting, runs = await begun(airflow, serve().url, x)
 
     for run in runs:

@@ -1,4 +1,4 @@
-"""Callers who leave while their run goes on: the run lives, nothing of them stays, and a repeat gets that run."""
+"""Callers that disconnect: the run continues, the server keeps nothing of the call, and a repeat gets the run."""
 
 import asyncio
 import sys
@@ -24,20 +24,18 @@ modes = pytest.mark.parametrize("mode", ["auto", "legacy"])
 
 
 LONG = str(2 * STOP_SECONDS)
-"""How long a server that is asked to stop waits for calls in progress: longer than the tests wait for the server."""
+"""A drain time longer than the tests wait for the server to stop."""
 
 
-async def require_nobody_waits(server: HttpServer) -> None:
-    """Check, by how soon it stops, that no call is in progress any more."""
+async def require_no_waiting_call(server: HttpServer) -> None:
+    """Check that no call is in progress: the server stops without waiting for the drain time."""
     code, _ = await asyncio.to_thread(server.stop)
     assert code == 0
 
 
-@fault(
-    "the caller leaves while the run goes on, and makes the same call again", seen="the result of the run that it left"
-)
+@fault("the caller disconnects while the run continues, and repeats its call", seen="the result of the first run")
 @modes
-async def test_a_repeat_gets_the_run_that_its_caller_left(airflow: Record, serve: Serve, x: int, mode: Mode) -> None:
+async def test_repeat_gets_the_run_after_a_disconnect(airflow: Record, serve: Serve, x: int, mode: Mode) -> None:
     server = serve(DAGCALL_SERVER_DRAIN_SECONDS=LONG)
     calling = asyncio.create_task(call(server.url, "held", x, mode))
     run = await airflow.the_run("held", x)
@@ -47,16 +45,16 @@ async def test_a_repeat_gets_the_run_that_its_caller_left(airflow: Record, serve
     await airflow.end(run)
 
     await airflow.require_one_run("held", x, [await repeated])
-    await require_nobody_waits(server)
+    await require_no_waiting_call(server)
 
 
 @fault(
-    "the caller's connection is dropped, and the call made again at another server",
-    seen="the result of the run that it left",
-    checked="one run, which was not ended; nothing waits on the first server any more",
+    "the caller's connection is dropped, and the call is repeated on another server",
+    seen="the result of the first run",
+    checked="one run, which was not cancelled; nothing waits on the first server",
 )
 @pytest.mark.parametrize("revision", [MODERN, LEGACY])
-async def test_a_dropped_connection_leaves_nothing_behind(airflow: Record, serve: Serve, x: int, revision: str) -> None:
+async def test_dropped_connection_leaves_nothing_waiting(airflow: Record, serve: Serve, x: int, revision: str) -> None:
     server = serve(DAGCALL_SERVER_DRAIN_SECONDS=LONG)
     message = request(revision, 1, "tools/call", {"name": "held", "arguments": {"x": x}})
     async with (
@@ -66,16 +64,16 @@ async def test_a_dropped_connection_leaves_nothing_behind(airflow: Record, serve
         assert response.is_success
         run = await airflow.the_run("held", x)
 
-    await require_nobody_waits(server)
+    await require_no_waiting_call(server)
     assert (await airflow.the_run("held", x))["state"] == "running"
     answer = asyncio.create_task(call(serve().url, "held", x))
     await airflow.end(run)
     await airflow.require_one_run("held", x, [await answer])
 
 
-@fault("a call over stdio is cancelled and made again", seen="the result of the run that it left")
+@fault("a call over stdio is cancelled and repeated", seen="the result of the first run")
 @modes
-async def test_a_cancelled_call_over_stdio_leaves_its_run_to_its_repeat(
+async def test_repeat_gets_the_run_of_a_call_cancelled_over_stdio(
     airflow: Record, settings: Callable[..., dict[str, str]], x: int, mode: Mode, tmp_path: Path
 ) -> None:
     parameters = StdioServerParameters(
@@ -91,11 +89,11 @@ async def test_a_cancelled_call_over_stdio_leaves_its_run_to_its_repeat(
             await airflow.require_one_run("held", x, [await repeated])
 
 
-@fault('the caller leaves, with `on_cancel = "fail"`', seen="nothing: it is gone", checked="the run is set to failed")
+@fault(
+    'the caller disconnects, with `on_cancel = "fail"`', seen="nothing: it is gone", checked="the run is set to failed"
+)
 @modes
-async def test_a_caller_who_leaves_ends_the_run_where_the_operator_says_so(
-    airflow: Record, serve: Serve, x: int, mode: Mode
-) -> None:
+async def test_disconnect_fails_the_run_with_on_cancel_fail(airflow: Record, serve: Serve, x: int, mode: Mode) -> None:
     server = serve(ENDS_THE_RUN)
     calling = asyncio.create_task(call(server.url, "held", x, mode))
     await airflow.the_run("held", x)
@@ -106,11 +104,11 @@ async def test_a_caller_who_leaves_ends_the_run_where_the_operator_says_so(
 
 
 @fault(
-    'one of two callers with the same key leaves, with `on_cancel = "fail"`',
-    seen="the other one: the result",
-    checked="the run goes on; one run, and the answer is its result",
+    'one of two callers with the same key disconnects, with `on_cancel = "fail"`',
+    seen="the other caller: the result",
+    checked="the run continues; one run, and the answer is its result",
 )
-async def test_a_run_goes_on_as_long_as_somebody_waits_for_it(airflow: Record, serve: Serve, x: int) -> None:
+async def test_run_continues_while_another_caller_waits_for_it(airflow: Record, serve: Serve, x: int) -> None:
     server = serve(ENDS_THE_RUN)
     have_run = [asyncio.Event(), asyncio.Event()]
     leaving, staying = (
@@ -121,7 +119,7 @@ async def test_a_run_goes_on_as_long_as_somebody_waits_for_it(airflow: Record, s
     await asyncio.gather(*(has_run.wait() for has_run in have_run))
 
     await leave(leaving)
-    await asyncio.sleep(5)  # longer than the grace
+    await asyncio.sleep(5)  # longer than the grace period
     assert (await airflow.the_run("held", x))["state"] == "running"
     await airflow.end(run)
 

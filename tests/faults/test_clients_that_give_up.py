@@ -1,4 +1,4 @@
-"""Clients that give a call up without a word, and then make it again: they get the run that is there."""
+"""Clients that time out, often without cancelling, and repeat their call get the existing run."""
 
 import asyncio
 import json
@@ -23,7 +23,7 @@ from tests.faults.record import Json, Record, until
 
 HERE = Path(__file__).parent
 PATIENCE_SECONDS = 2.0
-"""After which these clients give up. A call that comes at least a second after the first is taken for its repeat."""
+"""When these clients time out. dagcall treats an identical call at least a second later as a repeat."""
 READS_ONLY = """
 [[tools]]
 dag = "add"
@@ -33,24 +33,24 @@ annotations.read_only = true
 
 @pytest.fixture(scope="module")
 def old_client(request: pytest.FixtureRequest) -> Path:
-    """The interpreter of an environment with the SDK of before 2026."""
+    """The interpreter of an environment with SDK 1.30."""
     return interpreter_of("mcp-1.30.0", request.config)
 
 
 @pytest.fixture(scope="module")
 def mcp_proxy(request: pytest.FixtureRequest) -> Path:
-    """mcp-proxy, which stands between a client over stdio and a server over HTTP."""
+    """mcp-proxy, which connects a stdio client to an HTTP server."""
     return interpreter_of("mcp-proxy-0.13.0", request.config).with_name("mcp-proxy")
 
 
 @pytest.fixture(scope="module")
 def mcpo(request: pytest.FixtureRequest) -> Path:
-    """mcpo, which makes an HTTP API of an MCP server."""
+    """mcpo, which turns an MCP server into an HTTP API."""
     return interpreter_of("mcpo-0.0.20", request.config).with_name("mcpo")
 
 
 def require_shared(content: Json, run: Json, x: int) -> None:
-    """Check an answer that says that its run is another call's, too."""
+    """Check an answer marked as sharing another call's run."""
     assert (content["state"], content["dag_run_id"]) == ("success", run["dag_run_id"])
     assert content["results"] == {"total": x + 1}
     assert content["shared"] is True
@@ -59,7 +59,7 @@ def require_shared(content: Json, run: Json, x: int) -> None:
 
 
 async def end_the_run_of_both_calls(airflow: Record, proxy: FaultProxy, x: int) -> Json:
-    """End the run of a call once its repeat has asked Airflow for it, which the first call had no reason to."""
+    """End the run of a call once its repeat has looked it up in Airflow; the first call does not do this."""
     run = await airflow.the_run("held", x)
 
     async def is_asked_for() -> bool:
@@ -70,11 +70,11 @@ async def end_the_run_of_both_calls(airflow: Record, proxy: FaultProxy, x: int) 
     return run
 
 
-# The SDK of before 2026
+# SDK 1.30
 
 
 async def repeated_by_the_old_client(python: Path, environ: dict[str, str], x: int, *target: str) -> list[Json]:
-    """Have the old client give up, and call again; return all that it said."""
+    """Run the old client, which times out and repeats its call; return its output."""
     process = await asyncio.create_subprocess_exec(
         *(str(python), str(HERE / "giving_up_client.py"), "held", json.dumps({"x": x}), *target),
         env=environ,
@@ -100,10 +100,10 @@ async def require_one_run_for_both(airflow: Record, proxy: FaultProxy, x: int, c
 
 
 @fault(
-    "SDK 1.30 times out over HTTP without a word, and calls again",
+    "SDK 1.30 times out over HTTP without cancelling, and repeats its call",
     seen="the result, and that the run is shared with the first call",
 )
-async def test_an_old_client_that_gives_up_over_http_gets_its_run(
+async def test_old_client_gets_its_run_after_a_timeout_over_http(
     airflow: Record, proxy: FaultProxy, serve: Serve, old_client: Path, x: int
 ) -> None:
     calling = repeated_by_the_old_client(old_client, clean_environ(), x, "http", serve().url)
@@ -111,10 +111,10 @@ async def test_an_old_client_that_gives_up_over_http_gets_its_run(
 
 
 @fault(
-    "SDK 1.30 times out over stdio without a word, and calls again",
+    "SDK 1.30 times out over stdio without cancelling, and repeats its call",
     seen="the result, and that the run is shared with the first call",
 )
-async def test_an_old_client_that_gives_up_over_stdio_gets_its_run(
+async def test_old_client_gets_its_run_after_a_timeout_over_stdio(
     airflow: Record, proxy: FaultProxy, settings: Callable[..., dict[str, str]], old_client: Path, x: int
 ) -> None:
     command = [*DAGCALL, "serve", "--stdio"]
@@ -123,10 +123,10 @@ async def test_an_old_client_that_gives_up_over_stdio_gets_its_run(
 
 
 @fault(
-    "SDK 1.30 behind mcp-proxy times out, and calls again",
+    "SDK 1.30 behind mcp-proxy times out, and repeats its call",
     seen="the result, and that the run is shared with the first call",
 )
-async def test_an_old_client_that_gives_up_behind_a_proxy_gets_its_run(
+async def test_old_client_gets_its_run_after_a_timeout_behind_mcp_proxy(
     airflow: Record, proxy: FaultProxy, serve: Serve, x: int, *, old_client: Path, mcp_proxy: Path
 ) -> None:
     command = [str(mcp_proxy), "--transport", "streamablehttp", serve().url]
@@ -134,7 +134,7 @@ async def test_an_old_client_that_gives_up_behind_a_proxy_gets_its_run(
     await require_one_run_for_both(airflow, proxy, x, calling)
 
 
-# The SDK of 2026
+# SDK 2
 
 
 async def give_up_and_call_again(
@@ -151,21 +151,21 @@ async def give_up_and_call_again(
 
 
 @fault(
-    "SDK 2 in the handshake era times out and says so in a request of its own, and calls again",
+    "SDK 2 in the handshake era times out, cancels in a separate request, and repeats its call",
     seen="the result, and that the run is shared with the first call",
 )
-async def test_a_client_that_says_so_over_a_connection_of_its_own_gets_its_run(
+async def test_client_that_cancels_in_a_separate_request_gets_its_run(
     airflow: Record, proxy: FaultProxy, serve: Serve, x: int
 ) -> None:
-    """In the handshake era a cancellation is a request of its own, which may reach another replica."""
+    """In the handshake era a cancellation is a separate request, which may reach another replica."""
     async with Client(serve().url, mode="legacy") as client:
         answer, run = await give_up_and_call_again(client, airflow, proxy, x)
 
     require_shared(answer.structured_content or {}, run, x)
 
 
-@fault("SDK 2 times out and closes its stream, and calls again", seen="the result of the run that it left")
-async def test_a_client_that_closes_its_stream_gets_its_run_for_itself(
+@fault("SDK 2 times out, closes its stream, and repeats its call", seen="the result of the first run")
+async def test_client_that_closes_its_stream_gets_its_run_unshared(
     airflow: Record, proxy: FaultProxy, serve: Serve, x: int
 ) -> None:
     async with Client(serve().url) as client:
@@ -175,14 +175,14 @@ async def test_a_client_that_closes_its_stream_gets_its_run_for_itself(
 
 
 @fault(
-    "SDK 2 behind mcp-proxy, which swallows the cancellation, calls again",
+    "SDK 2 behind mcp-proxy, which swallows the cancellation, repeats its call",
     seen="the result, and that the run is shared with the first call",
 )
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
-async def test_a_client_whose_proxy_says_nothing_gets_its_run(
+async def test_client_whose_proxy_swallows_the_cancellation_gets_its_run(
     airflow: Record, proxy: FaultProxy, serve: Serve, x: int, *, mcp_proxy: Path, tmp_path: Path, mode: Mode
 ) -> None:
-    """The client cancels its call, of which its proxy tells nobody."""
+    """The client cancels its call, but its proxy does not pass the cancellation on."""
     parameters = StdioServerParameters(
         command=str(mcp_proxy), args=["--transport", "streamablehttp", serve().url], env=clean_environ()
     )
@@ -193,12 +193,12 @@ async def test_a_client_whose_proxy_says_nothing_gets_its_run(
     require_shared(answer.structured_content or {}, run, x)
 
 
-# An HTTP API in front
+# An HTTP API in front of dagcall
 
 
 @contextmanager
 def api_of(mcpo: Path, url: str) -> Iterator[str]:
-    """Run mcpo in front of a server until the block ends; give its address."""
+    """Run mcpo in front of a server until the block ends; yield its URL."""
     port = free_port()
     words = ["--host", "127.0.0.1", "--port", str(port), "--server-type", "streamable-http", "--", url]
     with (
@@ -218,8 +218,11 @@ def api_of(mcpo: Path, url: str) -> Iterator[str]:
             process.kill()
 
 
-@fault("a client of mcpo times out, and asks again", seen="the result, and that the run is shared with the first call")
-async def test_a_caller_of_an_http_api_who_gives_up_gets_its_run(
+@fault(
+    "a client of mcpo times out, and repeats its call",
+    seen="the result, and that the run is shared with the first call",
+)
+async def test_http_api_client_gets_its_run_after_a_timeout(
     airflow: Record, proxy: FaultProxy, serve: Serve, mcpo: Path, x: int
 ) -> None:
     with api_of(mcpo, serve().url) as url:
@@ -246,7 +249,7 @@ async def test_a_caller_of_an_http_api_who_gives_up_gets_its_run(
 
 
 async def pipeline(url: str, x: int, count: int, *, at_once: int) -> list[Json]:
-    """Make identical calls, so many at once, and return what they were answered."""
+    """Make `count` identical calls, `at_once` at a time, and return the answers."""
     places = asyncio.Semaphore(at_once)
     async with Client(url) as client:
         await client.list_tools()
@@ -262,7 +265,7 @@ async def pipeline(url: str, x: int, count: int, *, at_once: int) -> list[Json]:
 
 
 async def require_right_answers(airflow: Record, x: int, answers: list[Json]) -> int:
-    """Check answers against Airflow's runs: as many runs as answers that do not say otherwise; return how many."""
+    """Check that Airflow has one run for each answer not marked as shared; return the number of runs."""
     runs = {run["dag_run_id"]: run for run in await airflow.runs_with("add", x)}
     own = [answer["dag_run_id"] for answer in answers if not answer.get("shared")]
     assert sorted(own) == sorted(runs)
@@ -275,11 +278,11 @@ async def require_right_answers(airflow: Record, x: int, answers: list[Json]) ->
 
 
 @fault(
-    "sixteen identical calls, eight at a time, of a tool that only reads",
-    seen="each the result of its own run",
-    checked="sixteen runs; each answer is its own",
+    "sixteen identical calls of a read-only tool, eight at a time",
+    seen="each call: the result of its own run",
+    checked="sixteen runs; each answer is the result of its own run",
 )
-async def test_a_pipeline_has_a_run_for_each_call_of_a_tool_that_only_reads(
+async def test_identical_calls_of_a_read_only_tool_each_get_their_own_run(
     airflow: Record, serve: Serve, x: int
 ) -> None:
     answers = await pipeline(serve(READS_ONLY).url, x, 16, at_once=8)
@@ -288,11 +291,11 @@ async def test_a_pipeline_has_a_run_for_each_call_of_a_tool_that_only_reads(
 
 
 @fault(
-    "sixteen identical calls, eight at a time, of a tool that changes things",
-    seen="each a result, and which of them share a run",
-    checked="as many runs as answers that do not say that they share one",
+    "sixteen identical calls of another tool, eight at a time",
+    seen="each call: a result, and whether its run is shared",
+    checked="as many runs as answers not marked as shared",
 )
-async def test_a_pipeline_is_told_which_calls_of_another_tool_share_a_run(
+async def test_identical_calls_of_another_tool_are_told_if_they_share_a_run(
     airflow: Record, serve: Serve, x: int
 ) -> None:
     answers = await pipeline(serve(BOTH).url, x, 16, at_once=8)
@@ -302,10 +305,10 @@ async def test_a_pipeline_is_told_which_calls_of_another_tool_share_a_run(
 
 @fault(
     "twenty identical calls at the same time",
-    seen="each the result of its own run",
-    checked="twenty runs; each answer is its own",
+    seen="each call: the result of its own run",
+    checked="twenty runs; each answer is the result of its own run",
 )
-async def test_calls_that_come_together_are_as_many_runs(airflow: Record, serve: Serve, x: int) -> None:
+async def test_simultaneous_identical_calls_each_get_their_own_run(airflow: Record, serve: Serve, x: int) -> None:
     answers = await pipeline(serve(BOTH).url, x, 20, at_once=20)
 
     assert await require_right_answers(airflow, x, answers) == 20

@@ -1,4 +1,4 @@
-"""Clocks that differ: dagcall's own is an hour ahead of Airflow's, or behind it."""
+"""dagcall's clock is an hour ahead of Airflow's, or behind it."""
 
 from datetime import UTC, datetime, timedelta
 
@@ -17,7 +17,7 @@ from tests.faults.record import Record
 async def test_run_is_not_delayed_by_dagcalls_clock(
     airflow: Record, demo: RunningDemo, x: int, ahead: timedelta
 ) -> None:
-    """Airflow starts no task of a run whose logical date is still to come."""
+    """Airflow does not start the tasks of a run before its logical date."""
     settings = Settings.model_validate(
         {
             "airflow": {"url": demo.airflow_url, "username": "admin", "password": demo.admin_password},
@@ -26,7 +26,7 @@ async def test_run_is_not_delayed_by_dagcalls_clock(
     )
 
     def own_clock() -> datetime:
-        return datetime.now(UTC) + ahead  # noqa: TID251 - a clock is where the time comes from
+        return datetime.now(UTC) + ahead  # noqa: TID251 - this is the clock
 
     async with assembled(settings, wait_seconds=60, wall_clock=own_clock) as dagcall:
         await dagcall.catalog.refresh()

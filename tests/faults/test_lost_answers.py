@@ -1,4 +1,4 @@
-"""Requests and answers that are lost, cut, late or replaced on their way: each call has one run, and its answer."""
+"""Requests and answers that are lost, cut, late or replaced: each call gets one run and its answer."""
 
 import asyncio
 from collections.abc import Callable
@@ -65,7 +65,7 @@ def at_trigger(loss: Loss, **more: Any) -> Fault:
         ),
     ],
 )
-async def test_a_trigger_whose_answer_does_not_come_makes_one_run(
+async def test_trigger_without_a_usable_answer_starts_one_run(
     airflow: Record, proxy: FaultProxy, serve: Serve, x: int, *, fault: Callable[[], Fault], key: str | None
 ) -> None:
     lost = proxy.add(fault())
@@ -81,11 +81,9 @@ async def test_a_trigger_whose_answer_does_not_come_makes_one_run(
         assert await airflow.require_one_run("add", x, [again]) == run_id
 
 
-@fault(
-    "429 or 503 with `Retry-After` at the trigger", checked="one run; Airflow is left alone for as long as it asked for"
-)
+@fault("429 or 503 with `Retry-After` at the trigger", checked="one run; dagcall waits as long as Airflow asked for")
 @pytest.mark.parametrize("status", [429, 503])
-async def test_airflow_is_asked_again_when_it_wants_to_be(
+async def test_trigger_is_retried_after_retry_after(
     airflow: Record, proxy: FaultProxy, serve: Serve, x: int, status: int
 ) -> None:
     proxy.add(at_trigger(Loss.REPLACED, status=status, headers=SOON))
@@ -97,9 +95,11 @@ async def test_airflow_is_asked_again_when_it_wants_to_be(
     assert second.at - first.at >= 2
 
 
-@fault("the answer to the trigger comes 2 s after dagcall stopped waiting for it, or never")
-async def test_answers_that_come_too_late_or_never(airflow: Record, proxy: FaultProxy, serve: Serve, x: int) -> None:
-    """Three calls at once, for each takes as long as a read may: 15 s."""
+@fault("the answer to the trigger arrives 2 s after dagcall stopped waiting for it, or never")
+async def test_late_or_missing_answer_to_the_trigger_starts_one_run(
+    airflow: Record, proxy: FaultProxy, serve: Serve, x: int
+) -> None:
+    """Three calls at once, because each takes as long as the read timeout of 15 s."""
     url = serve().url
     answers: list[CallToolResult] = []
     await call(url, "add", x)
@@ -112,8 +112,8 @@ async def test_answers_that_come_too_late_or_never(airflow: Record, proxy: Fault
         await airflow.require_one_run("add", x + number, [answer])
 
 
-@fault("the answer to the trigger is lost, and then the answer to the look for the run")
-async def test_the_look_for_a_lost_run_may_be_lost_too(
+@fault("the answer to the trigger is lost, and then the answer to the look-up of the run")
+async def test_lost_look_up_after_a_lost_trigger_is_retried(
     airflow: Record, proxy: FaultProxy, serve: Serve, x: int
 ) -> None:
     lost = proxy.add(at_trigger(Loss.ANSWER)), proxy.add(Fault(loss=Loss.ANSWER, path="/dagRuns/mcp__[^/]*$"))
@@ -124,9 +124,9 @@ async def test_the_look_for_a_lost_run_may_be_lost_too(
     await airflow.require_one_run("add", x, [answer])
 
 
-@fault("four requests in a row come to nothing while a call waits: lost, cut or answered with 502")
+@fault("four requests in a row fail while a call waits: lost, cut or answered with 500")
 @pytest.mark.parametrize("loss", [Loss.REQUEST, Loss.ANSWER, Loss.HALF_THE_ANSWER, Loss.REPLACED])
-async def test_states_and_results_that_are_lost_are_asked_for_again(
+async def test_lost_states_and_results_are_requested_again(
     airflow: Record, proxy: FaultProxy, serve: Serve, x: int, loss: Loss
 ) -> None:
     url = serve().url
@@ -142,15 +142,11 @@ async def test_states_and_results_that_are_lost_are_asked_for_again(
 @pytest.mark.parametrize(
     ("status", "body"),
     [
-        pytest.param(
-            401, b'{"detail": "Not authenticated"}', marks=fault("the token runs out while a call waits: 401")
-        ),
-        pytest.param(
-            403, b'{"detail": "Invalid JWT token"}', marks=fault("the token runs out while a call waits: 403")
-        ),
+        pytest.param(401, b'{"detail": "Not authenticated"}', marks=fault("the token expires while a call waits: 401")),
+        pytest.param(403, b'{"detail": "Invalid JWT token"}', marks=fault("the token expires while a call waits: 403")),
     ],
 )
-async def test_a_token_that_runs_out_while_a_call_waits_is_renewed(
+async def test_expired_token_is_renewed_during_a_wait(
     airflow: Record, proxy: FaultProxy, serve: Serve, x: int, *, status: int, body: bytes
 ) -> None:
     url = serve().url

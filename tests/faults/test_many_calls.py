@@ -13,15 +13,15 @@ from tests.faults.record import Record
 CALLS = 100
 REQUESTS_PER_CALL = 3
 REQUESTS_PER_SECOND = 2
-"""What is asked however many calls wait: whether the dag can run, which runs go on, what has ended."""
+"""Requests that do not depend on the number of calls: whether the dag can run, and which runs are active or ended."""
 
 
 @fault(
     "a hundred calls at once",
-    seen="each its own result",
-    checked="100 runs, each answer is its own run's, at most three requests to Airflow a call, and two a second",
+    seen="each call: its own result",
+    checked="100 runs; each answer is the result of its own run; at most three requests per call plus two per second",
 )
-async def test_a_hundred_parallel_calls_are_answered_rightly_with_few_requests(
+async def test_hundred_parallel_calls_get_their_results_with_few_requests(
     airflow: Record, proxy: FaultProxy, serve: Serve, x: int
 ) -> None:
     async with Client(serve().url) as client:

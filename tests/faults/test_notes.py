@@ -1,4 +1,4 @@
-"""What people write on a run in Airflow stays, whatever dagcall adds."""
+"""dagcall keeps what users write into a run's note."""
 
 import asyncio
 
@@ -10,11 +10,11 @@ from tests.faults.matrix import fault
 from tests.faults.record import Json, Record, until
 
 LONGEST_NOTE = 1000
-STAYS = "every word of the note stays; dagcall adds its own after it"
+STAYS = "the note is kept; dagcall appends its delivery mark"
 
 
 async def noted(airflow: Record, x: int, count: int) -> list[Json]:
-    """Wait until dagcall has noted on so many runs that their outcome has arrived, and return the runs."""
+    """Wait until `count` runs have a delivery mark, and return them."""
 
     async def look() -> list[Json] | None:
         runs = [run for run in await airflow.runs("held") if x <= run["conf"]["x"] < x + count]
@@ -26,17 +26,15 @@ async def noted(airflow: Record, x: int, count: int) -> list[Json]:
 @pytest.mark.parametrize(
     "count",
     [
-        pytest.param(
-            1, id="one call", marks=fault("somebody writes into a run's note while a call waits", checked=STAYS)
-        ),
+        pytest.param(1, id="one call", marks=fault("a user edits a run's note while a call waits", checked=STAYS)),
         pytest.param(
             12,
             id="many calls",
-            marks=fault("somebody writes into the notes of twelve runs while their calls wait", checked=STAYS),
+            marks=fault("a user edits the notes of twelve runs while their calls wait", checked=STAYS),
         ),
     ],
 )
-async def test_what_a_person_writes_while_a_run_goes_on_stays(
+async def test_user_edits_of_a_note_are_kept(
     airflow: Record, proxy: FaultProxy, serve: Serve, x: int, *, count: int
 ) -> None:
     url = serve().url
@@ -57,10 +55,8 @@ async def test_what_a_person_writes_while_a_run_goes_on_stays(
     assert bool(proxy.requests("PATCH", "/dags/~/dagRuns$")) == (count > 1)  # many notes in one request
 
 
-@fault(
-    "somebody fills a run's note to its last character while a call waits", checked="the note stays as it was written"
-)
-async def test_a_person_who_takes_all_the_room_keeps_it(airflow: Record, serve: Serve, x: int) -> None:
+@fault("a user fills a run's note to the last character while a call waits", checked="the note is unchanged")
+async def test_full_note_is_left_unchanged(airflow: Record, serve: Serve, x: int) -> None:
     url = serve().url
     full, other = (asyncio.create_task(call(url, "held", x + number)) for number in range(2))
     run = await airflow.the_run("held", x)
@@ -71,5 +67,5 @@ async def test_a_person_who_takes_all_the_room_keeps_it(airflow: Record, serve: 
     await airflow.end(await airflow.the_run("held", x + 1))
     assert not (await other).is_error
 
-    await noted(airflow, x + 1, 1)  # by then dagcall has looked at both
+    await noted(airflow, x + 1, 1)  # by then dagcall has processed both
     assert (await airflow.the_run("held", x))["note"] == text

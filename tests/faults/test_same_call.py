@@ -1,4 +1,4 @@
-"""The same call from many callers, on two processes, and with other arguments: one key, one run."""
+"""Identical calls of many callers on two processes, and keys reused with other arguments: one key, one run."""
 
 import asyncio
 
@@ -8,8 +8,8 @@ from tests.faults.matrix import fault
 from tests.faults.record import Record
 
 
-@fault("twenty callers on two servers with one key, at the same time", seen="each the result of the one run")
-async def test_one_key_from_twenty_callers_on_two_servers_is_one_run(airflow: Record, serve: Serve, x: int) -> None:
+@fault("twenty callers on two servers with one key, at the same time", seen="each caller: the result of the only run")
+async def test_twenty_calls_with_one_key_on_two_servers_start_one_run(airflow: Record, serve: Serve, x: int) -> None:
     urls = [serve().url, serve().url]
     modes: list[Mode] = ["auto", "legacy"]
 
@@ -21,11 +21,11 @@ async def test_one_key_from_twenty_callers_on_two_servers_is_one_run(airflow: Re
 
 
 @fault(
-    "a key comes again with other arguments, at the same and at another server",
-    seen="an error that names the run to which the key belongs",
+    "a key is reused with other arguments, on the same and on another server",
+    seen="an error that names the run the key belongs to",
     checked="no second run",
 )
-async def test_a_key_with_other_arguments_starts_nothing(airflow: Record, serve: Serve, x: int) -> None:
+async def test_key_reused_with_other_arguments_starts_nothing(airflow: Record, serve: Serve, x: int) -> None:
     first, second = serve().url, serve().url
     answer = await call(first, "add", x, idempotency_key=f"k{x}")
 
@@ -40,12 +40,10 @@ async def test_a_key_with_other_arguments_starts_nothing(airflow: Record, serve:
 
 @fault(
     "two callers without a key make the same call at the same time",
-    seen="each the result of its own run",
-    checked="two runs; each answer is its own",
+    seen="each caller: the result of its own run",
+    checked="two runs; each answer is the result of its own run",
 )
-async def test_equal_calls_of_two_live_callers_are_two_runs_and_both_are_answered(
-    airflow: Record, serve: Serve, x: int
-) -> None:
+async def test_identical_calls_of_two_waiting_callers_start_two_runs(airflow: Record, serve: Serve, x: int) -> None:
     url = serve().url
 
     answers = await asyncio.gather(*(call(url, "add", x) for _ in range(2)))

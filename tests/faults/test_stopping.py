@@ -1,4 +1,4 @@
-"""dagcall stops, is killed, or has no room: every caller knows what to do next, and nobody's call is made twice."""
+"""dagcall stops, is killed, or is full: every caller learns what to do next, and no call starts two runs."""
 
 import asyncio
 import signal
@@ -16,11 +16,11 @@ from tests.faults.matrix import fault
 from tests.faults.record import Json, Record, until
 
 MANY = (30, pytest.param(200, marks=pytest.mark.overload))
-"""How many callers wait at the same time; 200 is as many runs of one dag as Airflow lets go on here."""
+"""How many callers wait at the same time; 200 is the dag's `max_active_runs`."""
 
 
 async def all_runs(airflow: Record, first: int, count: int) -> list[Json]:
-    """Wait until each of these calls of `held` has its run."""
+    """Wait until each of the `count` calls of `held` has its run."""
 
     async def look() -> list[Json] | None:
         runs = [run for run in await airflow.runs("held") if first <= run["conf"]["x"] < first + count]
@@ -40,11 +40,11 @@ def require_handle(answer: CallToolResult, run: Json) -> None:
 
 @fault(
     "SIGTERM while 30 callers wait (200 in `make overload`)",
-    seen="where the run stands, and how to go on waiting for it",
-    checked="exit code 0; every caller is answered with its own run, which goes on",
+    seen="the run's state, and how to wait for it again",
+    checked="exit code 0; every caller gets its own run, which continues",
 )
 @pytest.mark.parametrize("count", MANY)
-async def test_a_stopping_server_answers_everybody_who_waits(airflow: Record, serve: Serve, x: int, count: int) -> None:
+async def test_stopping_server_answers_all_waiting_calls(airflow: Record, serve: Serve, x: int, count: int) -> None:
     server = serve(DAGCALL_SERVER_DRAIN_SECONDS="0.5")
     modes: list[Mode] = ["auto", "legacy"]
     waiting = [asyncio.create_task(call(server.url, "held", x + number, modes[number % 2])) for number in range(count)]
@@ -65,11 +65,11 @@ async def test_a_stopping_server_answers_everybody_who_waits(airflow: Record, se
 
 @fault(
     "SIGTERM while five calls over stdio wait",
-    seen="where the run stands, and how to go on waiting for it",
-    checked="exit code 0; every call is answered with its own run",
+    seen="the run's state, and how to wait for it again",
+    checked="exit code 0; every call gets its own run",
 )
 @pytest.mark.parametrize("revision", [MODERN, LEGACY])
-async def test_a_stopping_server_answers_everybody_who_waits_over_stdio(
+async def test_stopping_server_answers_all_waiting_calls_over_stdio(
     airflow: Record, settings: Callable[..., dict[str, str]], x: int, revision: str
 ) -> None:
     with stdio_server(settings()) as server:
@@ -90,7 +90,7 @@ async def test_a_stopping_server_answers_everybody_who_waits_over_stdio(
 
 
 def answers_of(server: StdioServer, count: int) -> dict[int, CallToolResult]:
-    """Read so many answers, by the numbers of their requests; progress is passed over."""
+    """Read `count` answers, keyed by request id; skip progress notifications."""
     answers: dict[int, CallToolResult] = {}
     while len(answers) < count:
         message = server.receive()
@@ -100,12 +100,12 @@ def answers_of(server: StdioServer, count: int) -> dict[int, CallToolResult]:
 
 
 @fault(
-    "SIGKILL while 30 callers wait (200 in `make overload`), with keys or without; they call again at the other server",
+    "SIGKILL while 30 callers wait (200 in `make overload`), with or without keys; they repeat on the other server",
     seen="the result of the run that the first call started",
 )
 @pytest.mark.parametrize("count", MANY)
 @pytest.mark.parametrize("keyed", [False, True])
-async def test_calls_of_a_killed_server_get_their_runs_from_the_other(
+async def test_calls_of_a_killed_server_get_their_runs_from_another(
     airflow: Record, serve: Serve, x: int, *, keyed: bool, count: int
 ) -> None:
     killed, other = serve(), serve()
@@ -127,14 +127,13 @@ async def test_calls_of_a_killed_server_get_their_runs_from_the_other(
 
 
 @fault(
-    "SIGKILL while two identical calls wait, whose runs end meanwhile; both repeat their call at the other server",
-    seen="each the result of one of the two runs",
-    checked="two runs, as many as calls",
+    "SIGKILL while two identical calls wait; their runs end; both callers repeat on the other server",
+    seen="each caller: the result of one of the two runs",
+    checked="two runs, one for each call",
 )
-async def test_equal_calls_of_a_killed_server_are_no_more_runs_than_calls(
+async def test_identical_calls_of_a_killed_server_start_no_additional_runs(
     airflow: Record, serve: Serve, x: int
 ) -> None:
-    """Killed in the middle of two equal calls; their runs end while nobody looks."""
     killed, other = serve(), serve()
     waiting = [asyncio.create_task(call(killed.url, "held", x)) for _ in range(2)]
 
@@ -155,11 +154,11 @@ async def test_equal_calls_of_a_killed_server_are_no_more_runs_than_calls(
 
 
 @fault(
-    "more calls come than may stand in line for Airflow",
-    seen="the result, or that dagcall is busy and when to try again",
-    checked="no run for those that were turned away, one run for each of the others",
+    "more calls arrive than the queue for Airflow holds",
+    seen="the result, or that too many calls are queued and when to try again",
+    checked="no run for a refused call, one run for each of the others",
 )
-async def test_a_full_line_turns_calls_away_and_keeps_those_that_stand_in_it(
+async def test_full_queue_refuses_new_calls_and_keeps_queued_ones(
     airflow: Record, proxy: FaultProxy, serve: Serve, x: int
 ) -> None:
     server = serve(DAGCALL_AIRFLOW_MAX_IN_FLIGHT="1", DAGCALL_AIRFLOW_MAX_IN_LINE="2")
@@ -168,7 +167,7 @@ async def test_a_full_line_turns_calls_away_and_keeps_those_that_stand_in_it(
     proxy.add(Fault(loss=Loss.DELAY, method="POST", path="/dagRuns$", released=released))
 
     calls = [asyncio.create_task(call(server.url, "add", x + number)) for number in range(1, 9)]
-    await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)  # one of those that are turned away
+    await asyncio.wait(calls, return_when=asyncio.FIRST_COMPLETED)  # one of the refused calls
     released.set()
     answers = await asyncio.gather(*calls)
 

@@ -1,4 +1,4 @@
-"""Two servers with one secret, and callers who give up: one run, whatever the order, for whoever asks last."""
+"""Two servers with one secret, and callers that give up: one call still gets one run."""
 
 import asyncio
 import signal
@@ -23,15 +23,15 @@ HELD = "/dags/held$"
 ADD_RUNS = "/dags/add/dagRuns$"
 A_RUN = "/dagRuns/mcp__[^/]*$"
 BEFORE_THE_POST = 3.0
-"""How long the question takes that comes before the first POST of a dag."""
+"""The delay of the request that precedes the first POST for a dag."""
 NO_ROUTE: dict[str, Any] = {"status": 404, "headers": {"content-type": "text/plain"}, "body": b"404 page not found\n"}
-"""What an ingress says that has lost its route while something is rolled out."""
+"""The answer of an ingress that has lost its route during a rollout."""
 CUT_JSON: dict[str, Any] = {"status": 200, "body": b'{"dag_run_id": "mc'}
 NO_ROUTE_SECONDS = 6.0
 
 
 async def two(serve: Serve) -> list[HttpServer]:
-    """Start two servers; both have read the dags, so that the next question about one is a call's."""
+    """Start two servers and let both read the dags, so that the next request for a dag belongs to a call."""
     servers = [serve(DAGCALL_SERVER_SECRET=SECRET) for _ in range(2)]
     for server in servers:
         await asyncio.to_thread(server.ask, MODERN, "tools/list")
@@ -39,7 +39,7 @@ async def two(serve: Serve) -> list[HttpServer]:
 
 
 async def answer_of(airflow: Record, calling: asyncio.Task[CallToolResult], x: int) -> CallToolResult:
-    """End every run of `held` with this argument, also those that come later, until a call is answered."""
+    """End every run of `held` with this argument, including later ones, until the call is answered."""
 
     async def answered() -> bool:
         for run in await airflow.runs_with("held", x):
@@ -52,7 +52,7 @@ async def answer_of(airflow: Record, calling: asyncio.Task[CallToolResult], x: i
 
 
 def is_over(fault: Fault) -> Callable[[], Awaitable[bool]]:
-    """Return what says whether a fault has happened as often as it was to."""
+    """Return a function that returns whether a fault is used up."""
 
     async def look() -> bool:
         return fault.times == 0
@@ -60,24 +60,24 @@ def is_over(fault: Fault) -> Callable[[], Awaitable[bool]]:
     return look
 
 
-# A call without a key, given up twice
+# A call without a key, abandoned twice
 
 Begin = Callable[[HttpServer, FaultProxy, int, AsyncExitStack], Awaitable[RawCall]]
 
 
 async def overlap(server: HttpServer, proxy: FaultProxy, x: int, calls: AsyncExitStack) -> RawCall:
-    """Leave a call that is not posted yet, while an identical one waits with it; return the second."""
+    """Abandon a call before its trigger is sent, while an identical call waits; return the second call."""
     asked = proxy.add(Fault(loss=Loss.DELAY, method="GET", path=HELD, seconds=BEFORE_THE_POST))
     first = await calls.enter_async_context(raw_call(server.url, "held", x))
     await until(is_over(asked))
     second = await calls.enter_async_context(raw_call(server.url, "held", x))
-    await asyncio.sleep(BEFORE_THE_POST / 3)  # it waits for the same answer by now
+    await asyncio.sleep(BEFORE_THE_POST / 3)  # until it waits for the same answer
     first.reset()
     return second
 
 
 async def stall(server: HttpServer, _proxy: FaultProxy, x: int, calls: AsyncExitStack) -> RawCall:
-    """Have a call given up and made again while the server is stopped, so that it meets both at once."""
+    """Abandon and repeat a call while the server is stopped, so that it reads both calls at once."""
     server.process.send_signal(signal.SIGSTOP)
     first = await calls.enter_async_context(raw_call(server.url, "held", x))
     await asyncio.sleep(0.5)  # as long as the caller waits
@@ -95,7 +95,7 @@ async def stall(server: HttpServer, _proxy: FaultProxy, x: int, calls: AsyncExit
             False,
             id="overlap",
             marks=fault(
-                "a call is left before its trigger is sent, and so is its repeat; the third goes to another server"
+                "a call is abandoned before its trigger is sent, then its repeat; the third uses another server"
             ),
         ),
         pytest.param(
@@ -103,13 +103,13 @@ async def stall(server: HttpServer, _proxy: FaultProxy, x: int, calls: AsyncExit
             False,
             id="stall",
             marks=fault(
-                "SIGSTOP while a call is given up and made again; its repeat is left; the third goes to another server"
+                "SIGSTOP while a call is abandoned and repeated; the repeat is abandoned; the third uses another server"
             ),
         ),
         pytest.param(stall, True, id="stall, then kill", marks=fault("the same, and the first server is killed")),
     ],
 )
-async def test_an_unkeyed_call_that_is_made_three_times_is_one_run(
+async def test_call_without_a_key_made_three_times_starts_one_run(
     airflow: Record, proxy: FaultProxy, serve: Serve, x: int, *, begin: Begin, is_killed: bool
 ) -> None:
     first, other = await two(serve)
@@ -119,7 +119,7 @@ async def test_an_unkeyed_call_that_is_made_three_times_is_one_run(
         if is_killed:
             first.process.kill()
         second.reset()
-    await asyncio.sleep(1)  # until the caller asks for the third time
+    await asyncio.sleep(1)  # until the caller's third attempt
 
     answer = await answer_of(airflow, asyncio.create_task(call(other.url, "held", x)), x)
 
@@ -127,11 +127,11 @@ async def test_an_unkeyed_call_that_is_made_three_times_is_one_run(
 
 
 @fault(
-    "the answer to the trigger is lost, and the answer to the look for the run is cut",
-    seen='each the result of its own run; never "Nothing was started"',
-    checked="two runs for two identical calls; each answer is its own",
+    "the answer to the trigger is lost, and the answer to the look-up of the run is cut",
+    seen='each call: the result of its own run; never "Nothing was started"',
+    checked="two runs for two identical calls; each answer is the result of its own run",
 )
-async def test_two_identical_calls_are_two_runs_though_what_airflow_says_of_one_is_garbled(
+async def test_two_identical_calls_start_two_runs_despite_a_garbled_answer(
     airflow: Record, proxy: FaultProxy, serve: Serve, x: int
 ) -> None:
     url = serve().url
@@ -155,11 +155,11 @@ async def test_two_identical_calls_are_two_runs_though_what_airflow_says_of_one_
 
 @fault(
     "the answer to the trigger is lost, then an ingress answers 404 to everything for 6 s",
-    seen="the result, or that it is not known whether the run exists",
-    checked='never "Nothing was started"; one run, and the repeat is answered with it',
+    seen="the result, or that it is not known whether the run was started",
+    checked='never "Nothing was started"; one run, and the repeat gets its result',
 )
 @pytest.mark.parametrize("key", [None, "order-7"])
-async def test_a_run_whose_answer_was_lost_is_not_denied_because_a_proxy_has_lost_its_route(
+async def test_run_with_a_lost_answer_is_not_denied_during_a_proxy_outage(
     airflow: Record, proxy: FaultProxy, serve: Serve, x: int, *, key: str | None
 ) -> None:
     url = serve().url
@@ -182,13 +182,11 @@ async def test_a_run_whose_answer_was_lost_is_not_denied_because_a_proxy_has_los
 
 
 @fault(
-    "an identical call comes to a server that still holds a run whose outcome another server has delivered",
+    "an identical call arrives at a server that remembers a run whose outcome another server has delivered",
     seen="the result of a new run",
-    checked="two runs; the old outcome answers no new call",
+    checked="two runs; the old outcome is not returned again",
 )
-async def test_an_outcome_that_another_server_has_delivered_answers_no_new_call(
-    airflow: Record, serve: Serve, x: int
-) -> None:
+async def test_outcome_delivered_by_another_server_is_not_returned_again(airflow: Record, serve: Serve, x: int) -> None:
     first, other = await two(serve)
     handle = await call(first.url, "held", x, wait_seconds=0.5)
     assert (handle.structured_content or {})["state"] in {"queued", "running"}

@@ -1,8 +1,8 @@
-"""What comes from outside is changed at random: no crash, no hang, no unhandled error, no wrong success.
+"""Random changes of all external input cause no crash, hang, unhandled error or false success.
 
-    make fuzz               ten times as much as `make test`; writes its part of docs/proof.md
-    make fuzz FACTOR=100    for longer
+    make fuzz               ten times as many inputs as `make test`; writes its part of docs/proof.md
+    make fuzz FACTOR=100    more inputs
 
-Hypothesis chooses anew in each run, and prints what makes a failure happen again. What was found once is an `@example`
-of its test.
+Hypothesis chooses new inputs in each run, and prints how to reproduce a failure. Earlier failures are `@example`s of
+their tests.
 """

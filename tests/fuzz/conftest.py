@@ -1,4 +1,4 @@
-"""The end of `make fuzz`: what was tried is kept for docs/proof.md."""
+"""Stores the numbers of `make fuzz` for docs/proof.md."""
 
 import time
 

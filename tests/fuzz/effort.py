@@ -1,17 +1,17 @@
-"""How much is tried: little in `make test`, much in `make fuzz`; and how much was."""
+"""The number of inputs: few in `make test`, many in `make fuzz`; and the count of those tried."""
 
 import os
 from collections import Counter
 
 from hypothesis import HealthCheck, settings
 
-FACTOR = float(os.environ.get("FUZZ_FACTOR") or 1)  # noqa: TID251 - says how to test, not how to serve
+FACTOR = float(os.environ.get("FUZZ_FACTOR") or 1)  # noqa: TID251 - configures the test, not dagcall
 counts = Counter[str]()
 """How many inputs of each kind were tried."""
 
 
 def trying(count: int) -> settings:
-    """Return how to try examples, where `make test` tries so many. What is found becomes a case, and not a file."""
+    """Return settings for `count` examples in `make test`. Failures become test cases, not database entries."""
     return settings(
         max_examples=max(1, round(count * FACTOR)),
         deadline=None,

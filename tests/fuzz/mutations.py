@@ -1,4 +1,4 @@
-"""JSON that is almost right: something in it is gone, twice there, of another type, or in another place."""
+"""Almost valid JSON: a part is missing, repeated, moved, or has another type."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,22 +15,22 @@ Path = tuple[str | int, ...]
 
 @dataclass(frozen=True)
 class Mutation:
-    """One change of a value whose shape is not known beforehand."""
+    """One change of a value of any shape."""
 
     place: int
-    """Which of the value's parts, of all in document order; counted round."""
+    """The index of the part to change, in document order, modulo the number of parts."""
     kind: Kind
     value: Any = None
-    """What takes the part's place, where something does."""
+    """The replacement, for kinds that replace the part."""
 
 
 def mutations() -> st.SearchStrategy[Mutation]:
-    """Return any one change."""
+    """Return a strategy for one change."""
     return st.builds(Mutation, st.integers(0, 2**12), st.sampled_from(KINDS), any_json())
 
 
 def mutated(document: Any, *changes: Mutation) -> Any:
-    """Return a copy of a JSON value after these changes, one after another."""
+    """Return a copy of a JSON value with these changes applied in order."""
     for change in changes:
         paths = list(_paths(document))
         document = _changed(document, paths[change.place % len(paths)], change)

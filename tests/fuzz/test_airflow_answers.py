@@ -1,4 +1,4 @@
-"""Airflow's answers are changed on their way: a call has its result or says why not, and never two runs."""
+"""With changed answers from Airflow, a call returns its result or an error, and never starts two runs."""
 
 import asyncio
 import json
@@ -23,17 +23,17 @@ from tests.fuzz.mutations import Mutation, mutated, mutations
 from tests.support.virtual_time import LoopClock, VirtualTimeLoop
 
 LONGEST_SECONDS = 300.0
-"""In virtual time: no call may take longer."""
+"""No call may take longer, in virtual time."""
 RESULTS = {"rows": [{"n": 3}, {"n": 4}]}
-"""Of the task at the end."""
+"""The result of the last task."""
 
 
 @dataclass(frozen=True)
 class Change:
-    """A change of some of Airflow's answers."""
+    """A change applied to some of Airflow's answers."""
 
     first: int
-    """Which JSON answer is the first."""
+    """The index of the first changed JSON answer."""
     times: int
     mutation: Mutation
 
@@ -42,7 +42,7 @@ changes = st.builds(Change, st.integers(0, 24), st.sampled_from([1, 2, 4, 1000])
 
 
 class ChangingTransport(httpx.AsyncBaseTransport):
-    """Changes the JSON that Airflow answers, lines of `/wait` included."""
+    """Changes the JSON in Airflow's answers, including the lines of `/wait`."""
 
     def __init__(self, airflow: FakeAirflow, planned: list[Change]) -> None:
         self._airflow = airflow
@@ -64,13 +64,13 @@ class ChangingTransport(httpx.AsyncBaseTransport):
         return httpx.Response(response.status_code, headers=headers, content=content)
 
     def changed(self, content: bytes) -> bytes:
-        """Return an answer as it arrives."""
+        """Return an answer with the planned changes."""
         number, self._count = self._count, self._count + 1
         for change in self._planned:
             if not self.is_over and change.first <= number < change.first + change.times:
                 try:
                     content = json.dumps(mutated(json.loads(content), change.mutation)).encode()
-                except (ValueError, RecursionError):  # nobody can write this, or the text was no JSON any more
+                except (ValueError, RecursionError):  # the value cannot be serialized, or the text is no longer JSON
                     content = content[: len(content) // 2]
         return content
 
@@ -89,7 +89,7 @@ class _Lines(httpx.AsyncByteStream):
 
 
 class Unhandled(logging.Handler):
-    """Collects what was logged of errors that nobody had thought of: a traceback, or asyncio's own complaints."""
+    """Collects logged unexpected errors: tracebacks and asyncio's own errors."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -102,7 +102,7 @@ class Unhandled(logging.Handler):
 
 @contextmanager
 def nothing_unhandled() -> Iterator[None]:
-    """Check that nothing is logged in the meantime that was not meant to happen."""
+    """Check that the block logs no unexpected error."""
     handler, root = Unhandled(), logging.getLogger()
     root.addHandler(handler)
     try:
@@ -128,7 +128,7 @@ Tool = Literal["adds", "fails", "asks"]
 
 
 async def call(client: Client, tool: str, **arguments: Any) -> CallToolResult | None:
-    """Call a tool; None where it is refused as MCP has it. An error inside of dagcall is none of these."""
+    """Call a tool; return None for a protocol error, but raise an internal error of dagcall."""
     try:
         async with asyncio.timeout(LONGEST_SECONDS):
             return await client.call_tool(tool, arguments)
@@ -139,7 +139,7 @@ async def call(client: Client, tool: str, **arguments: Any) -> CallToolResult | 
 
 
 def judge(tool: Tool, result: CallToolResult | None) -> None:
-    """Check that an answer claims nothing that is not so."""
+    """Check that an answer makes no false claim."""
     if result is None:
         return
     text = result.content[0]
@@ -148,11 +148,11 @@ def judge(tool: Tool, result: CallToolResult | None) -> None:
     content = result.structured_content
     if result.is_error or content is None or content.get("state") != "success":
         return
-    assert tool == "adds", f"{tool} is said to have succeeded: {content}"
+    assert tool == "adds", f"{tool} is reported as successful: {content}"
     assert content["results"] == RESULTS, content
 
 
-async def come_to_something(planned: list[Change], tool: Tool, *, mode: Literal["auto", "legacy"]) -> None:
+async def try_to_call(planned: list[Change], tool: Tool, *, mode: Literal["auto", "legacy"]) -> None:
     loop = asyncio.get_running_loop()
     assert isinstance(loop, VirtualTimeLoop)
     airflow = an_airflow(loop)
@@ -175,12 +175,12 @@ async def come_to_something(planned: list[Change], tool: Tool, *, mode: Literal[
 
 
 @pytest.mark.parametrize("tool", ["adds", "fails", "asks"])
-def test_changed_answers_come_to_a_result_or_to_words(tool: Tool) -> None:
+def test_changed_answers_lead_to_a_result_or_an_error(tool: Tool) -> None:
     @trying(60)
     @given(st.lists(changes, min_size=1, max_size=2), st.sampled_from(["auto", "legacy"]))
     def try_it(planned: list[Change], mode: Literal["auto", "legacy"]) -> None:
         tried("answers of Airflow")
         with nothing_unhandled(), asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
-            runner.run(come_to_something(planned, tool, mode=mode))
+            runner.run(try_to_call(planned, tool, mode=mode))
 
     try_it()

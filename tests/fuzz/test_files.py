@@ -1,4 +1,4 @@
-"""What people write: settings, pins, and the block in a dag's `doc_md`. Each is read, or a sentence says why not."""
+"""Changed settings, pins and dagcall blocks in a dag's `doc_md` are either read or refused with a reason."""
 
 import json
 import os
@@ -57,7 +57,7 @@ any_change = st.lists(mutations(), min_size=1, max_size=3)
 
 
 def scratched(text: str, places: list[tuple[int, str]]) -> str:
-    """Return a text in which some characters are others, or are gone."""
+    """Return a text with some characters replaced or removed."""
     characters = list(text)
     for place, character in places:
         if characters:
@@ -70,7 +70,7 @@ scratches = st.lists(st.tuples(st.integers(0, 2**12), st.sampled_from(ODD)), max
 
 
 def changed_toml(content: dict[str, Any], changes: list[Mutation], places: list[tuple[int, str]]) -> str:
-    """Return TOML after these changes; another example is tried where TOML cannot say it."""
+    """Return TOML with these changes; skip the example if TOML cannot express it."""
     try:
         return scratched(tomli_w.dumps(mutated(content, *changes)), places)
     except (TypeError, ValueError, AttributeError, RecursionError):
@@ -85,7 +85,7 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path / "dagcall.toml"
 
 
-def test_any_settings_are_read_or_refused_in_words(path: Path) -> None:
+def test_any_settings_are_read_or_refused(path: Path) -> None:
     @trying(150)
     @given(any_change, scratches)
     def try_it(changes: list[Mutation], places: list[tuple[int, str]]) -> None:
@@ -97,7 +97,7 @@ def test_any_settings_are_read_or_refused_in_words(path: Path) -> None:
     try_it()
 
 
-def test_any_pin_is_read_or_said_to_be_of_no_use() -> None:
+def test_any_pin_is_read_or_reported_as_unusable() -> None:
     pinned = {path.stem: path.read_text(encoding="utf-8") for path in PINS.glob("*.json")}
     published = json.loads(pinned["sales_report"])
     assert pins_from_texts(pinned).objection(published) is None
@@ -122,7 +122,7 @@ def test_any_pin_is_read_or_said_to_be_of_no_use() -> None:
     try_it()
 
 
-def test_any_doc_md_makes_a_tool_or_is_said_to_be_of_no_use() -> None:
+def test_any_doc_md_gives_a_valid_tool_or_is_refused() -> None:
     summary = DagSummary("sales", frozenset(), False, False, False, None)  # noqa: FBT003 - as Airflow lists it
     params = (Param("limit", 5, {"type": "integer"}, "How many."),)
 
@@ -141,7 +141,7 @@ def test_any_doc_md_makes_a_tool_or_is_said_to_be_of_no_use() -> None:
     try_it()
 
 
-def test_the_settings_and_the_block_are_right_as_they_are(path: Path) -> None:
+def test_unchanged_settings_are_valid(path: Path) -> None:
     path.write_text(tomli_w.dumps(SETTINGS))
     assert tomllib.loads(path.read_text()) == SETTINGS
     load_settings(path)

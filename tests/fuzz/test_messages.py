@@ -1,4 +1,4 @@
-"""Messages of MCP that are almost right: each gets an answer of the protocol, and the server lives on."""
+"""Almost valid MCP messages get a protocol answer, and the server keeps running."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -39,12 +39,12 @@ REQUESTS: list[tuple[str, dict[str, Any]]] = [
     ("subscriptions/listen", {"notifications": {"toolsListChanged": True}}),
     ("notifications/cancelled", {"requestId": 1, "reason": "x"}),
 ]
-#: These stay open until something happens.
+#: These requests stay open until there is an event.
 OPEN = {"subscriptions/listen"}
 revisions = pytest.mark.parametrize("revision", [MODERN, LEGACY])
 any_change = st.lists(mutations(), min_size=1, max_size=2)
 any_message = st.tuples(st.sampled_from(REQUESTS), any_change)
-#: Over stdio a handshake, be it meant or not, is one for the whole connection.
+#: Over stdio a handshake, even an accidental one, applies to the whole connection.
 no_handshake = st.tuples(st.sampled_from([(m, params) for m, params in REQUESTS if m != "initialize"]), any_change)
 odd_headers = st.dictionaries(
     st.sampled_from(["Mcp-Method", "Mcp-Name", "MCP-Protocol-Version", "Content-Type", "Accept", "Mcp-Session-Id"]),
@@ -62,7 +62,7 @@ def environ() -> Iterator[dict[str, str]]:
 
 
 def written(message: Mapping[str, Any], changes: list[Mutation]) -> str | None:
-    """Write a message after these changes; None where that cannot be written."""
+    """Serialize a message with these changes; None if that is impossible."""
     try:
         return json.dumps(mutated(message, *changes))
     except (ValueError, RecursionError):
@@ -101,7 +101,7 @@ def test_any_message_over_http_gets_an_answer(environ: dict[str, str], revision:
 
 
 def require_an_answer(content_type: str, body: str) -> None:
-    """Check that what came is JSON-RPC, an error in words, or nothing, as for a notification."""
+    """Check that the body is JSON-RPC, a text error, or empty, as for a notification."""
     if content_type.startswith("application/json") and body:
         assert isinstance(json.loads(body), dict | list)
     elif content_type.startswith("text/event-stream"):
@@ -111,10 +111,10 @@ def require_an_answer(content_type: str, body: str) -> None:
 
 
 @revisions
-def test_any_message_over_stdio_leaves_the_server_at_work(environ: dict[str, str], revision: str) -> None:
+def test_any_message_over_stdio_keeps_the_server_running(environ: dict[str, str], revision: str) -> None:
     with stdio_server(environ) as server:
         server.hello(revision)
-        # What comes first decides of which era the connection is; it is not changed.
+        # The first message decides the era of the connection, so it is not changed.
         server.send(request(revision, 123_456, "tools/list", {}))
         while server.receive().get("id") != 123_456:
             pass

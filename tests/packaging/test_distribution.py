@@ -1,4 +1,4 @@
-"""The wheel and the sdist: what is in them, and that the wheel alone passes the unit tests."""
+"""The content of the wheel and the sdist, and the unit tests on the installed wheel."""
 
 import asyncio
 import os
@@ -19,23 +19,23 @@ from tests.support.terminal import terminal_of
 
 ROOT = Path(__file__).parents[2]
 COMMAND_SECONDS = 600.0
-#: Variables of whoever runs the tests that would bring the checkout back in.
+#: Variables in the developer's environment that would make the checkout importable.
 _FOREIGN = re.compile(r"DAGCALL_|PYTHON|PYTEST|VIRTUAL_ENV|COVERAGE|FORCE_COLOR|PY_COLORS|GITHUB_ACTIONS|TTY_|COLUMNS")
 
 
 @dataclass(frozen=True)
 class Place:
-    """A folder from which nothing of the checkout is seen."""
+    """A folder in which the checkout is not importable."""
 
     path: Path
     uv: str
     environ: Mapping[str, str]
 
     def run(self, *command: str | Path, folder: Path | None = None) -> str:
-        """Run a command; return what it printed.
+        """Run a command; return its output.
 
         Raises:
-            AssertionError: it failed; with all that it said.
+            AssertionError: it failed; the message contains its output.
         """
         done = subprocess.run(  # noqa: S603 - our own commands
             command,
@@ -53,7 +53,7 @@ class Place:
 
 @dataclass(frozen=True)
 class Built:
-    """What was built."""
+    """The built distributions."""
 
     wheel: Path
     sdist: Path
@@ -63,7 +63,7 @@ class Built:
 @pytest.fixture(scope="module")
 def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Built:
     terminal_of(request.config)("building wheel and sdist")
-    own = os.environ.items()  # noqa: TID251 - a child process begins with the environment of its parent
+    own = os.environ.items()  # noqa: TID251 - a child process starts with its parent's environment
     environ = {name: value for name, value in own if not _FOREIGN.match(name)}
     uv = find_uv(environ) or asyncio.run(_fetched_uv(environ))
     place = Place(tmp_path_factory.mktemp("distribution"), uv, environ)
@@ -79,7 +79,7 @@ async def _fetched_uv(environ: Mapping[str, str]) -> str:
     return await install_uv(cache, environ, lambda _: None)
 
 
-def test_the_wheel_holds_the_package_and_nothing_else(built: Built) -> None:
+def test_wheel_contains_only_the_package(built: Built) -> None:
     with zipfile.ZipFile(built.wheel) as wheel:
         names = set(wheel.namelist())
     tops = {name.partition("/")[0] for name in names}
@@ -100,7 +100,7 @@ def test_the_wheel_holds_the_package_and_nothing_else(built: Built) -> None:
     } <= expected
 
 
-def test_the_sdist_holds_what_a_packager_needs(built: Built) -> None:
+def test_sdist_contains_what_a_packager_needs(built: Built) -> None:
     with tarfile.open(built.sdist) as sdist:
         names = {name.partition("/")[2] for name in sdist.getnames()}
     assert {
@@ -120,21 +120,21 @@ def test_the_sdist_holds_what_a_packager_needs(built: Built) -> None:
 
 @dataclass(frozen=True)
 class Installed:
-    """The wheel, installed, and the sdist beside it without the package."""
+    """The installed wheel, and the unpacked sdist without the package."""
 
     bin: Path
     source: Path
     place: Place
 
     def run(self, command: str, *words: str) -> str:
-        """Run a command of the environment in the folder of the tests."""
+        """Run a command of the environment in the folder of the sdist."""
         return self.place.run(self.bin / command, *words, folder=self.source)
 
 
 @pytest.fixture(scope="module")
 def installed(request: pytest.FixtureRequest, built: Built) -> Installed:
-    """The wheel in an environment of its own, with what the lock file pins for tests."""
-    terminal_of(request.config)("installing the wheel into an environment of its own")
+    """The wheel in a separate environment, with the locked test dependencies."""
+    terminal_of(request.config)("installing the wheel into a separate environment")
     place = built.place
     with tarfile.open(built.sdist) as sdist:
         sdist.extractall(place.path, filter="data")
@@ -150,7 +150,7 @@ def installed(request: pytest.FixtureRequest, built: Built) -> Installed:
     return Installed(environment / "bin", source, place)
 
 
-def test_uv_is_fetched_by_its_hash_and_not_otherwise(built: Built, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_uv_is_installed_only_with_the_right_hash(built: Built, monkeypatch: pytest.MonkeyPatch) -> None:
     place = built.place
     cache = place.path / "cache"
     cache.mkdir()
@@ -164,7 +164,7 @@ def test_uv_is_fetched_by_its_hash_and_not_otherwise(built: Built, monkeypatch: 
         asyncio.run(install_uv(cache, place.environ, lambda _: None))
 
 
-def test_the_installed_command_works(installed: Installed) -> None:
+def test_installed_command_works(installed: Installed) -> None:
     assert "Publish Airflow dags as MCP tools" in installed.run("dagcall", "--help")
     assert "Start a real Airflow with example dags" in installed.run("dagcall", "demo", "--help")
     assert "Usage: " in installed.run("python", "-m", "dagcall", "--help")
@@ -173,7 +173,7 @@ def test_the_installed_command_works(installed: Installed) -> None:
 FOLDERS = ("tests/unit", "tests/server", "tests/project")
 
 
-def test_the_unit_tests_pass_against_the_installed_wheel(installed: Installed) -> None:
+def test_unit_tests_pass_with_the_installed_wheel(installed: Installed) -> None:
     where = installed.run("python", "-c", "import dagcall; print(dagcall.__file__)")
     assert Path(where.strip()).is_relative_to(installed.bin.parent)
     said = installed.run(

@@ -1,4 +1,4 @@
-"""The fixtures of tests that reach no further than this process."""
+"""Fixtures for tests that run in one process, without a network."""
 
 from tests.support.in_memory import clean_environ, no_back_off, pytest_asyncio_loop_factories, served
 

@@ -1,4 +1,4 @@
-"""The judge of chaos finds what is wrong in invented histories, and nothing in those that are as they should be."""
+"""The judge of the chaos tests finds the errors in invented histories, and none in correct ones."""
 
 from collections.abc import Mapping
 from dataclasses import replace
@@ -49,7 +49,7 @@ def found(
     stalls: tuple[tuple[str, float, float], ...] = (),
     incidents: tuple[str, ...] = (),
 ) -> list[str]:
-    """Return the kinds of what is found, in order."""
+    """Return the kinds of the findings, in order."""
     stories = judge(History(calls, runs, list(deeds), list(stalls), list(incidents))).stories
     return [story.partition(":")[0] for story in stories]
 
@@ -69,7 +69,7 @@ NOTHING = error("Nothing was started: Airflow does not answer.")
 GONE = attempt(1, until=1.0)
 
 
-def test_nothing_is_found_where_all_is_well() -> None:
+def test_correct_history_has_no_findings() -> None:
     assert found([call(attempt(1, success()))], [run()]) == []
     assert found([call(attempt(1, NOTHING), attempt(2, success()))], [run(by=2)]) == []
     assert found([call(attempt(1, FAILED))], [run(state="failed")]) == []
@@ -79,15 +79,15 @@ def test_nothing_is_found_where_all_is_well() -> None:
 # Lost
 
 
-def test_a_call_without_an_outcome_is_lost() -> None:
+def test_call_without_an_outcome_is_lost() -> None:
     assert found([call(GONE)], [run()]) == ["LOST"]
 
 
-def test_a_call_that_is_never_answered_is_lost_and_its_attempt_unexplained() -> None:
+def test_unanswered_call_is_lost_and_its_attempt_unexplained() -> None:
     assert found([call(attempt(1, left_at=None))], [run()]) == ["LOST", "UNEXPLAINED"]
 
 
-def test_a_handle_does_not_count_as_an_outcome() -> None:
+def test_running_run_does_not_count_as_an_outcome() -> None:
     handle = Told("", state="running", run_id=FIRST)
 
     assert found([call(attempt(1, handle))], [run()]) == ["LOST"]
@@ -96,13 +96,13 @@ def test_a_handle_does_not_count_as_an_outcome() -> None:
 # Doubled
 
 
-def test_a_second_run_of_one_call_is_found() -> None:
+def test_second_run_of_one_call_is_doubled() -> None:
     runs = [run(), run(SECOND, by=2, at=2.0)]
 
     assert found([call(GONE, attempt(2, success(SECOND), at=2.0))], runs) == ["DOUBLED"]
 
 
-def test_a_third_run_of_two_identical_calls_is_found() -> None:
+def test_third_run_of_two_identical_calls_is_doubled() -> None:
     calls = [call(attempt(1, success())), call(GONE, attempt(2, success(SECOND), at=2.0), attempt(3, at=6.0), caller=1)]
     runs = [run(), run(SECOND, by=2), run(f"{FAMILY}2", by=3)]
 
@@ -110,13 +110,13 @@ def test_a_third_run_of_two_identical_calls_is_found() -> None:
     assert found(calls, runs) == ["DOUBLED"]
 
 
-def test_two_callers_with_one_key_have_one_run() -> None:
+def test_second_run_of_one_key_is_doubled() -> None:
     calls = [call(attempt(1, success()), key="k"), call(attempt(2, success(SECOND)), caller=1, key="k")]
 
     assert found(calls, [run(), run(SECOND, by=2)]) == ["DOUBLED"]
 
 
-def test_a_call_made_again_after_its_run_was_answered_to_somebody_who_had_gone_is_excused() -> None:
+def test_repeat_after_an_answer_to_an_abandoned_attempt_is_excused() -> None:
     silent = attempt(1, until=1.0, closed_at=6.0)
     calls = [call(silent, attempt(2, success(SECOND), at=7.0, until=9.0))]
     later = run(SECOND, by=2, at=7.0, until=9.0)
@@ -124,7 +124,7 @@ def test_a_call_made_again_after_its_run_was_answered_to_somebody_who_had_gone_i
     assert found(calls, [answered(run()), later]) == []
 
 
-def test_it_is_not_excused_where_the_run_was_not_answered_or_went_on_or_nobody_was_there() -> None:
+def test_repeat_is_not_excused_without_an_answer_to_an_open_connection() -> None:
     silent = attempt(1, until=1.0, closed_at=6.0)
     again = attempt(2, success(SECOND), at=7.0, until=9.0)
     later = run(SECOND, by=2, at=7.0, until=9.0)
@@ -145,7 +145,7 @@ def test_it_is_not_excused_where_the_run_was_not_answered_or_went_on_or_nobody_w
         (3.0, (("replica 1.1", 0.5, 2.9),), ["DOUBLED"]),
     ],
 )
-def test_a_repeat_in_the_same_second_of_a_call_that_seems_to_wait_is_excused(
+def test_repeat_within_a_second_of_an_apparently_waiting_call_is_excused(
     later_by: float, stalls: tuple[tuple[str, float, float], ...], kinds: list[str]
 ) -> None:
     silent = attempt(1, until=0.5, closed_at=3.5)
@@ -157,7 +157,7 @@ def test_a_repeat_in_the_same_second_of_a_call_that_seems_to_wait_is_excused(
     assert found([call(gone, again)], runs, stalls=stalls) == ["DOUBLED"]
 
 
-def test_such_a_repeat_is_excused_whatever_was_tried_in_between() -> None:
+def test_repeat_within_a_second_is_excused_despite_attempts_in_between() -> None:
     silent = replace_closed(attempt(1, until=0.1), 6.0)
     dropped = attempt(2, at=0.2, until=0.3)
     repeat = attempt(3, success(SECOND), at=0.4)
@@ -165,7 +165,7 @@ def test_such_a_repeat_is_excused_whatever_was_tried_in_between() -> None:
     assert found([call(silent, dropped, repeat)], [run(at=0.6), run(SECOND, by=3, at=0.8)]) == []
 
 
-def test_a_run_or_task_that_is_denied_though_it_is_there_is_found() -> None:
+def test_denied_existing_task_is_wrong() -> None:
     denied = error(f"There is no task 'quick.{FIRST}' that you have started.", FIRST)
     calls = [call(attempt(1, denied, at=1.0), attempt(2, success()))]
 
@@ -175,21 +175,21 @@ def test_a_run_or_task_that_is_denied_though_it_is_there_is_found() -> None:
 
 
 @pytest.mark.parametrize(("pause", "kinds"), [(300.0, ["DOUBLED"]), (600.0, [])])
-def test_an_outcome_that_nobody_asked_for_within_ten_minutes_is_excused(pause: float, kinds: list[str]) -> None:
+def test_repeat_ten_minutes_after_the_outcome_is_excused(pause: float, kinds: list[str]) -> None:
     later = run(SECOND, by=2, at=4.0 + pause, until=9.0 + pause)
     again = attempt(2, success(SECOND), at=4.0 + pause, until=9.0 + pause)
 
     assert found([call(GONE, again)], [run(), later]) == kinds
 
 
-def test_one_silent_answer_excuses_one_run() -> None:
+def test_answer_to_an_abandoned_attempt_excuses_only_one_run() -> None:
     silent = attempt(1, until=1.0, closed_at=6.0)
     runs = [answered(run()), run(SECOND, by=2, at=7.0, until=9.0), run(f"{FAMILY}2", by=3, at=7.0, until=9.0)]
 
     assert found([call(silent, attempt(2, at=7.0), attempt(3, success(SECOND), at=7.0))], runs) == ["DOUBLED"]
 
 
-def test_a_run_more_is_excused_where_a_person_has_deleted_one() -> None:
+def test_additional_run_after_a_user_deleted_one_is_excused() -> None:
     deed = DeedDone(1.0, "delete", f"{FAMILY}5", None)
     calls = [call(GONE, attempt(2, success(SECOND), at=2.0))]
     runs = [run(), run(SECOND, by=2, at=2.0)]
@@ -202,11 +202,11 @@ def test_a_run_more_is_excused_where_a_person_has_deleted_one() -> None:
 # Wrong
 
 
-def test_wrong_results_are_found() -> None:
+def test_wrong_results_are_wrong() -> None:
     assert found([call(attempt(1, success(results={"total": 7})))], [run()]) == ["WRONG"]
 
 
-def test_another_calls_run_is_found() -> None:
+def test_run_of_another_call_is_wrong() -> None:
     other = Call(1, "quick", X + 1, None, [attempt(2, success(SECOND, {"total": X + 2}))])
     runs = [run(), run(SECOND, by=2, x=X + 1, result=X + 2)]
 
@@ -218,23 +218,23 @@ def test_another_calls_run_is_found() -> None:
     ("told", "the_run"),
     [(success(), run(state="failed")), (FAILED, run()), (success(), run(result=None)), (DELETED, run())],
 )
-def test_an_outcome_that_airflow_does_not_confirm_is_found(told: Told, the_run: AirflowRun) -> None:
+def test_outcome_that_differs_from_airflow_is_wrong(told: Told, the_run: AirflowRun) -> None:
     assert found([call(attempt(1, told))], [the_run]) == ["WRONG"]
 
 
 @pytest.mark.parametrize("told", [success(), FAILED, DELETED])
-def test_a_run_that_airflow_does_not_have_is_found(told: Told) -> None:
+def test_outcome_of_a_missing_run_is_wrong_unless_it_was_deleted(told: Told) -> None:
     assert found([call(attempt(1, told))], []) == ["WRONG"]
     assert found([call(attempt(1, told))], [], DeedDone(1.0, "delete", FIRST, None)) == []
 
 
-def test_what_people_did_to_a_run_excuses_what_was_told_of_it_before() -> None:
+def test_later_change_by_a_user_excuses_an_earlier_outcome() -> None:
     deed = DeedDone(5.0, "failed", FIRST, None)
 
     assert found([call(attempt(1, success()))], [run(state="failed")], deed) == []
 
 
-def test_a_false_nothing_was_started_is_found() -> None:
+def test_false_nothing_was_started_is_wrong() -> None:
     calls = [call(attempt(1, NOTHING), attempt(2, success()))]
 
     assert found(calls, [run(by=1)]) == ["WRONG"]
@@ -243,27 +243,27 @@ def test_a_false_nothing_was_started_is_found() -> None:
 # Unexplained
 
 
-def test_a_run_that_nobody_called_for_is_found() -> None:
+def test_run_without_a_call_is_unexplained() -> None:
     assert found([call(attempt(1, success()))], [run(), run(f"{SECOND}7", by=99, x=9)]) == ["UNEXPLAINED"]
     assert found([], [run(by=None)]) == ["UNEXPLAINED"]
 
 
-def test_a_run_with_other_arguments_than_its_call_is_found() -> None:
+def test_run_with_other_arguments_than_its_call_is_unexplained() -> None:
     assert found([call(attempt(1, FAILED))], [run(x=9, state="failed")]) == ["WRONG", "UNEXPLAINED"]
 
 
-def test_a_strange_answer_is_found() -> None:
+def test_strange_answer_is_unexplained() -> None:
     calls = [call(attempt(1, error("Internal error")), attempt(2, success()))]
 
     assert found(calls, [run()]) == ["UNEXPLAINED"]
 
 
-def test_a_connection_that_breaks_in_a_strange_way_is_found() -> None:
+def test_connection_with_an_unusual_error_is_unexplained() -> None:
     for broken, kinds in (("ConnectError: refused", []), ("KeyError: 'x'", ["UNEXPLAINED"])):
         assert found([call(attempt(1, broken=broken), attempt(2, success()))], [run()]) == kinds
 
 
-def test_a_run_that_never_ends_and_an_incident_of_a_server_are_found() -> None:
+def test_unfinished_run_and_server_incident_are_unexplained() -> None:
     assert found([call(attempt(1, FAILED))], [run(until=None)], incidents=("a traceback",)) == [
         "WRONG",
         "UNEXPLAINED",
@@ -271,7 +271,7 @@ def test_a_run_that_never_ends_and_an_incident_of_a_server_are_found() -> None:
     ]
 
 
-# Words and stories
+# Answers and stories
 
 
 @pytest.mark.parametrize(
@@ -292,7 +292,7 @@ def test_every_answer_has_a_meaning(told: Told, meaning: str) -> None:
     assert meaning_of(told) == meaning
 
 
-def test_a_story_tells_what_happened_in_the_order_of_time() -> None:
+def test_story_lists_events_in_chronological_order() -> None:
     silent = attempt(1, until=1.0, closed_at=6.0)
     broken = attempt(2, at=7.0, until=8.0, broken="ConnectError: refused")
     last = attempt(3, success(SECOND), at=8.0, until=9.0)

@@ -1,4 +1,4 @@
-"""The schedule of chaos: all of it follows from its seed."""
+"""The schedule of the chaos tests is determined by its seed."""
 
 import pytest
 
@@ -17,18 +17,18 @@ seeds = pytest.mark.parametrize("seed", [0, 7, 2**32 - 1])
 
 @seeds
 @pytest.mark.parametrize("seconds", [30.0, 60.0, 600.0])
-def test_the_same_seed_is_the_same_schedule(seed: int, seconds: float) -> None:
+def test_same_seed_gives_the_same_schedule(seed: int, seconds: float) -> None:
     assert schedule(seed, seconds) == schedule(seed, seconds)
 
 
 @seeds
-def test_another_seed_is_another_schedule(seed: int) -> None:
+def test_other_seed_gives_another_schedule(seed: int) -> None:
     assert schedule(seed, 60).faults != schedule(seed + 1, 60).faults
     assert schedule(seed, 60).callers != schedule(seed + 1, 60).callers
 
 
 @seeds
-def test_faults_come_in_the_order_of_time_and_within_it(seed: int) -> None:
+def test_faults_are_sorted_and_within_the_duration(seed: int) -> None:
     times = [fault.at for fault in schedule(seed, 60).faults]
 
     assert times == sorted(times)
@@ -37,7 +37,7 @@ def test_faults_come_in_the_order_of_time_and_within_it(seed: int) -> None:
 
 
 @seeds
-def test_a_minute_has_faults_of_every_sort(seed: int) -> None:
+def test_one_minute_has_process_faults_of_every_target(seed: int) -> None:
     faults = schedule(seed, 60).faults
     processes = [fault for fault in faults if isinstance(fault, ProcessFault)]
 
@@ -49,7 +49,7 @@ def test_a_minute_has_faults_of_every_sort(seed: int) -> None:
 
 
 @seeds
-def test_ten_minutes_have_every_fault_of_a_proxy_every_deed_and_every_kill(seed: int) -> None:
+def test_ten_minutes_have_every_kind_of_fault(seed: int) -> None:
     faults = schedule(seed, 600).faults
 
     assert len({fault.name for fault in faults if isinstance(fault, ProxyFault)}) == 11
@@ -59,7 +59,7 @@ def test_ten_minutes_have_every_fault_of_a_proxy_every_deed_and_every_kill(seed:
 
 
 @seeds
-def test_callers_with_and_without_keys_leave_repeat_elsewhere_look_and_cancel(seed: int) -> None:
+def test_ten_minutes_have_every_kind_of_caller_and_move(seed: int) -> None:
     callers = schedule(seed, 600).callers
     calls = [call for caller in callers for call in caller]
     moves = [move for call in calls for move in call.moves]
@@ -76,7 +76,7 @@ def test_callers_with_and_without_keys_leave_repeat_elsewhere_look_and_cancel(se
 
 
 @seeds
-def test_no_two_calls_have_the_same_arguments_unless_they_are_meant_to_be_the_same(seed: int) -> None:
+def test_calls_with_the_same_arguments_have_the_same_tool_and_key(seed: int) -> None:
     by_x: dict[int, set[tuple[str, str | None]]] = {}
     for caller in schedule(seed, 60).callers:
         for call in caller:

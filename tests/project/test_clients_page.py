@@ -1,18 +1,18 @@
-"""docs/clients-tested.md says what the clients last did; test_proof holds the page to these findings."""
+"""The findings behind docs/clients-tested.md are up to date; test_proof compares the page with them."""
 
 from tests.clients.section import findings, still_passed
 from tests.clients.table import trials
 from tests.proof import record
 
 
-def test_the_last_run_was_of_these_clients_and_versions() -> None:
+def test_findings_are_for_the_current_clients_and_versions() -> None:
     found = record.read("clients")
 
     assert found is not None
     assert found["findings"] == findings(still_passed(found["findings"])), "the table has changed: make clients"
 
 
-def test_what_an_earlier_run_passed_counts_as_long_as_the_table_says_the_same() -> None:
+def test_earlier_results_count_while_the_table_is_unchanged() -> None:
     first, second, *_ = trials()
     before = findings({first.key, second.key})
 

@@ -1,6 +1,6 @@
-"""README.md and docs/ say what the code does.
+"""README.md and docs/ match the code.
 
-Their tables and `--help` blocks are made from the code: `python -m tests.project.test_docs` writes them again.
+Their tables and `--help` blocks are generated: `python -m tests.project.test_docs` rewrites them.
 """
 
 import ast
@@ -49,7 +49,7 @@ PAGES = (
         )
     ),
 )
-"""Written by hand, except for the parts between markers. `tests.proof` and `tests.faults.matrix` write the others."""
+"""Written by hand, except for the parts between markers. `tests.proof` and `tests.faults.matrix` generate the rest."""
 LINKING = sorted(
     {*PAGES, *DOCS.glob("*.md"), *ROOT.glob("*.md"), ROOT / "bench/README.md", ROOT / "tool_schemas/README.md"}
 )
@@ -58,18 +58,18 @@ MEANINGS = {
     "airflow.password": "The password; better given in a variable or a file.",
     "server.port": "The port to listen on.",
 }
-"""For settings without a docstring, because the name says it all."""
+"""The meanings of settings that have no docstring."""
 GENERATED = re.compile(r"(?<=<!-- generated: )(?P<name>[\w. ]+)( -->\n)(?P<text>.*?)(?=<!-- end -->)", re.DOTALL)
 LINE_LENGTH = 120
 README_LINES = 250
 
 
-# What the code says
+# The code
 
 
 @cache
 def attribute_docstrings(model: type[BaseModel]) -> dict[str, str]:
-    """Return what stands below each attribute of a class, on one line."""
+    """Return the docstring below each attribute of a class, on one line."""
     (definition,) = ast.parse(textwrap.dedent(inspect.getsource(model))).body
     assert isinstance(definition, ast.ClassDef)
     found = {}
@@ -81,7 +81,7 @@ def attribute_docstrings(model: type[BaseModel]) -> dict[str, str]:
 
 
 def fields_of(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, FieldInfo, str]]:
-    """Yield name, field and meaning of every setting of a model, those of its parts included."""
+    """Yield the name, field and meaning of every setting of a model, including those of nested models."""
     for name, field in model.model_fields.items():
         inner = field.annotation
         if isinstance(inner, type) and issubclass(inner, BaseModel):
@@ -141,7 +141,7 @@ GENERATORS: dict[str, Callable[[], str]] = {
 }
 
 
-# What the pages say
+# The pages
 
 
 def page_id(page: Path) -> str:
@@ -153,7 +153,7 @@ def text_of(page: Path) -> str:
 
 
 def blocks(language: str) -> list[str]:
-    """Return the fenced blocks of one language, of all pages."""
+    """Return the fenced blocks of one language from all pages."""
     pattern = re.compile(rf"^```{language}\n(.*?)^```$", re.DOTALL | re.MULTILINE)
     return [block for page in PAGES for block in pattern.findall(text_of(page))]
 
@@ -163,12 +163,12 @@ def prose(page: Path) -> str:
     return re.sub(r"^(`{3,}).*?^\1$", "", text_of(page), flags=re.DOTALL | re.MULTILINE)
 
 
-def test_the_readme_is_short() -> None:
+def test_readme_is_short() -> None:
     assert len(text_of(README).splitlines()) <= README_LINES
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
-def test_each_bullet_begins_a_line_and_its_text_stays_below_it(page: Path) -> None:
+def test_bullets_start_on_their_own_lines_and_are_indented(page: Path) -> None:
     lines = prose(page).splitlines()
     assert [line for line in lines if re.search(r"\S \* \S", line)] == []
     after_bullets = [(line, after) for line, after in pairwise(lines) if line.startswith("* ") and after]
@@ -176,13 +176,13 @@ def test_each_bullet_begins_a_line_and_its_text_stays_below_it(page: Path) -> No
 
 
 @pytest.mark.parametrize("name", GENERATORS)
-def test_a_generated_part_is_what_the_code_makes(name: str) -> None:
+def test_generated_part_is_up_to_date(name: str) -> None:
     parts = {match["name"]: match["text"] for page in PAGES for match in GENERATED.finditer(text_of(page))}
 
-    assert parts[name] == GENERATORS[name](), "write it again with: python -m tests.project.test_docs"
+    assert parts[name] == GENERATORS[name](), "rewrite it with: python -m tests.project.test_docs"
 
 
-def test_the_settings_files_load(tmp_path: Path) -> None:
+def test_example_settings_load(tmp_path: Path) -> None:
     examples = blocks("toml")
     assert examples
     for example in examples:
@@ -196,32 +196,32 @@ def test_the_settings_files_load(tmp_path: Path) -> None:
         assert len(settings.policies) == len(tomllib.loads(example).get("tools", ()))
 
 
-def test_the_json_is_json() -> None:
+def test_json_blocks_are_valid() -> None:
     assert all(isinstance(json.loads(block), dict) for block in blocks("json"))
 
 
-def test_the_programs_compile() -> None:
+def test_programs_compile() -> None:
     programs = blocks("python")
     assert len(programs) == 3
     for program in programs:
         compile(program, "a program of the documents", "exec")
 
 
-def test_the_desktop_snippets_name_settings_that_exist() -> None:
+def test_desktop_snippets_use_existing_variables() -> None:
     servers = [json.loads(block)["mcpServers"]["airflow"] for block in blocks("json") if "mcpServers" in block]
 
     assert [server["args"][:2] for server in servers] == [["serve", "--stdio"]] * 3
     assert {name for server in servers for name in server.get("env", {})} <= variable_names().keys()
 
 
-def test_every_variable_exists() -> None:
+def test_named_variables_exist() -> None:
     named = {name for page in PAGES for name in re.findall(r"\bDAGCALL_\w+", text_of(page))}
 
     assert named
     assert named <= variable_names().keys()
 
 
-def test_every_make_target_exists() -> None:
+def test_named_make_targets_exist() -> None:
     targets = set(re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE))
     named = {name for page in PAGES for name in re.findall(r"(?:`|^\$ )make ([a-z]+)", text_of(page), re.MULTILINE)}
 
@@ -229,7 +229,7 @@ def test_every_make_target_exists() -> None:
     assert named <= targets
 
 
-def test_the_versions_are_those_that_are_tested() -> None:
+def test_readme_names_the_tested_airflow_versions() -> None:
     *older, newest = get_args(Version)
 
     assert f"tested with Airflow {', '.join(older)} and {newest}, whole runs with {newest}" in " ".join(
@@ -238,7 +238,7 @@ def test_the_versions_are_those_that_are_tested() -> None:
 
 
 @pytest.mark.parametrize("page", LINKING, ids=page_id)
-def test_links_lead_somewhere(page: Path) -> None:
+def test_links_point_to_existing_targets(page: Path) -> None:
     for target in re.findall(r"\]\(([^)]+)\)", prose(page)):
         if target.startswith("https://"):
             continue
@@ -249,17 +249,17 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 
 def anchors(page: Path) -> set[str]:
-    """Return what GitHub calls the headings of a page."""
+    """Return the anchors that GitHub gives to the headings of a page."""
     titles = re.findall(r"^#+ (.+)$", prose(page), re.MULTILINE)
     return {re.sub(r"[^\w -]", "", title).strip().lower().replace(" ", "-") for title in titles}
 
 
 @pytest.mark.parametrize("page", PAGES[1:], ids=page_id)
-def test_the_readme_leads_to_every_page(page: Path) -> None:
+def test_readme_links_to_every_page(page: Path) -> None:
     assert f"]({page_id(page)})" in prose(README)
 
 
-def test_the_example_of_a_tool_is_from_its_pin() -> None:
+def test_example_tool_is_an_excerpt_of_its_pin() -> None:
     (excerpt,) = (json.loads(block) for block in blocks("json") if "inputSchema" in block)
     pin = json.loads((ROOT / "tool_schemas" / f"{excerpt['name']}.json").read_text(encoding="utf-8"))
 
@@ -267,7 +267,7 @@ def test_the_example_of_a_tool_is_from_its_pin() -> None:
 
 
 def assert_is_excerpt(excerpt: Any, whole: Any, where: str) -> None:
-    """Check that only keys are left out, and that a text breaks off only where it says `…`."""
+    """Check that an excerpt only omits keys, and truncates texts only at `…`."""
     if isinstance(excerpt, dict):
         assert excerpt.keys() <= whole.keys(), where
         for key, value in excerpt.items():
@@ -278,8 +278,8 @@ def assert_is_excerpt(excerpt: Any, whole: Any, where: str) -> None:
         assert excerpt == whole, where
 
 
-def test_the_messages_that_are_explained_are_those_of_the_code() -> None:
-    """Each is in the code as one text, but for `…`."""
+def test_explained_messages_exist_in_the_code() -> None:
+    """Each part between `…` is in one string of the code."""
     rows = re.findall(r"^\| `([^`]+)` ", text_of(DOCS / "troubleshooting.md"), re.MULTILINE)
     messages = [message for message in rows if message != "preview" and not message.startswith("state: ")]
     texts = texts_of_the_code()
@@ -289,7 +289,7 @@ def test_the_messages_that_are_explained_are_those_of_the_code() -> None:
 
 
 def texts_of_the_code() -> set[str]:
-    """Return every text in dagcall's modules; of an f-string, what stands between its fields."""
+    """Return every string in dagcall's modules; for an f-string, the parts between its fields."""
     found = set()
     for path in Path(dagcall.__file__).parent.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -299,7 +299,7 @@ def texts_of_the_code() -> set[str]:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
-def test_lines_are_short_enough_to_read_in_a_terminal(page: Path) -> None:
+def test_lines_have_at_most_120_characters(page: Path) -> None:
     text = GENERATED.sub("", "\n".join(line for line in text_of(page).splitlines() if not line.startswith("| ")))
 
     assert [line for line in text.splitlines() if len(line) > LINE_LENGTH] == []

@@ -1,4 +1,4 @@
-"""The proxy of the fault tests, in front of a server that answers each request when it is told to."""
+"""The proxy of the fault tests, in front of a server whose answers a test releases."""
 
 import asyncio
 import contextlib
@@ -14,13 +14,13 @@ import pytest
 from tests.faults.fault_proxy import Fault, FaultProxy, Loss, fault_proxy
 
 SECONDS = 30.0
-"""Longer than any answer takes; it is there so that a hanging test fails."""
+"""Longer than any answer takes, so that a hanging test fails."""
 STEPS = range(12)
-"""After how many turns of the loop something else happens: more than there are from a connection to its end."""
+"""After how many loop iterations the next event happens; more iterations than a whole connection takes."""
 
 
 class Target:
-    """A server of one answer for each request; it waits for `may_answer`."""
+    """A server that answers one request per connection, once `may_answer` is set."""
 
     def __init__(self) -> None:
         self.requests: list[bytes] = []
@@ -39,7 +39,7 @@ class Target:
 
 @pytest.fixture
 async def unhandled() -> AsyncIterator[None]:
-    """Check that nothing goes wrong where nobody looks: asyncio would write a traceback into the log."""
+    """Check that no task fails unhandled; asyncio would only log the traceback."""
     found: list[dict[str, Any]] = []
     asyncio.get_running_loop().set_exception_handler(lambda _loop, context: found.append(context))
     yield
@@ -70,13 +70,13 @@ async def turns(count: int) -> None:
 
 
 async def until(look: Callable[[], bool]) -> None:
-    """Look at each turn of the loop: with any other wait it would be too late."""
+    """Check the condition in each loop iteration; with any other wait it would be too late."""
     while not look():  # noqa: ASYNC110 - see above
         await asyncio.sleep(0)
 
 
 def connected(proxy: FaultProxy) -> socket.socket:
-    """Connect as a client does; the proxy has not taken the connection when this returns."""
+    """Connect as a client does; the proxy has not accepted the connection when this returns."""
     client = socket.create_connection(("127.0.0.1", int(proxy.url.rpartition(":")[2])))
     client.settimeout(0)
     return client
@@ -107,7 +107,7 @@ async def whole(client: socket.socket, end: bytes) -> bytes:
 
 @asynccontextmanager
 async def waiting(proxy: FaultProxy, target: Target) -> AsyncIterator[socket.socket]:
-    """Make a request that the target has and does not answer."""
+    """Make a request that the target has received but not answered."""
     with connected(proxy) as client:
         target.has_request.clear()
         client.sendall(request("/held"))
@@ -115,7 +115,7 @@ async def waiting(proxy: FaultProxy, target: Target) -> AsyncIterator[socket.soc
         yield client
 
 
-async def test_a_client_may_reset_its_connection_while_the_proxy_ends(target: tuple[Target, str]) -> None:
+async def test_client_can_reset_its_connection_while_the_proxy_ends(target: tuple[Target, str]) -> None:
     server, url = target
     for steps in STEPS:
         async with fault_proxy(url) as proxy:
@@ -124,7 +124,7 @@ async def test_a_client_may_reset_its_connection_while_the_proxy_ends(target: tu
             await turns(steps)
 
 
-async def test_a_connection_may_be_cut_whatever_it_is_at(target: tuple[Target, str]) -> None:
+async def test_connection_can_be_cut_at_any_moment(target: tuple[Target, str]) -> None:
     server, url = target
     server.may_answer.set()
     for steps in STEPS:
@@ -137,7 +137,7 @@ async def test_a_connection_may_be_cut_whatever_it_is_at(target: tuple[Target, s
                 proxy.cut()
 
 
-async def test_a_connection_that_is_cut_is_reset(proxy: FaultProxy, target: tuple[Target, str]) -> None:
+async def test_cut_connection_is_reset(proxy: FaultProxy, target: tuple[Target, str]) -> None:
     async with waiting(proxy, target[0]) as client:
         proxy.cut()
 
@@ -145,7 +145,7 @@ async def test_a_connection_that_is_cut_is_reset(proxy: FaultProxy, target: tupl
             await received(client)
 
 
-async def test_a_connection_that_comes_while_the_proxy_ends_is_reset(target: tuple[Target, str]) -> None:
+async def test_new_connection_is_reset_while_the_proxy_ends(target: tuple[Target, str]) -> None:
     for steps in STEPS:
         async with fault_proxy(target[1]) as proxy:
             client = connected(proxy)
@@ -154,7 +154,7 @@ async def test_a_connection_that_comes_while_the_proxy_ends_is_reset(target: tup
             await received(client)
 
 
-async def test_the_connection_of_a_lost_request_may_be_cut_as_well(target: tuple[Target, str]) -> None:
+async def test_connection_of_a_lost_request_can_be_cut(target: tuple[Target, str]) -> None:
     for steps in STEPS:
         async with fault_proxy(target[1]) as proxy:
             proxy.add(Fault(loss=Loss.REQUEST))
@@ -169,9 +169,7 @@ async def test_the_connection_of_a_lost_request_may_be_cut_as_well(target: tuple
                     await received(client)
 
 
-async def test_a_proxy_that_refuses_can_accept_again_on_the_same_port(
-    proxy: FaultProxy, target: tuple[Target, str]
-) -> None:
+async def test_proxy_can_accept_again_on_the_same_port(proxy: FaultProxy, target: tuple[Target, str]) -> None:
     target[0].may_answer.set()
     await proxy.refuse()
     with pytest.raises(ConnectionRefusedError):
@@ -184,10 +182,10 @@ async def test_a_proxy_that_refuses_can_accept_again_on_the_same_port(
         assert (await whole(client, b"ok")).startswith(b"HTTP/1.1 200")
 
 
-async def test_a_request_that_comes_before_the_proxy_is_done_with_the_last_one_loses_no_byte(
+async def test_request_sent_before_the_last_one_is_finished_is_not_lost(
     proxy: FaultProxy, target: tuple[Target, str]
 ) -> None:
-    """A client has its answer, and asks again, before the proxy knows that it has sent it."""
+    """A client may receive its answer and send the next request before the proxy has finished the first."""
     server, _ = target
     async with waiting(proxy, server) as client:
         client.sendall(request("/next"))
@@ -201,9 +199,7 @@ async def test_a_request_that_comes_before_the_proxy_is_done_with_the_last_one_l
     assert [passed.path for passed in proxy.passed] == ["/held", "/next"]
 
 
-async def test_an_answered_request_is_not_in_flight_when_its_client_asks_again(
-    proxy: FaultProxy, target: tuple[Target, str]
-) -> None:
+async def test_answered_request_is_no_longer_in_flight(proxy: FaultProxy, target: tuple[Target, str]) -> None:
     target[0].may_answer.set()
     with connected(proxy) as first, connected(proxy) as second:
         first.sendall(request("/first"))
@@ -221,7 +217,7 @@ def has_come(client: socket.socket) -> bool:
     return False
 
 
-async def test_a_fault_may_be_meant_for_the_nth_request(proxy: FaultProxy, target: tuple[Target, str]) -> None:
+async def test_fault_can_skip_requests(proxy: FaultProxy, target: tuple[Target, str]) -> None:
     target[0].may_answer.set()
     proxy.add(Fault(loss=Loss.REPLACED, status=503, path="/any", skip=2))
     statuses: list[bytes] = []

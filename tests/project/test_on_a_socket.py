@@ -1,4 +1,4 @@
-"""The servers that tests start in a thread: there at once, and gone without a trace."""
+"""The servers that tests start in a thread start at once and end cleanly."""
 
 import asyncio
 import contextlib
@@ -12,7 +12,7 @@ from tests.support.authorization_server import served as served_authority
 from tests.support.on_a_socket import on_a_socket, prompt_server
 
 STEPS = range(12)
-"""After how many turns of the loop a server ends: more than there are from a connection to its request."""
+"""After how many loop iterations a server ends; more iterations than from a connection to its request."""
 ANSWER = b"HTTP/1.1 204"
 
 
@@ -21,30 +21,30 @@ async def empty(_scope: Any, _receive: Any, send: Any) -> None:
     await send({"type": "http.response.body"})
 
 
-def test_a_server_answers_whoever_comes_at_once() -> None:
+def test_server_answers_an_immediate_request() -> None:
     with on_a_socket(empty) as url, contextlib.closing(connected(int(url.rpartition(":")[2]))) as client:
         client.sendall(b"GET / HTTP/1.1\r\nHost: it\r\n\r\n")
         assert client.recv(len(ANSWER)) == ANSWER
 
 
-def test_a_server_that_nobody_needs_may_end_before_it_runs() -> None:
+def test_server_can_end_before_it_runs() -> None:
     with on_a_socket(empty):
         pass
     with served_authority():
         pass
 
 
-def test_an_authorization_server_knows_its_address() -> None:
+def test_authorization_server_knows_its_url() -> None:
     with served_authority() as authority:
         found = httpx.get(f"{authority.issuer}/.well-known/openid-configuration", trust_env=False).json()
     assert found == {"issuer": authority.issuer, "jwks_uri": f"{authority.issuer}/keys"}
 
 
-async def test_a_connection_that_comes_while_a_server_ends_is_closed() -> None:
+async def test_new_connection_is_closed_while_the_server_ends() -> None:
     for steps in STEPS:
         server, listener = prompt_server(empty)
         serving = asyncio.create_task(server.serve([listener]))
-        while not server.started:  # noqa: ASYNC110 - it tells nobody
+        while not server.started:  # noqa: ASYNC110 - the server has no event for this
             await asyncio.sleep(0)
         client = connected(listener.getsockname()[1])
         for _ in range(steps):
@@ -56,7 +56,7 @@ async def test_a_connection_that_comes_while_a_server_ends_is_closed() -> None:
         listener.close()
         with client, contextlib.suppress(ConnectionResetError):
             assert await asyncio.to_thread(client.recv, 1) == b""
-    gc.collect()  # a connection that was lost would warn now, and warnings are errors
+    gc.collect()  # a leaked connection would warn now, and warnings are errors
 
 
 def connected(port: int) -> socket.socket:

@@ -1,4 +1,4 @@
-"""docs/proof.md says what the suites' last runs found."""
+"""The generated pages match the findings and the tests they are generated from."""
 
 import pytest
 
@@ -7,13 +7,13 @@ from tests.proof import page
 
 
 @pytest.mark.parametrize("shown", page.PAGES, ids=lambda shown: shown.path.name)
-def test_the_page_says_what_was_found(shown: page.Page) -> None:
-    assert shown.path.read_text(encoding="utf-8") == page.render(shown), "write it anew: python -m tests.proof"
+def test_page_matches_the_findings(shown: page.Page) -> None:
+    assert shown.path.read_text(encoding="utf-8") == page.render(shown), "rewrite it with: python -m tests.proof"
 
 
-def test_the_page_of_faults_says_what_the_tests_do() -> None:
-    assert matrix.PAGE.read_text(encoding="utf-8") == matrix.render(), "write it anew: python -m tests.faults.matrix"
+def test_fault_matrix_matches_the_tests() -> None:
+    assert matrix.PAGE.read_text(encoding="utf-8") == matrix.render(), "rewrite it with: python -m tests.faults.matrix"
 
 
-def test_every_test_of_faults_says_what_it_does() -> None:
+def test_every_fault_test_has_a_row() -> None:
     assert [name for name, test in matrix.tests() if not list(matrix.rows_of(name, test))] == []

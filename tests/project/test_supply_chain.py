@@ -1,4 +1,4 @@
-"""What is installed is what was locked: every package by the hash of its file."""
+"""Every package is installed by the locked hash of its file."""
 
 import json
 import re
@@ -35,7 +35,7 @@ def test_every_locked_package_has_hashes() -> None:
     ] == []
 
 
-def test_the_demo_and_the_tests_bring_locked_requirements() -> None:
+def test_demo_and_tests_have_locked_requirements() -> None:
     assert {path.parent.name for path in REQUIREMENTS} == {"demo", "requirements"}
 
 
@@ -48,8 +48,8 @@ def test_every_requirement_has_hashes(path: Path) -> None:
     assert odd == []
 
 
-def test_every_locked_package_of_npm_has_a_hash_and_names_no_registry() -> None:
-    """npm asks the registry that its user has configured."""
+def test_every_locked_npm_package_has_a_hash_and_no_registry() -> None:
+    """npm uses the registry that its user has configured."""
     for path in ROOT.glob("tests/**/package-lock.json"):
         packages = json.loads(path.read_text(encoding="utf-8"))["packages"]
         packages.pop("")  # the project itself
@@ -58,8 +58,8 @@ def test_every_locked_package_of_npm_has_a_hash_and_names_no_registry() -> None:
         assert [name for name, package in packages.items() if "resolved" in package] == []
 
 
-def test_uv_itself_is_fetched_by_its_hash() -> None:
-    """By the demo as by `make`, from one file; `uv` brings wheels for every platform and no dependencies."""
+def test_uv_is_installed_by_its_hash() -> None:
+    """The demo and `make` use the same file; `uv` has wheels for every platform and no dependencies."""
     text = UV_REQUIREMENTS.read_text(encoding="utf-8")
     assert re.findall(r"^(\S+?)==", text, flags=re.MULTILINE) == ["uv"]
     assert len(re.findall(HASH, text)) > 10
@@ -69,8 +69,8 @@ def test_uv_itself_is_fetched_by_its_hash() -> None:
     assert install.endswith(" --require-hashes --only-binary :all: -r $(UV_REQUIREMENTS)")
 
 
-def test_no_uv_of_the_current_folder_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The demo may be started in a folder of somebody else's."""
+def test_uv_in_the_current_folder_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The demo may be started in an untrusted folder."""
     planted = tmp_path / ".tools" / "bin" / "uv"
     planted.parent.mkdir(parents=True)
     planted.write_text("#!/bin/sh\n")

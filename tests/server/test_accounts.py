@@ -1,4 +1,4 @@
-"""In whose name Airflow starts, stops and answers: the account of the caller, and dagcall's own for looking."""
+"""Airflow accounts: dagcall starts, cancels and answers with the caller's account, and reads with its own."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -23,7 +23,7 @@ def answer_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def airflow(tmp_path: Path) -> FakeAirflow:
-    """Airflow with a clerk who may write, and the files with passwords and tokens."""
+    """Airflow with a `clerk` account that may start runs, and files with passwords and a token."""
     airflow = FakeAirflow()
     airflow.access.users["clerk"] = FakeUser("clerk", "clerk-password")
     (tmp_path / "clerk").write_text("clerk-password", encoding="utf-8")
@@ -36,9 +36,7 @@ def logging_in(folder: Path, user: str, *callers: str) -> dict[str, Any]:
     return {"callers": callers or ["*"], "username": user, "password_file": str(folder / user)}
 
 
-async def test_a_run_is_started_as_the_caller_s_account_and_watched_as_dagcall_s(
-    served: Served, airflow: FakeAirflow, tmp_path: Path
-) -> None:
+async def test_run_is_started_with_the_callers_account(served: Served, airflow: FakeAirflow, tmp_path: Path) -> None:
     airflow.add_dag(add())
     accounts = [logging_in(tmp_path, "viewer", "key:ci"), logging_in(tmp_path, "clerk", "local")]
 
@@ -50,7 +48,7 @@ async def test_a_run_is_started_as_the_caller_s_account_and_watched_as_dagcall_s
     assert airflow.access.logins == 2
 
 
-async def test_a_token_in_a_file_will_do(served: Served, airflow: FakeAirflow, tmp_path: Path) -> None:
+async def test_account_can_use_a_token_file(served: Served, airflow: FakeAirflow, tmp_path: Path) -> None:
     airflow.add_dag(add())
     accounts = [{"callers": ["*"], "token_file": str(tmp_path / "token")}]
 
@@ -60,7 +58,7 @@ async def test_a_token_in_a_file_will_do(served: Served, airflow: FakeAirflow, t
     assert airflow.runs[0].triggering_user_name == "clerk"
 
 
-async def test_dagcall_s_own_account_acts_where_that_is_said(served: Served, airflow: FakeAirflow) -> None:
+async def test_is_own_starts_runs_with_dagcalls_account(served: Served, airflow: FakeAirflow) -> None:
     airflow.add_dag(add())
 
     async with served(airflow, dags=["*"], accounts=[{"callers": ["local"], "is_own": True}]) as dagcall:
@@ -69,7 +67,7 @@ async def test_dagcall_s_own_account_acts_where_that_is_said(served: Served, air
     assert airflow.runs[0].triggering_user_name == "admin"
 
 
-async def test_what_the_account_may_not_do_is_not_done(served: Served, airflow: FakeAirflow, tmp_path: Path) -> None:
+async def test_account_without_permission_starts_nothing(served: Served, airflow: FakeAirflow, tmp_path: Path) -> None:
     airflow.add_dag(add())
 
     async with served(airflow, dags=["*"], accounts=[logging_in(tmp_path, "viewer")]) as dagcall:
@@ -82,7 +80,7 @@ async def test_what_the_account_may_not_do_is_not_done(served: Served, airflow: 
     assert airflow.runs == []
 
 
-async def test_an_account_may_start_and_not_stop(served: Served, airflow: FakeAirflow, tmp_path: Path) -> None:
+async def test_account_without_permission_cancels_nothing(served: Served, airflow: FakeAirflow, tmp_path: Path) -> None:
     airflow.add_dag(waits())
 
     async with served(airflow, dags=["*"], accounts=[logging_in(tmp_path, "clerk")]) as dagcall:
@@ -100,7 +98,7 @@ async def test_an_account_may_start_and_not_stop(served: Served, airflow: FakeAi
 
 @ERAS
 @pytest.mark.virtual_time
-async def test_an_answer_that_is_refused_names_the_account_that_gave_it(
+async def test_refused_hitl_answer_names_the_account(
     served: Served, airflow: FakeAirflow, tmp_path: Path, mode: Mode
 ) -> None:
     airflow.add_dag(asks(replace(REFUND, assigned_users=["clerk"])))
@@ -116,10 +114,10 @@ async def test_an_answer_that_is_refused_names_the_account_that_gave_it(
 
 
 @ERAS
-async def test_a_question_that_names_others_than_the_callers_account_is_not_asked_here(
+async def test_question_assigned_to_other_users_is_not_asked(
     served: Served, airflow: FakeAirflow, tmp_path: Path, mode: Mode
 ) -> None:
-    """Even where it names dagcall's own account, which does not answer for the caller."""
+    """Not even if it is assigned to dagcall's own account, which never answers for a caller."""
     airflow.add_dag(asks(replace(REFUND, assigned_users=["admin"])))
     person = Person()
 
@@ -137,10 +135,10 @@ GONE = (
 
 
 @pytest.mark.parametrize("becomes", ["another password", None])
-async def test_an_account_that_is_let_in_no_more_starts_and_stops_nothing(
+async def test_account_that_can_no_longer_log_in_starts_and_cancels_nothing(
     served: Served, airflow: FakeAirflow, tmp_path: Path, becomes: str | None
 ) -> None:
-    """And dagcall's own account does not stand in for it."""
+    """dagcall's own account does not replace it."""
     airflow.add_dag(waits())
 
     async with served(airflow, dags=["*"], accounts=[logging_in(tmp_path, "clerk")]) as dagcall:
@@ -157,7 +155,7 @@ async def test_an_account_that_is_let_in_no_more_starts_and_stops_nothing(
     assert [run.state for run in airflow.runs] != ["failed"]
 
 
-async def test_an_account_whose_token_has_expired_starts_nothing(
+async def test_account_with_an_expired_token_starts_nothing(
     served: Served, airflow: FakeAirflow, tmp_path: Path
 ) -> None:
     airflow.add_dag(add())
@@ -178,7 +176,7 @@ async def test_an_account_whose_token_has_expired_starts_nothing(
     assert [run.triggering_user_name for run in airflow.runs] == ["clerk"]
 
 
-async def test_whoever_has_no_account_starts_nothing(served: Served, airflow: FakeAirflow, tmp_path: Path) -> None:
+async def test_caller_without_an_account_starts_nothing(served: Served, airflow: FakeAirflow, tmp_path: Path) -> None:
     airflow.add_dag(add())
 
     async with served(airflow, dags=["*"], accounts=[logging_in(tmp_path, "clerk", "group:finance")]) as dagcall:
@@ -188,7 +186,7 @@ async def test_whoever_has_no_account_starts_nothing(served: Served, airflow: Fa
     assert airflow.runs == []
 
 
-async def test_the_passwords_of_accounts_are_masked(served: Served, airflow: FakeAirflow, tmp_path: Path) -> None:
+async def test_account_passwords_are_masked(served: Served, airflow: FakeAirflow, tmp_path: Path) -> None:
     def fail(_: Any) -> None:
         raise ValueError("it said clerk-password")
 
@@ -200,10 +198,10 @@ async def test_the_passwords_of_accounts_are_masked(served: Served, airflow: Fak
     assert "it said ***" in text
 
 
-async def test_a_token_file_that_is_away_for_a_while_ends_nothing(
+async def test_missing_token_file_is_read_again_once_it_is_back(
     served: Served, airflow: FakeAirflow, tmp_path: Path
 ) -> None:
-    """Nor does a caller read where it lies."""
+    """Its path is not shown to callers."""
     airflow.add_dag(add())
     file = tmp_path / "token"
     login = {"username": None, "password": None, "token_file": str(file)}
@@ -231,12 +229,12 @@ async def test_a_token_file_that_is_away_for_a_while_ends_nothing(
         {"token_file": "t", "is_own": True},
     ],
 )
-def test_an_entry_is_one_account(entry: dict[str, Any]) -> None:
+def test_account_needs_exactly_one_kind_of_credentials(entry: dict[str, Any]) -> None:
     with pytest.raises(ValidationError, match="give username and password_file, or token_file, or is_own = true"):
         Settings.model_validate({"accounts": [{"callers": ["*"], **entry}]})
 
 
-def test_files_are_meant_from_the_settings_file(tmp_path: Path) -> None:
+def test_file_paths_are_relative_to_the_settings_file(tmp_path: Path) -> None:
     file = tmp_path / "dagcall.toml"
     file.write_text(
         '[audit]\nfile = "audit.jsonl"\n\n[[accounts]]\ncallers = ["*"]\ntoken_file = "token"\n', encoding="utf-8"
@@ -249,7 +247,7 @@ def test_files_are_meant_from_the_settings_file(tmp_path: Path) -> None:
     assert settings.accounts[0].name == "token"
 
 
-async def test_the_caller_is_in_the_conf_where_that_is_configured(served: Served, airflow: FakeAirflow) -> None:
+async def test_identity_param_is_set_to_the_caller(served: Served, airflow: FakeAirflow) -> None:
     airflow.add_dag(FakeDag("d", params={"requested_by": "nobody"}))
 
     async with served(airflow, tools=[{"dag": "d", "identity_param": "requested_by"}]) as dagcall:
@@ -262,7 +260,7 @@ async def test_the_caller_is_in_the_conf_where_that_is_configured(served: Served
     assert schema["properties"] == {}
 
 
-def test_an_identity_param_is_nothing_else() -> None:
+def test_identity_param_cannot_also_be_fixed() -> None:
     tool = {"dag": "d", "identity_param": "who", "fixed": {"who": "me"}}
     with pytest.raises(ValidationError, match="identity_param 'who' is also fixed or hidden"):
         Settings.model_validate({"tools": [tool]})

@@ -1,4 +1,4 @@
-"""Whatever a caller sends: a run that Airflow takes, or words that say what is wrong. Nothing else."""
+"""Any arguments either start a run that Airflow accepts, or are refused with an explanation."""
 
 import asyncio
 from contextlib import suppress
@@ -42,14 +42,14 @@ def names_of(dagcall: Dagcall) -> list[str]:
     return list(dagcall.catalog.tool("takes").input.properties)
 
 
-async def come_to_something(dagcall: Dagcall, arguments: dict[str, Any]) -> None:
+async def try_to_call(dagcall: Dagcall, arguments: dict[str, Any]) -> None:
     async with asyncio.timeout(60):
         with suppress(InvalidArguments):
             listener = Listener(asyncio.get_running_loop().time() + 5)
             await dagcall.runs.call(Call(dagcall.catalog.tool("takes"), arguments, "local", listener))
 
 
-async def test_any_arguments_start_a_run_or_are_refused_in_words(served: Served, airflow: FakeAirflow) -> None:
+async def test_any_arguments_start_a_run_or_are_refused(served: Served, airflow: FakeAirflow) -> None:
     async with served(airflow) as dagcall:
         loop = asyncio.get_running_loop()
 
@@ -60,7 +60,7 @@ async def test_any_arguments_start_a_run_or_are_refused_in_words(served: Served,
         @example({"whole": 1, "table": {"\ud800": "\ud800"}})
         @example({"whole": 1, "either": Large(levels=98)})
         def try_it(arguments: dict[str, Any]) -> None:
-            asyncio.run_coroutine_threadsafe(come_to_something(dagcall, grown(arguments)), loop).result(20)
+            asyncio.run_coroutine_threadsafe(try_to_call(dagcall, grown(arguments)), loop).result(20)
 
         await asyncio.to_thread(try_it)
 

@@ -35,12 +35,12 @@ def returns(value: Any, **more: Any) -> FakeDag:
 
 async def until(condition: Callable[[], bool]) -> None:
     async with asyncio.timeout(60):
-        while not condition():  # noqa: ASYNC110 - what is waited for happens inside the fake, which knows no events
+        while not condition():  # noqa: ASYNC110 - the condition changes inside the fake, which has no events
             await asyncio.sleep(0)
 
 
 WANTS_PROGRESS: Any = {"progressToken": 1}
-"""What a client sends along; where client and server share a process, the SDK's sends none of its own."""
+"""The progress token; the SDK's in-memory client does not send one itself."""
 
 
 async def call(dagcall: Dagcall, name: str, mode: Mode = "auto", **arguments: Any) -> CallToolResult:
@@ -55,7 +55,7 @@ def text_of(result: CallToolResult) -> str:
 
 
 async def answer(dagcall: Dagcall, name: str, mode: Mode = "auto", **arguments: Any) -> dict[str, Any]:
-    """Return the structured content, which is the text, too."""
+    """Return the structured content, and check that it equals the text."""
     result = await call(dagcall, name, mode, **arguments)
     assert not result.is_error, text_of(result)
     assert json.loads(text_of(result)) == result.structured_content
@@ -72,7 +72,7 @@ async def refusal(dagcall: Dagcall, name: str, **arguments: Any) -> str:
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 @pytest.mark.parametrize("version", VERSIONS)
-async def test_a_call_runs_the_dag_and_returns_its_result(served: Served, version: Version, mode: Mode) -> None:
+async def test_call_runs_the_dag_and_returns_its_result(served: Served, version: Version, mode: Mode) -> None:
     airflow = FakeAirflow(version)
     airflow.add_dag(add())
 
@@ -89,7 +89,7 @@ async def test_a_call_runs_the_dag_and_returns_its_result(served: Served, versio
     assert run.conf == {"x": 3}
 
 
-async def test_the_run_says_who_asked(served: Served) -> None:
+async def test_run_note_names_the_tool_and_the_client(served: Served) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(add())
 
@@ -117,7 +117,9 @@ async def test_the_run_says_who_asked(served: Served) -> None:
         ),
     ],
 )
-async def test_results_of_every_shape(served: Served, version: Version, task: FakeTask, result: Any) -> None:
+async def test_results_of_every_shape_are_returned(
+    served: Served, version: Version, task: FakeTask, result: Any
+) -> None:
     airflow = FakeAirflow(version)
     airflow.add_dag(FakeDag("d", tasks=[task]))
 
@@ -135,11 +137,11 @@ TWO_TASKS = [FakeTask("first", lambda _: 1, downstream=["last"], is_result=True)
     [
         pytest.param("3.3.2", None, {"first": 1}, id="the dag's own result, since 3.3"),
         pytest.param("3.2.2", None, {"last": 2}, id="the leaves before that"),
-        pytest.param("3.3.2", ["last", "first"], {"last": 2, "first": 1}, id="the operator's word"),
-        pytest.param("3.1.8", ["last", "first"], {"last": 2, "first": 1}, id="the operator's word, on 3.1"),
+        pytest.param("3.3.2", ["last", "first"], {"last": 2, "first": 1}, id="configured"),
+        pytest.param("3.1.8", ["last", "first"], {"last": 2, "first": 1}, id="configured, on 3.1"),
     ],
 )
-async def test_which_tasks_are_the_result(
+async def test_result_tasks_come_from_settings_or_airflow(
     served: Served, version: Version, configured: list[str] | None, results: dict[str, Any]
 ) -> None:
     airflow = FakeAirflow(version)
@@ -150,7 +152,7 @@ async def test_which_tasks_are_the_result(
 
 
 @pytest.mark.parametrize("version", VERSIONS)
-async def test_a_failed_run_names_the_task_and_its_exception(served: Served, version: Version) -> None:
+async def test_failed_run_names_the_task_and_its_exception(served: Served, version: Version) -> None:
     def explode(_: Any) -> None:
         raise ValueError("no such region")
 
@@ -172,7 +174,7 @@ async def test_a_failed_run_names_the_task_and_its_exception(served: Served, ver
     ]
 
 
-async def test_bad_arguments_start_nothing(served: Served) -> None:
+async def test_invalid_arguments_start_nothing(served: Served) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(add())
 
@@ -188,7 +190,7 @@ async def test_bad_arguments_start_nothing(served: Served) -> None:
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
-async def test_an_unknown_tool_is_a_protocol_error_with_a_suggestion(served: Served, mode: Mode) -> None:
+async def test_unknown_tool_is_a_protocol_error_with_a_suggestion(served: Served, mode: Mode) -> None:
     """MCP: unknown tools are -32602 (invalid params), not tool errors."""
     airflow = FakeAirflow()
     airflow.add_dag(add())
@@ -200,7 +202,7 @@ async def test_an_unknown_tool_is_a_protocol_error_with_a_suggestion(served: Ser
     assert (error.value.code, error.value.message) == (-32602, "there is no tool 'adda'; did you mean 'add'?")
 
 
-async def test_a_dag_paused_after_listing_starts_nothing(served: Served) -> None:
+async def test_dag_paused_after_listing_starts_nothing(served: Served) -> None:
     airflow = FakeAirflow()
     dag = airflow.add_dag(add())
 
@@ -214,7 +216,7 @@ async def test_a_dag_paused_after_listing_starts_nothing(served: Served) -> None
     assert airflow.runs == []
 
 
-async def test_a_dag_deleted_after_listing_starts_nothing(served: Served) -> None:
+async def test_dag_deleted_after_listing_starts_nothing(served: Served) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(add())
 
@@ -225,7 +227,7 @@ async def test_a_dag_deleted_after_listing_starts_nothing(served: Served) -> Non
     assert text == "Nothing was started: dag add cannot run now: it is no longer in Airflow."
 
 
-async def test_params_changed_after_listing_bring_airflows_own_reason(served: Served) -> None:
+async def test_params_changed_after_listing_report_airflows_reason(served: Served) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(add())
 
@@ -249,7 +251,7 @@ async def test_params_changed_after_listing_bring_airflows_own_reason(served: Se
         pytest.param(httpx.RemoteProtocolError, True, id="reset after"),
     ],
 )
-async def test_a_lost_answer_to_the_trigger_makes_one_run(
+async def test_lost_answer_to_the_trigger_starts_one_run(
     served: Served,
     error: type[httpx.TransportError],
     after_effect: bool,  # noqa: FBT001 - a table's column
@@ -265,7 +267,7 @@ async def test_a_lost_answer_to_the_trigger_makes_one_run(
     assert len(airflow.runs) == 1
 
 
-async def test_a_500_after_the_effect_makes_one_run(served: Served) -> None:
+async def test_500_after_the_commit_starts_one_run(served: Served) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(add())
     airflow.add_fault(Fault(route="trigger", status=500, after_effect=True, times=2))
@@ -276,7 +278,7 @@ async def test_a_500_after_the_effect_makes_one_run(served: Served) -> None:
     assert len(airflow.runs) == 1
 
 
-async def test_a_taken_logical_date_is_moved(served: Served) -> None:
+async def test_conflicting_logical_date_is_replaced(served: Served) -> None:
     """Airflow: UNIQUE(dag_id, logical_date), and a 409 that does not say which constraint it was."""
     airflow = FakeAirflow()
     airflow.add_dag(add())
@@ -290,7 +292,7 @@ async def test_a_taken_logical_date_is_moved(served: Served) -> None:
     assert len(airflow.runs) == 1
 
 
-async def test_no_logical_date_where_the_operator_wants_none(served: Served) -> None:
+async def test_logical_date_can_be_switched_off(served: Served) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(add())
 
@@ -300,7 +302,7 @@ async def test_no_logical_date_where_the_operator_wants_none(served: Served) -> 
     assert airflow.runs[0].logical_date is None
 
 
-async def test_airflow_gone_at_the_trigger_says_that_nothing_was_started(served: Served) -> None:
+async def test_unreachable_airflow_at_the_trigger_starts_nothing(served: Served) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(add())
     airflow.add_fault(Fault(route="trigger", error=httpx.ConnectError, times=None))
@@ -311,7 +313,7 @@ async def test_airflow_gone_at_the_trigger_says_that_nothing_was_started(served:
     assert text.startswith("Nothing was started: Airflow at http://airflow.test cannot be reached")
 
 
-async def test_a_trigger_that_stays_unsure_says_how_to_find_out(served: Served) -> None:
+async def test_unknown_trigger_outcome_is_reported_with_a_next_step(served: Served) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(add())
     airflow.add_fault(Fault(route="trigger", error=httpx.ReadTimeout, times=None))
@@ -324,7 +326,7 @@ async def test_a_trigger_that_stays_unsure_says_how_to_find_out(served: Served) 
     assert "Call again with the same arguments to find out; this starts no second run." in text
 
 
-async def test_a_spent_budget_answers_with_the_handle_and_the_handle_with_the_result(served: Served) -> None:
+async def test_timed_out_call_returns_the_run_id_and_a_wait_its_result(served: Served) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(add(checks=None))
 
@@ -360,7 +362,7 @@ async def test_a_spent_budget_answers_with_the_handle_and_the_handle_with_the_re
         ({"tool": "add", "dag_run_id": "mcp__x/../y"}, "there is no run 'mcp__x/../y' that you started with tool add"),
     ],
 )
-async def test_only_runs_that_a_tool_started_can_be_waited_for(
+async def test_wait_rejects_invalid_arguments_and_unknown_runs(
     served: Served, arguments: dict[str, Any], sentence: str
 ) -> None:
     airflow = FakeAirflow()
@@ -370,7 +372,7 @@ async def test_only_runs_that_a_tool_started_can_be_waited_for(
         assert sentence in await refusal(dagcall, "wait_for_dag_run", **arguments)
 
 
-async def test_a_run_deleted_while_waited_for_is_told(served: Served) -> None:
+async def test_run_deleted_during_the_wait_is_reported(served: Served) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(add(checks=None))
 
@@ -383,7 +385,7 @@ async def test_a_run_deleted_while_waited_for_is_told(served: Served) -> None:
     assert "was deleted in Airflow while dagcall waited for it" in text
 
 
-async def test_results_that_cannot_be_read_do_not_hide_the_run(served: Served) -> None:
+async def test_unreadable_results_still_report_the_run(served: Served) -> None:
     airflow = FakeAirflow("3.2.2")
     airflow.add_dag(add())
     airflow.add_fault(Fault(route="xcom", status=403, body={"detail": "Forbidden"}, times=None))
@@ -398,7 +400,7 @@ async def test_results_that_cannot_be_read_do_not_hide_the_run(served: Served) -
 
 @pytest.mark.virtual_time
 @pytest.mark.parametrize("runs", [20, 100])
-async def test_parallel_calls_all_get_their_own_answer_through_the_gate(served: Served, runs: int) -> None:
+async def test_parallel_calls_each_get_their_result_through_the_gate(served: Served, runs: int) -> None:
     airflow = FakeAirflow()
     airflow.latency_seconds = 0.002
     airflow.add_dag(add(checks=3, max_active_runs=1000))
@@ -412,9 +414,7 @@ async def test_parallel_calls_all_get_their_own_answer_through_the_gate(served: 
     assert airflow.max_in_flight <= 8
 
 
-async def test_streams_that_a_proxy_swallows_are_noticed_and_polled_instead(
-    served: Served, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_swallowed_stream_is_replaced_by_polling(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dagcall.runs.waiter.FIRST_LINE_SECONDS", 0.05)
     airflow = FakeAirflow()
     airflow.add_dag(add(checks=None))
@@ -430,7 +430,7 @@ async def test_streams_that_a_proxy_swallows_are_noticed_and_polled_instead(
 
 
 @pytest.mark.virtual_time
-async def test_a_stream_cut_off_means_ask(served: Served) -> None:
+async def test_cut_stream_is_replaced_by_polling(served: Served) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(add(checks=4))
     airflow.add_fault(Fault(route="wait", cut_after_lines=1))
@@ -439,7 +439,7 @@ async def test_a_stream_cut_off_means_ask(served: Served) -> None:
         assert (await answer(dagcall, "add", x=1))["results"] == {"total": 3}
 
 
-async def test_a_token_that_runs_out_is_renewed_unseen(served: Served) -> None:
+async def test_expired_token_is_renewed_during_a_call(served: Served) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(add())
     airflow.add_fault(Fault(route="trigger", status=401, body={"detail": "Token Expired"}))
@@ -451,7 +451,7 @@ async def test_a_token_that_runs_out_is_renewed_unseen(served: Served) -> None:
     assert airflow.access.logins == 3
 
 
-async def test_draining_answers_whoever_waits_with_the_handle(served: Served) -> None:
+async def test_drain_answers_a_waiting_call_with_its_running_run(served: Served) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(add(checks=None))
 
@@ -464,7 +464,7 @@ async def test_draining_answers_whoever_waits_with_the_handle(served: Served) ->
     assert content["state"] == "running"
 
 
-async def test_a_server_about_to_stop_starts_nothing(served: Served) -> None:
+async def test_server_that_is_shutting_down_starts_nothing(served: Served) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(add())
 
@@ -477,7 +477,7 @@ async def test_a_server_about_to_stop_starts_nothing(served: Served) -> None:
 
 @pytest.mark.virtual_time
 @pytest.mark.parametrize("what", ["deleted", "ended unseen"])
-async def test_the_sweep_finds_what_the_shared_question_cannot_see(
+async def test_sweep_finds_runs_that_the_shared_poll_misses(
     served: Served, monkeypatch: pytest.MonkeyPatch, what: str
 ) -> None:
     monkeypatch.setattr("dagcall.runs.waiter.SWEEP_SECONDS", 0.0)
@@ -498,7 +498,7 @@ async def test_the_sweep_finds_what_the_shared_question_cannot_see(
     assert bool(result.is_error) == (what == "deleted")
 
 
-async def test_progress_is_told_and_strictly_increases(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_progress_is_reported_and_strictly_increases(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dagcall.mcp.progress.PROGRESS_SECONDS", 0.01)
     airflow = FakeAirflow()
     airflow.add_dag(add(checks=None))
@@ -518,7 +518,7 @@ async def test_progress_is_told_and_strictly_increases(served: Served, monkeypat
     assert seen[-1][1] is not None
 
 
-async def test_what_dagcall_did_not_foresee_stays_inside(
+async def test_unexpected_error_is_logged_and_not_shown(
     served: Served, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     airflow = FakeAirflow()

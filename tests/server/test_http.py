@@ -1,4 +1,4 @@
-"""Streamable HTTP: what stands between the network and the SDK, with its requests as they go over the wire."""
+"""Streamable HTTP: dagcall's layers between the network and the SDK, tested with raw requests."""
 
 import asyncio
 import itertools
@@ -27,7 +27,7 @@ HANDSHAKE_REVISIONS = ("2025-03-26", "2025-06-18", "2025-11-25")
 
 @asynccontextmanager
 async def connected(dagcall: Dagcall) -> AsyncIterator[httpx.AsyncClient]:
-    """Send requests to dagcall as `dagcall serve` serves it, without a network."""
+    """Connect to dagcall's HTTP app as `dagcall serve` builds it, without a network."""
     app = http_app(dagcall, host_names=["dagcall.test"], routes=[])
     async with (
         asyncio.timeout(10),
@@ -59,19 +59,17 @@ async def shake_hands(http: httpx.AsyncClient, revision: str, client: Any) -> ht
 
 
 def event_of(answer: httpx.Response) -> dict[str, Any]:
-    """Read an answer's only event as the careless clients do: everything Unicode calls the end of a line is one."""
+    """Read an answer's only event as lax clients do: every Unicode line separator ends a line."""
     (data,) = [line.removeprefix("data: ") for line in answer.text.splitlines() if line.startswith("data: ")]
     found: dict[str, Any] = json.loads(data)
     return found
 
 
-# The name of a client
+# Client names
 
 
 @pytest.mark.parametrize("revision", HANDSHAKE_REVISIONS)
-async def test_a_client_that_gave_its_name_once_is_noted_by_that_name_on_any_replica(
-    served: Served, revision: str
-) -> None:
+async def test_client_name_from_the_handshake_is_noted_by_any_replica(served: Served, revision: str) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(add())
     replica: dict[str, Any] = {"server": {"secret": "s" * 32}, "dags": ["*"]}
@@ -91,7 +89,7 @@ async def test_a_client_that_gave_its_name_once_is_noted_by_that_name_on_any_rep
     assert " by Old [client] 1.2 [" in (airflow.runs[0].note or "")
 
 
-async def test_a_session_id_is_new_each_time_and_one_of_somebody_else_is_ignored(served: Served) -> None:
+async def test_session_ids_are_unique_and_foreign_ones_are_ignored(served: Served) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(add())
     async with served(airflow) as dagcall, connected(dagcall) as http:
@@ -109,7 +107,7 @@ async def test_a_session_id_is_new_each_time_and_one_of_somebody_else_is_ignored
 
 
 @pytest.mark.parametrize("name", ["Claude 1", "クライアント", "x" * 400, "a\n\u202eb [c]"])
-def test_a_name_comes_back_from_its_session_id(name: str) -> None:
+def test_name_survives_the_round_trip_through_its_session_id(name: str) -> None:
     found = name_in(session_id_of(name))
     assert found is not None
     assert found == name_in(session_id_of(found))
@@ -117,8 +115,8 @@ def test_a_name_comes_back_from_its_session_id(name: str) -> None:
     assert found.isprintable()
 
 
-async def test_a_client_between_the_eras_is_noted_by_the_name_of_its_request(served: Served) -> None:
-    """Some send a header of the one revision and an envelope of the other."""
+async def test_client_name_in_meta_is_noted_with_an_old_revision_header(served: Served) -> None:
+    """Some clients send the header of one revision and the envelope of another."""
     airflow = FakeAirflow()
     airflow.add_dag(add())
     meta = {"io.modelcontextprotocol/clientInfo": {"name": "relay", "version": "7"}}
@@ -129,7 +127,7 @@ async def test_a_client_between_the_eras_is_noted_by_the_name_of_its_request(ser
 
 
 @pytest.mark.parametrize("client", [None, "x", {}, {"name": 3}, {"name": "", "version": ""}])
-async def test_a_client_without_a_name_gets_no_session_id(served: Served, client: Any) -> None:
+async def test_client_without_a_name_gets_no_session_id(served: Served, client: Any) -> None:
     async with served(FakeAirflow()) as dagcall, connected(dagcall) as http:
         answer = await shake_hands(http, "2025-06-18", client)
     assert "mcp-session-id" not in answer.headers
@@ -138,7 +136,7 @@ async def test_a_client_without_a_name_gets_no_session_id(served: Served, client
 @pytest.mark.parametrize(
     "body", [b"", b"{", b"[]", b'{"method":"initialize","params":3}', b"[" * 100_000, b" " * 70_000]
 )
-async def test_what_is_not_understood_goes_on_to_the_sdk(served: Served, body: bytes) -> None:
+async def test_unparsable_body_is_left_to_the_sdk(served: Served, body: bytes) -> None:
     headers = {"Accept": "application/json, text/event-stream", "Content-Type": "application/json"}
     async with served(FakeAirflow()) as dagcall, connected(dagcall) as http:
         answer = await http.post("/mcp", content=body, headers=headers)
@@ -146,7 +144,7 @@ async def test_what_is_not_understood_goes_on_to_the_sdk(served: Served, body: b
     assert "mcp-session-id" not in answer.headers
 
 
-async def test_a_stream_on_which_nothing_would_come_is_not_opened(served: Served) -> None:
+async def test_get_stream_is_refused(served: Served) -> None:
     async with served(FakeAirflow()) as dagcall, connected(dagcall) as http:
         answer = await http.get("/mcp", headers={"Accept": "text/event-stream", "MCP-Protocol-Version": "2025-06-18"})
     assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
@@ -156,9 +154,7 @@ async def test_a_stream_on_which_nothing_would_come_is_not_opened(served: Served
 
 
 @pytest.mark.parametrize("revision", HANDSHAKE_REVISIONS)
-async def test_no_event_holds_a_character_that_some_clients_take_for_the_end_of_a_line(
-    served: Served, revision: str
-) -> None:
+async def test_unicode_line_separators_are_escaped_in_events(served: Served, revision: str) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(FakeDag("echo", tasks=[FakeTask("it", lambda _: f"a{SEPARATORS}b\n\u00e2\u0080é")]))
     async with served(airflow) as dagcall, connected(dagcall) as http:
@@ -201,7 +197,7 @@ CUTS: list[Callable[[bytes], list[bytes]]] = [
 
 
 @pytest.mark.parametrize("cut", CUTS, ids=["whole", "byte by byte", "in the middle"])
-async def test_a_character_that_comes_in_pieces_is_escaped_too(cut: Callable[[bytes], list[bytes]]) -> None:
+async def test_separator_split_across_chunks_is_escaped(cut: Callable[[bytes], list[bytes]]) -> None:
     whole = "é\u0085€\u2028\u2029\u2030𝄞Â".encode()
     app = streaming(*cut(whole), content_type=b"text/event-stream; charset=utf-8")
     assert await sent(with_escaped_line_ends(app)) == rb"".join(
@@ -209,20 +205,20 @@ async def test_a_character_that_comes_in_pieces_is_escaped_too(cut: Callable[[by
     )
 
 
-async def test_a_beginning_that_nothing_follows_is_sent() -> None:
+async def test_incomplete_separator_at_the_end_is_sent() -> None:
     app = streaming(b"\xe2\x80", content_type=b"text/event-stream")
     assert await sent(with_escaped_line_ends(app)) == b"\xe2\x80"
 
 
-async def test_other_answers_go_as_they_are() -> None:
+async def test_other_content_types_are_unchanged() -> None:
     whole = f"a{SEPARATORS}".encode()
     assert await sent(with_escaped_line_ends(streaming(whole, content_type=b"text/plain"))) == whole
 
 
-# Which authorization server clients go to
+# Authorization server metadata
 
 
-async def test_no_warning_says_that_tokens_are_not_checked() -> None:
+async def test_metadata_routes_name_the_issuer_without_warnings() -> None:
     """Warnings are errors here."""
     auth = AuthSettings(issuer="https://issuer.test")
     app = Starlette(routes=metadata_routes(auth, "https://dagcall.test/mcp"))

@@ -37,7 +37,7 @@ def returning(value: Any, version: Version = "3.3.2") -> FakeAirflow:
 
 
 def bytes_of(value: Any) -> int:
-    """Return how long a value is as JSON without spaces."""
+    """Return the size of a value as compact JSON."""
     return len(json.dumps(value, ensure_ascii=False, separators=(",", ":")).encode())
 
 
@@ -47,7 +47,7 @@ async def call(dagcall: Dagcall, name: str, mode: Mode = "auto", /, **arguments:
 
 
 def content_of(result: CallToolResult) -> dict[str, Any]:
-    """Return the structured content, which is the first block, too."""
+    """Return the structured content, and check that it equals the first block."""
     text = result.content[0]
     assert isinstance(text, TextContent)
     assert not result.is_error, text.text
@@ -65,13 +65,13 @@ async def refusal(dagcall: Dagcall, **arguments: Any) -> str:
 
 
 async def started(dagcall: Dagcall) -> str:
-    """Call the dag and return the run's id."""
+    """Call the dag and return the run id."""
     result = await call(dagcall, "big")
     return str((result.structured_content or {})["dag_run_id"])
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
-async def test_the_whole_answer_with_a_preview(served: Served, mode: Mode) -> None:
+async def test_large_result_is_answered_with_a_preview_and_a_link(served: Served, mode: Mode) -> None:
     airflow = returning(ROWS)
 
     async with served(airflow) as dagcall:
@@ -106,7 +106,7 @@ async def test_the_whole_answer_with_a_preview(served: Served, mode: Mode) -> No
 
 @pytest.mark.parametrize("version", VERSIONS)
 @pytest.mark.parametrize("value", [pytest.param(ROWS, id="rows"), pytest.param(TEXT, id="text")])
-async def test_part_after_part_is_the_whole(served: Served, version: Version, value: Any) -> None:
+async def test_parts_add_up_to_the_whole_result(served: Served, version: Version, value: Any) -> None:
     airflow = returning(value, version)
     parts: list[dict[str, Any]] = []
 
@@ -126,7 +126,7 @@ async def test_part_after_part_is_the_whole(served: Served, version: Version, va
     assert whole == value
 
 
-async def test_a_limit_of_the_callers_own(served: Served) -> None:
+async def test_caller_can_set_offset_and_limit(served: Served) -> None:
     async with served(returning(ROWS)) as dagcall:
         run_id = await started(dagcall)
         content = content_of(
@@ -136,7 +136,7 @@ async def test_a_limit_of_the_callers_own(served: Served) -> None:
     assert content == {"value": ROWS[5:7], "offset": 5, "total": 10_000, "next_offset": 7}
 
 
-async def test_paging_fetches_the_results_once_and_another_replica_fetches_them_itself(served: Served) -> None:
+async def test_paging_fetches_the_results_once_per_replica(served: Served) -> None:
     airflow = returning(ROWS)
 
     async with served(airflow) as dagcall, served(airflow) as replica:
@@ -150,7 +150,7 @@ async def test_paging_fetches_the_results_once_and_another_replica_fetches_them_
     assert fetched == [1, 0, 1]
 
 
-async def test_the_operator_sets_the_limit(served: Served) -> None:
+async def test_answer_size_limit_is_configurable(served: Served) -> None:
     airflow = returning(ROWS)
 
     async with served(airflow, dags=["*"], server={"max_result_bytes": 10_000}) as dagcall:
@@ -162,10 +162,8 @@ async def test_the_operator_sets_the_limit(served: Served) -> None:
 
 
 @pytest.mark.parametrize("letter", ["é", '"', "\x01", "東", "🜚"])
-async def test_even_at_its_worst_the_largest_answer_is_below_the_mebibyte_at_which_clients_break_off(
-    served: Served, letter: str
-) -> None:
-    """The SDK sends JSON in ASCII (2026-07-28, HTTP), with the answer in it twice."""
+async def test_largest_answer_stays_below_the_clients_limit_of_one_mebibyte(served: Served, letter: str) -> None:
+    """The SDK sends ASCII-only JSON (2026-07-28, HTTP) that contains the answer twice."""
     whole = letter * ((LARGEST_ANSWER_BYTES - 200) // (json_size(letter) - 2))
 
     async with served(returning(whole)) as dagcall:
@@ -177,7 +175,7 @@ async def test_even_at_its_worst_the_largest_answer_is_below_the_mebibyte_at_whi
     assert len(json.dumps(result.model_dump(mode="json", by_alias=True))) < 2**20
 
 
-# What cannot be read
+# Refused reads
 
 
 @pytest.mark.parametrize(
@@ -201,7 +199,7 @@ async def test_even_at_its_worst_the_largest_answer_is_below_the_mebibyte_at_whi
         ),
     ],
 )
-async def test_bad_arguments_are_named(served: Served, arguments: dict[str, Any], said: str) -> None:
+async def test_invalid_arguments_are_named(served: Served, arguments: dict[str, Any], said: str) -> None:
     async with served(returning(ROWS)) as dagcall:
         place = {"tool": "big", "dag_run_id": await started(dagcall), **arguments}
         assert await refusal(dagcall, **place) == said
@@ -212,7 +210,7 @@ async def test_missing_arguments_are_named(served: Served) -> None:
         assert (await refusal(dagcall)).splitlines()[1:] == ["- tool: required", "- dag_run_id: required"]
 
 
-async def test_a_run_of_somebody_else_is_no_run_at_all(served: Served) -> None:
+async def test_run_of_another_caller_is_reported_as_unknown(served: Served) -> None:
     airflow = returning(ROWS)
 
     async with served(airflow) as dagcall, served(airflow, dags=["*"], server={"secret": "other"}) as stranger:
@@ -226,7 +224,7 @@ async def test_a_run_of_somebody_else_is_no_run_at_all(served: Served) -> None:
     assert refused.value.error.code == INVALID_PARAMS
 
 
-async def test_a_run_that_goes_on_has_nothing_to_read_yet(served: Served) -> None:
+async def test_unfinished_run_has_no_results_to_read(served: Served) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(FakeDag("big", tasks=[FakeTask("it", lambda _: ROWS)], checks=None))
 
@@ -238,7 +236,7 @@ async def test_a_run_that_goes_on_has_nothing_to_read_yet(served: Served) -> Non
         )
 
 
-async def test_a_run_that_failed_has_nothing_to_read(served: Served) -> None:
+async def test_failed_run_has_no_results_to_read(served: Served) -> None:
     def explode(_: Any) -> None:
         raise ValueError("no such region")
 
@@ -254,7 +252,7 @@ async def test_a_run_that_failed_has_nothing_to_read(served: Served) -> None:
         )
 
 
-async def test_results_that_are_ready_are_read_while_the_run_goes_on(served: Served) -> None:
+async def test_ready_results_are_readable_while_the_run_continues(served: Served) -> None:
     airflow = FakeAirflow()
     tasks = [FakeTask("it", lambda _: ROWS, downstream=["after"]), FakeTask("after", lambda _: None)]
     airflow.add_dag(FakeDag("big", tasks=tasks, checks=None))
@@ -274,12 +272,12 @@ async def test_results_that_are_ready_are_read_while_the_run_goes_on(served: Ser
     assert content == {"value": ROWS[7], "offset": 0, "total": 2}
 
 
-# Whole numbers that JavaScript rounds
+# Integers that JavaScript rounds
 
 IDS = [1915883588174806058 + number for number in range(4_000)]
 
 
-async def test_numbers_that_javascript_rounds_stand_beside_the_results_as_text(served: Served) -> None:
+async def test_large_integers_are_repeated_as_text(served: Served) -> None:
     async with served(returning({"a/b": [2**53 + 1, 2**53, -(2**60), 1.5e300, True], "small": 1})) as dagcall:
         content = content_of(await call(dagcall, "big"))
 
@@ -288,7 +286,9 @@ async def test_numbers_that_javascript_rounds_stand_beside_the_results_as_text(s
 
 
 @pytest.mark.parametrize("declared", [{"type": "array"}, {"type": "string"}])
-async def test_they_do_so_whatever_is_declared(served: Served, declared: dict[str, Any]) -> None:
+async def test_large_integers_are_repeated_whether_or_not_the_schema_matches(
+    served: Served, declared: dict[str, Any]
+) -> None:
     tools = [{"dag": "big", "output_schema": {"properties": {"it": declared}}}]
 
     async with served(returning([2**53 + 1]), tools=tools) as dagcall:
@@ -298,7 +298,7 @@ async def test_they_do_so_whatever_is_declared(served: Served, declared: dict[st
     assert ("results" in content) == (declared["type"] == "array")
 
 
-async def test_many_of_them_come_part_by_part_and_none_is_lost(served: Served) -> None:
+async def test_many_large_integers_are_returned_in_parts(served: Served) -> None:
     async with served(returning(IDS)) as dagcall:
         content = content_of(await call(dagcall, "big"))
         place = {"tool": "big", "dag_run_id": content["dag_run_id"], "path": "/it"}
@@ -315,10 +315,10 @@ async def test_many_of_them_come_part_by_part_and_none_is_lost(served: Served) -
     assert one == {"value": IDS[7], "exact_numbers": {"": str(IDS[7])}}
 
 
-# Results that are not as declared
+# Results that do not match the output schema
 
 
-async def test_results_that_are_not_as_declared_come_all_the_same(served: Served) -> None:
+async def test_results_that_do_not_match_the_schema_are_still_returned(served: Served) -> None:
     declared = {"properties": {"it": {"type": "array", "items": {"type": "string"}}}}
     tools = [{"dag": "big", "output_schema": declared}]
 
@@ -342,12 +342,12 @@ async def read(client: Client, uri: str) -> dict[str, Any]:
     assert (content.uri, content.mime_type) == (uri, "application/json")
     assert len(content.text.encode()) <= LIMIT
     shown = dict(json.loads(content.text))
-    assert len(content.text.encode()) == bytes_of(shown)  # as it was measured
+    assert len(content.text.encode()) == bytes_of(shown)  # compact, as dagcall measures it
     return shown
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
-async def test_the_link_is_read_and_the_template_reads_on(served: Served, mode: Mode) -> None:
+async def test_resource_link_and_template_can_be_read(served: Served, mode: Mode) -> None:
     async with served(returning(ROWS)) as dagcall, Client(dagcall.mcp.sdk, mode=mode) as client:
         link = (await client.call_tool("big", {})).content[1]
         assert isinstance(link, ResourceLink)
@@ -379,10 +379,8 @@ async def test_the_link_is_read_and_the_template_reads_on(served: Served, mode: 
         ("dagcall://runs/big/mcp__1/results", "there is no run 'mcp__1' that you started with tool big"),
     ],
 )
-async def test_a_resource_that_is_not_there_is_an_error_with_its_uri(
-    served: Served, mode: Mode, uri: str, said: str
-) -> None:
-    """MCP 2026-07-28: -32602, before that -32002; the URI in the data."""
+async def test_unknown_resource_is_an_error_with_its_uri(served: Served, mode: Mode, uri: str, said: str) -> None:
+    """MCP 2026-07-28: -32602, earlier revisions: -32002; the error's data contains the URI."""
     async with served(returning(ROWS)) as dagcall, Client(dagcall.mcp.sdk, mode=mode) as client:
         with pytest.raises(MCPError) as refused:
             await client.read_resource(uri)
@@ -392,7 +390,7 @@ async def test_a_resource_that_is_not_there_is_an_error_with_its_uri(
     assert refused.value.error.data == {"uri": uri}
 
 
-async def test_an_airflow_that_is_away_is_an_internal_error(served: Served) -> None:
+async def test_unreachable_airflow_is_an_internal_error(served: Served) -> None:
     airflow = returning(ROWS)
 
     async with served(airflow) as dagcall:
@@ -407,7 +405,7 @@ async def test_an_airflow_that_is_away_is_an_internal_error(served: Served) -> N
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
-async def test_what_dagcall_did_not_foresee_stays_inside(
+async def test_unexpected_error_is_logged_and_not_shown(
     served: Served, mode: Mode, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with served(returning(ROWS)) as dagcall, Client(dagcall.mcp.sdk, mode=mode) as client:
@@ -419,21 +417,21 @@ async def test_what_dagcall_did_not_foresee_stays_inside(
     assert "TypeError" in caplog.text
 
 
-async def test_nothing_is_read_while_dagcall_stops(served: Served) -> None:
+async def test_resource_cannot_be_read_during_shutdown(served: Served) -> None:
     async with served(returning(ROWS)) as dagcall, Client(dagcall.mcp.sdk) as client:
         dagcall.mcp.begin_stop()
         with pytest.raises(MCPError, match="shutting down"):
             await client.read_resource("dagcall://runs/big/mcp__1/results")
 
 
-def test_the_tool_takes_what_is_read_by() -> None:
+def test_read_tool_accepts_the_fields_of_place() -> None:
     (tool,) = (tool for tool in own_tools() if tool.name == READ_TOOL_NAME)
 
     assert tool.input_schema["properties"].keys() == Place.model_fields.keys()
 
 
-async def test_a_client_from_before_resource_links_gets_none(served: Served) -> None:
-    """They came with revision 2025-06-18."""
+async def test_old_client_gets_no_resource_link(served: Served) -> None:
+    """Revision 2025-06-18 introduced resource links."""
     async with served(returning(ROWS)) as dagcall:
         tool = dagcall.catalog.tool("big")
         answer = Answer(RunState.SUCCESS, "mcp__1", "http://airflow.test", {"it": ROWS})
@@ -445,7 +443,7 @@ async def test_a_client_from_before_resource_links_gets_none(served: Served) -> 
     assert blocks == {False: ["text"], True: ["text", "resource_link"]}
 
 
-async def test_of_many_skipped_instances_some_are_named_and_all_are_counted(served: Served) -> None:
+async def test_skipped_instances_are_counted_and_the_first_are_named(served: Served) -> None:
     async with served(returning(ROWS)) as dagcall:
         answer = Answer(
             RunState.SUCCESS,

@@ -1,10 +1,10 @@
-"""Calls, repeats, crashes and lost answers in any order, on two processes, by a clock that jumps: one call, one run.
+"""One call, one run: calls, repeats, crashes and lost answers in random order, on two processes in virtual time.
 
-`hypothesis` plays the callers, the network, the people in Airflow and the operator; what must hold is in `life.record`.
-Each run of the tests explores anew. A failing one prints its seed and the steps that lead there:
+`hypothesis` plays the callers, the network, Airflow's users and the operator; `life.record` checks the invariants.
+Each test run uses a new seed. A failing run prints its seed and the steps:
 
-    DAGCALL_SEED=… pytest tests/server/test_life_of_calls.py       the same examples again
-    DAGCALL_EXAMPLES=2000 pytest tests/server/test_life_of_calls.py    a long look, 10 minutes or so
+    DAGCALL_SEED=… pytest tests/server/test_life_of_calls.py         repeats the examples of a run
+    DAGCALL_EXAMPLES=2000 pytest tests/server/test_life_of_calls.py  explores for about 10 minutes
 """
 
 import os
@@ -37,11 +37,11 @@ from tests.server.life.record import Record
 from tests.server.life.world import LATENCY_SECONDS, POLICIES, Process, Trouble
 from tests.support.virtual_time import VirtualTimeLoop
 
-SEED = int(os.environ.get("DAGCALL_SEED") or secrets.randbits(32))  # noqa: TID251 - says how to test, not how to serve
+SEED = int(os.environ.get("DAGCALL_SEED") or secrets.randbits(32))  # noqa: TID251 - configures the test, not dagcall
 EXAMPLES = int(os.environ.get("DAGCALL_EXAMPLES") or 25)  # noqa: TID251 - likewise
 MOST_CALLERS = 12
 DRAINED_SECONDS = 1.6
-"""When everybody must have an answer who waits while a process is asked for its last answers."""
+"""How soon after a drain every waiting call must have its answer."""
 
 TOOL = st.sampled_from(sorted(POLICIES))
 X = st.sampled_from([1, 1, 1, 2])
@@ -58,17 +58,17 @@ T = TypeVar("T")
 
 @pytest.fixture(autouse=True)
 def no_back_off() -> None:
-    """Retries are as far apart as ever, by the virtual clock."""
+    """Keep the normal pauses between retries; they pass in virtual time."""
 
 
 @pytest.fixture(autouse=True)
 def no_other_chance(monkeypatch: pytest.MonkeyPatch) -> None:
-    """All chance is the example's own, so that its seed says what happens."""
+    """Draw all random numbers from the example's seed, so that it can be repeated."""
     monkeypatch.setattr(secrets, "randbelow", random.randrange)
 
 
 class LifeOfCalls(RuleBasedStateMachine):
-    """The callers and what befalls them."""
+    """The callers and everything that can happen to them."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ class LifeOfCalls(RuleBasedStateMachine):
     def choose_tools(self, first: str, second: str) -> None:
         self.tools = (first, second)
 
-    # What callers do
+    # Callers
 
     @precondition(lambda self: self.has_room())
     @rule(process=PROCESS, is_other=st.booleans(), x=X, kind=KIND, budget=BUDGET, pause=PAUSE, is_moving=st.booleans())
@@ -171,7 +171,7 @@ class LifeOfCalls(RuleBasedStateMachine):
             self.record.was_cancelled(caller, asking.result())
         self.pass_time(pause)
 
-    # What people do in Airflow
+    # Users of Airflow
 
     @precondition(lambda self: self.record.unfinished())
     @rule(which=WHICH, pause=PAUSE)
@@ -207,7 +207,7 @@ class LifeOfCalls(RuleBasedStateMachine):
     @precondition(lambda self: self.airflow.runs)
     @rule(which=WHICH, is_before=st.booleans(), length=st.sampled_from([1, 1, 100, 900]))
     def write_a_note(self, which: int, length: int, *, is_before: bool) -> None:
-        """Write, and wait: whoever reads a note and writes it back at that moment can only overwrite it."""
+        """Edit a note, and keep the edit only if dagcall did not overwrite it by writing at the same moment."""
         run = chosen(self.airflow.runs, which)
         note = run.note or ""
         text = f"<{len(self.record.edits)} see OPS-17 {'!' * length}"[: MAX_NOTE - len(note) - 1]
@@ -216,7 +216,7 @@ class LifeOfCalls(RuleBasedStateMachine):
         if text in run.note:
             self.record.edits.append((run, text))
 
-    # What happens on the way to Airflow, and to dagcall
+    # Faults of the network, of Airflow and of dagcall
 
     @rule(
         route=st.sampled_from(["trigger", "trigger", "run", "runs", "wait", "list_runs", "patch_run", "patch_runs"]),
@@ -302,7 +302,7 @@ class LifeOfCalls(RuleBasedStateMachine):
 
     @rule(process=PROCESS, is_calling=st.booleans(), patience=st.sampled_from([0.0, 0.0, 5.0]))
     def drain_and_restart(self, process: int, patience: float, *, is_calling: bool) -> None:
-        """Do as `serve` does when it is asked to stop."""
+        """Shut down as `serve` does on SIGTERM."""
         ending = self.record.processes[process]
         if is_calling:
             self.ask(self.a_caller(Caller(self.tools[0], 1, None, "call")), process)
@@ -311,13 +311,13 @@ class LifeOfCalls(RuleBasedStateMachine):
         self.loop.call_soon(ending.dagcall.runs.drain)
         self.pass_time(DRAINED_SECONDS)
         late = [attempt.number for attempt in self.asking() if attempt.process is ending and attempt.kind != "task"]
-        assert not late, f"attempts {late} have no answer though dagcall is about to stop"
+        assert not late, f"attempts {late} have no answer after the drain"
         self.loop.run_until_complete(ending.stop())
         self.restart(process)
 
     def restart(self, process: int) -> None:
         if self.is_away or self.loop.time() < self.no_way_until:
-            self.end_all_trouble()  # or it would have no tools
+            self.end_all_trouble()  # otherwise it would have no tools
         self.record.processes[process] = self.started()
         self.pass_time(0)
 
@@ -325,7 +325,7 @@ class LifeOfCalls(RuleBasedStateMachine):
     def time_passes(self, seconds: float) -> None:
         self.pass_time(seconds)
 
-    # What must hold
+    # Invariants
 
     @invariant()
     def all_is_well(self) -> None:
@@ -333,7 +333,7 @@ class LifeOfCalls(RuleBasedStateMachine):
         assert all(process.line.most_in_flight <= DEFAULT_LIMIT for process in self.record.processes)
 
     def teardown(self) -> None:
-        """Let all go well, unless something is wrong already."""
+        """Finish the example, unless it has already failed."""
         try:
             if sys.exception() is None:
                 self.see_it_through()
@@ -341,7 +341,7 @@ class LifeOfCalls(RuleBasedStateMachine):
             self.loop.end()
 
     def see_it_through(self) -> None:
-        """End all trouble, and see that everybody who still asks is answered, and that nothing is left behind."""
+        """End all faults, and check that every caller gets an answer and that nothing is left behind."""
         self.end_all_trouble()
         self.release_what_is_held(0)
         for _ in range(3):
@@ -365,7 +365,7 @@ class LifeOfCalls(RuleBasedStateMachine):
         for run in self.record.unfinished():
             self.airflow.finish(run)
 
-    # Who is there
+    # Selections
 
     def a_caller(self, caller: Caller) -> Caller:
         self.record.callers.append(caller)
@@ -389,7 +389,7 @@ class LifeOfCalls(RuleBasedStateMachine):
         return [attempt for caller in self.record.callers if (attempt := caller.asking) is not None]
 
     def askable(self) -> list[Caller]:
-        """Return those who may make their call again."""
+        """Return the callers that may repeat their call."""
         return [
             caller
             for caller in self.record.callers
@@ -397,7 +397,7 @@ class LifeOfCalls(RuleBasedStateMachine):
         ]
 
     def informed(self) -> list[Caller]:
-        """Return those who know of a run and do not wait for it."""
+        """Return the callers that know a run id and are not waiting for it."""
         return [
             caller
             for caller in self.record.callers
@@ -428,7 +428,7 @@ def chosen(among: Sequence[T], which: int) -> T:
     return among[which % len(among)]
 
 
-def test_equal_calls_that_a_crash_cut_off_find_their_runs_again_though_these_have_ended() -> None:
+def test_identical_calls_adopt_their_finished_runs_after_a_crash() -> None:
     life = LifeOfCalls()
     for _ in range(2):
         life.call(process=0, x=1, kind="call", budget=3600, pause=0, is_other=False, is_moving=False)
@@ -443,8 +443,8 @@ def test_equal_calls_that_a_crash_cut_off_find_their_runs_again_though_these_hav
     life.teardown()
 
 
-def test_whatever_happens_one_call_has_one_run_and_its_answer() -> None:
-    print(f"DAGCALL_SEED={SEED} makes the same examples again")  # noqa: T201 - shown where it fails
+def test_every_call_gets_one_run_and_its_answer() -> None:
+    print(f"DAGCALL_SEED={SEED} repeats these examples")  # noqa: T201 - shown if the test fails
     run_state_machine_as_test(
         seed(SEED)(LifeOfCalls),
         settings=settings(

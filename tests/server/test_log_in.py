@@ -1,4 +1,4 @@
-"""The log-in to Airflow: what its answers mean, and how often it is tried."""
+"""The log-in to Airflow: the meaning of its answers, and how often it is retried."""
 
 import asyncio
 from pathlib import Path
@@ -44,7 +44,7 @@ from tests.support.in_memory import Served
         (502, "<html>Bad gateway</html>", AirflowUnreachable, "cannot log in users now (502)"),
     ],
 )
-async def test_answer_to_a_log_in_says_what_is_wrong(
+async def test_log_in_error_names_the_cause(
     status: int, body: object, error: type[AirflowError], sentence: str
 ) -> None:
     airflow = FakeAirflow()
@@ -58,7 +58,7 @@ async def test_answer_to_a_log_in_says_what_is_wrong(
     assert sentence in str(caught.value)
 
 
-async def test_log_in_waits_for_as_long_as_airflow_asks() -> None:
+async def test_log_in_error_carries_airflows_retry_after() -> None:
     airflow = FakeAirflow()
     airflow.add_fault(Fault(route="log_in", status=429, headers={"retry-after": "7"}))
     with pytest.raises(AirflowUnreachable) as caught:
@@ -116,7 +116,7 @@ async def test_one_429_at_the_log_in_is_retried(served: Served) -> None:
 
 
 @pytest.mark.parametrize("setting", ["token", "token_file"])
-async def test_text_that_is_no_token_is_told_at_the_start(tmp_path: Path, setting: str) -> None:
+async def test_invalid_token_is_reported_at_start_up(tmp_path: Path, setting: str) -> None:
     (tmp_path / "file").write_text("please log in", encoding="utf-8")
     value: dict[str, Any] = {"token": "please log in", "token_file": str(tmp_path / "file")}
     settings = AirflowSettings.model_validate({setting: value[setting]})
@@ -124,7 +124,7 @@ async def test_text_that_is_no_token_is_told_at_the_start(tmp_path: Path, settin
         credentials_for(settings, Gate(), airflow_clock())
 
 
-async def test_token_file_with_a_byte_order_mark(served: Served, tmp_path: Path) -> None:
+async def test_token_file_may_have_a_byte_order_mark(served: Served, tmp_path: Path) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(FakeDag("plain"))
     file = tmp_path / "token"

@@ -1,4 +1,4 @@
-"""One call, one run: retries, repeats, restarts and replicas, against the fake Airflow."""
+"""One call, one run: retries, repeats, restarts and replicas, on the fake Airflow."""
 
 import asyncio
 from dataclasses import replace
@@ -47,7 +47,7 @@ def content(result: CallToolResult) -> dict[str, Any]:
     return result.structured_content
 
 
-async def test_a_key_belongs_to_one_run_for_ever(served: Served) -> None:
+async def test_retry_with_same_key_returns_the_same_run(served: Served) -> None:
     airflow = an_airflow()
 
     async with served(airflow) as dagcall:
@@ -60,7 +60,7 @@ async def test_a_key_belongs_to_one_run_for_ever(served: Served) -> None:
     assert again == later == {**first, "replayed": True}
 
 
-async def test_a_key_used_for_other_arguments_is_refused(served: Served) -> None:
+async def test_key_reused_with_other_arguments_is_refused(served: Served) -> None:
     airflow = an_airflow()
 
     async with served(airflow) as dagcall:
@@ -76,7 +76,7 @@ async def test_a_key_used_for_other_arguments_is_refused(served: Served) -> None
     ("key", "problem"),
     [("", "must have 1 to 255 characters"), ("x" * 256, "must have 1 to 255 characters"), (3, "in _meta is not text")],
 )
-async def test_a_key_that_is_none_is_refused(served: Served, key: Any, problem: str) -> None:
+async def test_invalid_key_is_refused(served: Served, key: Any, problem: str) -> None:
     airflow = an_airflow()
 
     async with served(airflow) as dagcall:
@@ -86,7 +86,7 @@ async def test_a_key_that_is_none_is_refused(served: Served, key: Any, problem: 
     assert airflow.runs == []
 
 
-async def test_twenty_calls_with_one_key_at_once_make_one_run(served: Served) -> None:
+async def test_simultaneous_calls_with_one_key_start_one_run(served: Served) -> None:
     airflow = an_airflow()
     airflow.latency_seconds = 0.001
 
@@ -99,7 +99,7 @@ async def test_twenty_calls_with_one_key_at_once_make_one_run(served: Served) ->
     assert [content(result)["results"] for result in results] == [{"total": 2}] * 20
 
 
-async def test_two_live_identical_calls_are_two_runs(served: Served) -> None:
+async def test_simultaneous_identical_calls_start_two_runs(served: Served) -> None:
     airflow = an_airflow(checks=None)
 
     async with served(airflow) as dagcall:
@@ -112,7 +112,7 @@ async def test_two_live_identical_calls_are_two_runs(served: Served) -> None:
     assert {result["dag_run_id"] for result in results} == {run.run_id for run in airflow.runs}
 
 
-async def test_a_call_after_the_answer_of_an_identical_one_arrived_is_a_new_run(served: Served) -> None:
+async def test_identical_call_after_a_delivered_answer_starts_a_new_run(served: Served) -> None:
     airflow = an_airflow()
 
     async with served(airflow) as dagcall:
@@ -124,7 +124,7 @@ async def test_a_call_after_the_answer_of_an_identical_one_arrived_is_a_new_run(
 
 
 async def left(dagcall: Dagcall, airflow: FakeAirflow) -> None:
-    """Make a call and leave while its run goes on."""
+    """Make a call and disconnect while its run continues."""
     runs = len(airflow.runs)
     calling = asyncio.create_task(call(dagcall))
     await until(lambda: len(airflow.runs) > runs and dagcall.waiter.watched > 0)
@@ -133,7 +133,7 @@ async def left(dagcall: Dagcall, airflow: FakeAirflow) -> None:
     await until(lambda: dagcall.mcp.intake.in_progress == 0)
 
 
-async def test_a_repeat_takes_up_the_run_that_its_caller_left(served: Served) -> None:
+async def test_repeat_adopts_the_run_after_a_disconnect(served: Served) -> None:
     airflow = an_airflow(checks=None)
 
     async with served(airflow) as dagcall:
@@ -146,7 +146,7 @@ async def test_a_repeat_takes_up_the_run_that_its_caller_left(served: Served) ->
     assert len(airflow.runs) == 1
 
 
-async def test_an_outcome_that_never_arrived_is_handed_to_whoever_asks_again(served: Served) -> None:
+async def test_undelivered_outcome_is_replayed_to_the_next_identical_call(served: Served) -> None:
     airflow = an_airflow(checks=None)
 
     async with served(airflow) as dagcall:
@@ -161,7 +161,7 @@ async def test_an_outcome_that_never_arrived_is_handed_to_whoever_asks_again(ser
     assert (replayed["results"], replayed["replayed"]) == ({"total": 2}, True)
 
 
-async def test_a_repeat_after_a_spent_budget_goes_on_waiting_for_the_same_run(served: Served) -> None:
+async def test_repeat_after_a_timeout_waits_for_the_same_run(served: Served) -> None:
     airflow = an_airflow(checks=None)
 
     async with served(airflow) as dagcall:
@@ -174,8 +174,8 @@ async def test_a_repeat_after_a_spent_budget_goes_on_waiting_for_the_same_run(se
     assert len(airflow.runs) == 1
 
 
-async def test_another_process_takes_up_what_goes_on(served: Served) -> None:
-    """What became of the first process's caller cannot be known: never a second run for one call."""
+async def test_another_process_adopts_a_running_run(served: Served) -> None:
+    """The other process cannot know whether the first caller still waits, so it does not start a second run."""
     airflow = an_airflow(checks=None)
 
     async with served(airflow) as one, served(airflow) as other:
@@ -189,7 +189,7 @@ async def test_another_process_takes_up_what_goes_on(served: Served) -> None:
     assert results[0] == results[1]
 
 
-async def test_each_of_two_callers_finds_a_run_again_after_a_restart(served: Served) -> None:
+async def test_two_repeats_after_a_restart_adopt_both_runs(served: Served) -> None:
     airflow = an_airflow(checks=None)
 
     async with served(airflow) as killed:
@@ -210,9 +210,7 @@ async def test_each_of_two_callers_finds_a_run_again_after_a_restart(served: Ser
 
 
 @pytest.mark.parametrize("version", ["3.1.8", "3.3.2"])
-async def test_after_a_restart_an_outcome_that_is_noted_as_answered_is_not_handed_out_again(
-    served: Served, version: Version
-) -> None:
+async def test_outcome_with_a_delivery_mark_is_not_replayed_after_a_restart(served: Served, version: Version) -> None:
     airflow = FakeAirflow(version, clock=WallClock())
     airflow.add_dag(add())
 
@@ -226,7 +224,7 @@ async def test_after_a_restart_an_outcome_that_is_noted_as_answered_is_not_hande
 
 
 @pytest.mark.parametrize(("minutes_ago", "runs"), [(5, 1), (15, 2)])
-async def test_after_a_restart_an_outcome_whose_receipt_was_lost_is_handed_out_again_for_a_short_while(
+async def test_outcome_without_a_delivery_mark_is_replayed_for_a_limited_time(
     served: Served, minutes_ago: int, runs: int
 ) -> None:
     airflow = an_airflow()
@@ -243,7 +241,7 @@ async def test_after_a_restart_an_outcome_whose_receipt_was_lost_is_handed_out_a
     assert result.get("replayed", False) == (runs == 1)
 
 
-async def test_an_older_run_of_the_same_id_is_not_taken_for_the_answer_to_a_lost_request(served: Served) -> None:
+async def test_old_run_is_not_mistaken_for_the_result_of_a_lost_request(served: Served) -> None:
     airflow = an_airflow()
     async with served(airflow) as dagcall:
         await call(dagcall)
@@ -257,7 +255,7 @@ async def test_an_older_run_of_the_same_id_is_not_taken_for_the_answer_to_a_lost
     assert len(airflow.runs) == 2
 
 
-async def test_a_call_that_stayed_unsure_is_settled_by_its_repeat(served: Served) -> None:
+async def test_repeat_resolves_an_unknown_outcome(served: Served) -> None:
     airflow = an_airflow()
     airflow.add_fault(Fault(route="trigger", error=httpx.ReadTimeout, after_effect=True, times=None))
     airflow.add_fault(Fault(route="run", error=httpx.ReadTimeout, times=None))
@@ -274,7 +272,7 @@ async def test_a_call_that_stayed_unsure_is_settled_by_its_repeat(served: Served
 
 
 @pytest.mark.virtual_time
-async def test_an_outcome_that_could_not_be_read_is_still_the_calls_own(served: Served) -> None:
+async def test_unread_outcome_is_returned_to_the_repeat(served: Served) -> None:
     airflow = an_airflow()
     airflow.add_fault(Fault(route="wait", status=403, times=None))
 
@@ -288,7 +286,7 @@ async def test_an_outcome_that_could_not_be_read_is_still_the_calls_own(served: 
     assert len(airflow.runs) == 1
 
 
-async def test_a_call_that_started_nothing_leaves_its_number_to_the_next(served: Served) -> None:
+async def test_number_of_a_refused_run_is_used_by_the_next_call(served: Served) -> None:
     airflow = an_airflow()
     airflow.add_fault(Fault(route="trigger", status=400, body={"detail": "not now"}))
 
@@ -299,7 +297,7 @@ async def test_a_call_that_started_nothing_leaves_its_number_to_the_next(served:
     assert [run.run_id[-2:] for run in airflow.runs] == ["_0"]
 
 
-async def test_always_a_new_run_where_the_operator_says_so(served: Served) -> None:
+async def test_repeat_new_starts_a_run_for_each_call_without_a_key(served: Served) -> None:
     airflow = an_airflow(checks=None)
 
     async with served(airflow, tools=[{"dag": "add", "repeat": "new"}]) as dagcall:
@@ -311,7 +309,7 @@ async def test_always_a_new_run_where_the_operator_says_so(served: Served) -> No
     assert keyed[0] == keyed[1]
 
 
-async def test_a_key_is_demanded_where_the_operator_says_so(served: Served) -> None:
+async def test_repeat_key_only_requires_a_key(served: Served) -> None:
     airflow = an_airflow()
 
     async with served(airflow, tools=[{"dag": "add", "repeat": "key_only"}]) as dagcall:
@@ -322,7 +320,7 @@ async def test_a_key_is_demanded_where_the_operator_says_so(served: Served) -> N
     assert len(airflow.runs) == 1
 
 
-async def test_a_recent_run_answers_an_identical_call_where_the_operator_says_so(served: Served) -> None:
+async def test_reuse_seconds_answers_with_a_recent_run(served: Served) -> None:
     airflow = an_airflow()
 
     async with served(airflow, tools=[{"dag": "add", "reuse_seconds": 60}]) as dagcall:
@@ -337,7 +335,7 @@ async def test_a_recent_run_answers_an_identical_call_where_the_operator_says_so
     assert len(airflow.runs) == 3
 
 
-async def test_another_callers_handle_is_unknown(served: Served) -> None:
+async def test_run_of_another_caller_is_unknown(served: Served) -> None:
     airflow = an_airflow()
 
     async with served(airflow) as dagcall:
@@ -349,7 +347,7 @@ async def test_another_callers_handle_is_unknown(served: Served) -> None:
             await dagcall.runs.cancel(tool, handle, caller="somebody else")
 
 
-async def test_a_run_can_be_cancelled_until_it_has_ended(served: Served) -> None:
+async def test_cancelling_a_run_twice_fails_it_once(served: Served) -> None:
     airflow = an_airflow(checks=None)
 
     async with served(airflow) as dagcall:
@@ -366,7 +364,7 @@ async def test_a_run_can_be_cancelled_until_it_has_ended(served: Served) -> None
     assert "someone set the run to failed" in text_of(told)
 
 
-async def test_a_run_that_airflow_makes_a_success_as_it_is_cancelled_is_cancelled_again(
+async def test_cancellation_overwritten_by_the_scheduler_is_repeated(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dagcall.runs.cancel.LOOK_SECONDS", 0.5)
@@ -395,7 +393,7 @@ async def test_a_run_that_airflow_makes_a_success_as_it_is_cancelled_is_cancelle
         ("read_dag_result", "The results of run {} of dag add cannot be read now: "),
     ],
 )
-async def test_whoever_asks_about_a_run_while_airflow_does_not_answer_is_told_of_which(
+async def test_error_names_the_run_while_airflow_is_unreachable(
     served: Served, tool: str, told: str, trouble: Fault
 ) -> None:
     airflow = an_airflow(checks=None)
@@ -411,7 +409,7 @@ async def test_whoever_asks_about_a_run_while_airflow_does_not_answer_is_told_of
     assert f"/dags/add/runs/{handle}" in text_of(answer)
 
 
-async def test_a_caller_who_leaves_leaves_the_run_alone(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_disconnect_leaves_the_run_alone_by_default(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dagcall.runs.cancel.GRACE_SECONDS", 0.0)
     airflow = an_airflow(checks=None)
 
@@ -422,9 +420,7 @@ async def test_a_caller_who_leaves_leaves_the_run_alone(served: Served, monkeypa
     assert airflow.requests_to("patch_run") == []
 
 
-async def test_a_caller_who_leaves_ends_the_run_where_the_operator_says_so(
-    served: Served, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_disconnect_fails_the_run_with_on_cancel_fail(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dagcall.runs.cancel.GRACE_SECONDS", 0.0)
     airflow = an_airflow(checks=None)
 
@@ -436,9 +432,7 @@ async def test_a_caller_who_leaves_ends_the_run_where_the_operator_says_so(
 
 
 @pytest.mark.virtual_time
-async def test_a_run_that_somebody_took_up_within_the_grace_goes_on(
-    served: Served, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_run_adopted_within_the_grace_period_continues(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dagcall.runs.cancel.GRACE_SECONDS", 0.2)
     airflow = an_airflow(checks=None)
 
@@ -454,7 +448,7 @@ async def test_a_run_that_somebody_took_up_within_the_grace_goes_on(
 
 
 @pytest.mark.virtual_time
-async def test_while_airflow_is_away_new_calls_are_told_at_once_and_waiting_ones_wait(served: Served) -> None:
+async def test_open_circuit_refuses_new_calls_and_keeps_waiting_ones(served: Served) -> None:
     airflow = an_airflow(checks=None)
 
     async with served(airflow, wait_seconds=60) as dagcall:
@@ -476,7 +470,7 @@ async def test_while_airflow_is_away_new_calls_are_told_at_once_and_waiting_ones
 
 
 @pytest.mark.virtual_time
-async def test_a_call_that_came_while_airflow_was_there_waits_for_it_to_be_back(served: Served) -> None:
+async def test_call_made_before_an_outage_waits_until_airflow_is_back(served: Served) -> None:
     airflow = an_airflow()
 
     async with served(airflow, wait_seconds=60) as dagcall:
@@ -493,7 +487,7 @@ async def test_a_call_that_came_while_airflow_was_there_waits_for_it_to_be_back(
 
 
 @pytest.mark.virtual_time
-async def test_a_full_line_turns_calls_away_at_once(served: Served) -> None:
+async def test_full_queue_refuses_calls_at_once(served: Served) -> None:
     airflow = an_airflow()
 
     async with served(airflow, airflow={"max_in_flight": 1, "max_in_line": 1}) as dagcall:
@@ -511,7 +505,7 @@ async def test_a_full_line_turns_calls_away_at_once(served: Served) -> None:
 
 
 @pytest.mark.parametrize("seconds", ["soon", -1, True])
-async def test_a_wait_that_is_not_a_number_of_seconds_is_refused(served: Served, seconds: Any) -> None:
+async def test_invalid_wait_seconds_is_refused(served: Served, seconds: Any) -> None:
     airflow = an_airflow()
 
     async with served(airflow) as dagcall:
@@ -523,11 +517,11 @@ async def test_a_wait_that_is_not_a_number_of_seconds_is_refused(served: Served,
 
 
 @pytest.mark.virtual_time
-async def test_one_call_of_a_one_task_dag_costs_three_requests_or_fewer(served: Served) -> None:
+async def test_call_of_a_one_task_dag_needs_at_most_three_requests(served: Served) -> None:
     airflow = an_airflow(checks=3, max_active_runs=100)
 
     async with served(airflow) as dagcall:
-        await call(dagcall, x=1000)  # what is asked once for each definition is asked
+        await call(dagcall, x=1000)  # fetches what dagcall fetches once per dag version
         before = len(airflow.requests)
         await asyncio.gather(*(call(dagcall, x=x) for x in range(50)))
 

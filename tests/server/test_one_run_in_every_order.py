@@ -1,4 +1,4 @@
-"""One call, one run, whatever comes in between: calls that overlap, lost answers, replicas that know nothing."""
+"""One call, one run, with overlapping calls, lost answers, and replicas without any knowledge of earlier calls."""
 
 import asyncio
 import logging
@@ -31,10 +31,10 @@ async def settled(dagcall: Dagcall) -> None:
     await until(lambda: dagcall.mcp.intake.in_progress == 0)
 
 
-# The first run of a family
+# Runs with the same run id prefix
 
 
-async def test_an_identical_call_is_not_sent_before_the_first_run_is_known_to_exist(served: Served) -> None:
+async def test_identical_call_is_held_until_the_first_run_is_known_to_exist(served: Served) -> None:
     airflow = an_airflow(checks=None)
 
     async with served(airflow) as one, served(airflow) as other:
@@ -61,7 +61,7 @@ async def test_an_identical_call_is_not_sent_before_the_first_run_is_known_to_ex
 
 
 @pytest.mark.virtual_time
-async def test_a_hundred_identical_calls_that_come_together_are_a_hundred_runs(served: Served) -> None:
+async def test_hundred_simultaneous_identical_calls_start_a_hundred_runs(served: Served) -> None:
     airflow = an_airflow(max_active_runs=200)
     airflow.latency_seconds = 0.001
 
@@ -72,8 +72,8 @@ async def test_a_hundred_identical_calls_that_come_together_are_a_hundred_runs(s
     assert not any("shared" in result or "replayed" in result for result in results)
 
 
-async def test_a_number_that_is_taken_stays_taken_though_the_look_up_fails(served: Served) -> None:
-    """Another replica's run is there, and the answer to the question for it comes cut in the middle."""
+async def test_taken_number_stays_taken_if_the_look_up_fails(served: Served) -> None:
+    """The run of another replica exists, but the answer to the look-up is truncated."""
     airflow = an_airflow(checks=None)
 
     async with served(airflow) as one, served(airflow) as other:
@@ -91,7 +91,7 @@ async def test_a_number_that_is_taken_stays_taken_though_the_look_up_fails(serve
     assert result["results"] == {"total": 2}
 
 
-async def test_no_number_is_given_out_before_a_family_was_read(served: Served) -> None:
+async def test_no_run_starts_before_the_earlier_runs_are_read(served: Served) -> None:
     airflow = an_airflow(checks=None)
 
     async with served(airflow) as one, served(airflow) as other:
@@ -108,8 +108,8 @@ async def test_no_number_is_given_out_before_a_family_was_read(served: Served) -
     assert len(airflow.runs) == 1
 
 
-async def test_a_run_that_goes_on_is_found_though_the_first_of_its_family_was_deleted(served: Served) -> None:
-    """As `airflow db clean` does it, weeks after the first call."""
+async def test_running_run_is_adopted_although_run_0_was_deleted(served: Served) -> None:
+    """`airflow db clean` may delete it weeks after the first call."""
     airflow = an_airflow(checks=None)
 
     async with served(airflow) as one, served(airflow) as other:
@@ -130,7 +130,7 @@ async def test_a_run_that_goes_on_is_found_though_the_first_of_its_family_was_de
     assert [run.run_id for run in airflow.runs] == [result["dag_run_id"]]
 
 
-# What may have been started
+# Starts with an unknown outcome
 
 
 @pytest.mark.virtual_time
@@ -145,7 +145,7 @@ async def test_a_run_that_goes_on_is_found_though_the_first_of_its_family_was_de
         {"error": httpx.ConnectError},
     ],
 )
-async def test_a_run_that_may_have_been_started_is_never_said_not_to_be(
+async def test_run_that_may_exist_is_never_reported_as_not_started(
     served: Served, then: dict[str, Any], meta: dict[str, Any]
 ) -> None:
     airflow = an_airflow(checks=None)
@@ -166,7 +166,7 @@ async def test_a_run_that_may_have_been_started_is_never_said_not_to_be(
 
 
 @pytest.mark.parametrize("status", [400, 403, 422, 404])
-async def test_a_refusal_after_a_lost_answer_does_not_say_that_nothing_was_started(served: Served, status: int) -> None:
+async def test_refusal_after_a_lost_answer_reports_an_unknown_outcome(served: Served, status: int) -> None:
     airflow = an_airflow(checks=None)
 
     async with served(airflow) as dagcall:
@@ -178,7 +178,7 @@ async def test_a_refusal_after_a_lost_answer_does_not_say_that_nothing_was_start
 
 
 @pytest.mark.virtual_time
-async def test_a_lost_answer_is_settled_once_the_proxy_finds_its_route_again(served: Served) -> None:
+async def test_lost_answer_is_resolved_after_a_proxy_outage(served: Served) -> None:
     airflow = an_airflow()
 
     async with served(airflow, wait_seconds=60.0) as dagcall:
@@ -207,7 +207,7 @@ async def test_a_lost_answer_is_settled_once_the_proxy_finds_its_route_again(ser
         ("trigger", {"status": 403, "body": {"detail": "Forbidden"}}),
     ],
 )
-async def test_what_goes_wrong_before_a_trigger_says_that_nothing_was_started(
+async def test_error_before_the_run_starts_says_that_nothing_was_started(
     served: Served, route: Any, fault: dict[str, Any]
 ) -> None:
     airflow = an_airflow()
@@ -220,11 +220,11 @@ async def test_what_goes_wrong_before_a_trigger_says_that_nothing_was_started(
     assert airflow.runs == []
 
 
-# The time for a call
+# Timeouts
 
 
 @pytest.mark.virtual_time
-async def test_the_time_for_a_call_bounds_its_start(served: Served) -> None:
+async def test_call_timeout_bounds_the_start(served: Served) -> None:
     airflow = an_airflow(checks=None)
 
     async with served(airflow) as dagcall:
@@ -241,7 +241,7 @@ async def test_the_time_for_a_call_bounds_its_start(served: Served) -> None:
 
 
 @pytest.mark.virtual_time
-async def test_a_call_whose_turn_did_not_come_in_time_started_nothing(served: Served) -> None:
+async def test_call_that_times_out_in_the_queue_starts_nothing(served: Served) -> None:
     airflow = an_airflow(checks=None)
 
     async with served(airflow, airflow={"max_in_flight": 1}) as dagcall:
@@ -255,7 +255,7 @@ async def test_a_call_whose_turn_did_not_come_in_time_started_nothing(served: Se
 
 
 @pytest.mark.virtual_time
-async def test_a_result_that_does_not_come_in_time_is_left_to_the_next_call(served: Served) -> None:
+async def test_call_times_out_while_results_are_being_read(served: Served) -> None:
     airflow = FakeAirflow("3.1.8")
     airflow.add_dag(FakeDag("add", tasks=[FakeTask("total", lambda _: 2)]))
 
@@ -271,9 +271,7 @@ async def test_a_result_that_does_not_come_in_time_is_left_to_the_next_call(serv
     assert "was started and succeeded, but Airflow did not answer before the call timed out" in told
 
 
-async def test_calls_that_are_still_starting_are_answered_when_dagcall_stops(
-    served: Served, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_starting_calls_are_answered_at_shutdown(served: Served, caplog: pytest.LogCaptureFixture) -> None:
     airflow = an_airflow(checks=None)
 
     async with served(airflow) as dagcall:
@@ -295,9 +293,7 @@ async def test_calls_that_are_still_starting_are_answered_when_dagcall_stops(
 
 @pytest.mark.virtual_time
 @pytest.mark.parametrize("is_stopping", [False, True])
-async def test_a_wait_for_a_known_run_is_answered_in_time_though_airflow_does_not_show_the_run(
-    served: Served, *, is_stopping: bool
-) -> None:
+async def test_wait_for_a_known_run_times_out_if_airflow_does_not_answer(served: Served, *, is_stopping: bool) -> None:
     airflow = an_airflow(checks=None)
 
     async with served(airflow) as dagcall:
@@ -320,7 +316,7 @@ async def test_a_wait_for_a_known_run_is_answered_in_time_though_airflow_does_no
 # Notes
 
 
-async def test_what_a_person_writes_on_a_run_stays(served: Served) -> None:
+async def test_user_edits_of_a_note_are_kept(served: Served) -> None:
     airflow = an_airflow(checks=None)
 
     async with served(airflow) as dagcall:
@@ -334,7 +330,7 @@ async def test_what_a_person_writes_on_a_run_stays(served: Served) -> None:
     assert all((run.note or "").endswith("-- approved, see OPS-17 (answered)") for run in airflow.runs)
 
 
-async def test_a_note_without_room_is_left_as_it_is(served: Served) -> None:
+async def test_full_note_is_left_unchanged(served: Served) -> None:
     airflow = an_airflow(checks=None)
 
     async with served(airflow) as dagcall:
@@ -347,7 +343,7 @@ async def test_a_note_without_room_is_left_as_it_is(served: Served) -> None:
     assert airflow.runs[0].note == full
 
 
-async def test_where_airflow_refuses_many_notes_at_once_they_go_run_by_run(
+async def test_delivery_marks_are_written_one_by_one_if_bulk_edits_are_refused(
     served: Served, caplog: pytest.LogCaptureFixture
 ) -> None:
     airflow = an_airflow()
@@ -376,7 +372,7 @@ async def test_where_airflow_refuses_many_notes_at_once_they_go_run_by_run(
 @pytest.mark.virtual_time
 @pytest.mark.parametrize("route", ["run", "patch_run", "patch_runs"])
 @pytest.mark.parametrize("trouble", [{"status": 503}, PROXY_404, {"status": 200, "body": "<h1>Log in</h1>"}])
-async def test_a_receipt_is_sent_again_after_an_outage(served: Served, route: Route, trouble: dict[str, Any]) -> None:
+async def test_delivery_mark_is_retried_after_an_outage(served: Served, route: Route, trouble: dict[str, Any]) -> None:
     airflow = an_airflow(checks=None)
 
     async with served(airflow) as dagcall:
@@ -389,7 +385,7 @@ async def test_a_receipt_is_sent_again_after_an_outage(served: Served, route: Ro
         assert (airflow.runs[0].note or "").endswith("(answered)")
 
 
-async def test_an_outcome_that_another_replica_delivered_is_not_replayed(served: Served) -> None:
+async def test_outcome_delivered_by_another_replica_is_not_replayed(served: Served) -> None:
     airflow = an_airflow(checks=None)
 
     async with served(airflow) as one, served(airflow) as other:
@@ -407,12 +403,12 @@ async def test_an_outcome_that_another_replica_delivered_is_not_replayed(served:
     assert "replayed" not in answer
 
 
-# Callers who leave and come back
+# Callers that disconnect and come back
 
 
 @pytest.mark.virtual_time
 @pytest.mark.parametrize("repeat", ["new", "adopt"])
-async def test_a_run_whose_caller_is_back_is_not_cancelled(served: Served, repeat: str) -> None:
+async def test_run_is_not_cancelled_if_its_caller_comes_back(served: Served, repeat: str) -> None:
     airflow = an_airflow(checks=None)
     tools = [{"dag": "add", "on_cancel": "fail", "repeat": repeat}]
 
@@ -424,7 +420,7 @@ async def test_a_run_whose_caller_is_back_is_not_cancelled(served: Served, repea
 
 
 @pytest.mark.virtual_time
-async def test_a_run_that_another_caller_waits_for_after_a_restart_is_not_cancelled(served: Served) -> None:
+async def test_run_is_not_cancelled_if_its_caller_comes_back_after_a_restart(served: Served) -> None:
     airflow = an_airflow(checks=None)
     tools = [{"dag": "add", "on_cancel": "fail"}]
 
@@ -437,7 +433,7 @@ async def test_a_run_that_another_caller_waits_for_after_a_restart_is_not_cancel
 
 
 @pytest.mark.virtual_time
-async def test_a_reused_run_that_goes_on_is_not_cancelled_while_another_caller_waits(served: Served) -> None:
+async def test_reused_run_is_returned_with_on_cancel_fail(served: Served) -> None:
     airflow = an_airflow()
     tools = [{"dag": "add", "on_cancel": "fail", "reuse_seconds": 60}]
 
@@ -468,7 +464,7 @@ async def wait(dagcall: Dagcall, handle: str) -> CallToolResult:
         return await client.call_tool("wait_for_dag_run", {"tool": "add", "dag_run_id": handle}, meta=meta)
 
 
-async def test_a_run_is_cancelled_though_its_caller_left_before_its_start_was_answered(
+async def test_run_is_failed_if_its_caller_disconnects_during_the_start(
     served: Served, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("dagcall.runs.cancel.GRACE_SECONDS", 0.0)
@@ -483,11 +479,11 @@ async def test_a_run_is_cancelled_though_its_caller_left_before_its_start_was_an
         await until(lambda: airflow.runs[0].state == "failed")
 
 
-# Identical calls of clients that give up without a word
+# Identical calls of clients that give up without cancelling
 
 
 @pytest.mark.virtual_time
-async def test_an_identical_call_that_comes_later_shares_the_run_of_the_first(served: Served) -> None:
+async def test_later_identical_call_shares_the_first_run(served: Served) -> None:
     airflow = an_airflow(checks=None)
 
     async with served(airflow, wait_seconds=60.0) as dagcall:
@@ -508,7 +504,7 @@ async def test_an_identical_call_that_comes_later_shares_the_run_of_the_first(se
 
 
 @pytest.mark.virtual_time
-async def test_an_outcome_that_another_replica_delivered_is_not_shared(served: Served) -> None:
+async def test_outcome_delivered_by_another_replica_is_not_shared(served: Served) -> None:
     airflow = an_airflow(checks=None)
 
     async with served(airflow) as one, served(airflow) as other:
@@ -533,7 +529,7 @@ async def test_an_outcome_that_another_replica_delivered_is_not_shared(served: S
 
 
 @pytest.mark.virtual_time
-async def test_a_shared_run_that_fails_says_that_it_is_shared(served: Served) -> None:
+async def test_failure_of_a_shared_run_says_that_it_is_shared(served: Served) -> None:
     airflow = an_airflow(checks=None)
 
     async with served(airflow) as dagcall:
@@ -552,7 +548,7 @@ async def test_a_shared_run_that_fails_says_that_it_is_shared(served: Served) ->
 
 @pytest.mark.virtual_time
 @pytest.mark.parametrize("policy", [{"annotations": {"read_only": True}}, {"repeat": "new"}])
-async def test_a_tool_that_only_reads_has_a_run_for_each_call(served: Served, policy: dict[str, Any]) -> None:
+async def test_read_only_and_repeat_new_tools_start_a_run_for_each_call(served: Served, policy: dict[str, Any]) -> None:
     airflow = an_airflow(checks=None)
 
     async with served(airflow, tools=[{"dag": "add", **policy}]) as dagcall:
@@ -569,7 +565,7 @@ async def test_a_tool_that_only_reads_has_a_run_for_each_call(served: Served, po
 
 
 @pytest.mark.virtual_time
-async def test_two_clients_that_gave_up_get_both_runs(served: Served) -> None:
+async def test_two_repeats_share_both_runs(served: Served) -> None:
     airflow = an_airflow(checks=None)
 
     async with served(airflow) as dagcall:
@@ -588,7 +584,7 @@ async def test_two_clients_that_gave_up_get_both_runs(served: Served) -> None:
 
 
 @pytest.mark.virtual_time
-async def test_a_run_that_was_deleted_while_its_caller_waits_is_not_shared_but_another_one_is(served: Served) -> None:
+async def test_deleted_run_is_not_shared(served: Served) -> None:
     airflow = an_airflow(checks=None)
 
     async with served(airflow) as dagcall:
@@ -609,9 +605,7 @@ async def test_a_run_that_was_deleted_while_its_caller_waits_is_not_shared_but_a
 
 @pytest.mark.virtual_time
 @pytest.mark.parametrize("after_effect", [True, False])
-async def test_a_repeat_of_a_call_whose_start_is_held_makes_no_second_run(
-    served: Served, *, after_effect: bool
-) -> None:
+async def test_repeat_during_a_delayed_start_starts_no_second_run(served: Served, *, after_effect: bool) -> None:
     airflow = an_airflow(checks=None)
 
     async with served(airflow) as dagcall:

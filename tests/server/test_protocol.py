@@ -1,4 +1,4 @@
-"""What the server promises and refuses, in the words of each protocol revision."""
+"""Capabilities, notifications and errors of the server in each protocol revision."""
 
 import asyncio
 from collections.abc import Collection
@@ -18,7 +18,7 @@ ERAS = pytest.mark.parametrize("mode", ["auto", "legacy"])
 
 
 @ERAS
-async def test_no_capability_promises_what_is_never_sent(served: Served, mode: Mode) -> None:
+async def test_capabilities_announce_only_what_the_server_sends(served: Served, mode: Mode) -> None:
     async with served(FakeAirflow()) as dagcall, Client(dagcall.mcp.sdk, mode=mode) as client:
         promised = client.server_capabilities
 
@@ -27,10 +27,10 @@ async def test_no_capability_promises_what_is_never_sent(served: Served, mode: M
     assert not promised.resources.subscribe
     assert not promised.resources.list_changed
     assert (promised.prompts, promised.logging, promised.completions) == (None, None, None)
-    assert bool(promised.extensions) == (mode == "auto")  # before 2026-07-28 there are no tasks of this kind
+    assert bool(promised.extensions) == (mode == "auto")  # the tasks extension exists since 2026-07-28
 
 
-async def test_only_those_changes_are_acknowledged_that_are_announced(served: Served) -> None:
+async def test_only_supported_subscriptions_are_acknowledged(served: Served) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(add())
     async with (
@@ -52,8 +52,8 @@ async def test_only_those_changes_are_acknowledged_that_are_announced(served: Se
     assert acknowledged == {"tools_list_changed": True}
 
 
-async def test_a_client_is_told_of_changes_only_to_a_list_that_it_has_read(served: Served) -> None:
-    """Else the first reading of Airflow puts a notification between a client's first request and its answer."""
+async def test_client_is_notified_only_after_it_has_listed_the_tools(served: Served) -> None:
+    """Otherwise the first refresh sends a notification between a client's first request and its answer."""
     airflow = FakeAirflow()
     told: list[object] = []
 
@@ -64,7 +64,7 @@ async def test_a_client_is_told_of_changes_only_to_a_list_that_it_has_read(serve
         for name in ("first", "second"):
             airflow.add_dag(add(dag_id=name))
             await dagcall.catalog.refresh()
-            await client.list_resources()  # what was sent before its answer has arrived
+            await client.list_resources()  # earlier notifications arrive before this answer
         assert told == []
         assert [tool.name for tool in (await client.list_tools()).tools][:2] == ["first", "second"]
         airflow.add_dag(add(dag_id="third"))
@@ -73,7 +73,7 @@ async def test_a_client_is_told_of_changes_only_to_a_list_that_it_has_read(serve
     assert [type(message) for message in told] == [ToolListChangedNotification]
 
 
-async def test_a_client_that_has_read_the_new_list_is_not_told_of_it(served: Served) -> None:
+async def test_client_that_has_read_the_new_list_is_not_notified(served: Served) -> None:
     airflow = FakeAirflow()
     told: list[object] = []
 
@@ -97,7 +97,7 @@ async def test_a_client_that_has_read_the_new_list_is_not_told_of_it(served: Ser
 
 @ERAS
 @pytest.mark.parametrize("what", ["list_tools", "list_resources", "list_resource_templates"])
-async def test_a_cursor_that_was_never_given_out_is_refused(served: Served, what: str, mode: Mode) -> None:
+async def test_unknown_cursor_is_refused(served: Served, what: str, mode: Mode) -> None:
     async with served(FakeAirflow()) as dagcall, Client(dagcall.mcp.sdk, mode=mode) as client:
         ask: Any = getattr(client.session, what)
         with pytest.raises(MCPError) as refused:
@@ -110,7 +110,7 @@ async def test_a_cursor_that_was_never_given_out_is_refused(served: Served, what
 
 @ERAS
 @pytest.mark.parametrize("uri", ["dagcall://runs/add/mcp__none/results", "dagcall://nothing", "file:///etc/passwd"])
-async def test_an_unknown_resource_has_the_code_of_the_revision(served: Served, uri: str, mode: Mode) -> None:
+async def test_unknown_resource_has_the_revisions_error_code(served: Served, uri: str, mode: Mode) -> None:
     async with served(FakeAirflow()) as dagcall, Client(dagcall.mcp.sdk, mode=mode) as client:
         with pytest.raises(MCPError) as refused:
             await client.read_resource(uri)

@@ -1,4 +1,4 @@
-"""OpenTelemetry's spans, which the SDK makes, are made where somebody collects them."""
+"""The SDK's OpenTelemetry spans exist only if a tracer provider is configured."""
 
 import pytest
 from opentelemetry.trace import NoOpTracerProvider
@@ -8,7 +8,7 @@ from tests.support.in_memory import Served
 
 
 @pytest.mark.parametrize("is_collected", [True, False])
-async def test_spans_are_made_where_a_provider_is_set(
+async def test_span_middleware_is_installed_only_with_a_provider(
     served: Served, monkeypatch: pytest.MonkeyPatch, *, is_collected: bool
 ) -> None:
     if is_collected:

@@ -1,4 +1,4 @@
-"""TLS to Airflow: verified always, with the operator's own CA and certificate where there are such; over sockets."""
+"""TLS to Airflow over real sockets: always verified, optionally with the operator's CA and client certificate."""
 
 import ipaddress
 import ssl
@@ -23,7 +23,7 @@ from tests.support.in_memory import Served
 
 
 class Authority:
-    """Makes certificates, each with its key in one file."""
+    """Issues certificates; each file contains the certificate and its key."""
 
     def __init__(self, folder: Path, now: datetime, name: str = "ca") -> None:
         self._folder, self._now = folder, now
@@ -81,9 +81,7 @@ async def problem_with(served: Served, airflow: FakeAirflow, **settings: Any) ->
         return dagcall.catalog.snapshot.problem
 
 
-async def test_a_certificate_that_nobody_vouches_for_is_refused(
-    served: Served, authority: Authority, tmp_path: Path
-) -> None:
+async def test_certificate_of_an_unknown_ca_is_refused(served: Served, authority: Authority, tmp_path: Path) -> None:
     (tmp_path / "other").mkdir()
     other = Authority(tmp_path / "other", WallClock().now(), "other")
     with tls_airflow(authority) as airflow:
@@ -93,7 +91,7 @@ async def test_a_certificate_that_nobody_vouches_for_is_refused(
         assert await problem_with(served, airflow, ca_file=authority.file) is None
 
 
-async def test_a_certificate_is_shown_to_whoever_wants_one(served: Served, authority: Authority) -> None:
+async def test_client_certificate_is_sent_if_airflow_requires_one(served: Served, authority: Authority) -> None:
     wanted = {"ssl_ca_certs": authority.file, "ssl_cert_reqs": ssl.CERT_REQUIRED}
     with tls_airflow(authority, **wanted) as airflow:
         assert await problem_with(served, airflow, ca_file=authority.file)
@@ -102,12 +100,12 @@ async def test_a_certificate_is_shown_to_whoever_wants_one(served: Served, autho
         assert await problem_with(served, airflow, **shown) is None
 
 
-def test_a_key_with_a_password_is_refused_and_nobody_is_asked_for_it(authority: Authority) -> None:
+def test_encrypted_client_key_is_refused_without_a_prompt(authority: Authority) -> None:
     path = authority.certificate("client", password=b"secret")
     with pytest.raises(ConfigError, match=r"airflow\.client_cert_file: .*client\.pem cannot be used"):
         AirflowSettings(client_cert_file=path).tls()
 
 
-def test_a_key_without_a_certificate_is_refused(tmp_path: Path) -> None:
+def test_client_key_without_a_certificate_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="client_key_file needs client_cert_file"):
         AirflowSettings(client_key_file=tmp_path / "key.pem")

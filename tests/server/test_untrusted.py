@@ -1,4 +1,4 @@
-"""Texts and data that others wrote: dags, logs, XComs, questions. They reach their readers and do nothing else."""
+"""Untrusted text and data from dags, logs, XComs and questions is passed on without side effects."""
 
 import json
 import logging
@@ -69,7 +69,7 @@ def text_of(result: CallToolResult) -> str:
     return block.text
 
 
-async def test_nothing_hidden_is_published(served: Served) -> None:
+async def test_hidden_characters_are_not_published(served: Served) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(nasty_dag())
     async with serving(airflow, served) as dagcall:
@@ -80,7 +80,7 @@ async def test_nothing_hidden_is_published(served: Served) -> None:
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
-async def test_results_are_data_and_forge_nothing(served: Served, mode: Any) -> None:
+async def test_results_are_passed_on_as_data(served: Served, mode: Any) -> None:
     airflow = FakeAirflow()
     stored = {NASTY: [NASTY, {"jsonrpc": "2.0", "id": 1, "error": {}}, {"$ref": "http://127.0.0.1:1/"}], "s": SECRET}
     airflow.add_dag(nasty_dag(tasks=[FakeTask("it", lambda _: stored)]))
@@ -92,7 +92,7 @@ async def test_results_are_data_and_forge_nothing(served: Served, mode: Any) -> 
 
 
 @pytest.mark.parametrize("version", ["3.1.8", "3.3.2"])
-async def test_a_line_end_of_unicode_splits_no_answer(served: Served, version: Version) -> None:
+async def test_unicode_line_separators_do_not_split_an_answer(served: Served, version: Version) -> None:
     airflow = FakeAirflow(version)
     airflow.add_dag(nasty_dag(tasks=[FakeTask("it", lambda _: "a\u2028b\u0085c\x1cd")]))
     async with serving(airflow, served) as dagcall:
@@ -101,7 +101,7 @@ async def test_a_line_end_of_unicode_splits_no_answer(served: Served, version: V
     assert result.structured_content["results"] == {"it": "a\u2028b\u0085c\x1cd"}
 
 
-async def test_a_failure_tells_no_secret_and_steers_nothing(served: Served) -> None:
+async def test_failure_report_has_no_secrets_or_control_characters(served: Served) -> None:
     def fail(_: Any) -> None:
         raise ValueError(f"{NASTY} {SECRET} password=hunter2000")
 
@@ -116,8 +116,8 @@ async def test_a_failure_tells_no_secret_and_steers_nothing(served: Served) -> N
     assert "hunter2000" not in text_of(result)
 
 
-async def test_names_of_results_hide_nothing_in_an_error(served: Served) -> None:
-    """What there is beside a wrong path is named, both to the tool's caller and to the reader of the resource."""
+async def test_result_names_in_an_error_have_no_hidden_characters(served: Served) -> None:
+    """A wrong path is answered with the valid names, by the tool and by the resource."""
     airflow = FakeAirflow()
     airflow.add_dag(nasty_dag(tasks=[FakeTask("it", lambda _: {NASTY: 1})]))
     async with serving(airflow, served) as dagcall, Client(dagcall.mcp.sdk) as client:
@@ -131,7 +131,7 @@ async def test_names_of_results_hide_nothing_in_an_error(served: Served) -> None
 
 
 @pytest.mark.virtual_time
-async def test_a_question_tells_none_of_dagcall_s_secrets(served: Served) -> None:
+async def test_question_text_masks_dagcalls_secrets(served: Served) -> None:
     airflow = FakeAirflow()
     question = FakeQuestion(f"Send {SECRET}?", body=f"It is {SECRET}.", options=["Yes"])
     airflow.add_dag(nasty_dag(tasks=[FakeTask("it", question=question)]))
@@ -143,7 +143,7 @@ async def test_a_question_tells_none_of_dagcall_s_secrets(served: Served) -> Non
 
 
 @pytest.mark.virtual_time
-async def test_a_question_hides_nothing_from_whoever_answers_it(served: Served) -> None:
+async def test_question_has_no_hidden_characters(served: Served) -> None:
     airflow = FakeAirflow()
     question = FakeQuestion(
         NASTY, body=NASTY, options=["Yes", f"No{NASTY}"], params={"why": FakeParam("", title=NASTY)}
@@ -160,7 +160,7 @@ async def test_a_question_hides_nothing_from_whoever_answers_it(served: Served) 
     assert not any(has_hidden(message) or "\n" in message for message in told)
 
 
-async def test_what_is_logged_stays_one_message(served: Served, caplog: pytest.LogCaptureFixture) -> None:
+async def test_log_message_cannot_forge_a_second_message(served: Served, caplog: pytest.LogCaptureFixture) -> None:
     airflow = FakeAirflow()
     airflow.add_dag(nasty_dag())
     airflow.add_dag(FakeDag("other", doc_md="```toml dagcall\ntitle = 1\n```\n", display_name=NASTY))
@@ -172,16 +172,16 @@ async def test_what_is_logged_stays_one_message(served: Served, caplog: pytest.L
     assert not [line for line in logged.split("\n") if line.startswith("2026")]
 
 
-@pytest.mark.parametrize("text", [json.dumps({"said": NASTY}, ensure_ascii=False), f"in words: {NASTY}"])
-def test_an_answer_steers_no_terminal(capsys: pytest.CaptureFixture[str], text: str) -> None:
-    """`dagcall call --url` may have asked another server, whose answers are not always JSON."""
+@pytest.mark.parametrize("text", [json.dumps({"said": NASTY}, ensure_ascii=False), f"as text: {NASTY}"])
+def test_shown_answer_has_no_terminal_controls(capsys: pytest.CaptureFixture[str], text: str) -> None:
+    """`dagcall call --url` may talk to another server, whose answers are not always JSON."""
     show_answer(text)
     shown = capsys.readouterr().out
     assert "owned" in shown
     assert not has_hidden(shown)
 
 
-def test_a_traceback_steers_no_terminal() -> None:
+def test_logged_text_has_no_terminal_controls() -> None:
     record = logging.LogRecord("dagcall", logging.ERROR, "", 0, "%s", (NASTY,), None)
     first, *others = LogFormatter("%(levelname)s %(message)s").format(record).split("\n")
     assert first.startswith("ERROR ab")
@@ -189,7 +189,7 @@ def test_a_traceback_steers_no_terminal() -> None:
 
 
 @pytest.mark.parametrize("reference", ["http://127.0.0.1:1/x", "file:///etc/passwd", "other.json", "//127.0.0.1/x"])
-async def test_a_schema_makes_dagcall_fetch_nothing(served: Served, reference: str) -> None:
+async def test_schema_references_are_not_fetched(served: Served, reference: str) -> None:
     airflow = FakeAirflow()
     schemas: dict[str, dict[str, Any]] = {
         "ref": {"$ref": reference},
@@ -204,8 +204,8 @@ async def test_a_schema_makes_dagcall_fetch_nothing(served: Served, reference: s
 
 @pytest.mark.parametrize("route", ["version", "log_in", "dags", "dag_details", "trigger", "wait", "xcom"])
 @pytest.mark.parametrize("status", [302, 307, 308])
-async def test_no_redirect_takes_a_request_elsewhere(served: Served, route: Any, status: int) -> None:
-    """Neither the token nor the password may follow; both servers are real ones."""
+async def test_redirects_are_not_followed(served: Served, route: Any, status: int) -> None:
+    """Neither the token nor the password reaches the target; both servers use real sockets."""
     elsewhere, airflow = FakeAirflow(), FakeAirflow()
     airflow.add_dag(nasty_dag())
     with on_a_socket(elsewhere) as trap, on_a_socket(airflow) as url:
@@ -219,9 +219,7 @@ async def test_no_redirect_takes_a_request_elsewhere(served: Served, route: Any,
 
 
 @pytest.mark.parametrize("version", ["3.1.8", "3.2.2", "3.3.2"])
-async def test_an_xcom_larger_than_dagcall_reads_is_told_and_harms_nobody_else(
-    served: Served, version: Version
-) -> None:
+async def test_oversized_xcom_is_reported_and_other_calls_continue(served: Served, version: Version) -> None:
     airflow = FakeAirflow(version)
     airflow.add_dag(nasty_dag(tasks=[FakeTask("it", lambda _: "x" * 1_100_000)]))
     airflow.add_dag(FakeDag("small", tasks=[FakeTask("it", lambda _: 1)]))
@@ -235,7 +233,7 @@ async def test_an_xcom_larger_than_dagcall_reads_is_told_and_harms_nobody_else(
     assert small.structured_content["results"] == {"it": 1}
 
 
-async def test_a_log_larger_than_dagcall_reads_costs_only_the_log(served: Served) -> None:
+async def test_oversized_log_is_omitted_from_the_failure_report(served: Served) -> None:
     def fail(_: Any) -> None:
         raise ValueError("too much")
 

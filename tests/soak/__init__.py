@@ -1,4 +1,4 @@
-"""An hour's mixed calls within minutes: at the end nothing has grown that was level at the beginning.
+"""Many mixed calls within minutes: at the end, dagcall's resources have not grown.
 
 make soak                fifteen minutes; writes docs/benchmarks.md
 make soak SECONDS=120

@@ -1,4 +1,4 @@
-"""Callers who do a bit of everything, one thing after another."""
+"""Callers that perform random actions one after another."""
 
 import asyncio
 import itertools
@@ -16,31 +16,31 @@ from tests.faults.record import Json, Record
 Mode = Literal["auto", "legacy"]
 CALL_SECONDS = 180.0
 PATIENCE_SECONDS = 3.0
-"""Well above the second within which the same call made twice is two calls, however busy the machine is."""
+"""Well above the second within which identical calls are separate calls, even on a busy machine."""
 AGAIN_SECONDS = 20.0
 numbers = itertools.count(1)
 
 
 @dataclass
 class Count:
-    """What was done, and what of it came out wrong."""
+    """The actions performed and the errors."""
 
     tell: Callable[[str], None]
-    """Gets a line at once for whatever is wrong."""
+    """Called with each error."""
     done: Counter[str] = field(default_factory=Counter)
     wrong: list[str] = field(default_factory=list)
     started: int = 0
-    """How many runs there have to be in Airflow."""
+    """How many runs Airflow must have."""
 
 
 class Caller:
     """One caller.
 
     Args:
-        url: the server's.
-        airflow: where runs of `held` are ended.
-        chance: decides what comes next.
-        count: gets what was done.
+        url: the server's URL.
+        airflow: Airflow's API, for ending runs of `held`.
+        chance: chooses the next action.
+        count: records the actions.
     """
 
     def __init__(self, url: str, airflow: Record, chance: random.Random, count: Count) -> None:
@@ -59,7 +59,7 @@ class Caller:
         }
 
     async def go_on(self, until: float) -> None:
-        """Connect, do some things, leave; until the time is over."""
+        """Connect, perform some actions, disconnect; repeat until the time is over."""
         loop = asyncio.get_running_loop()
         while loop.time() < until:
             mode: Mode = self._chance.choice(["auto", "legacy"])
@@ -94,9 +94,9 @@ class Caller:
         assert results_of(await self._ended(run, calling)) == {"total": x + 1}
 
     async def _ended(self, run: Json, calling: asyncio.Task[CallToolResult]) -> CallToolResult:
-        """End a run by hand, and return what its caller gets.
+        """End a run and return its caller's answer.
 
-        The scheduler may have the run in hand and set it back to running, with a task that waits for ever: then again.
+        If the scheduler is processing the run, it may set it back to running; then end it again.
         """
         await self._airflow.end(run)
         await asyncio.wait({calling}, timeout=AGAIN_SECONDS)
@@ -116,7 +116,7 @@ class Caller:
         assert content_of(answer)["value"] == {"x": x, "number": 7999}
 
     async def _given_up(self, client: Client, x: int) -> None:
-        """Call, give up, call again: one run."""
+        """Call, time out, call again: one run."""
         try:
             async with asyncio.timeout(PATIENCE_SECONDS):
                 await self._call(client, "held", x)
@@ -134,7 +134,7 @@ class Caller:
         assert (await calling).is_error
 
     async def _nothing(self, client: Client, x: int) -> None:
-        """What starts no run: a list, arguments that do not fit, a run that is not there."""
+        """Requests that start no run: a list, invalid arguments, an unknown run."""
         await client.list_tools()
         assert (await client.call_tool("add", {"x": str(x) + "?"})).is_error
         assert (await client.call_tool("wait_for_dag_run", {"tool": "add", "dag_run_id": f"mcp__{x}"})).is_error

@@ -1,4 +1,4 @@
-"""What a process holds, and which of it has grown."""
+"""The resources of a process, and which of them have grown."""
 
 import json
 import os
@@ -14,7 +14,7 @@ from bench.machine import resident_kib
 from dagcall.airflow.gate import DEFAULT_LIMIT
 
 GROWTH = 1.10
-"""What is remembered of recent calls has bounds that fifteen minutes do not reach."""
+"""The memory of recent calls has limits that are not reached within fifteen minutes."""
 REPORT_SECONDS = 30.0
 LOOKS = 5
 """How often to look, a second apart: a background loop that is at work at that moment has more tasks."""
@@ -22,7 +22,7 @@ LOOKS = 5
 
 @dataclass(frozen=True)
 class Levels:
-    """What dagcall holds while nobody calls, and what Airflow holds of it."""
+    """The resources of an idle dagcall, and its rows in Airflow."""
 
     memory_kib: float
     files: int
@@ -52,7 +52,7 @@ def _look(pid: int, report: Path) -> dict[str, Any]:
     os.kill(pid, signal.SIGUSR1)
     give_up_at = time.monotonic() + REPORT_SECONDS
     while not report.exists():
-        assert time.monotonic() < give_up_at, "dagcall does not say what it holds"
+        assert time.monotonic() < give_up_at, "dagcall does not report its resources"
         time.sleep(0.05)
     files = len(list(Path(f"/proc/{pid}/fd").iterdir()))
     found = json.loads(report.read_text())
@@ -65,7 +65,7 @@ def _look(pid: int, report: Path) -> dict[str, Any]:
 
 
 def grown(before: Levels, after: Levels) -> list[str]:
-    """Return what is not level, in words."""
+    """Return a description of each resource that has grown."""
     found = [
         f"{name}: {was} before, {now} after"
         for name, was, now, spare in (
@@ -82,5 +82,5 @@ def grown(before: Levels, after: Levels) -> list[str]:
 
 
 def rows_a_run(before: Levels, after: Levels) -> float:
-    """Return how many rows of Airflow's audit log each run has brought in between."""
+    """Return how many rows each run has added to Airflow's audit log."""
     return (after.log_rows - before.log_rows) / max(1, after.runs - before.runs)

@@ -1,4 +1,4 @@
-"""`dagcall` with an eye on itself: on SIGUSR1 it writes what it holds into the file that SOAK_REPORT names."""
+"""`dagcall` that writes its resources to the file named by SOAK_REPORT on SIGUSR1."""
 
 import asyncio
 import gc

@@ -1,4 +1,4 @@
-"""The soak's part of docs/proof.md and docs/benchmarks.md."""
+"""The part of docs/proof.md and docs/benchmarks.md about the soak test."""
 
 from typing import Any
 
@@ -15,13 +15,13 @@ ROWS = (
 
 
 def section(findings: dict[str, Any]) -> str:
-    """Return what was done, and what dagcall held while nobody called: after two fifths of the time, and at the end."""
+    """Return the actions, and the resources of the idle dagcall after two fifths of the time and at the end."""
     done = ", ".join(f"{count:,} x {name.replace('_', ' ')}" for name, count in findings["done"].items())
     before, after = findings["before"], findings["after"]
     rows = [(what, f"{before[name]:,.0f}", f"{after[name]:,.0f}") for what, name in ROWS]
     return (
-        f"Ten callers at a time, in both eras of the protocol, over connections that come and go: {done}. Every answer "
-        "was right, and Airflow has as many runs as calls. Each run brought "
-        f"{findings['rows_a_run']} rows into Airflow's audit log.\n\n"
-        + table(("held while nobody calls", "after two fifths of the time", "at the end"), rows)
+        f"Ten callers at a time, in both protocol eras, over changing connections: {done}. Every answer was correct, "
+        "and Airflow has as many runs as calls. Each run added "
+        f"{findings['rows_a_run']} rows to Airflow's audit log.\n\n"
+        + table(("resource while idle", "after two fifths of the time", "at the end"), rows)
     )

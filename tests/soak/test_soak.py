@@ -1,4 +1,4 @@
-"""Mixed calls for as long as `make soak SECONDS=…` says: what dagcall holds is level."""
+"""Mixed calls for the duration of `make soak SECONDS=…`: dagcall's resources do not grow."""
 
 import asyncio
 import os
@@ -22,13 +22,12 @@ from tests.soak.levels import Levels, grown, of_process, rows_a_run
 from tests.support.terminal import terminal_of
 
 DAGS = Path(__file__).parent / "dags"
-SECONDS = float(os.environ.get("SECONDS") or 900)  # noqa: TID251 - says how to test, not how to serve
+SECONDS = float(os.environ.get("SECONDS") or 900)  # noqa: TID251 - configures the test, not dagcall
 SEED = int(os.environ.get("SEED") or secrets.randbits(32))  # noqa: TID251 - likewise
 WARM_SHARE = 0.4
-"""How much of the time passes before the first measurement: until what is remembered of large results has its full
-size."""
+"""The share of the time before the first measurement: until the memory of large results has reached its full size."""
 IDLE_SECONDS = 15.0
-"""Until connections that nobody uses are closed, and the last receipts are written."""
+"""Until idle connections are closed and the last delivery marks are written."""
 CALLERS = 10
 TOOLS = ("add", "broken", "rows", "held")
 
@@ -53,7 +52,7 @@ async def levels(pid: int, report: Path, airflow: Record) -> Levels:
 
 
 @pytest.mark.long
-async def test_what_dagcall_holds_is_level(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+async def test_resources_do_not_grow(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     tell = terminal_of(request.config)
     tell(f"soak: SEED={SEED} SECONDS={SECONDS:.0f}")
     folder = tmp_path / "server"

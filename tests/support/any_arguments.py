@@ -1,4 +1,4 @@
-"""Arguments of every kind that a program in any language can send, for hypothesis."""
+"""Hypothesis strategies for all kinds of arguments that a program in any language can send."""
 
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -18,19 +18,19 @@ LIKE_DEFAULTS = [0, 1, -1, 3, 1.0, 2.5, True, None, [], {}, [1], ["a"], {"a": 1}
 
 @dataclass(frozen=True)
 class Large:
-    """Stands for a value that nobody can print, until `grown` puts that in its place."""
+    """A placeholder for a value that cannot be printed, replaced by `grown`."""
 
     digits: int = 0
-    """Of a whole number."""
+    """The number of digits of an integer."""
     levels: int = 0
-    """Of arrays and objects in one another."""
+    """The nesting depth of arrays and objects."""
 
 
 LARGE = [Large(digits=5000), Large(levels=90), Large(levels=150), Large(levels=5000)]
 
 
 def grown(value: Any) -> Any:
-    """Return a value with the large ones in it."""
+    """Return a value with its placeholders replaced by large values."""
     if isinstance(value, Large):
         return 10**value.digits if value.digits else _deep(value.levels)
     if isinstance(value, dict):
@@ -46,7 +46,7 @@ def _deep(levels: int) -> Any:
 
 
 def any_json() -> st.SearchStrategy[Any]:
-    """Return values of JSON, and some that only look like it; `Large` ones in place of what nobody can print."""
+    """Return a strategy for JSON values and values that resemble JSON, with `Large` placeholders."""
     plain: st.SearchStrategy[Any] = st.one_of(
         st.sampled_from([*LIKE_DEFAULTS, *ODD_NUMBERS, *ODD_TEXTS]),
         st.text(st.characters(), max_size=20),
@@ -62,7 +62,7 @@ def any_json() -> st.SearchStrategy[Any]:
 
 
 def any_arguments(names: Iterable[str]) -> st.SearchStrategy[dict[str, Any]]:
-    """Return arguments under these names, some of them or all, and at times under others, too; to be `grown`."""
+    """Return a strategy for arguments with some or all of these names, and sometimes others; apply `grown` to them."""
     values = any_json()
     known = st.fixed_dictionaries({}, optional=dict.fromkeys(names, values))
     others: st.SearchStrategy[dict[str, Any]] = st.just({}) | st.dictionaries(

@@ -1,4 +1,4 @@
-"""Schemas of every kind that an author can write, and values for them, for hypothesis."""
+"""Hypothesis strategies for all kinds of schemas that an author can write, and values for them."""
 
 from typing import Any
 
@@ -65,7 +65,7 @@ _inner: st.SearchStrategy[Any] = st.recursive(st.booleans() | st.just({}), _sche
 
 @st.composite
 def any_schema(draw: st.DrawFn) -> dict[str, Any]:
-    """Return a schema with definitions in it, most of which lead somewhere."""
+    """Return a schema with definitions, whose references mostly have a target."""
     schema: dict[str, Any] = draw(_schemas(_inner))
     named = {"$anchor": "named", **draw(_schemas(_inner))}
     definitions = {"one": draw(_inner), "two": named}

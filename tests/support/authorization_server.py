@@ -1,6 +1,6 @@
-"""An authorization server, as far as a resource server sees one: its metadata, its keys, its word on a token.
+"""An authorization server as a resource server sees it: metadata, keys and introspection.
 
-It signs with real keys, and answers over HTTP: on a socket with `served`, or as an ASGI application.
+It signs with real keys and answers over HTTP: on a socket with `served`, or as an ASGI application.
 """
 
 import base64
@@ -35,7 +35,7 @@ _WRITERS: dict[str, Callable[..., Any]] = {
 
 
 class SigningKey:
-    """A private key and its published half."""
+    """A private key and its public key."""
 
     def __init__(self, key_id: str, algorithm: str = "RS256") -> None:
         self.key_id = key_id
@@ -49,13 +49,13 @@ class SigningKey:
 
     @property
     def public_pem(self) -> bytes:
-        """What an attacker would sign with, hoping that it is taken for a shared secret."""
+        """What an attacker might sign with, hoping that it is used as a shared secret."""
         pem: bytes = self.private.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
         return pem
 
 
 class AuthorizationServer:
-    """Vouches for callers at `issuer`."""
+    """The authorization server at `issuer`."""
 
     def __init__(self, issuer: str = "http://127.0.0.1:1") -> None:
         self.issuer = issuer
@@ -66,19 +66,19 @@ class AuthorizationServer:
         self.introspected: dict[str, dict[str, Any]] = {}
 
     def claims(self, **changed: Any) -> dict[str, Any]:
-        """Return the claims of a good token; a claim that is changed to None is left out."""
+        """Return the claims of a valid token; a claim changed to None is omitted."""
         now = int(time.time())
         good = {"iss": self.issuer, "aud": AUDIENCE, "sub": "u-1", "iat": now, "exp": now + 300, "scope": "dags.run"}
         return {name: value for name, value in (good | changed).items() if value is not None}
 
     def token(self, key: SigningKey | None = None, header: dict[str, Any] | None = None, **changed: Any) -> str:
-        """Return a signed token; a claim or a part of the header that is changed to None is left out."""
+        """Return a signed token; a claim or a header field changed to None is omitted."""
         key = key or self.keys[0]
         headers = {name: value for name, value in ({"kid": key.key_id} | (header or {})).items() if value is not None}
         return jwt.encode(self.claims(**changed), key.private, key.algorithm, headers=headers)
 
     def rotate(self, key: SigningKey) -> None:
-        """Sign with another key from now on, and take the old ones back."""
+        """Replace the signing keys with another one."""
         self.keys = [key]
 
     @property
@@ -110,7 +110,7 @@ class AuthorizationServer:
 
 @contextmanager
 def served(authority: AuthorizationServer | None = None) -> Iterator[AuthorizationServer]:
-    """Serve an authorization server on a free port of loopback until the block ends."""
+    """Serve an authorization server on a free port of the loopback interface until the block ends."""
     authority = authority or AuthorizationServer()
 
     async def app(scope: Any, receive: Any, send: Any) -> None:
@@ -118,5 +118,5 @@ def served(authority: AuthorizationServer | None = None) -> Iterator[Authorizati
 
     with on_a_socket(app) as url:
         authority.issuer = url
-        answering = authority.app  # it names the address
+        answering = authority.app  # the app contains the URL
         yield authority

@@ -1,4 +1,4 @@
-"""dagcall as a whole, in memory, in front of the fake Airflow."""
+"""The whole of dagcall, in memory, in front of the fake Airflow."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -15,13 +15,13 @@ from dagcall.tools.pins import Pins
 from tests.fake_airflow import FakeAirflow
 from tests.support.virtual_time import VirtualTimeLoop
 
-# How long an example takes says more of the machine than of the code.
+# The time of an example depends more on the machine than on the code.
 hypothesis_settings.register_profile("dagcall", deadline=None)
 hypothesis_settings.load_profile("dagcall")
 
 
 def pytest_asyncio_loop_factories(item: pytest.Item) -> Mapping[str, Callable[[], asyncio.AbstractEventLoop]]:
-    """Give a test marked `virtual_time` the loop whose clock jumps."""
+    """Use the virtual time loop for tests marked `virtual_time`."""
     return {"virtual": VirtualTimeLoop} if item.get_closest_marker("virtual_time") else {"real": asyncio.new_event_loop}
 
 
@@ -40,8 +40,8 @@ Served = Callable[..., AbstractAsyncContextManager[Dagcall]]
 
 @pytest.fixture(autouse=True)
 def clean_environ(monkeypatch: pytest.MonkeyPatch) -> None:
-    """No setting of whoever runs the tests gets in."""
-    import os  # noqa: PLC0415 - only here
+    """Remove the developer's settings from the environment."""
+    import os  # noqa: PLC0415 - used only here
 
     for name in [name for name in os.environ if name.startswith("DAGCALL_")]:  # noqa: TID251 - to clean it
         monkeypatch.delenv(name)
@@ -49,7 +49,7 @@ def clean_environ(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture
 def served() -> Served:
-    """Return a context manager that serves an Airflow: `async with served(airflow, tools=[…]) as dagcall`."""
+    """Return a context manager that runs dagcall on an Airflow: `async with served(airflow, tools=[…]) as dagcall`."""
 
     @asynccontextmanager
     async def serve(

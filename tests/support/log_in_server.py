@@ -1,6 +1,6 @@
-"""An authorization server at which clients register and people log in: the SDK's endpoints, our tokens.
+"""An authorization server with client registration and log-in: the SDK's endpoints, but our tokens.
 
-Everybody who comes is logged in as `ann`, with no page in between.
+Every user is logged in as `ann`, without a log-in page.
 """
 
 import time
@@ -18,18 +18,18 @@ SECONDS = 300
 
 
 class LogInServer(AuthorizationServer):
-    """Vouches for whoever logs in; the provider that the SDK's endpoints ask. PKCE is checked by the SDK."""
+    """The authorization server, and the provider for the SDK's endpoints. The SDK checks PKCE."""
 
     def __init__(self) -> None:
         super().__init__()
         self.clients: dict[str, OAuthClientInformationFull] = {}
         self.asked: list[AuthorizationParams] = []
-        """What clients asked of people, in turn."""
+        """The authorization requests, in order."""
         self._codes: dict[str, AuthorizationCode] = {}
 
     @property
     def app(self) -> Starlette:
-        provider: Any = self  # of its many methods, those that are used here
+        provider: Any = self  # it implements only the methods used here
         issuer = AuthSettings.model_validate({"issuer_url": self.issuer, "resource_server_url": None}).issuer_url
         registration = ClientRegistrationOptions(enabled=True, valid_scopes=["dags.list", "dags.run"])
         app = super().app

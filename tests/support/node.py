@@ -1,8 +1,8 @@
-"""Node and packages of npm for the tests that need them: Node from PyPI, so no machine has to have one.
+"""Node and npm packages for the tests that need them. Node comes from PyPI, so it need not be installed.
 
-A project is a folder with `package.json`, `package-lock.json` and, where it has some, programs of its own. It is
-copied into the user's cache folder and installed there from its lock file, which names every package by its hash and
-no registry: npm asks the one that the user has configured.
+A project is a folder with `package.json`, `package-lock.json` and possibly programs. It is copied into the user's cache
+folder and installed there from its lock file, which has the hash of every package but names no registry: npm uses the
+one that the user has configured.
 """
 
 import asyncio
@@ -18,7 +18,7 @@ from tests.e2e.commands import clean_environ
 
 NODE = Path(__file__).parents[1] / "e2e" / "requirements" / "node-24.19.0.txt"
 PROGRAM_SECONDS = 600.0
-"""Longer than any program may take; it is there so that a hanging one fails its test."""
+"""Longer than any program takes, so that a hanging program fails its test."""
 
 
 @dataclass(frozen=True)
@@ -26,17 +26,17 @@ class NodeProject:
     """An installed project."""
 
     folder: Path
-    """The copy of the project, beside its `node_modules`."""
+    """The copy of the project, which contains `node_modules`."""
     node: Path
-    """The program `node` itself."""
+    """The `node` executable."""
 
     def command(self, program: str, *words: str) -> list[str]:
-        """Return the command that runs a program: one of a package's (`mcp-inspector`), or a file (`client.mjs`)."""
+        """Return the command that runs a package's program (`mcp-inspector`) or a file (`client.mjs`)."""
         of_a_package = self.folder / "node_modules" / ".bin" / program
         return [str(self.node), str(of_a_package if of_a_package.exists() else self.folder / program), *words]
 
     def environ(self, **more: str) -> dict[str, str]:
-        """Return an environment in which this `node` is the first, and with `more`."""
+        """Return an environment with this `node` first on PATH, plus `more`."""
         clean = clean_environ(**more)
         return clean | {"PATH": f"{self.node.parent}:{clean['PATH']}"}
 
@@ -48,7 +48,7 @@ class NodeProject:
         folder: Path | None = None,
         seconds: float = PROGRAM_SECONDS,
     ) -> subprocess.CompletedProcess[str]:
-        """Run a program to its end, with no stdin; its exit code is for the caller to judge."""
+        """Run a program without stdin; the caller checks the exit code."""
         return subprocess.run(  # noqa: S603 - a program of a locked package, or one of ours
             self.command(program, *words),
             env=self.environ() if environ is None else environ,
@@ -62,13 +62,13 @@ class NodeProject:
 
 
 def node_project(folder: Path, tell: Callable[[str], None]) -> NodeProject:
-    """Return the project of this folder, installed; that is done if it is not done yet, and kept for the next time.
+    """Return the project in this folder; install it if that has not been done yet.
 
     Args:
-        folder: a project, as committed.
-        tell: gets a line before something may take a while.
+        folder: the committed project.
+        tell: called with a message before a slow step.
     """
-    tell(f"{folder.name}: packages of npm, which are installed if they are not there yet")
+    tell(f"{folder.name}: npm packages, installed if they are missing")
     return asyncio.run(_node_project(folder))
 
 
@@ -85,7 +85,7 @@ async def _node_project(folder: Path) -> NodeProject:
             shutil.rmtree(copy, ignore_errors=True)
             shutil.copytree(folder, copy, ignore=shutil.ignore_patterns("node_modules", "__pycache__"))
             npm = wheel / "lib" / "node_modules" / "npm" / "bin" / "npm-cli.js"
-            # No package's own script is run: none of ours needs one.
+            # No install scripts: none of the packages needs one.
             install = [str(node), str(npm), "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
             await run(install, copy, environ | {"PATH": f"{node.parent}:{environ['PATH']}"}, lambda _: None)
             ready.touch()
@@ -93,7 +93,7 @@ async def _node_project(folder: Path) -> NodeProject:
 
 
 def _key(folder: Path, node: Path) -> str:
-    """Return what stands for the project's files and for this Node."""
+    """Return a hash of the project's files and this Node."""
     digest = hashlib.sha256(str(node).encode())
     for path in sorted(folder.rglob("*")):
         if path.is_file() and not {"node_modules", "__pycache__"} & {*path.parts}:

@@ -11,11 +11,11 @@ from typing import Any
 import uvicorn
 
 TURNS = 3
-"""Of the loop, from a connection that was accepted to one that uvicorn knows."""
+"""Loop iterations from an accepted connection to one that uvicorn knows."""
 
 
 class PromptServer(uvicorn.Server):
-    """uvicorn, told when to end; by itself it looks ten times a second, and again for whoever is still connected."""
+    """uvicorn that ends at once when told to; by default it polls ten times a second and waits for connections."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -26,7 +26,7 @@ class PromptServer(uvicorn.Server):
         await asyncio.wrap_future(self.ending)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        # A server of asyncio's that closes loses a connection that it is accepting, and warns of it later.
+        # A closing asyncio server loses a connection that it is accepting, and warns about it later.
         for listener in sockets or []:
             asyncio.get_running_loop().remove_reader(listener)
         for _ in range(TURNS):
@@ -42,19 +42,19 @@ class PromptServer(uvicorn.Server):
 
 
 def prompt_server(app: Any, port: int = 0, **tls: Any) -> tuple[PromptServer, socket.socket]:
-    """Return a server that is not running yet, and its socket, at which connections are welcome already."""
+    """Return a server that is not running yet, and its socket, which already accepts connections."""
     config = uvicorn.Config(app, log_level="critical", lifespan="off", loop="asyncio", http="h11", **tls)
-    config.load()  # what is wrong with it is said here, and not in a thread
+    config.load()  # reports errors here instead of in a thread
     listener = socket.create_server(("127.0.0.1", port))
-    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # asyncio does so only for sockets of its own
+    listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # asyncio sets this only for its own sockets
     return PromptServer(config), listener
 
 
 @contextmanager
 def on_a_socket(app: Any, port: int = 0, **tls: Any) -> Iterator[str]:
-    """Serve on a port of loopback, any free one with 0, in a thread, and give the address.
+    """Serve in a thread on a port of the loopback interface (0: any free one); yield the URL.
 
-    `tls` is what uvicorn takes: `ssl_certfile` and its kin.
+    `tls` contains uvicorn's TLS options, such as `ssl_certfile`.
     """
     server, listener = prompt_server(app, port, **tls)
     thread = threading.Thread(target=server.run, args=([listener],), daemon=True)

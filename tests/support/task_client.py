@@ -1,4 +1,4 @@
-"""A client of the tasks extension that shows what goes over the wire."""
+"""A client of the tasks extension that returns the JSON on the wire."""
 
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
@@ -16,7 +16,7 @@ FINAL = {"completed", "failed", "cancelled"}
 
 
 class Created(Result):
-    """A task in the place of a result."""
+    """A task instead of a result."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -24,7 +24,7 @@ class Created(Result):
 
 
 class Wired(Result):
-    """Any result, as it is on the wire."""
+    """Any result as on the wire."""
 
     model_config = ConfigDict(extra="allow")
 
@@ -42,7 +42,7 @@ class TaskRequest(Request[TaskParams, str]):
 
 
 async def _resolve(created: Created, context: ClaimContext) -> CallToolResult:
-    raise NotImplementedError  # the tests look at the task itself
+    raise NotImplementedError  # the tests use the task itself
 
 
 class Declared(ClientExtension):
@@ -53,10 +53,10 @@ class Declared(ClientExtension):
 
 
 class TaskClient:
-    """Calls and asks; every answer is the JSON of the wire.
+    """Sends task requests; every answer is the JSON on the wire.
 
     Args:
-        client: one that declares the extension, for `call` to get tasks.
+        client: must declare the extension if `call` should get tasks.
     """
 
     def __init__(self, client: Client) -> None:
@@ -78,7 +78,7 @@ class TaskClient:
         return await self.send("tasks/update", task_id, dict(responses))
 
     async def until(self, task_id: str, *statuses: str) -> Wire:
-        """Ask again and again, at once, until the task has one of these states; any final one if none is given."""
+        """Poll without pauses until the task has one of these states, by default any final one."""
         while True:
             task = await self.get(task_id)
             if task["status"] in (statuses or FINAL):
@@ -92,6 +92,6 @@ class TaskClient:
 
 @asynccontextmanager
 async def task_client(server: Any, **more: Any) -> AsyncIterator[TaskClient]:
-    """Connect to a server; all that `mcp.Client` takes may be given."""
+    """Connect to a server; the arguments are those of `mcp.Client`."""
     async with Client(server, extensions=[Declared()], **more) as client:
         yield TaskClient(client)

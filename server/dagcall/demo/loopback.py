@@ -1,4 +1,4 @@
-"""Requests to the demo's own servers on this machine: never through a proxy, short, and only while they start."""
+"""Short requests to the demo's servers on this machine, never through a proxy, used only while they start."""
 
 import asyncio
 import contextlib
@@ -12,14 +12,14 @@ TIMEOUT_SECONDS = 10.0
 
 
 class NotYet(Exception):  # a state of the start, not an error
-    """The server does not answer as it will once it has started."""
+    """The server has not started yet."""
 
 
 def request(port: int, method: str, path: str, *, body: Any = None, token: str | None = None) -> Any:
-    """Return the JSON that a server on this machine answers; None where it answers with something else.
+    """Return the JSON answer of a server on this machine; None if the answer is not JSON.
 
     Raises:
-        NotYet: no answer, or a status of 400 and above.
+        NotYet: no answer, or a status of 400 or above.
     """
     headers = {"Content-Type": "application/json"} | ({"Authorization": f"Bearer {token}"} if token else {})
     connection = http.client.HTTPConnection(HOST, port, timeout=TIMEOUT_SECONDS)
@@ -40,12 +40,12 @@ def request(port: int, method: str, path: str, *, body: Any = None, token: str |
 
 
 async def fetch(port: int, method: str, path: str, *, body: Any = None, token: str | None = None) -> Any:
-    """Do the same as `request`, without blocking the event loop."""
+    """Like `request`, without blocking the event loop."""
     return await asyncio.to_thread(request, port, method, path, body=body, token=token)
 
 
 def is_busy(port: int) -> bool:
-    """Tell whether something listens on this port of the loopback interface, or we may not."""
+    """Return whether this port of the loopback interface is in use or cannot be bound."""
     with socket.socket() as probe:
         probe.settimeout(1)
         if probe.connect_ex((HOST, port)) == 0:

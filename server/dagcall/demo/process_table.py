@@ -1,7 +1,7 @@
-"""Which processes run on this machine, and which of them belong together.
+"""The processes of this machine, and which of them belong together.
 
-Airflow starts processes that start processes; a task even leaves its parent's process group. Only the session and the
-chain of parents remain. On Linux, this reads `/proc`, because small images lack `ps`; elsewhere it runs `ps`.
+Airflow's processes start further processes, and a task leaves its parent's process group, so only the session and the
+chain of parents identify them. On Linux, this reads `/proc`, because small images lack `ps`; elsewhere it runs `ps`.
 """
 
 import contextlib
@@ -13,24 +13,24 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-# Of /proc/<pid>/stat after the name, which may itself hold spaces and parentheses; see man 5 proc.
+# Fields of /proc/<pid>/stat after the name, which may contain spaces and parentheses; see man 5 proc.
 STATE, PARENT, GROUP, SESSION, STARTED = 0, 1, 2, 3, 19
 
 
 @dataclass(frozen=True)
 class ProcessRow:
-    """One process of this machine, zombies left out."""
+    """One process of this machine that is not a zombie."""
 
     pid: int
     parent: int
     group: int
     session: int
     started: str
-    """In the system's own notation; together with the pid it names a process for good."""
+    """The start time in the system's notation; together with the pid it identifies a process permanently."""
 
 
 def process_table() -> list[ProcessRow]:
-    """Return all processes that run now."""
+    """Return all running processes."""
     return linux_table() if sys.platform == "linux" else ps_table()
 
 
@@ -40,7 +40,7 @@ def linux_table(proc: Path = Path("/proc")) -> list[ProcessRow]:
     for folder in proc.iterdir():
         if not folder.name.isdigit():
             continue
-        with contextlib.suppress(OSError):  # it ended just now
+        with contextlib.suppress(OSError):  # it has just ended
             row = row_from_stat((folder / "stat").read_text(errors="replace"))
             rows += [row] if row else []
     return rows
@@ -56,7 +56,7 @@ def row_from_stat(text: str) -> ProcessRow | None:
 
 
 def ps_table() -> list[ProcessRow]:
-    """Run `ps`, with the options that macOS and the BSDs share."""
+    """Run `ps` with options that macOS and the BSDs support."""
     columns = "pid=,ppid=,pgid=,stat=,lstart="
     ps = ["ps", "-A", "-o", columns]
     text = subprocess.run(ps, capture_output=True, text=True, check=True).stdout  # noqa: S603
@@ -70,7 +70,7 @@ def ps_table() -> list[ProcessRow]:
 
 
 def family(table: Iterable[ProcessRow], leader: int) -> list[ProcessRow]:
-    """Return the processes of the session that `leader` leads or led, and all that descend from them."""
+    """Return the processes of the session of `leader`, and all their descendants."""
     rows = list(table)
     found = {row.pid: row for row in rows if leader in (row.pid, row.session)}
     while grown := [row for row in rows if row.parent in found and row.pid not in found]:
@@ -79,7 +79,7 @@ def family(table: Iterable[ProcessRow], leader: int) -> list[ProcessRow]:
 
 
 def still_running(rows: Iterable[ProcessRow]) -> list[ProcessRow]:
-    """Return the `rows` that are still running, even if a pid was reused since."""
+    """Return the processes of `rows` that still run; a reused pid does not count."""
     now = {(row.pid, row.started) for row in process_table()}
     return [row for row in rows if (row.pid, row.started) in now]
 

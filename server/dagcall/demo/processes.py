@@ -1,7 +1,7 @@
-"""Child processes: started, watched, and stopped together with everything that they started themselves.
+"""Child processes: started, watched, and stopped together with their descendants.
 
-Each child leads a session of its own, so that Ctrl-C in a terminal reaches the demo alone, which then stops them in
-order. A file per child, `<name>.pid`, lets the next start find what a killed demo left.
+Each child has its own session, so that Ctrl-C in a terminal reaches only the demo, which then stops the children in
+order. A file per child, `<name>.pid`, lets the next start find the processes of a killed demo.
 """
 
 import asyncio
@@ -17,16 +17,16 @@ from typing import Any, BinaryIO
 from dagcall.demo.process_table import ProcessRow, family, process_table, send, still_running
 
 CHILD = Path(__file__).parent / "child.py"
-#: Seconds that a child gets to stop by itself.
+#: Seconds that a child gets to shut down.
 STOP_SECONDS = 3.0
-#: Seconds between two looks at the process table while stopping.
+#: Seconds between two reads of the process table while stopping.
 LOOK_INTERVAL = 0.1
-#: Seconds until the death of a child is noticed, at most.
+#: The maximum number of seconds until the death of a child is noticed.
 WATCH_INTERVAL = 0.25
 
 
 class ChildDied(Exception):  # a statement, as its siblings in errors.py
-    """A child process ended that should have kept running, or failed."""
+    """A child process ended unexpectedly or failed."""
 
     def __init__(self, name: str, log: Path, code: int) -> None:
         how = f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with exit code {code}"
@@ -45,11 +45,11 @@ class Child:
     pid_file: Path
     stop_signal: signal.Signals
     stop_turn: int
-    """Children with a lower number are stopped first; equal numbers at the same time."""
+    """Children with a lower number are stopped first; those with the same number at the same time."""
     stop_seconds: float
-    """How long it may take to stop by itself."""
+    """How long it may take to shut down."""
     may_end: bool
-    """Whether it does one thing and ends; the others run until they are stopped."""
+    """Whether it ends by itself; the others run until they are stopped."""
 
 
 @dataclass
@@ -57,8 +57,8 @@ class Children:
     """The children of one demo.
 
     Args:
-        run_folder: their working directory and the place of the pid files.
-        log_folder: gets `<name>.log`.
+        run_folder: their working directory and the folder for pid files.
+        log_folder: the folder for `<name>.log`.
     """
 
     run_folder: Path
@@ -77,10 +77,10 @@ class Children:
         stop_seconds: float = STOP_SECONDS,
         may_end: bool = False,
     ) -> Child:
-        """Start `command`, its output into `<name>.log`; `interpreter` runs `child.py` before it."""
+        """Start `command` with its output in `<name>.log`; `interpreter` runs `child.py` first."""
         log = self.log_folder / f"{name}.log"
         with open_log(log) as output:
-            # -I: the child's first lines depend on nothing around them
+            # -I isolates child.py from the environment and the folder
             process = await asyncio.create_subprocess_exec(
                 *[str(interpreter), "-I", str(CHILD), str(os.getpid()), stop_signal.name, *command],
                 stdin=asyncio.subprocess.DEVNULL,
@@ -99,7 +99,7 @@ class Children:
         return child
 
     async def run(self, name: str, command: list[str], *, interpreter: Path, environ: Mapping[str, str]) -> None:
-        """Run `command` to its end.
+        """Run `command` and wait for its end.
 
         Raises:
             ChildDied: it failed.
@@ -111,10 +111,10 @@ class Children:
             raise ChildDied(name, child.log, code)
 
     async def watch(self) -> None:
-        """Watch all children, also those that are started meanwhile, until one ends that should not.
+        """Watch all children, including those started later, until one ends unexpectedly.
 
         Raises:
-            ChildDied: always, in the end.
+            ChildDied: when that happens.
         """
         while True:
             for child in self.running:
@@ -123,12 +123,12 @@ class Children:
             await asyncio.sleep(WATCH_INTERVAL)
 
     async def stop(self) -> None:
-        """Stop all children in their turns, and whatever they left behind."""
+        """Stop all children in order, and their leftover processes."""
         for turn in sorted({child.stop_turn for child in self.running}):
             await asyncio.gather(*(self._stop_one(child) for child in self.running if child.stop_turn == turn))
 
     async def _stop_one(self, child: Child) -> None:
-        """Ask `child` to end; kill what is left of its family after its `stop_seconds`, or once it has ended."""
+        """Ask `child` to end; kill its remaining processes once it has ended, or after its `stop_seconds`."""
         before = family(process_table(), child.process.pid)
         if not child.ended.done():
             with contextlib.suppress(ProcessLookupError):
@@ -139,7 +139,7 @@ class Children:
         self._forget(child)
 
     def kill(self) -> None:
-        """Kill all children and all that they started, at once."""
+        """Kill all children and their descendants at once."""
         table = process_table()
         for child in self.running:
             send(family(table, child.process.pid), signal.SIGKILL)
@@ -151,28 +151,28 @@ class Children:
 
 
 async def kill_family(leader: int, known: list[ProcessRow]) -> None:
-    """Kill the family of `leader` and those of `known` that still run, until none is left."""
+    """Kill the processes of `leader` and those of `known` that still run, until none is left."""
     while rows := [*family(process_table(), leader), *still_running(known)]:
         send(rows, signal.SIGKILL)
         await asyncio.sleep(LOOK_INTERVAL)
 
 
 def write_pid_file(child: Child) -> None:
-    """Note the child's pid and start time; nothing where it has ended already."""
+    """Record the child's pid and start time; the start time is None if it has already ended."""
     started = next((row.started for row in process_table() if row.pid == child.process.pid), None)
     note = {"pid": child.process.pid, "started": started, "stop_signal": child.stop_signal.name}
     child.pid_file.write_text(json.dumps(note))
 
 
 async def stop_leftovers(run_folder: Path) -> None:
-    """Stop the children that a killed demo left in `run_folder`, and theirs."""
+    """Stop the processes of a killed demo that are recorded in `run_folder`."""
     for note in read_pid_files(run_folder):
         await stop_leftover(note["pid"], note["started"], signal.Signals[note["stop_signal"]])
     remove_pid_files(run_folder)
 
 
 def read_pid_files(run_folder: Path) -> list[dict[str, Any]]:
-    """Return the content of the pid files; incomplete files are ignored."""
+    """Return the content of the pid files; ignore incomplete files."""
     notes = []
     for path in run_folder.glob("*.pid"):
         with contextlib.suppress(ValueError):
@@ -181,17 +181,17 @@ def read_pid_files(run_folder: Path) -> list[dict[str, Any]]:
 
 
 def remove_pid_files(run_folder: Path) -> None:
-    """Remove the pid files, once none of their processes runs."""
+    """Remove the pid files after their processes have ended."""
     for path in run_folder.glob("*.pid"):
         path.unlink()
 
 
 async def stop_leftover(pid: int, started: str, stop_signal: signal.Signals) -> None:
-    """Stop one child of an earlier demo, asking first."""
+    """Stop one child of an earlier demo: send its stop signal first, then kill it."""
     rows = family(process_table(), pid)
     leader = next((row for row in rows if row.pid == pid), None)
     if leader and leader.started != started:
-        return  # the pid was reused, so the whole session of that name has ended
+        return  # the pid was reused, so the child's whole session has ended
     if leader:
         send([leader], stop_signal)
         for _ in range(round(STOP_SECONDS / LOOK_INTERVAL)):
@@ -202,7 +202,7 @@ async def stop_leftover(pid: int, started: str, stop_signal: signal.Signals) -> 
 
 
 def open_log(path: Path) -> BinaryIO:
-    """Open a new log; the previous one is kept as `<name>.log.1`."""
+    """Open a new log; keep the previous one as `<name>.log.1`."""
     with contextlib.suppress(FileNotFoundError):
         path.replace(path.with_name(f"{path.name}.1"))
     return path.open("wb")

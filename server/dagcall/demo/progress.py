@@ -1,4 +1,4 @@
-"""What the user sees while the demo starts: one line per step, live on a terminal, plain lines elsewhere."""
+"""The progress of the demo's start: one line per step, live on a terminal, plain lines elsewhere."""
 
 import contextlib
 import time
@@ -10,7 +10,7 @@ from rich.live import Live
 from rich.spinner import Spinner
 from rich.table import Table
 
-#: Seconds between two plain lines about a step that takes long.
+#: Seconds between two plain lines about a slow step.
 PLAIN_INTERVAL = 5.0
 
 
@@ -29,7 +29,7 @@ class Step:
 
 @dataclass
 class Progress:
-    """The steps of the start, in the order in which they are shown."""
+    """The steps of the start, in order."""
 
     console: Console
     steps: list[Step]
@@ -47,7 +47,7 @@ class Progress:
 
     @contextlib.contextmanager
     def step(self, name: str) -> Iterator[Callable[[str], None]]:
-        """Run one step; yields a function that takes a note about its progress."""
+        """Run one step; yield a function for progress notes."""
         step = next(step for step in self.steps if step.name == name)
         step.state, step.began = "running", self.clock()
         self._say(f"{name} ...")
@@ -64,7 +64,7 @@ class Progress:
             step.seconds, step.note = self.clock() - step.began, ""
 
     def fail_running(self) -> None:
-        """Mark the running steps as failed, because a process that they need has died."""
+        """Mark the running steps as failed, because a process they need has died."""
         for step in self.steps:
             if step.state == "running":
                 step.state = "failed"

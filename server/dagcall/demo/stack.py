@@ -1,6 +1,6 @@
-"""PostgreSQL and the four components of Airflow: their settings, how they start, and when they are ready.
+"""PostgreSQL and the four components of Airflow: settings, start, readiness.
 
-Everything is configured by environment variables; no `airflow.cfg` is read or edited.
+Everything is configured with environment variables; no `airflow.cfg` is used.
 """
 
 import asyncio
@@ -24,17 +24,17 @@ from dagcall.demo.loopback import HOST, NotYet, fetch
 from dagcall.demo.processes import STOP_SECONDS, Children
 
 DAGS = Path(__file__).parent / "dags"
-#: `sun_path` holds 104 bytes on macOS, 108 on Linux, with the closing zero; the socket's name takes 15.
+#: `sun_path` has 104 bytes on macOS, 108 on Linux, including the terminating zero; the socket's name needs 15.
 MAX_SOCKET_FOLDER = 104 - 1 - len("/.s.PGSQL.5432")
-#: Seconds between two looks at something that starts.
+#: Seconds between two checks of a starting component.
 LOOK_INTERVAL = 0.2
-#: Seconds that a healthy start may take on a slow machine.
+#: Seconds that a start may take on a slow machine.
 START_SECONDS = 240.0
-#: What a dag file has and the modules beside it have not.
+#: Matches dag files, but not the modules beside them.
 DAG_DEFINITION = re.compile(r"^@dag\b|\bDAG\(", re.MULTILINE)
-#: Variables of the caller that would reach into Airflow, its Python, or the client library of PostgreSQL.
 NOISY = ("airflow.jobs", "airflow.executors", "airflow.dag_processing", "alembic", "httpx", "uvicorn")
-"""Airflow components whose INFO logs are silenced; not all of `airflow`, because operators log there, too."""
+"""Loggers whose INFO messages are suppressed; not all of `airflow`, because operators log there as well."""
+#: Variables of the user that would affect Airflow, its Python, or PostgreSQL's client library.
 FOREIGN = re.compile(r"_?AIRFLOW|PYTHON|VIRTUAL_ENV|PG[A-Z]+$|OTEL_|DAGCALL_|__PYVENV")
 
 
@@ -44,7 +44,7 @@ class NotReady(Exception):  # a statement, as its siblings in errors.py
 
 @dataclass(frozen=True)
 class Stack:
-    """Airflow with its database, as one demo runs it."""
+    """The Airflow and the database of one demo."""
 
     folder: Folder
     python: Path
@@ -66,7 +66,7 @@ class Stack:
             ["postgres", str(data), str(sockets)],
             interpreter=self.python,
             environ=self.environ,
-            stop_signal=signal.SIGINT,  # "fast": open sessions are cut, data is written
+            stop_signal=signal.SIGINT,  # "fast" shutdown: closes open sessions, writes all data
             stop_turn=3,
         )
         await until(lambda: database_is_ready(data, child.process.pid), "PostgreSQL", START_SECONDS)
@@ -95,8 +95,8 @@ class Stack:
 
     async def start_airflow(self) -> None:
         """Start the four components; return at once."""
-        # Without log servers: the api-server reads the files, and two more ports stay free.
-        # The api-server keeps nothing, and waits for browsers that never hang up.
+        # Without log servers, because the api-server reads the files, and two fewer ports are needed.
+        # The api-server has no state, and would wait for browsers that keep their connections open.
         await self.start_component("api-server", stop_turn=2, stop_seconds=1)
         await self.start_component("scheduler", "--skip-serve-logs", stop_turn=1)
         await self.start_component("dag-processor", stop_turn=1)
@@ -116,19 +116,19 @@ class Stack:
             return not missing
 
         note("waiting for the api-server")
-        # The api-server builds the API of the tasks at the first request to it, which takes two to five seconds; the
-        # first call of a tool should not pay for it.
+        # The api-server builds its task API on the first request, which takes two to five seconds. This request keeps
+        # the delay out of the first tool call.
         await until_async(warm_up, "the api-server", START_SECONDS)
         await until_async(look, "Airflow", START_SECONDS)
 
     async def wait_until_parsed(self, since: datetime, note: Callable[[str], None]) -> list[str]:
-        """Wait until every dag of the demo was parsed after `since`.
+        """Wait until all dags of the demo have been parsed after `since`.
 
         Returns:
             The import errors in the user's own dags, each as `<file>: <last line>`.
 
         Raises:
-            NotReady: a dag of the demo cannot be imported, or takes too long.
+            NotReady: a dag of the demo cannot be imported, or parsing takes too long.
         """
         user = {"username": "admin", "password": self.secrets.admin_password}
         files = dag_files(DAGS)
@@ -154,10 +154,10 @@ def settings(folder: Folder, secrets: Secrets, port: int, environ: Mapping[str, 
     """Return the environment of all of Airflow's processes.
 
     Args:
-        folder: the demo's.
-        secrets: the demo's.
-        port: of the api-server.
-        environ: the caller's environment; only what is about the machine and the user is passed on.
+        folder: the demo's folder.
+        secrets: the demo's passwords and keys.
+        port: the port of the api-server.
+        environ: the user's environment; variables that affect Airflow are removed.
     """
     database = f"postgresql+psycopg2://postgres@/airflow?host={quote(str(socket_folder(folder.postgres)), safe='')}"
     bundles = [local_bundle("demo", DAGS), local_bundle("own", folder.dags)]
@@ -170,10 +170,10 @@ def settings(folder: Folder, secrets: Secrets, port: int, environ: Mapping[str, 
         "CORE__FERNET_KEY": secrets.fernet_key,
         "CORE__SIMPLE_AUTH_MANAGER_USERS": "admin:admin,agent:user",
         "CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(folder.passwords_file),
-        # Airflow derives it from base_url otherwise, not from the port.
+        # By default Airflow derives it from base_url, not from the port.
         "CORE__EXECUTION_API_SERVER_URL": f"http://{HOST}:{port}/execution/",
         "DATABASE__SQL_ALCHEMY_CONN": database,
-        # With 5 and 10, which are the defaults, a dozen tasks and a few callers silence the api-server for a minute.
+        # With the defaults, 5 and 10, a dozen tasks and a few callers block the api-server for a minute.
         "DATABASE__SQL_ALCHEMY_POOL_SIZE": "20",
         "DATABASE__SQL_ALCHEMY_MAX_OVERFLOW": "20",
         "API__HOST": HOST,
@@ -190,11 +190,11 @@ def settings(folder: Folder, secrets: Secrets, port: int, environ: Mapping[str, 
         "DAG_PROCESSOR__DAG_FILE_PROCESSOR_TIMEOUT": "50",
         # A one-task dag ends within half a second of its trigger instead of two to three.
         "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.1",
-        # Tasks of a demo that was killed are noticed by the next one.
+        # The next demo notices the lost tasks of a killed one.
         "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "60",
         # A run that is set to failed stops its task within a second.
         "WORKERS__MIN_HEARTBEAT_INTERVAL": "1",
-        "LOGGING__LOGGING_LEVEL": "INFO",  # so that what a task prints is in its log
+        "LOGGING__LOGGING_LEVEL": "INFO",  # so that a task's output is in its log
         "LOGGING__NAMESPACE_LEVELS": " ".join(f"{name}=WARNING" for name in NOISY),
         "LOGGING__COLORED_CONSOLE_LOG": "False",
         "LOGGING__BASE_LOG_FOLDER": str(folder.logs / "tasks"),
@@ -206,7 +206,7 @@ def settings(folder: Folder, secrets: Secrets, port: int, environ: Mapping[str, 
         | {
             "AIRFLOW_HOME": str(folder.airflow_home),
             "AIRFLOW_CONN_SHOP": shop_connection(folder),
-            "PYTHONDONTWRITEBYTECODE": "1",  # compiled at installation; and the dags' folder may be anybody's
+            "PYTHONDONTWRITEBYTECODE": "1",  # compiled at installation; the dags' folder may not be writable
             "PYTHONUNBUFFERED": "1",
         }
         | without_proxy(environ)
@@ -215,16 +215,16 @@ def settings(folder: Folder, secrets: Secrets, port: int, environ: Mapping[str, 
 
 
 def without_proxy(environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the variables that keep requests to this machine away from the caller's proxy."""
+    """Return the variables that exclude requests to this machine from the user's proxy."""
     local = ",".join(filter(None, [environ.get("NO_PROXY") or environ.get("no_proxy"), HOST, "localhost"]))
     return {"NO_PROXY": local, "no_proxy": local}
 
 
 def platform_settings() -> dict[str, str]:
-    """Return what Airflow's forks need on this platform."""
+    """Return the variables that Airflow's forks need on this platform."""
     if sys.platform == "darwin":
         return {"OBJC_DISABLE_INITIALIZE_FORK_SAFETY": "YES"}
-    return {"AIRFLOW__CORE__MP_START_METHOD": "fork"}  # no longer the default from Python 3.14 on
+    return {"AIRFLOW__CORE__MP_START_METHOD": "fork"}  # not the default since Python 3.14
 
 
 def local_bundle(name: str, path: Path) -> dict[str, Any]:
@@ -239,7 +239,7 @@ def shop_connection(folder: Folder) -> str:
 
 
 def socket_folder(postgres: Path) -> Path:
-    """Return the folder of the database's Unix socket: a short one if the demo's own path is too long."""
+    """Return the folder of the database's Unix socket: a shorter one if the demo's path is too long."""
     own = postgres / "socket"
     if len(bytes(own)) <= MAX_SOCKET_FOLDER:
         return own
@@ -247,7 +247,7 @@ def socket_folder(postgres: Path) -> Path:
 
 
 def database_is_ready(data: Path, pid: int) -> bool:
-    """Tell whether the server `pid` takes connections, from the last line of its `postmaster.pid`."""
+    """Return whether the server `pid` accepts connections, from the last line of its `postmaster.pid`."""
     try:
         lines = (data / "postmaster.pid").read_text().split()
     except OSError:
@@ -260,7 +260,7 @@ def components_not_healthy(health: Mapping[str, Any], since: datetime) -> list[s
 
     Args:
         health: `{"scheduler": {"status": "healthy", "latest_scheduler_heartbeat": "2026-…"}, …}`. The heartbeats of
-            the run before stay "healthy" for 30 seconds, so the time decides.
+            an earlier start stay "healthy" for 30 seconds, so only the time counts.
         since: when the components were started, with a time zone.
     """
     return [
@@ -271,7 +271,7 @@ def components_not_healthy(health: Mapping[str, Any], since: datetime) -> list[s
 
 
 def is_after(moment: str | None, since: datetime) -> bool:
-    """Tell whether an ISO 8601 moment is later than `since`."""
+    """Return whether an ISO 8601 time is later than `since`."""
     return moment is not None and datetime.fromisoformat(moment) > since
 
 
@@ -281,7 +281,7 @@ def dag_files(folder: Path) -> set[str]:
 
 
 def parsed_files(dags: list[dict[str, Any]], since: datetime) -> set[str]:
-    """Return the files of the demo whose dags were parsed after `since`, from the answer of `GET /api/v2/dags`."""
+    """Return the demo's files whose dags were parsed after `since`, from the answer of `GET /api/v2/dags`."""
     return {
         dag["relative_fileloc"]
         for dag in dags
@@ -290,12 +290,12 @@ def parsed_files(dags: list[dict[str, Any]], since: datetime) -> set[str]:
 
 
 def error_line(error: Mapping[str, Any]) -> str:
-    """Return one import error in a line."""
+    """Return an import error as one line."""
     return f"{error['filename']}: {error['stack_trace'].strip().splitlines()[-1]}"
 
 
 async def until(is_true: Callable[[], bool], what: str, seconds: float) -> None:
-    """Wait until `is_true`, looking often.
+    """Wait until `is_true` returns True.
 
     Raises:
         NotReady: `what` was not ready after `seconds`.

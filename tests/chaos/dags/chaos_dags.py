@@ -1,7 +1,7 @@
-# ruff: noqa: INP001 - a file for a dags folder, not of a package
-# Airflow is not in the environment that checks this.
+# ruff: noqa: INP001 - a file in a dags folder, not in a package
+# Airflow is not installed in the environment that checks this file.
 # mypy: ignore-errors
-"""Dags that take x and return x + 1: at once, after a few seconds, after a person's word; and one that fails."""
+"""Dags that return x + 1: at once, after a few seconds, or after an approval; and one that fails."""
 
 import time
 from datetime import timedelta
@@ -11,7 +11,7 @@ from airflow.sdk import Param, dag, get_current_context, task
 
 DAG = {"max_active_runs": 200, "params": {"x": Param(type="integer")}}
 TRIES = {"retries": 4, "retry_delay": timedelta(seconds=1)}
-"""Airflow itself breaks down on purpose here."""
+"""Retries, because the tests break Airflow itself."""
 
 
 @task(**TRIES)
@@ -35,7 +35,7 @@ def slow() -> None:
 
 @dag(schedule=None, **DAG)
 def approved() -> None:
-    """Add one to x once a person has approved of that."""
+    """Add one to x after a person's approval."""
     ApprovalOperator(task_id="approve", subject="Add one to {{ params.x }}?", **TRIES) >> total()
 
 

@@ -1,7 +1,7 @@
-# ruff: noqa: INP001 - a file for a dags folder, not of a package
-# Airflow is not in the environment that checks this.
+# ruff: noqa: INP001 - a file in a dags folder, not in a package
+# Airflow is not installed in the environment that checks this file.
 # mypy: ignore-errors
-"""A dag for each thing that a client can do. All take x; all but `large` return x + 1, where they return."""
+"""A dag for each action of a client. All have the param x; all except `large` and `failing` return x + 1."""
 
 import time
 
@@ -17,7 +17,7 @@ ROWS = 20_000
 
 
 def x() -> int:
-    """Return the argument of this task's run."""
+    """Return the run's param x."""
     return get_current_context()["params"]["x"]
 
 
@@ -35,7 +35,7 @@ def quick() -> None:
 
 @task
 def step() -> None:
-    """Take a while."""
+    """Sleep for a while."""
     time.sleep(STEP_SECONDS)
 
 
@@ -58,26 +58,26 @@ def failing() -> None:
 
 @task
 def wait(seconds: float) -> int:
-    """Add one to x, in so many seconds."""
+    """Add one to x after `seconds`."""
     time.sleep(seconds)
     return x() + 1
 
 
 @dag(schedule=None, **DAG)
 def slow() -> None:
-    """Add one to x, in more time than an impatient client gives it."""
+    """Add one to x, after a client with a short timeout has given up."""
     wait.override(task_id="total")(SLOW_SECONDS)
 
 
 @dag(schedule=None, **DAG)
 def slower() -> None:
-    """Add one to x, in even more time."""
+    """Add one to x, more slowly than `slow`."""
     wait.override(task_id="total")(SLOWER_SECONDS)
 
 
 @dag(schedule=None, **DAG)
 def endless() -> None:
-    """Add one to x, unless the run is ended before."""
+    """Add one to x, unless the run is ended first."""
     wait.override(task_id="total")(ENDLESS_SECONDS)
 
 

@@ -1,6 +1,6 @@
-// MCP Inspector's command line. It also looks for schemas that some clients would not take (`--strict`).
+// MCP Inspector's command line. It also checks for schemas that some clients do not accept (`--strict`).
 //
-// Told what to do, and saying what it saw, as programs/job.py has it.
+// Input and output are as in programs/job.py.
 
 import { execFile } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";

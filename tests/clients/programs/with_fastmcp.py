@@ -18,8 +18,8 @@ async def act(seen: Seen):
         seen.asked.append(message)
         return job.answer
 
-    async def call(timeout=None):  # noqa: ASYNC109 - the client has one of its own
-        if job.variant == "tasks" and job.tool != "read_dag_result":  # which answers at once
+    async def call(timeout=None):  # noqa: ASYNC109 - the client has its own timeout
+        if job.variant == "tasks" and job.tool != "read_dag_result":  # read_dag_result answers at once
             task = await call_tool_task(client, job.tool, job.arguments, raise_on_error=False)
             async with asyncio.timeout(timeout):
                 result = await task.result()
@@ -43,7 +43,7 @@ async def act(seen: Seen):
             case "repeat":
                 try:
                     await call(job.patience)
-                except Exception as error:  # noqa: BLE001 - each version has its own
+                except Exception as error:  # noqa: BLE001 - the type depends on the version
                     seen.texts.append(repr(error))
                 await call()
             case "cancel" if job.variant == "tasks":

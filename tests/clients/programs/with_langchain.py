@@ -62,7 +62,7 @@ async def act(seen: Seen):
     while job.action != "cancel" and seen.calls:
         try:
             await agent.ainvoke({"messages": [("user", "Go.")]})
-        except* (McpError, BrokenResourceError) as errors:  # a time-out ends the agent, and its session in either way
+        except* (McpError, BrokenResourceError) as errors:  # a timeout ends the agent and its session with either error
             seen.texts.append(str(errors.exceptions))
 
 

@@ -41,7 +41,7 @@ async def act(seen: Seen):
         seen.is_cancelled = True
         await asyncio.sleep(job.linger)
         return
-    # The model reads the answer as Python prints it; its text is in there.
+    # The model reads the answer's Python representation, which contains the text.
     results = [event.tool_output.raw_output async for event in run.stream_events() if isinstance(event, ToolCallResult)]
     await run
     if results and hasattr(results[-1], "content"):

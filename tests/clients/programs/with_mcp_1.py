@@ -42,7 +42,7 @@ async def act(seen: Seen):
             if job.action != "list":
                 await call(progress_callback=seen.on_progress)
     except* BrokenResourceError:
-        pass  # the call that was given up is answered while this client closes, for which its SDK is not made
+        pass  # the timed-out call is answered while the client is closing, which this SDK does not handle
 
 
 each(act)

@@ -1,4 +1,4 @@
-"""mcpo, which makes an HTTP API of an MCP server, and a caller of that API."""
+"""mcpo, which turns an MCP server into an HTTP API, and a client of this API."""
 
 import json
 import socket
@@ -20,7 +20,7 @@ def free_port():
 
 
 def paths_of(http):
-    """Wait until the API is there; return its paths."""
+    """Wait until the API is ready; return its paths."""
     ends = time.monotonic() + START_SECONDS
     while True:
         try:

@@ -12,7 +12,7 @@ from pydantic_ai.models.function import FunctionModel
 
 
 def text_of(content):
-    """Return an answer as JSON; of one with a link beside it, without the link."""
+    """Return an answer as JSON, without its resource link."""
     answer = content[0] if isinstance(content, list) else content
     return answer if isinstance(answer, str) else json.dumps(answer)
 

@@ -1,4 +1,4 @@
-"""smolagents: an agent that calls tools, whose model is a script."""
+"""smolagents: a tool-calling agent whose model is a script."""
 
 from job import MOST_CALLS, Seen, each
 from mcp import StdioServerParameters

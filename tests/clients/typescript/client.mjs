@@ -1,6 +1,6 @@
-// The MCP SDK for TypeScript. The variant is how it agrees on a revision: `legacy`, its default, or `auto`.
+// The MCP SDK for TypeScript. The variant is its version negotiation: `legacy`, the default, or `auto`.
 //
-// Told what to do, and saying what it saw, as programs/job.py has it.
+// Input and output are as in programs/job.py.
 
 import { Client, StreamableHTTPClientTransport } from "@modelcontextprotocol/client";
 import { StdioClientTransport } from "@modelcontextprotocol/client/stdio";
@@ -65,4 +65,4 @@ async function act(job) {
 
 const jobs = JSON.parse(process.argv[2]);
 console.log(JSON.stringify(await Promise.all(jobs.map((job) => act(job).catch((error) => ({ error: `${error.stack} ${error.cause?.stack}` }))))));
-process.exit(); // a client that failed may still have its server
+process.exit(); // the server of a failed client may still be running

@@ -1,6 +1,6 @@
-// Gives a program more time, from outside: its clock runs slower, and what it waits for may take as much longer.
-// The suite has windows of 0.5 to 30 seconds in its code, made for tools that answer at once; a run of a dag takes
-// seconds, and minutes on a busy machine. Short pauses stay as they are, or every look at a task would take longer.
+// Extends a program's timeouts from outside: its clock runs slower by a factor, and its timers take as much longer.
+// The suite has hard-coded timeouts of 0.5 to 30 seconds for tools that answer at once; a dag run takes seconds, or
+// minutes on a busy machine. Short pauses are not extended, so that polling a task does not become slower.
 
 const FACTOR = Number(process.env.PATIENCE);
 const SHORTEST_WINDOW = 500; // milliseconds

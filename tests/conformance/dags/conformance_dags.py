@@ -1,10 +1,10 @@
-# ruff: noqa: INP001 - a file for a dags folder, not of a package
-# Airflow is not in the environment that checks this.
+# ruff: noqa: INP001 - a file in a dags folder, not in a package
+# Airflow is not installed in the environment that checks this file.
 # mypy: ignore-errors
-"""The fixture tools of the official conformance suite, as far as a dag can be one.
+"""The fixture tools of the official conformance suite, as far as dags can implement them.
 
-The suite calls tools of these names and says how each has to behave. What no dag does (images, prompts, sampling)
-is not here; `../expected_failures.toml` says why.
+The suite calls tools with these names and specifies their behaviour. Features that dags do not have (images, prompts,
+sampling) are missing; `../expected_failures.toml` gives the reasons.
 """
 
 import time
@@ -34,7 +34,7 @@ OK = Param(default=False, type="boolean")
 
 
 def given(name: str) -> object:
-    """Return what the call passed."""
+    """Return the value of a param."""
     return get_current_context()["params"][name]
 
 
@@ -50,7 +50,7 @@ def fail() -> None:
 
 @task
 def answers(*task_ids: str) -> str:
-    """Return what people filled in, as one text."""
+    """Return people's answers as one text."""
     pulled = [get_current_context()["ti"].xcom_pull(task_ids=task_id) for task_id in task_ids]
     return ", ".join(f"{key}: {value}" for one in pulled for key, value in one["params_input"].items())
 
@@ -60,7 +60,7 @@ def asking(task_id: str, subject: str, **params: Param) -> HITLEntryOperator:
 
 
 def asks_once(dag_id: str, subject: str, *, description: str, call: dict | None = None, **params: Param) -> None:
-    """Make a dag that asks one question and returns its answer."""
+    """Create a dag that asks one question and returns the answer."""
 
     @dag(dag_id, schedule=None, description=description, params=call or {}, **DAG)
     def made() -> None:

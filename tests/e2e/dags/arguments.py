@@ -1,7 +1,7 @@
-# ruff: noqa: INP001 - a file for a dags folder, not of a package
-# Airflow is not in the environment that checks this.
+# ruff: noqa: INP001 - a file in a dags folder, not in a package
+# Airflow is not installed in the environment that checks this file.
 # mypy: ignore-errors
-"""Params that clients stumble over, in a dag whose id begins with a digit; it shows what has reached its task."""
+"""A dag whose id begins with a digit, with params that clients find difficult; it returns what reached its task."""
 
 from typing import Any
 

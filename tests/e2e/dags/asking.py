@@ -1,7 +1,7 @@
-# ruff: noqa: INP001 - a file for a dags folder, not of a package
-# Airflow is not in the environment that checks this.
+# ruff: noqa: INP001 - a file in a dags folder, not in a package
+# Airflow is not installed in the environment that checks this file.
 # mypy: ignore-errors
-"""Dags that ask people, in every way that Airflow has for it."""
+"""Dags that ask people, with every HITL operator of Airflow."""
 
 from datetime import timedelta
 
@@ -18,7 +18,7 @@ DAG = {"tags": ["mcp"], "max_active_runs": 16, "params": {"subject": "Go on?"}}
 
 @task(trigger_rule="none_failed")
 def told(*task_ids: str) -> dict:
-    """Return what was answered to the tasks of these ids."""
+    """Return the answers to the tasks with these ids."""
     found = {}
     for task_id in task_ids:
         response = get_current_context()["ti"].xcom_pull(task_ids=task_id)

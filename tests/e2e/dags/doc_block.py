@@ -1,14 +1,14 @@
-# ruff: noqa: INP001 - a file for a dags folder, not of a package
-# Airflow is not in the environment that checks this.
+# ruff: noqa: INP001 - a file in a dags folder, not in a package
+# Airflow is not installed in the environment that checks this file.
 # mypy: ignore-errors
-"""A dag whose author says what its tool is like, and one whose author makes a mistake in it."""
+"""A dag with a dagcall block in its documentation, and one with a mistake in its block."""
 
 from airflow.sdk import Param, dag, get_current_context, task
 
 
 @task
 def add_up() -> float | str:
-    """Return the sum: a number, as declared, or text, which is not."""
+    """Return the sum: a number, as declared, or text, which does not match the declaration."""
     params = get_current_context()["params"]
     total = sum(params["amounts"])
     return total if params["as_declared"] else f"{total} EUR"
@@ -16,7 +16,7 @@ def add_up() -> float | str:
 
 @task
 def note(total: float | str) -> str:
-    """Come last, so that this would be the result if the author had not named the other task."""
+    """Run last, so that this task's value would be the result if the block did not name the other task."""
     return f"added up to {total}"
 
 

@@ -1,7 +1,7 @@
-# ruff: noqa: INP001 - a file for a dags folder, not of a package
-# Airflow is not in the environment that checks this.
+# ruff: noqa: INP001 - a file in a dags folder, not in a package
+# Airflow is not installed in the environment that checks this file.
 # mypy: ignore-errors
-"""Dags whose outcome is clear long before their runs end: a task goes on until it is told to stop."""
+"""Dags whose outcome is known long before their runs end: one task continues until a test stops it."""
 
 import time
 from pathlib import Path
@@ -24,7 +24,7 @@ def refuse() -> int:
 
 @task
 def tidy() -> None:
-    """Wait until the file is there."""
+    """Wait until the file exists."""
     file = Path(get_current_context()["params"]["go_on"])
     ends_at = time.monotonic() + LONGEST_SECONDS
     while not file.exists() and time.monotonic() < ends_at:

@@ -1,7 +1,7 @@
-# ruff: noqa: INP001 - a file for a dags folder, not of a package
-# Airflow is not in the environment that checks this.
+# ruff: noqa: INP001 - a file in a dags folder, not in a package
+# Airflow is not installed in the environment that checks this file.
 # mypy: ignore-errors
-"""A dag of a user's own: one task, and an answer that everybody can check."""
+"""A user's dag: one task with an easily checked result."""
 
 import math
 
@@ -10,7 +10,7 @@ from airflow.sdk import Param, dag, get_current_context, task
 
 @task
 def compute() -> str:
-    """Answer as text: JSON readers lose digits of numbers this large."""
+    """Return text, because JSON parsers lose digits of numbers this large."""
     return str(math.factorial(get_current_context()["params"]["n"]))
 
 

@@ -1,7 +1,7 @@
-# ruff: noqa: INP001, T201 - a file for a dags folder, not of a package; its tasks print
-# Airflow is not in the environment that checks this.
+# ruff: noqa: INP001, T201 - a file in a dags folder, not in a package; its tasks print
+# Airflow is not installed in the environment that checks this file.
 # mypy: ignore-errors
-"""Dags that fail, each in a way of its own. The secrets in their logs are made up."""
+"""Dags that fail in different ways. The secrets in their logs are invented."""
 
 import logging
 import os
@@ -181,7 +181,7 @@ def fails_by_other_exits() -> None:
 
 @task(params={"region": Param(type="string")})
 def measure() -> None:
-    """Never begins: the param of its own has no value."""
+    """Never starts: its task param has no value."""
 
 
 @dag(description="Fails before its task begins.", schedule=None, **DAG)

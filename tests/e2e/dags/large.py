@@ -1,5 +1,5 @@
-# ruff: noqa: INP001 - a file for a dags folder, not of a package
-# Airflow is not in the environment that checks this.
+# ruff: noqa: INP001 - a file in a dags folder, not in a package
+# Airflow is not installed in the environment that checks this file.
 # mypy: ignore-errors
 """Results too large for one answer: many rows, a long text, and an object that is wide and deep."""
 
@@ -8,7 +8,7 @@ from airflow.sdk import Param, dag, get_current_context, task
 
 @task
 def make_rows() -> list[dict]:
-    """Number the rows, so that everybody can check that none is missing."""
+    """Return numbered rows, so that a test can check that none is missing."""
     count = get_current_context()["params"]["rows"]
     return [
         {"id": number, "square": number**2, "name": f"Zeile für {number}", "note": "é" * 30} for number in range(count)
@@ -23,13 +23,13 @@ def large_rows() -> None:
 
 @task
 def make_text() -> str:
-    """Number the lines."""
+    """Return numbered lines."""
     return "".join(f'{number}: "über" \\ 東京\n' for number in range(100_000))
 
 
 @dag(schedule=None, tags=["mcp"])
 def large_text() -> None:
-    """About 3 MB, much of it in need of escapes or of more than one byte."""
+    """About 3 MB, with many characters that are escaped or take several bytes."""
     make_text()
 
 
@@ -44,7 +44,7 @@ def make_tree() -> dict:
 
 @dag(schedule=None, tags=["mcp"])
 def deep_object() -> None:
-    """About 0.2 MB; no level is large."""
+    """About 0.2 MB; each level is small."""
     make_tree()
 
 

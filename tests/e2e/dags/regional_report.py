@@ -1,7 +1,7 @@
-# ruff: noqa: INP001 - a file for a dags folder, not of a package
-# Airflow is not in the environment that checks this.
+# ruff: noqa: INP001 - a file in a dags folder, not in a package
+# Airflow is not installed in the environment that checks this file.
 # mypy: ignore-errors
-"""A dag that Airflow never gets to see: its file cannot be imported."""
+"""A dag that Airflow does not know, because its file cannot be imported."""
 
 from airflow.sdk import dag, task
 from no_such_package import REGION

@@ -1,14 +1,14 @@
-# ruff: noqa: INP001 - a file for a dags folder, not of a package
-# Airflow is not in the environment that checks this.
+# ruff: noqa: INP001 - a file in a dags folder, not in a package
+# Airflow is not installed in the environment that checks this file.
 # mypy: ignore-errors
-"""A dag that somebody adds while clients are connected."""
+"""A dag that a test adds while clients are connected."""
 
 from airflow.sdk import Param, dag, get_current_context, task
 
 
 @task
 def reverse() -> str:
-    """Turn the text round."""
+    """Reverse the text."""
     return get_current_context()["params"]["text"][::-1]
 
 

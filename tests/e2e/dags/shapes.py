@@ -1,5 +1,5 @@
-# ruff: noqa: INP001, AIR002, ANN001, ANN201, ANN202 - a file for a dags folder; its dags share what they are made with
-# Airflow is not in the environment that checks this.
+# ruff: noqa: INP001, AIR002, ANN001, ANN201, ANN202 - a file in a dags folder; its dags share what they are made with
+# Airflow is not installed in the environment that checks this file.
 # mypy: ignore-errors
 """Dags whose results have every shape: values of many classes, mapped tasks and groups, branches."""
 
@@ -53,7 +53,7 @@ class Colour(StrEnum):
     RED = "red"
 
 
-Point = namedtuple("Point", "x y")  # noqa: PYI024 - as many dags have them
+Point = namedtuple("Point", "x y")  # noqa: PYI024 - many dags use them
 
 
 @task
@@ -87,7 +87,7 @@ def shape_values():
 
 @task
 def in_object_storage() -> str:
-    """Return what Airflow's backend for large values would have stored in its place."""
+    """Return the reference that Airflow's object storage backend stores instead of a large value."""
     run_id = get_current_context()["run_id"]
     return f"s3://xcoms/shape_reference/{run_id}/in_object_storage/00000000-0000-0000-0000-000000000001"
 
@@ -129,7 +129,7 @@ def double(item: int) -> int:
 
 @task
 def plus_one(item: int) -> int | None:
-    """Skip what comes of 1, and return nothing for what comes of 2."""
+    """Skip the value that comes from 1, and return None for the one that comes from 2."""
     if item == 2:
         raise AirflowSkipException
     return None if item == 4 else item + 1

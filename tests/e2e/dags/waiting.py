@@ -1,7 +1,7 @@
-# ruff: noqa: INP001 - a file for a dags folder, not of a package
-# Airflow is not in the environment that checks this.
+# ruff: noqa: INP001 - a file in a dags folder, not in a package
+# Airflow is not installed in the environment that checks this file.
 # mypy: ignore-errors
-"""Dags whose runs wait for ever, or do nothing at all."""
+"""Dags whose runs wait forever or do nothing."""
 
 from datetime import UTC, datetime
 

@@ -1,7 +1,7 @@
-# ruff: noqa: INP001 - a file for a dags folder, not of a package
-# Airflow is not in the environment that checks this.
+# ruff: noqa: INP001 - a file in a dags folder, not in a package
+# Airflow is not installed in the environment that checks this file.
 # mypy: ignore-errors
-"""Two dags: one that computes, and one whose runs go on until a test ends them."""
+"""Two dags: one that computes, and one whose runs continue until a test ends them."""
 
 from datetime import timedelta
 
@@ -10,7 +10,7 @@ from airflow.sdk import Param, dag, get_current_context, task
 
 @dag(schedule=None, max_active_runs=200, params={"x": Param(type="integer")})
 def add() -> None:
-    """Add one to x, on another try where Airflow itself broke down."""
+    """Add one to x; retry if Airflow itself fails."""
 
     @task(retries=3, retry_delay=timedelta(seconds=1))
     def total() -> int:
@@ -21,11 +21,11 @@ def add() -> None:
 
 @dag(schedule=None, max_active_runs=200, params={"x": Param(type="integer")})
 def held() -> None:
-    """Wait for a place in a pool that has none."""
+    """Wait for a slot in a pool without slots."""
 
     @task(pool="closed")
     def total() -> None:
-        """Never begin."""
+        """Never start."""
 
     total()
 

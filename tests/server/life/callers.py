@@ -1,4 +1,4 @@
-"""Callers, and how they ask."""
+"""Callers and the requests they make."""
 
 import asyncio
 from collections.abc import Callable
@@ -15,12 +15,12 @@ from tests.support.task_client import FINAL
 
 Kind = Literal["call", "task", "wait"]
 TASK_LINGERS_SECONDS = 10.0
-"""A task is waited for a little longer than its client asks."""
+"""dagcall keeps waiting for a task's run this long after the client's last request."""
 
 
 @dataclass(eq=False)
 class Caller:
-    """Somebody who wants one result, and asks again until it is there."""
+    """A client that wants one result and repeats its call until it has it."""
 
     tool: str
     x: int
@@ -28,18 +28,18 @@ class Caller:
     kind: Kind
     attempts: "list[Attempt]" = field(default_factory=list)
     run_id: str | None = None
-    """The run that it was told of."""
+    """The run id from dagcall's last answer."""
     is_done: bool = False
-    """Whether it has its outcome, or will never have one."""
+    """Whether it has its outcome, or never gets one."""
 
     @property
     def asking(self) -> "Attempt | None":
-        """How it asks now; it may have given up earlier attempts without a word."""
+        """The attempt it waits for; it may have abandoned earlier ones without cancelling them."""
         return next((attempt for attempt in self.attempts if attempt.is_heard and attempt.is_pending), None)
 
     @property
     def is_of_family(self) -> bool:
-        """Whether identical calls share a family of runs."""
+        """Whether identical calls share a run id prefix."""
         return self.key is None and POLICIES[self.tool].get("repeat", "adopt") == "adopt"
 
     @property
@@ -49,7 +49,7 @@ class Caller:
 
 @dataclass(eq=False)
 class Attempt:
-    """One request of a caller, or, for a task, all those from its creation to its end."""
+    """One request of a caller; for a task, all requests from its creation to its end."""
 
     number: int
     caller: Caller
@@ -58,22 +58,22 @@ class Attempt:
     budget: float
     asked_at: float
     is_process_away: bool
-    """Whether the process takes Airflow to be away when the caller asks."""
+    """Whether the process's circuit breaker was open when the caller asked."""
     known_run_id: str | None
-    """The run that it waits for by its id."""
+    """The run it waits for with `wait_for_dag_run`."""
     unheard: frozenset[FakeRun]
-    """The runs of the family whose outcome nobody has had when the caller asks."""
+    """The runs with the same run id prefix whose outcome was not delivered when the caller asked."""
     is_moving: bool
-    """Whether a task is asked for on another process, too."""
+    """Whether the client also polls its task on another process."""
     noted: frozenset[FakeRun]
-    """The runs whose notes say by then that their outcome has arrived."""
+    """The runs that had a delivery mark when the caller asked."""
     asking: "asyncio.Task[Wire]" = field(init=False)
     ended_at: float | None = None
     is_judged: bool = False
     is_heard: bool = True
-    """False once the caller has given it up without a word."""
+    """False once the caller has abandoned it without cancelling it."""
     nothing_started: str = ""
-    """What it was told, if it was told that nothing was started."""
+    """The error message, if it said "Nothing was started"."""
     created: list[FakeRun] = field(default_factory=list)
 
     @property
@@ -81,20 +81,20 @@ class Attempt:
         return not self.is_judged
 
     def may_hold_a_run_at(self, at: float) -> bool:
-        """Say whether a run may be waited for on its behalf at this time, or later."""
+        """Return whether dagcall may be waiting for a run on its behalf at this time or later."""
         lingers = TASK_LINGERS_SECONDS if self.kind == "task" else 0.0
         return self.ended_at is None or self.ended_at + lingers >= at
 
     @property
     def traceparent(self) -> str:
-        """What makes its number stand in the note of the run that it starts."""
+        """The trace header that puts the attempt's number into the note of its run."""
         return f"00-{self.number:032x}-{1:016x}-01"
 
     async def ask(self, processes: Callable[[], list[Process]]) -> Wire:
-        """Ask, and return the answer; for a task the last one.
+        """Make the request and return the answer; for a task, the last answer.
 
         Args:
-            processes: those that a task's requests are spread over.
+            processes: the processes that a task's requests are spread over.
         """
         caller, client = self.caller, self.process.client
         meta: Wire = {"traceparent": self.traceparent}
@@ -115,7 +115,7 @@ class Attempt:
         if task.get("resultType") != "task":
             return task
         run_id = task["taskId"].split(".")[1]
-        if run_id.startswith(PREFIX):  # else it came to nothing
+        if run_id.startswith(PREFIX):  # otherwise nothing was started
             self.caller.run_id = run_id
         while task["status"] not in FINAL:
             await asyncio.sleep(task["pollIntervalMs"] / 1000)
@@ -131,7 +131,7 @@ class Attempt:
 
 
 async def _looked_at(process: Process, task_id: str) -> Wire:
-    """Ask for a task.
+    """Poll a task.
 
     Raises:
         ConnectionError: the process has ended.

@@ -1,7 +1,7 @@
-"""What is known of all calls, and what must hold of them.
+"""Records all calls of an example and checks the invariants.
 
-The record sees what people see: requests, answers, and what is in Airflow. Each request carries a trace id that dagcall
-writes into the note of the run that it starts, so that it is known of each run whose request made it.
+The record sees only what is visible from outside: requests, answers, and Airflow's data. Each request carries a trace
+id, which dagcall writes into the note of the run it starts. This tells the record which request started which run.
 """
 
 import re
@@ -20,14 +20,14 @@ from tests.server.life.world import POLICIES, REUSE_SECONDS, Process, WatchedAir
 from tests.support.virtual_time import VirtualTimeLoop
 
 MARGIN_SECONDS = 1.5
-"""How long a receipt may take to get into a note."""
+"""How soon after a delivery the delivery mark must be in the note."""
 AFTER_TROUBLE_SECONDS = 20.0
-"""Likewise, after Airflow was in trouble."""
+"""The same, after a fault in Airflow."""
 SLACK_SECONDS = 0.5
 READING_SECONDS = 6.0
-"""How long an outcome may be read for when the caller's time is over, while Airflow is in trouble."""
+"""How long dagcall may keep reading an outcome after the call timed out, during a fault in Airflow."""
 EDGE_SECONDS = 15.0
-"""How near to its end a time limit is nobody's business."""
+"""A time limit is not checked this close to its end."""
 FAMILY_IS_OPEN_SECONDS = REPLAY_SECONDS - EDGE_SECONDS
 
 RECEIPT_ROUTES = frozenset[Route]({"patch_runs", "patch_run", "list_runs", "run", "version", "log_in"})
@@ -39,7 +39,7 @@ _RUN_ID = re.compile(r"mcp__[a-z2-7]{10}_[a-z2-7]{26}(?:_\d+)?")
 
 @dataclass(frozen=True)
 class Receipt:
-    """What has to be noted: the outcome of a run has reached a caller."""
+    """A delivery mark that dagcall has to write: the outcome of a run has reached a caller."""
 
     run: FakeRun
     process: Process
@@ -56,15 +56,15 @@ class Record:
         self.callers: list[Caller] = []
         self.attempts: list[Attempt] = []
         self.edits: list[tuple[FakeRun, str]] = []
-        """What people have written into notes."""
+        """The texts that people added to notes."""
         self.disturbed = set[FakeRun]()
-        """Runs that people have cleared, set by hand or deleted."""
+        """Runs that people cleared, set to a state, or deleted."""
         self._late = set[FakeRun]()
-        """Runs that came into being long after one with a higher number: a process that has read the family meanwhile
+        """Runs created long after one with a higher number. A process that has already read the runs with this prefix
         does not look for them."""
         self.cancelled = set[FakeRun]()
         self.first_end_of: dict[FakeRun, datetime | None] = {}
-        """Of runs that people have cleared: when they ended for the first time."""
+        """For runs that people cleared: when they first ended."""
         self.held_posts_until = float("-inf")
         self._delivered = set[FakeRun]()
         self._receipts: list[Receipt] = []
@@ -81,7 +81,7 @@ class Record:
         budget: float = 3600.0,
         others: tuple[int, ...] = (),
     ) -> Attempt:
-        """Have a caller ask; a task asks the `others` in turn, too."""
+        """Let a caller make a request; a task also polls `others` in turn."""
         attempt = Attempt(
             number=len(self.attempts) + 1,
             caller=caller,
@@ -102,15 +102,15 @@ class Record:
         return attempt
 
     def run_was_created(self, run: FakeRun) -> None:
-        """Take note of a new run in Airflow, and look whether there had to be one."""
+        """Record a new run in Airflow and check that it was needed."""
         found = _TRACE.search(run.note or "")
-        assert found, f"a run that nobody called for: {run.note}"
+        assert found, f"a run that no call asked for: {run.note}"
         attempt = self.attempts[int(found[1], 16) - 1]
         if any(not earlier.is_deleted for earlier in attempt.created):
             self._violations.append(f"one request started {[r.run_id for r in attempt.created]} and {run.run_id}")
         attempt.created.append(run)
         if attempt.nothing_started:
-            self._violations.append(f"run {run.run_id} appeared after this was said: {attempt.nothing_started}")
+            self._violations.append(f"run {run.run_id} was created after this answer: {attempt.nothing_started}")
         if attempt.caller.is_of_family:
             is_late = any(
                 _number(other) > _number(run) and self._age(other) > 1 for other in self._family(attempt.caller)
@@ -119,11 +119,11 @@ class Record:
                 self._late.add(run)
             if not self._has_gaps(attempt.caller, before=run):
                 self._look_for_a_run_to_adopt(attempt, run)
-                if not is_late:  # else it is that of a caller who left before it could be started
+                if not is_late:  # a late run belongs to a caller who disconnected before it started
                     self._look_for_a_run_to_share(attempt, run)
 
     def _look_for_a_run_to_adopt(self, attempt: Attempt, run: FakeRun) -> None:
-        """A new run is made only where no earlier one is left; each of those who ask meanwhile may have one of them."""
+        """Check that no earlier run was free for adoption; each concurrent caller may hold one of them."""
         left = [earlier for earlier in attempt.unheard if self._is_unheard(earlier)]
         rivals = [
             other
@@ -134,8 +134,8 @@ class Record:
         ]
         if len(left) > len(rivals):
             self._violations.append(
-                f"attempt {attempt.number} got run {run.run_id}, a second one: {[r.run_id for r in left]} had to be "
-                f"adopted, with {len(rivals)} others who ask"
+                f"attempt {attempt.number} started run {run.run_id} instead of adopting one of "
+                f"{[r.run_id for r in left]}, with {len(rivals)} concurrent callers"
             )
 
     def _look_for_a_run_to_share(self, attempt: Attempt, run: FakeRun) -> None:
@@ -152,14 +152,14 @@ class Record:
                 and any(not created.is_deleted for created in other.created)
             ):
                 self._violations.append(
-                    f"attempt {attempt.number} got run {run.run_id}, a second one: attempt {other.number} asked the "
-                    f"same earlier, and still waits for {other.created[0].run_id}"
+                    f"attempt {attempt.number} started run {run.run_id} instead of sharing {other.created[0].run_id}, "
+                    f"which the earlier, identical attempt {other.number} still waits for"
                 )
 
-    # What the callers are told
+    # Answers
 
     def judge_all(self) -> None:
-        """Judge what has ended, and what should have."""
+        """Check the attempts that have ended, and that none is overdue."""
         for attempt in self.attempts:
             if not attempt.is_judged:
                 self._judge_time(attempt)
@@ -178,7 +178,7 @@ class Record:
 
     def _judge(self, attempt: Attempt) -> None:
         if attempt.asking.cancelled():
-            return  # it left, or its process ended
+            return  # the caller disconnected, or the process ended
         wire = attempt.asking.result()
         if wire.get("isError"):
             self._judge_error(attempt, wire["content"][0]["text"])
@@ -190,12 +190,12 @@ class Record:
         is_anew = any(earlier.is_deleted for earlier in self._runs(run.run_id))
         may_be_anothers = caller.key is not None and (attempt.kind == "wait" or is_anew)
         is_fitting = run.conf == {"x": caller.x} or may_be_anothers
-        assert is_fitting, f"attempt {attempt.number} with x={caller.x} was told of run {run.run_id} with {run.conf}"
+        assert is_fitting, f"attempt {attempt.number} with x={caller.x} got run {run.run_id} with {run.conf}"
         self._judge_whose(attempt, run, content)
         if content["state"] == "running":
             took = (attempt.ended_at or 0) - attempt.asked_at
             is_due = took >= attempt.budget - SLACK_SECONDS or attempt.process.is_stopping
-            assert is_due, f"attempt {attempt.number} was told that its run goes on after {took} s of {attempt.budget}"
+            assert is_due, f"attempt {attempt.number} got a running run after {took} s of {attempt.budget}"
             return
         if run not in self.disturbed:
             assert run.state == content["state"] == "success", f"{content['state']}, and the run {run.state}"
@@ -204,16 +204,18 @@ class Record:
         self._delivered_to(attempt, run)
 
     def _judge_whose(self, attempt: Attempt, run: FakeRun, content: Wire) -> None:
-        """Two callers who ask the same process have one run only where they are told, or where one had left it."""
+        """Two callers of one process get the same run only if it is marked as shared, or if one had abandoned it."""
         if attempt.kind == "wait":
             assert run.run_id == attempt.known_run_id
             return
         is_own = run in attempt.created
         is_shared = content.get("shared", False)
-        assert not (is_own and is_shared), f"attempt {attempt.number} started run {run.run_id}, and is said to share it"
+        assert not (is_own and is_shared), f"attempt {attempt.number} started run {run.run_id}, but got it as shared"
         if not attempt.caller.is_of_family:
-            assert not is_shared, f"attempt {attempt.number} shares run {run.run_id}, which nobody may"
-            assert is_own or attempt.caller.key is not None, f"attempt {attempt.number} got run {run.run_id} of another"
+            assert not is_shared, f"attempt {attempt.number} must not share run {run.run_id}"
+            assert is_own or attempt.caller.key is not None, (
+                f"attempt {attempt.number} got run {run.run_id} of another caller"
+            )
             return
         waiting = [
             other
@@ -224,19 +226,19 @@ class Record:
             and other.may_hold_a_run_at(attempt.asked_at)
         ]
         if is_shared:
-            assert not _is_read_only(attempt.caller.tool), f"attempt {attempt.number} shares a run that only reads"
+            assert not _is_read_only(attempt.caller.tool), f"attempt {attempt.number} shares a run of a read-only tool"
             is_later = any(attempt.asked_at - other.asked_at >= SHARE_AFTER_SECONDS for other in waiting)
-            assert is_later, f"attempt {attempt.number} shares run {run.run_id} with one that came together with it"
+            assert is_later, f"attempt {attempt.number} shares run {run.run_id} with a simultaneous call"
         elif attempt.caller.tool != "reuse" and not self._has_gaps(attempt.caller):
             owners = [
                 o.number
                 for o in waiting
                 if run in o.created and o.kind == "call" and o.may_hold_a_run_at(attempt.ended_at or 0)
             ]
-            assert not owners, f"attempt {attempt.number} got run {run.run_id} of {owners}, and was not told so"
+            assert not owners, f"attempt {attempt.number} got run {run.run_id} of {owners}, not marked as shared"
 
     def _judge_age(self, attempt: Attempt, run: FakeRun) -> None:
-        """An outcome whose delivery was noted is none for a new call."""
+        """Check that a new call does not get an outcome that has a delivery mark."""
         if attempt.kind == "wait" or not attempt.caller.is_of_family:
             return
         if attempt.caller.tool == "reuse" and run.end_date is not None:
@@ -254,17 +256,17 @@ class Record:
             self._receipts.append(Receipt(run, attempt.process, attempt.ended_at or 0))
 
     def is_being_cancelled(self, caller: Caller) -> None:
-        """Take note that a caller cancels the run that it knows of."""
+        """Record that a caller is cancelling its run."""
         self.cancelled.update(self._runs(caller.run_id or ""))
 
     def was_cancelled(self, caller: Caller, answer: Wire) -> None:
-        """Take note that a caller has cancelled its run: it knows the outcome."""
+        """Record that a caller has cancelled its run and knows the outcome."""
         caller.is_done = True
         content = answer["structuredContent"]
         if content["state"] == "failed":
             self._delivered.add(self._run(content["dag_run_id"]))
 
-    # What they are told when it came to nothing
+    # Errors
 
     def _judge_error(self, attempt: Attempt, text: str) -> None:
         caller = attempt.caller
@@ -304,14 +306,14 @@ class Record:
 
     def _judge_nothing_started(self, attempt: Attempt, text: str) -> None:
         attempt.nothing_started = text
-        is_away = "Airflow has not answered for " in text  # whatever it was asked
+        is_away = "Airflow has not answered for " in text  # any route may have failed
         is_expected = attempt.process.is_stopping or self._is_excused(attempt, None if is_away else START_ROUTES)
         assert is_expected, f"attempt {attempt.number}: {text}"
         own = [run for run in attempt.created if not run.is_deleted]
         assert not own, f"attempt {attempt.number} had started run {own[0].run_id}: {text}"
 
     def _judge_kill(self, attempt: Attempt, run: FakeRun) -> None:
-        """No run is set to failed by the process in which somebody waits for it, unless a caller has cancelled it."""
+        """Check that a process did not set a run to failed while a call waited for it, unless a caller cancelled it."""
         if run in self.cancelled:
             return
         for at, run_id in attempt.process.line.kills:
@@ -320,7 +322,7 @@ class Record:
                 assert is_excused, f"run {run_id} was set to failed while attempt {attempt.number} waited for it"
 
     def _hits(self, attempt: Attempt, routes: frozenset[Route] | None = None) -> Iterator[object]:
-        """Return what went wrong on the process's line while a caller waited for its answer."""
+        """Return the faults on the process's connection while a caller waited for its answer."""
         until = self._loop.time() if attempt.ended_at is None else attempt.ended_at
         processes = {attempt.process, *self.processes} if attempt.is_moving else {attempt.process}
         for hit in (hit for process in processes for hit in process.line.all_hits()):
@@ -334,17 +336,17 @@ class Record:
         is_cut_short = attempt.process.is_stopping
         return attempt.is_process_away or is_cut_short or any(self._hits(attempt, routes))
 
-    # What is in Airflow
+    # Airflow's data
 
     def look(self) -> None:
-        """See whether Airflow is as it should be."""
+        """Check the runs and notes in Airflow."""
         assert not self._violations, "\n".join(self._violations)
         for run, text in self.edits:
             assert text in (run.note or ""), f"{text!r} is no longer in the note of run {run.run_id}: {run.note!r}"
         self._receipts = [receipt for receipt in self._receipts if self._is_due(receipt)]
 
     def _is_due(self, receipt: Receipt) -> bool:
-        """Say whether a receipt is still to come; it must not be late."""
+        """Return whether a delivery mark is still missing, and check that it is not late."""
         run, process, now = receipt.run, receipt.process, self._loop.time()
         note = run.note or ""
         has_room = len(f"{note} {MARK}") <= MAX_NOTE
@@ -356,13 +358,13 @@ class Record:
         due = max(hits) + AFTER_TROUBLE_SECONDS if hits else receipt.delivered_at + MARGIN_SECONDS
         if process.is_away:
             return True
-        assert now <= due, f"it is not noted on run {run.run_id} that its outcome has arrived: {note!r}"
+        assert now <= due, f"run {run.run_id} has no delivery mark: {note!r}"
         return True
 
     # Runs
 
     def _run(self, run_id: str) -> FakeRun:
-        """Return a run, be it deleted by now."""
+        """Return a run, even if it has been deleted."""
         runs = self._runs(run_id)
         assert runs, f"there never was a run {run_id}"
         return next((run for run in runs if not run.is_deleted), runs[-1])
@@ -374,18 +376,18 @@ class Record:
         return [run for run in self.airflow.runs if not run.is_final]
 
     def _family(self, caller: Caller) -> Iterator[FakeRun]:
-        """Return the runs that identical calls of a caller have started, be they deleted by now."""
+        """Return the runs that a caller's identical calls have started, including deleted ones."""
         for attempt in self.attempts:
             if attempt.caller.is_of_family and attempt.caller.family == caller.family:
                 yield from attempt.created
 
     def _has_gaps(self, caller: Caller, *, before: FakeRun | None = None) -> bool:
-        """Say whether a number of a family is free below one that is taken: a run was deleted, or refused.
+        """Return whether a number below a used one is free, because a run was deleted or refused.
 
-        With `before`, whether it was so before that run, which may have filled the last gap.
+        With `before`, ignore that run, which may have filled the last gap.
 
-        A process that read the family before then takes the free number, and does not hear of the others. Number 0 is
-        another matter: there, a process that knows nothing begins.
+        A process that read the runs earlier uses the free number and does not see the others. Number 0 is exempt,
+        because a process without any knowledge starts there.
         """
         runs = [run for run in self._family(caller) if run is not before]
         numbers = {_number(run) for run in runs}
@@ -395,7 +397,7 @@ class Record:
         return (self.airflow.clock.now() - run.run_after).total_seconds()
 
     def _is_unheard(self, run: FakeRun) -> bool:
-        """Say whether somebody may still come for the outcome of a run."""
+        """Return whether a repeated call may still get the outcome of a run."""
         if run.is_deleted or run in self._delivered or run in self._late or _is_noted(run):
             return False
         end = self.first_end_of.get(run, run.end_date)

@@ -1,4 +1,4 @@
-"""The world in which calls live: an Airflow, the lines that lead there, and processes of dagcall that come and go."""
+"""The environment of the calls: an Airflow, dagcall processes, and a connection from each process to Airflow."""
 
 import asyncio
 import json
@@ -20,7 +20,7 @@ from tests.support.virtual_time import LoopClock, VirtualTimeLoop
 
 LATENCY_SECONDS = 0.02
 SLOW_SECONDS = 1.0
-"""A request that takes so long is in trouble."""
+"""A request that takes longer counts as faulty."""
 REUSE_SECONDS = 30.0
 POLICIES: dict[str, dict[str, Any]] = {
     "adopt": {},
@@ -31,13 +31,13 @@ POLICIES: dict[str, dict[str, Any]] = {
     "fail_new": {"on_cancel": "fail", "repeat": "new"},
     "reuse": {"reuse_seconds": REUSE_SECONDS},
 }
-"""Tool -> what its operator says of it. Each has a dag of the same name."""
+"""Tool -> its settings. Each tool has a dag of the same name."""
 
 Wire = dict[str, Any]
 
 
 class WatchedAirflow(FakeAirflow):
-    """An Airflow that tells of each new run."""
+    """An Airflow that reports each new run."""
 
     def __init__(self, loop: VirtualTimeLoop, on_run: Callable[[FakeRun], None]) -> None:
         super().__init__(clock=LoopClock(loop), steady_streams=True)
@@ -55,7 +55,7 @@ class WatchedAirflow(FakeAirflow):
 
 @dataclass(frozen=True)
 class Hit:
-    """A request that went wrong."""
+    """A faulty request."""
 
     since: float
     at: float
@@ -64,7 +64,7 @@ class Hit:
 
 @dataclass(eq=False, kw_only=True)
 class Trouble(Fault):
-    """A fault that the line it hits takes note of, unless it has to be without consequence."""
+    """A fault that is recorded on the connection it hits, unless it must not affect any answer."""
 
     is_excuse: bool = True
 
@@ -75,7 +75,7 @@ class Trouble(Fault):
 
 
 class Line(httpx.AsyncBaseTransport):
-    """What connects a process with Airflow. Cut, it swallows everything; what was sent before still takes effect."""
+    """The connection of a process to Airflow. When cut, it swallows requests; those sent before still take effect."""
 
     def __init__(self, airflow: FakeAirflow, now: Callable[[], float]) -> None:
         self._airflow = airflow
@@ -83,17 +83,17 @@ class Line(httpx.AsyncBaseTransport):
         self.is_cut = False
         self.hits: list[Hit] = []
         self.kills: list[tuple[float, str]] = []
-        """When which run was to be set to failed, other than by its caller's own will."""
+        """When dagcall set which run to failed without a caller's request to cancel it."""
         self._sent: dict[httpx.Request, float] = {}
-        """When what is under way was sent."""
+        """When each request in flight was sent."""
         self.most_in_flight = 0
 
     def hit(self, request: httpx.Request) -> None:
-        """Take note that a request goes wrong."""
+        """Record a faulty request."""
         self.hits.append(self._hit(request))
 
     def all_hits(self) -> list[Hit]:
-        """Return what went wrong, and what is about to."""
+        """Return the faulty requests, including those that are overdue."""
         late = [request for request, sent_at in self._sent.items() if self._now() - sent_at > SLOW_SECONDS]
         return self.hits + [self._hit(request) for request in late]
 
@@ -110,7 +110,7 @@ class Line(httpx.AsyncBaseTransport):
         log_ins = sum(request.extensions["target"] == b"/auth/token" for request in self._sent)
         self.most_in_flight = max(self.most_in_flight, len(self._sent) - log_ins)
         answering = asyncio.ensure_future(self._airflow.handle(request))
-        answering.add_done_callback(lambda task: task.cancelled() or task.exception())  # its asker may have left
+        answering.add_done_callback(lambda task: task.cancelled() or task.exception())  # the sender may be cancelled
         try:
             async with asyncio.timeout(request.extensions["timeout"]["read"]):
                 return await asyncio.shield(answering)
@@ -130,7 +130,7 @@ class Line(httpx.AsyncBaseTransport):
 
 
 class Process:
-    """A dagcall with one client, until it stops or crashes."""
+    """A dagcall process with one client."""
 
     def __init__(self, airflow: FakeAirflow, loop: VirtualTimeLoop) -> None:
         self._loop = loop
@@ -164,36 +164,36 @@ class Process:
 
     @property
     def is_away(self) -> bool:
-        """Whether it takes Airflow to be away."""
+        """Whether its circuit breaker is open."""
         return self.dagcall.waiter.api.rest.gate.breaker.is_open
 
     @property
     def is_over(self) -> bool:
-        """Whether nobody can ask it any more."""
+        """Whether it has stopped or crashed."""
         return self.has_crashed or self._is_over.is_set()
 
     def begin(self, calling: Coroutine[Any, Any, Wire]) -> asyncio.Task[Wire]:
-        """Have a caller do something that is broken off when the process ends."""
+        """Start a request that is cancelled when the process ends."""
         task = self._loop.create_task(calling)
         self._calls.add(task)
         task.add_done_callback(self._calls.discard)
         return task
 
     def begin_stop(self) -> None:
-        """Take no new calls."""
+        """Refuse new calls."""
         self.is_stopping = True
         self.dagcall.mcp.begin_stop()
 
     async def stop(self) -> None:
-        """End in order."""
+        """Shut down."""
         await self._break_off(*self._calls)
         self._is_over.set()
         await asyncio.gather(self._serving, return_exceptions=True)
 
     async def crash(self) -> None:
-        """End at once: whatever the process would like to tell Airflow at its end does not get there."""
+        """End at once: nothing that the process sends at its end reaches Airflow."""
         self.line.is_cut = self.has_crashed = True
-        await self._break_off(*self._calls, self._serving)  # a call in memory runs in its caller's task
+        await self._break_off(*self._calls, self._serving)  # an in-memory call runs in its caller's task
 
     async def _break_off(self, *tasks: asyncio.Task[Any]) -> None:
         for task in tasks:

@@ -1,7 +1,7 @@
-# ruff: noqa: INP001 - a file for a dags folder, not of a package
-# Airflow is not in the environment that checks this.
+# ruff: noqa: INP001 - a file in a dags folder, not in a package
+# Airflow is not installed in the environment that checks this file.
 # mypy: ignore-errors
-"""Dags for many calls: one that computes, one that fails, one whose result is large, one whose runs a test ends."""
+"""Dags for many calls: one computes, one fails, one has a large result, and one has runs that a test ends."""
 
 from airflow.sdk import Param, dag, get_current_context, task
 
@@ -32,7 +32,7 @@ def broken() -> None:
 
 @dag(schedule=None, max_active_runs=200, params={"x": Param(type="integer")})
 def rows() -> None:
-    """Return some hundred kilobytes."""
+    """Return a few hundred kilobytes."""
 
     @task
     def total() -> list[dict[str, int]]:
@@ -44,11 +44,11 @@ def rows() -> None:
 
 @dag(schedule=None, max_active_runs=200, params={"x": Param(type="integer")})
 def held() -> None:
-    """Wait for a place in a pool that has none."""
+    """Wait for a slot in a pool without slots."""
 
     @task(pool="closed")
     def total() -> None:
-        """Never begin."""
+        """Never start."""
 
     total()
 
