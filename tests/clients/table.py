@@ -63,7 +63,6 @@ class Client:
 
 
 HANDSHAKE_HTTP = "the server keeps no session, so it cannot send requests to the client"
-UNMATCHED = "the cancellation is a separate request, which a server without sessions cannot match to the call"
 ENDED = "the client stops its server together with the call, before the run is set to failed"
 UNASKED = "the client does not request it"
 UNASKABLE = "the client does not declare elicitation"
@@ -84,7 +83,7 @@ CLIENTS = (
         "with_mcp_2.py",
         ("mcp",),
         variant="legacy",
-        cannot={"question http": HANDSHAKE_HTTP, "cancel http": UNMATCHED},
+        cannot={"question http": HANDSHAKE_HTTP},
     ),
     Client(
         "MCP SDK 1 for Python",
@@ -191,7 +190,7 @@ CLIENTS = (
         ("@modelcontextprotocol/client",),
         to_know="calls time out after 60 s unless `timeout` is set",
         variant="legacy",
-        cannot={"question http": HANDSHAKE_HTTP, "cancel http": UNMATCHED},
+        cannot={"question http": HANDSHAKE_HTTP},
         short=SHORT,
     ),
     Client(

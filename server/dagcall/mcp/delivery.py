@@ -35,7 +35,7 @@ class Delivery:
         self._entries.append(entry)
 
     def caller_left(self) -> None:
-        """Record that the caller closed the connection."""
+        """Record that the caller closed the connection or cancelled the request."""
         self._is_gone = True
 
     def sent(self) -> None:
@@ -79,6 +79,12 @@ def with_delivery(app: ASGIApp) -> ASGIApp:
     return watched
 
 
+def delivery_of(ctx: ServerRequestContext[Any, Any]) -> Delivery | None:
+    """Return what delivers the answer to a request over HTTP."""
+    delivery = ctx.request.scope.get(SCOPE_KEY) if ctx.request is not None else None
+    return delivery if isinstance(delivery, Delivery) else None
+
+
 class StdioDeliveries:
     """Tracks outcomes over stdio: an outcome is delivered when its message was written."""
 
@@ -119,8 +125,7 @@ class Carriers:
 
         Within one process, an answer is delivered at once.
         """
-        delivery = ctx.request.scope.get(SCOPE_KEY) if ctx.request is not None else None
-        if isinstance(delivery, Delivery):
+        if (delivery := delivery_of(ctx)) is not None:
             return delivery.carry
         if self.stdio is not None and ctx.request_id is not None:
             return partial(self.stdio.carry, ctx.request_id)

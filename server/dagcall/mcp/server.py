@@ -36,6 +36,7 @@ from opentelemetry.trace import ProxyTracerProvider, get_tracer_provider
 from dagcall.auth import Accounts, Caller
 from dagcall.mcp.audit import Audit
 from dagcall.mcp.calls import ToolCalls
+from dagcall.mcp.cancellation import Cancellation
 from dagcall.mcp.delivery import Carriers
 from dagcall.mcp.elicitation import STATE_SECONDS
 from dagcall.mcp.intake import Intake
@@ -113,6 +114,7 @@ class McpServer:
         )
         if isinstance(get_tracer_provider(), ProxyTracerProvider):  # no span exporter
             self.sdk.middleware.clear()  # the SDK's own, which creates a span per message
+        self.sdk.middleware.insert(0, Cancellation().watch)  # first in the list, to see how each request ends
         remember = self._list_changes.remember_session
         self.sdk.add_notification_handler("notifications/initialized", NotificationParams, remember)
         security = RequestStateSecurity(keys=[state_key], ttl=STATE_SECONDS, bind_principal=caller_id_of)
