@@ -7,12 +7,14 @@
     │  ├─ UnknownRun             -> tool error: no such run, or not the caller's
     │  ├─ Unreadable             -> tool error: the run has no results to read, or none at this path
     │  ├─ IdempotencyConflict    -> tool error: this key was used for other arguments
-    │  ├─ Busy                   -> tool error: when to retry
-    │  │  └─ RateLimited              this caller has reached its quota
+    │  ├─ RetryLater             -> tool error: when to retry
+    │  │  ├─ QueueFull             too many calls wait for Airflow
+    │  │  ├─ RateLimited           this caller has reached its quota
+    │  │  └─ ShuttingDown          dagcall is being stopped
     │  └─ TriggerRefused         -> tool error: Airflow's own reason (400, 422), or the dag cannot run now
     ├─ RunError                the outcome of the dag run is unknown
     │  ├─ RunDeleted             -> tool error: the run was deleted
-    │  └─ OutcomeUnknown          -> tool error: the run exists, but Airflow does not return its outcome
+    │  └─ OutcomeUnknown         -> tool error: the run exists, but Airflow does not return its outcome
     ├─ AirflowError            Airflow did not answer, or not usefully
     │  ├─ AirflowUnreachable     -> tool error: calling again may help
     │  │  └─ CircuitOpen           the breaker is open: nothing was sent
@@ -85,12 +87,20 @@ class IdempotencyConflict(CallerError):
     """The idempotency key belongs to a run with other arguments; nothing was started."""
 
 
-class Busy(CallerError):
-    """Too many calls are queued; nothing was started."""
+class RetryLater(CallerError):
+    """Nothing was started, and the same call may succeed later."""
 
 
-class RateLimited(Busy):
-    """The caller has reached its quota of runs; nothing was started."""
+class QueueFull(RetryLater):
+    """Too many calls wait for a place before Airflow."""
+
+
+class RateLimited(RetryLater):
+    """The caller has reached its quota of runs."""
+
+
+class ShuttingDown(RetryLater):
+    """dagcall is being stopped."""
 
 
 class TriggerRefused(CallerError):

@@ -18,7 +18,7 @@ from typing import Literal
 
 from dagcall.runs.delivery_marks import CANCELLED, MARK
 from dagcall.runs.ledger import REPLAY_SECONDS, SHARE_AFTER_SECONDS
-from dagcall.runs.run_ids import family_of
+from dagcall.runs.run_ids import split_run_id
 from tests.chaos.history import AirflowRun, Attempt, Call, History, Told
 
 SLACK_SECONDS = 1.0
@@ -299,7 +299,7 @@ def _end_of(attempt: Attempt) -> str:
 
 
 def _family(run_id: str) -> str:
-    return family_of(run_id)[0]
+    return split_run_id(run_id)[0]
 
 
 def _name(run: AirflowRun) -> str:

@@ -16,7 +16,7 @@ import httpx
 from dagcall.demo.folder import Folder
 from dagcall.demo.installation import AIRFLOW_VERSION, REQUIREMENTS, make_environment
 from dagcall.demo.process_table import ProcessRow, family, process_table, send
-from dagcall.demo.processes import Child, Children, kill_family
+from dagcall.demo.processes import Child, Children, kill_session
 from dagcall.demo.stack import Stack, local_bundle, settings, socket_folder
 from tests.e2e.commands import clean_environ, free_port
 
@@ -152,7 +152,7 @@ class OwnAirflow:
 
     async def _remove(self, child: Child) -> None:
         pid = child.process.pid
-        await kill_family(pid, family(process_table(), pid))
+        await kill_session(pid, family(process_table(), pid))
         await child.ended
         self._stack.children.running.remove(child)
         child.pid_file.unlink(missing_ok=True)

@@ -395,10 +395,10 @@ async def test_runs_with_a_run_id_prefix_are_listed_newest_first(api: AirflowApi
         await trigger(api, "one_task", f"{run_id}_{number}")
     await trigger(api, "one_task", f"x{run_id}_3")
 
-    assert [run.run_id for run in await api.fetch_family("one_task", f"{run_id}_")] == [
+    assert [run.run_id for run in await api.fetch_runs_with_prefix("one_task", f"{run_id}_")] == [
         f"{run_id}_{number}" for number in (2, 1, 0)
     ]
-    assert await api.fetch_family("paused", f"{run_id}_") == ()
+    assert await api.fetch_runs_with_prefix("paused", f"{run_id}_") == ()
 
 
 async def test_run_set_to_failed_is_no_longer_unfinished(api: AirflowApi, run_id: str) -> None:

@@ -13,7 +13,7 @@ from mcp_types import INTERNAL_ERROR, INVALID_PARAMS, CallToolResult, ResourceLi
 from dagcall.airflow.model import RunState
 from dagcall.app import Dagcall
 from dagcall.mcp.answers import RESULTS_URI, call_result
-from dagcall.mcp.resources import Place
+from dagcall.mcp.resources import PartOfResult
 from dagcall.results.preview import json_size
 from dagcall.runs.answer import Answer
 from dagcall.settings.settings import LARGEST_ANSWER_BYTES
@@ -427,7 +427,7 @@ async def test_resource_cannot_be_read_during_shutdown(served: Served) -> None:
 def test_read_tool_accepts_the_fields_of_place() -> None:
     (tool,) = (tool for tool in own_tools() if tool.name == READ_TOOL_NAME)
 
-    assert tool.input_schema["properties"].keys() == Place.model_fields.keys()
+    assert tool.input_schema["properties"].keys() == PartOfResult.model_fields.keys()
 
 
 async def test_old_client_gets_no_resource_link(served: Served) -> None:

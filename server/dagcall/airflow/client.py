@@ -241,7 +241,7 @@ class AirflowApi:
         path = run_path(dag_id, run_id)
         return await self._rest.get(path, purpose=Purpose.RESULT, read=Run.from_json, attempts=attempts)
 
-    async def fetch_family(self, dag_id: str, run_id_prefix: str) -> tuple[Run, ...]:
+    async def fetch_runs_with_prefix(self, dag_id: str, run_id_prefix: str) -> tuple[Run, ...]:
         """Return the newest runs of a dag whose ids have this prefix, newest first; at most one page.
 
         `run_id_pattern` is an ILIKE in every version, so the answer is filtered again.

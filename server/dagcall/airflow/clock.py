@@ -35,7 +35,7 @@ class AirflowClock:
         self._heard_at = 0.0
         self._offset: float | None = None
         """Airflow's clock, in seconds since 1970, less the monotonic clock."""
-        self._told = datetime.min.replace(tzinfo=UTC)
+        self._last = datetime.min.replace(tzinfo=UTC)
         """The last time returned."""
 
     def hear(self, date: str, *, sent_at: float) -> None:
@@ -62,9 +62,9 @@ class AirflowClock:
         if self._offset is None:
             return self._own()
         now = datetime.fromtimestamp(self._offset + self._monotonic(), UTC)
-        if now <= self._told < now + AT_ONCE:
-            now = self._told + TICK
-        self._told = now
+        if now <= self._last < now + AT_ONCE:
+            now = self._last + TICK
+        self._last = now
         return now
 
     def timestamp(self) -> float:

@@ -12,14 +12,14 @@ from collections.abc import Callable
 from enum import IntEnum
 
 from dagcall.airflow.overload import Breaker, Limit, RetryBudget
-from dagcall.errors import Busy, CircuitOpen
+from dagcall.errors import CircuitOpen, QueueFull
 
 DEFAULT_LIMIT = 8
 """Maximum requests in flight. A stock Airflow 3.3.2 handled 20 concurrent GETs, but not 40."""
 DEFAULT_QUEUE = 1000
 """Maximum queued triggers: 20 to 30 s at 30 to 60 triggers a second, the rate of one api-server worker."""
 LONGEST_BUSY_SECONDS = 60
-"""The longest wait that a refused caller is told: the estimate is worst when very many calls come at once."""
+"""The longest wait that a refusal suggests: the estimate is worst when very many calls come at once."""
 MAX_ANSWER_BYTES = 64 * 1024 * 1024
 """Maximum size of an answer. XComs are mostly below 1 MB; parsed, they take several times their size in memory."""
 LOOK_AGAIN_SECONDS = 1.0
@@ -104,7 +104,7 @@ class Gate:
 
         Raises:
             CircuitOpen: Airflow is unavailable, and this is not the trial request.
-            Busy: the queue is full.
+            QueueFull: the queue is full.
         """
         return _Place(self, purpose, who)
 
@@ -188,7 +188,7 @@ class Gate:
         in_line = self.waiting(purpose)
         if purpose is Purpose.TRIGGER and in_line >= self._queue:
             seconds = min(math.ceil(in_line * self._trigger_seconds / self._limit.current), LONGEST_BUSY_SECONDS)
-            raise Busy(f"Nothing was started: too many calls are queued; try again in {seconds} s.")
+            raise QueueFull(f"Nothing was started: too many calls are queued; try again in {seconds} s.")
         admitted: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._waiting[purpose].setdefault(who, deque()).append(admitted)
         self._in_line[purpose] += 1

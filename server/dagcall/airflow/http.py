@@ -44,7 +44,7 @@ _SUCCESS, _SERVER_ERROR = range(200, 300), 500
 
 
 @dataclass(frozen=True, slots=True)
-class Answer:
+class HttpAnswer:
     """An answer with any status."""
 
     status: int
@@ -178,7 +178,7 @@ class Transport:
         query: Query | None = None,
         body: Any = None,
         is_effect_possible: bool,
-    ) -> Answer:
+    ) -> HttpAnswer:
         """Send a request and read the answer.
 
         Args:
@@ -215,7 +215,7 @@ class Transport:
         query: Query,
         silence_seconds: float,
         read: Callable[[str], _T],
-    ) -> Answer | Stream[_T]:
+    ) -> HttpAnswer | Stream[_T]:
         """Request an answer that comes line by line. An error status is returned as a plain answer.
 
         Args:
@@ -291,9 +291,9 @@ class Transport:
             await _stream(response).aclose()
         return bytes(content)
 
-    def _answer(self, response: httpx.Response, content: bytes, path: str) -> Answer:
+    def _answer(self, response: httpx.Response, content: bytes, path: str) -> HttpAnswer:
         self._require_readable(len(content), path)
-        return Answer(response.status_code, response.headers, content)
+        return HttpAnswer(response.status_code, response.headers, content)
 
     def _require_readable(self, size: int, path: str) -> None:
         if size > self._max_answer_bytes:

@@ -12,7 +12,7 @@ from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 
 from dagcall.airflow.gate import Gate
-from dagcall.airflow.http import Answer
+from dagcall.airflow.http import HttpAnswer
 from dagcall.errors import AirflowAnswerUnusable, AirflowUnreachable
 from dagcall.loops import Loop
 
@@ -24,7 +24,7 @@ JITTER = 0.25
 PROBE_SECONDS = 5.0
 """The time-out of a probe."""
 
-Ask = Callable[[str], Awaitable[Answer]]
+Ask = Callable[[str], Awaitable[HttpAnswer]]
 
 
 class Prober:
@@ -78,11 +78,11 @@ class Prober:
         return not (_says_later(health) or _lacks_database(health))
 
 
-def _says_later(answer: Answer) -> bool:
+def _says_later(answer: HttpAnswer) -> bool:
     return answer.status == HTTPStatus.TOO_MANY_REQUESTS or answer.is_server_error
 
 
-def _lacks_database(health: Answer) -> bool:
+def _lacks_database(health: HttpAnswer) -> bool:
     """Return whether Airflow reports that its database is unhealthy. If a proxy hides the health, it does not."""
     try:
         return bool(json.loads(health.content)["metadatabase"]["status"] != "healthy")

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from dagcall.airflow.clock import AirflowClock
 from dagcall.airflow.credentials import Credentials
 from dagcall.airflow.gate import MAX_ANSWER_BYTES, Gate, Purpose
-from dagcall.airflow.http import Answer, Query, Stream, Transport
+from dagcall.airflow.http import HttpAnswer, Query, Stream, Transport
 from dagcall.airflow.probing import PROBE_SECONDS, Prober
 from dagcall.airflow.retry_policy import is_unreachable, retry
 from dagcall.errors import (
@@ -97,7 +97,7 @@ class AirflowRest:
         await self._probes.aclose()
         await self._http.aclose()
 
-    async def _probe(self, path: str) -> Answer:
+    async def _probe(self, path: str) -> HttpAnswer:
         return await self._probes.send("GET", f"{API}{path}", headers={}, is_effect_possible=False)
 
     async def get(
@@ -208,7 +208,7 @@ class AirflowRest:
                 silence_seconds=silence_seconds,
                 read=lambda line: self._read(parse, line, path),
             )
-        if isinstance(answer, Answer):
+        if isinstance(answer, HttpAnswer):
             _tell(self.gate, answer)
             raise self._error(answer, path, is_effect_possible=False)
         self.gate.answered()
@@ -250,7 +250,7 @@ class AirflowRest:
         headers = {} if is_anonymous else await _authorization(credentials)
         is_effect_possible = method != "GET" and not is_question
 
-        async def send() -> Answer:
+        async def send() -> HttpAnswer:
             async with self.gate.place(purpose, who=who):
                 if on_send is not None:
                     on_send()
@@ -276,7 +276,7 @@ class AirflowRest:
             raise self._error(answer, path, is_effect_possible=is_effect_possible)
         return self._read(lambda text: read(decode(text)), answer.text, path)
 
-    def _error(self, answer: Answer, path: str, *, is_effect_possible: bool) -> AirflowError:
+    def _error(self, answer: HttpAnswer, path: str, *, is_effect_possible: bool) -> AirflowError:
         """Turn an error status into an exception.
 
         A refusal counts only in Airflow's own form: a proxy's "404 page not found" says nothing about a run.
@@ -363,7 +363,7 @@ async def log_in(url: str, username: str, password: str, *, gate: Gate, **networ
     raise _log_in_error(answer, url, username)
 
 
-def _log_in_error(answer: Answer, url: str, username: str) -> AirflowError:
+def _log_in_error(answer: HttpAnswer, url: str, username: str) -> AirflowError:
     """Turn a failed log-in into an exception. Keycloak's auth manager returns 403 for a wrong password."""
     status, reason = answer.status, _reason_in(answer)
     if status == HTTPStatus.TOO_MANY_REQUESTS or answer.is_server_error:
@@ -390,7 +390,7 @@ def _log_in_error(answer: Answer, url: str, username: str) -> AirflowError:
     )
 
 
-def _tell(gate: Gate, answer: Answer) -> None:
+def _tell(gate: Gate, answer: HttpAnswer) -> None:
     """Report the outcome of a request to the gate."""
     if answer.status == HTTPStatus.TOO_MANY_REQUESTS or answer.is_server_error:
         gate.failed(is_overload=True)
@@ -415,13 +415,13 @@ class _Reported:
                 self._gate.answered()
 
 
-def _retry_after(answer: Answer) -> float | None:
+def _retry_after(answer: HttpAnswer) -> float | None:
     """Return the seconds of a Retry-After header; one with a date is ignored in favour of our own back-off."""
     text = answer.headers.get("retry-after", "")
     return min(float(text), MAX_RETRY_AFTER_SECONDS) if text.isdecimal() else None
 
 
-def _says_log_in_again(answer: Answer) -> bool:
+def _says_log_in_again(answer: HttpAnswer) -> bool:
     return answer.status == HTTPStatus.UNAUTHORIZED or (
         answer.status == HTTPStatus.FORBIDDEN and "Invalid JWT token" in answer.text
     )
@@ -436,7 +436,7 @@ def _token_in(headers: Mapping[str, str]) -> str | None:
     return headers.get("Authorization", "").removeprefix("Bearer ") or None
 
 
-def _reason_in(answer: Answer) -> str | None:
+def _reason_in(answer: HttpAnswer) -> str | None:
     """Return the first line of Airflow's own reason, shortened to fit a sentence; None if it gives none.
 
     Airflow's API returns `{"detail": …}` in every version, and never just "Not Found" for a 404: that is what other

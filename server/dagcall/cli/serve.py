@@ -59,7 +59,7 @@ async def serve_stdio(settings: Settings, *, read_pins: Callable[[], Pins] | Non
         options = server.create_initialization_options(NotificationOptions(tools_changed=True))
         refreshing = asyncio.create_task(dagcall.catalog.keep_fresh(settings.refresh_seconds))
 
-        dagcall.mcp.carriers.stdio = deliveries = StdioDeliveries()
+        dagcall.mcp.deliveries.stdio = deliveries = StdioDeliveries()
         dagcall.mcp.sdk.middleware.insert(0, deliveries.watch)  # first in the list, to see how each request ends
         asked_to_stop = asyncio.Event()
 

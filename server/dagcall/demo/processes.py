@@ -134,7 +134,7 @@ class Children:
             with contextlib.suppress(ProcessLookupError):
                 child.process.send_signal(child.stop_signal)
             await asyncio.wait([child.ended], timeout=child.stop_seconds)
-        await kill_family(child.process.pid, before)
+        await kill_session(child.process.pid, before)
         await child.ended
         self._forget(child)
 
@@ -150,7 +150,7 @@ class Children:
         child.pid_file.unlink(missing_ok=True)
 
 
-async def kill_family(leader: int, known: list[ProcessRow]) -> None:
+async def kill_session(leader: int, known: list[ProcessRow]) -> None:
     """Kill the processes of `leader` and those of `known` that still run, until none is left."""
     while rows := [*family(process_table(), leader), *still_running(known)]:
         send(rows, signal.SIGKILL)
@@ -198,7 +198,7 @@ async def stop_leftover(pid: int, started: str, stop_signal: signal.Signals) -> 
             if not still_running([leader]):
                 break
             await asyncio.sleep(LOOK_INTERVAL)
-    await kill_family(pid, rows)
+    await kill_session(pid, rows)
 
 
 def open_log(path: Path) -> BinaryIO:

@@ -79,10 +79,10 @@ def _content(answer: Answer, state: str, **found: Json) -> dict[str, Json]:
     names, more = answer.skipped[:MAX_SKIPPED], len(answer.skipped) - MAX_SKIPPED
     skipped = {"skipped": [*names, *([f"and {more:,} more"] if more > 0 else [])]} if names else {}
     flags = {"replayed": answer.is_replayed, "reused": answer.is_reused, "shared": answer.is_shared}
-    told: dict[str, Json] = {name: True for name, is_so in flags.items() if is_so}
+    details: dict[str, Json] = {name: True for name, is_so in flags.items() if is_so}
     if answer.is_shared:
-        told["message"] = " ".join(filter(None, (found.pop("message", ""), SHARED)))
-    return {"state": state, "dag_run_id": answer.run_id, **found, **skipped, **told, "url": answer.url}
+        details["message"] = " ".join(filter(None, (found.pop("message", ""), SHARED)))
+    return {"state": state, "dag_run_id": answer.run_id, **found, **skipped, **details, "url": answer.url}
 
 
 def _preview_result(tool: Tool, answer: Answer, state: str, max_bytes: int, *, has_links: bool) -> CallToolResult:

@@ -155,7 +155,7 @@ class Audit:
         if self._write is None:
             return
         caller = line.origin.caller
-        told = {
+        fields = {
             "time": line.begun_at.isoformat(timespec="milliseconds"),
             "method": line.method[:MAX_TEXT],
             "caller": caller.id,
@@ -171,7 +171,7 @@ class Audit:
             "seconds": round(asyncio.get_running_loop().time() - line.started, 3),
             "error": line.error and self._masker.masked(line.error.partition("\n")[0])[:MAX_TEXT],
         }
-        self._write(_one_line({name: value for name, value in told.items() if value is not None}))
+        self._write(_one_line({name: value for name, value in fields.items() if value is not None}))
 
     def _shown(self, arguments: object) -> dict[str, str]:
         if self._arguments == "none":
@@ -188,12 +188,12 @@ class Audit:
         return {"arguments": masked if len(masked) <= MAX_ARGUMENTS else f"{masked[:MAX_ARGUMENTS]}… (cut)"}
 
 
-def _one_line(told: Mapping[str, Any]) -> str:
+def _one_line(fields: Mapping[str, Any]) -> str:
     """Return JSON without control characters."""
     try:
-        text = to_json(told, ensure_ascii=True).decode()
+        text = to_json(fields, ensure_ascii=True).decode()
     except ValueError:  # half of a surrogate pair
-        text = json.dumps(told, separators=(",", ":"))
+        text = json.dumps(fields, separators=(",", ":"))
     return text.replace("\x7f", "\\u007f")
 
 

@@ -10,10 +10,10 @@ from mcp import MCPError
 from mcp_types import INVALID_PARAMS, CallToolRequestParams, CallToolResult, InputRequiredResult
 
 from dagcall.auth import Accounts, Caller
-from dagcall.errors import Busy, DagcallError, InvalidArguments, UnknownTool
+from dagcall.errors import DagcallError, InvalidArguments, ShuttingDown, UnknownTool
 from dagcall.mcp.answers import cancel_result, error_result
 from dagcall.mcp.audit import Audit, AuditRecord
-from dagcall.mcp.delivery import Carriers
+from dagcall.mcp.delivery import Deliveries
 from dagcall.mcp.elicitation import Elicitor, can_ask
 from dagcall.mcp.intake import Intake
 from dagcall.mcp.progress import Progress
@@ -86,7 +86,7 @@ class ToolCalls:
         accounts: the Airflow accounts for callers.
         audit: logs every call.
         renderer: renders answers.
-        carriers: deliver outcomes to callers.
+        deliveries: deliver outcomes to callers.
         wait_seconds: how long a call waits if its tool does not set it.
         max_wait_seconds: the longest wait that a caller may request.
     """
@@ -102,7 +102,7 @@ class ToolCalls:
         accounts: Accounts,
         audit: Audit,
         renderer: Renderer,
-        carriers: Carriers,
+        deliveries: Deliveries,
         wait_seconds: float,
         max_wait_seconds: float,
     ) -> None:
@@ -114,7 +114,7 @@ class ToolCalls:
         self._accounts = accounts
         self._audit = audit
         self._renderer = renderer
-        self._carriers = carriers
+        self._deliveries = deliveries
         self._wait_seconds = wait_seconds
         self._max_wait_seconds = max_wait_seconds
         self._own_tools = {tool.name: tool for tool in own_tools()}
@@ -165,7 +165,7 @@ class ToolCalls:
 
     async def _handled(self, call: ToolCall) -> ToolOutcome:
         if self._intake.is_closed:
-            raise Busy("Nothing was started: dagcall is shutting down. Call again in a moment.")
+            raise ShuttingDown("Nothing was started: dagcall is shutting down. Call again in a moment.")
         await self._catalog.wait_until_read()
         if handler := self._handlers.get(call.name):
             self._catalog.require_own(call.name)
@@ -246,7 +246,7 @@ class ToolCalls:
                 _now() + self._seconds(call, tool),
                 on_stage=progress.entered,
                 on_observer=progress.look_through if wants_progress else None,
-                on_outcome=self._carriers.of(ctx),
+                on_outcome=self._deliveries.of(ctx),
             )
             elicitor = Elicitor(
                 ctx.session,

@@ -29,7 +29,7 @@ class Delivery:
         self._entries: list[Entry] = []
         self._is_gone = False
 
-    def carry(self, entry: Entry) -> None:
+    def add(self, entry: Entry) -> None:
         """Add an outcome."""
         entry.waiting += 1
         self._entries.append(entry)
@@ -91,9 +91,9 @@ class StdioDeliveries:
     def __init__(self) -> None:
         self._of_request: dict[RequestId, Delivery] = {}
 
-    def carry(self, request_id: RequestId, entry: Entry) -> None:
+    def add(self, request_id: RequestId, entry: Entry) -> None:
         """Add an outcome to the answer to a request."""
-        self._of_request.setdefault(request_id, Delivery()).carry(entry)
+        self._of_request.setdefault(request_id, Delivery()).add(entry)
 
     def written(self, request_id: RequestId) -> None:
         """Record that the answer to a request was written."""
@@ -113,7 +113,7 @@ class StdioDeliveries:
         return result
 
 
-class Carriers:
+class Deliveries:
     """Returns what delivers an outcome to its caller."""
 
     def __init__(self) -> None:
@@ -126,7 +126,7 @@ class Carriers:
         Within one process, an answer is delivered at once.
         """
         if (delivery := delivery_of(ctx)) is not None:
-            return delivery.carry
+            return delivery.add
         if self.stdio is not None and ctx.request_id is not None:
-            return partial(self.stdio.carry, ctx.request_id)
+            return partial(self.stdio.add, ctx.request_id)
         return Entry.deliver

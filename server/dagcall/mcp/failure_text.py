@@ -65,11 +65,11 @@ CAUSES = {
 def failure_text(report: FailureReport) -> str:
     """Return the text about a failed run, the most important part first."""
     lines = [f"The run {report.run_id} of dag {report.dag_id} {KINDS[report.kind]}"]
-    told = report.groups[:MAX_GROUPS]
-    for group in told:
-        lines += _group_lines(group, report.instances, len(told))
-    if len(report.groups) > len(told):
-        more = sum(len(group.instances) for group in report.groups[len(told) :])
+    described = report.groups[:MAX_GROUPS]
+    for group in described:
+        lines += _group_lines(group, report.instances, len(described))
+    if len(report.groups) > len(described):
+        more = sum(len(group.instances) for group in report.groups[len(described) :])
         lines.append(f"{more} more task instances failed.")
     if report.left_out is not None:
         lines += _omission_lines(report.left_out)

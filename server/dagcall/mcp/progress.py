@@ -74,14 +74,14 @@ class Progress:
     def _next(self, seconds: float) -> float:
         """Return the finished tasks, plus a share of the next one that grows with time: the number must increase."""
         share = seconds / (seconds + SHARE_SECONDS)
-        sight = self._observer.sight if self._observer else None
-        value = share if sight is None else min(sight.finished + share, float(sight.known))
+        progress = self._observer.progress if self._observer else None
+        value = share if progress is None else min(progress.finished + share, float(progress.known))
         self._last = max(value, self._last + LEAST_STEP)
         return self._last
 
     def _total(self) -> float | None:
-        sight = self._observer.sight if self._observer else None
-        return float(sight.known) if sight and self._last <= sight.known else None
+        progress = self._observer.progress if self._observer else None
+        return float(progress.known) if progress and self._last <= progress.known else None
 
     def _message(self, seconds: float) -> str:
         what = self._stage
@@ -90,7 +90,7 @@ class Progress:
         usual = ""
         if self._observer is not None:
             if progress_text := self._observer.progress_text:
-                what = progress_text if self._observer.sight else f"{what}: {progress_text}"
+                what = progress_text if self._observer.progress else f"{what}: {progress_text}"
             if self._observer.usual_seconds is not None:
                 usual = f", usually about {self._observer.usual_seconds:.0f} s"
         return in_one_line(f"{what}; {seconds:.0f} s since the call{usual}")

@@ -31,14 +31,14 @@ class Renderer:
 
     def __init__(self, max_bytes: int) -> None:
         self._max_bytes = max_bytes
-        self._told: dict[str, Mapping[str, Json]] = {}
+        self._reported: dict[str, Mapping[str, Json]] = {}
         """Tool name -> the output schema that its results did not match."""
 
     def result(self, ctx: Context, tool: Tool, answer: Answer) -> CallToolResult:
         """Return the answer to a call of a tool, in the form of the client's revision."""
         if answer.failure:
-            told = [failure_text(answer.failure), *([SHARED] if answer.is_shared else [])]
-            return error_result("\n\n".join(told))
+            texts = [failure_text(answer.failure), *([SHARED] if answer.is_shared else [])]
+            return error_result("\n\n".join(texts))
         return call_result(
             tool,
             answer,
@@ -49,9 +49,9 @@ class Renderer:
 
     def _tell(self, tool: Tool, run_id: str, problem: str) -> None:
         """Log the problem with the results of a run, unless this definition was already warned about."""
-        if self._told.get(tool.name) == tool.output.wire:
+        if self._reported.get(tool.name) == tool.output.wire:
             return
-        self._told[tool.name] = tool.output.wire
+        self._reported[tool.name] = tool.output.wire
         whose = "in the settings" if tool.entry.output_schema is not None else "in its doc_md"
         logger.warning(
             "dag %s, run %s: the results do not match the output_schema %s: %s. Callers get them as "

@@ -40,7 +40,7 @@ RESOURCE_NOT_FOUND = -32002
 """The error code in revisions before 2026-07-28; the SDK no longer defines it."""
 
 
-class Place(BaseModel):
+class PartOfResult(BaseModel):
     """What to read: the arguments of `read_dag_result`, and the variables of the resource template."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -52,7 +52,7 @@ class Place(BaseModel):
     limit: int | None = Field(default=None, ge=1)
 
     @classmethod
-    def from_arguments(cls, arguments: Mapping[str, Json]) -> "Place":
+    def from_arguments(cls, arguments: Mapping[str, Json]) -> "PartOfResult":
         """Validate arguments; numbers may come as text, as in a URI.
 
         Raises:
@@ -86,9 +86,9 @@ class Resources:
             InvalidArguments, UnknownRun, Unreadable: nothing can be read there.
             RunError, AirflowError: as for a call that waits for the run.
         """
-        place = Place.from_arguments(arguments)
+        wanted = PartOfResult.from_arguments(arguments)
         try:
-            return part_result(await self._part(place, caller))
+            return part_result(await self._part(wanted, caller))
         except UnknownTool as error:
             raise InvalidArguments(READ_TOOL_NAME, (f"tool: {error}",)) from error
 
@@ -105,7 +105,7 @@ class Resources:
                 arguments (-32602), or it cannot be read now (-32603). The URI is in the error's data.
         """
         try:
-            shown = (await self._part(_place_from_uri(uri), caller)).as_json()
+            shown = (await self._part(_wanted_from_uri(uri), caller)).as_json()
         except CallerError as error:
             is_unknown = not isinstance(error, InvalidArguments) and revision not in MODERN_PROTOCOL_VERSIONS
             code = RESOURCE_NOT_FOUND if is_unknown else INVALID_PARAMS
@@ -118,10 +118,10 @@ class Resources:
             raise MCPError(code=INTERNAL_ERROR, message=message, data={"uri": uri}) from error
         return ReadResourceResult(contents=[TextResourceContents(uri=uri, mime_type=JSON_TYPE, text=json_text(shown))])
 
-    async def _part(self, place: Place, caller: Caller) -> Page:
-        tool = self._catalog.tool(place.tool, caller)
-        results = await self._runs.fetch_results(tool, place.dag_run_id, caller=caller.id)
-        return part(results, place.path, offset=place.offset, limit=place.limit, max_bytes=self._max_bytes)
+    async def _part(self, wanted: PartOfResult, caller: Caller) -> Page:
+        tool = self._catalog.tool(wanted.tool, caller)
+        results = await self._runs.fetch_results(tool, wanted.dag_run_id, caller=caller.id)
+        return part(results, wanted.path, offset=wanted.offset, limit=wanted.limit, max_bytes=self._max_bytes)
 
 
 def listed_resources() -> ListResourcesResult:
@@ -151,16 +151,16 @@ def tool_of(uri: str) -> str | None:
     return None if found is None else str(found["tool"])
 
 
-def _place_from_uri(uri: str) -> Place:
+def _wanted_from_uri(uri: str) -> PartOfResult:
     if (found := RESULTS_URI.match(uri)) is None:
         raise Unreadable(f"Unknown resource {shortened(uri)!r}; resources have the form {RESULTS_URI}.")
-    return Place.from_arguments(found)
+    return PartOfResult.from_arguments(found)
 
 
 def _sentence(error: ErrorDetails) -> str:
     name = str(error["loc"][0])
     if error["type"] == "extra_forbidden":
-        return f"{name}: there is no such argument{did_you_mean(name, Place.model_fields)}"
+        return f"{name}: there is no such argument{did_you_mean(name, PartOfResult.model_fields)}"
     if error["type"] == "missing":
         return f"{name}: required"
     return f"{name}: {error['msg'].replace('Input should', 'it should')}"

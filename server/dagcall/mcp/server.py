@@ -37,7 +37,7 @@ from dagcall.auth import Accounts, Caller
 from dagcall.mcp.audit import Audit
 from dagcall.mcp.calls import ToolCalls
 from dagcall.mcp.cancellation import Cancellation
-from dagcall.mcp.delivery import Carriers
+from dagcall.mcp.delivery import Deliveries
 from dagcall.mcp.elicitation import STATE_SECONDS
 from dagcall.mcp.intake import Intake
 from dagcall.mcp.list_changed import ListChanges
@@ -95,7 +95,7 @@ class McpServer:
         self._catalog = catalog
         self._audit = audit
         self.intake = Intake()
-        self.carriers = Carriers()
+        self.deliveries = Deliveries()
         self._resources = Resources(catalog, runs, max_bytes=max_result_bytes)
         self._own_tools = {tool.name: tool for tool in own_tools()}
         self._list_changes = ListChanges(catalog)
@@ -128,7 +128,7 @@ class McpServer:
             audit=audit,
             key=task_key,
             renderer=renderer,
-            carriers=self.carriers,
+            deliveries=self.deliveries,
             wall_clock=wall_clock,
         )
         calls = ToolCalls(
@@ -140,7 +140,7 @@ class McpServer:
             accounts=accounts,
             audit=audit,
             renderer=renderer,
-            carriers=self.carriers,
+            deliveries=self.deliveries,
             wait_seconds=wait_seconds,
             max_wait_seconds=max_wait_seconds,
         )

@@ -23,7 +23,7 @@ from dagcall.auth import Accounts, Caller
 from dagcall.errors import AirflowError, OutcomeUnknown, RunError, UnknownRun
 from dagcall.mcp.answers import error_result
 from dagcall.mcp.audit import Audit
-from dagcall.mcp.delivery import Carriers
+from dagcall.mcp.delivery import Deliveries
 from dagcall.mcp.elicitation import (
     CLOSED,
     DECLINED,
@@ -96,7 +96,7 @@ class Tasks:
         audit: logs requests.
         key: seals the ids of failed calls' tasks; the same for all replicas.
         renderer: renders answers.
-        carriers: deliver outcomes to callers.
+        deliveries: deliver outcomes to callers.
         wall_clock: the time in UTC, for tests.
     """
 
@@ -110,7 +110,7 @@ class Tasks:
         audit: Audit,
         key: bytes,
         renderer: Renderer,
-        carriers: Carriers,
+        deliveries: Deliveries,
         wall_clock: Callable[[], datetime] | None = None,
     ) -> None:
         self._catalog = catalog
@@ -118,7 +118,7 @@ class Tasks:
         self._accounts = accounts
         self._audit = audit
         self._renderer = renderer
-        self._carriers = carriers
+        self._deliveries = deliveries
         self._now = wall_clock or (lambda: datetime.now(UTC))  # noqa: TID251 - the real clock, except in tests
         self._sealer = Sealer(key)
         self._pollers = TaskPollers(runs, self._now)
@@ -152,7 +152,7 @@ class Tasks:
         )
         # If the answer is lost, the run goes to the next identical call; if it is delivered, the client will poll.
         arrival = Entry(started.run.run_id, None, on_delivered=lambda: self._pollers.expect(poller))
-        self._carriers.of(ctx)(arrival)
+        self._deliveries.of(ctx)(arrival)
         return self._working(poller).as_json() | {"resultType": "task"}
 
     def failed(self, ctx: Context, tool: str, text: str) -> dict[str, Json]:
@@ -285,7 +285,7 @@ class Tasks:
 
     def _deliver(self, ctx: Context, poller: TaskPoller) -> None:
         if poller.entry is not None:
-            self._carriers.of(ctx)(poller.entry)
+            self._deliveries.of(ctx)(poller.entry)
 
     # Answers
 

@@ -27,7 +27,7 @@ from dagcall.airflow import (
 from dagcall.errors import AirflowUnreachable
 from dagcall.masking import Masker
 from dagcall.plain_json import Json
-from dagcall.results.results import Place, Results, mapped_over_nothing, results_from
+from dagcall.results.results import InstanceKey, Results, mapped_over_nothing, results_from
 from dagcall.singleflight import SingleFlight
 from dagcall.tools import Tool
 
@@ -159,13 +159,15 @@ class ResultReader:
             return ()
         return await self._api.fetch_task_instances(run.dag_id, run.run_id, task_ids=task_ids)
 
-    async def _placed(self, run: Run, raw: Mapping[str, Json], instances: Sequence[TaskInstance]) -> dict[Place, Json]:
+    async def _placed(
+        self, run: Run, raw: Mapping[str, Json], instances: Sequence[TaskInstance]
+    ) -> dict[InstanceKey, Json]:
         """Assign each value to its task instance.
 
         The list of a mapped task lacks instances that returned nothing, and may contain instances removed since: the
         assignment is clear only if all are present.
         """
-        placed: dict[Place, Json] = {}
+        placed: dict[InstanceKey, Json] = {}
         for task_id, value in raw.items():
             mapped = [i for i in instances if i.task_id == task_id and i.map_index >= 0]
             if not mapped:
@@ -192,7 +194,7 @@ class ResultReader:
             return frozenset()
         return mapped_over_nothing(tasks, await self._api.fetch_task_instances(run.dag_id, run.run_id))
 
-    async def _one_by_one(self, run: Run, instances: Sequence[TaskInstance]) -> dict[Place, Json]:
+    async def _one_by_one(self, run: Run, instances: Sequence[TaskInstance]) -> dict[InstanceKey, Json]:
         places = [(instance.task_id, instance.map_index) for instance in instances if instance.state != "removed"]
         values = await asyncio.gather(*(fetch_xcom(self._api.rest, run.dag_id, run.run_id, *place) for place in places))
         return {place: value for place, value in zip(places, values, strict=True) if value is not None}

@@ -63,7 +63,7 @@ _OLD_CLASSES = {
 }
 _UUID = r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
-Place = tuple[str, int]
+InstanceKey = tuple[str, int]
 """task id, map index; -1 for a task that is not mapped"""
 
 
@@ -95,7 +95,7 @@ class Results:
 def results_from(
     run: Run,
     task_ids: Sequence[str],
-    stored: Mapping[Place, Json],
+    stored: Mapping[InstanceKey, Json],
     instances: Iterable[TaskInstance],
     empty: Container[str] = (),
 ) -> Results:
@@ -181,7 +181,7 @@ def _by_task(instances: Iterable[TaskInstance]) -> defaultdict[str, list[TaskIns
     return found
 
 
-def _value(run: Run, place: Place, stored: Mapping[Place, Json]) -> Json:
+def _value(run: Run, place: InstanceKey, stored: Mapping[InstanceKey, Json]) -> Json:
     value = stored.get(place)
     if isinstance(value, str) and _is_reference(value, run, place[0]):
         return {

@@ -153,7 +153,7 @@ class Answering:
                 seconds=listener.deadline - self._now(),
                 on_state=on_state,
                 result_task_ids=self._result_reader.stream_task_ids(tool, run),
-                told=observer.told,
+                wake_up=observer.wake_up,
             )
         finally:
             self._task_watcher.unwatch(observer)

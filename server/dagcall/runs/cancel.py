@@ -44,7 +44,7 @@ class Cancelling:
             task.cancel()
         await asyncio.gather(*self._endings, return_exceptions=True)
 
-    def left(self, tool: Tool, entry: Entry) -> None:
+    def caller_disconnected(self, tool: Tool, entry: Entry) -> None:
         """Apply the tool's `on_cancel` policy to the run of a caller who left."""
         if tool.policy.on_cancel == "fail" and not entry.waiting:
             task = asyncio.create_task(self._fail_after_grace(tool.dag_id, entry), name=f"end {entry.run_id}")
@@ -121,4 +121,4 @@ class Counted:
     def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
         self._entry.leave()
         if isinstance(error, asyncio.CancelledError):
-            self._cancelling.left(self._tool, self._entry)
+            self._cancelling.caller_disconnected(self._tool, self._entry)

@@ -18,7 +18,7 @@ from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
-from dagcall.runs.run_ids import family_of
+from dagcall.runs.run_ids import split_run_id
 
 CAPACITY = 10_000
 """Families kept, not counting those with waiting callers. The oldest is evicted first; then Airflow is asked, as after
@@ -72,7 +72,7 @@ class Entry:
         if is_first and self.on_delivered is not None:
             self.on_delivered()
 
-    def is_left(self, now: float) -> bool:
+    def is_orphaned(self, now: float) -> bool:
         """Say whether an identical call may adopt the run: no caller waits, and the outcome was not delivered."""
         return not self.waiting and self.has_outcome_to_give(now)
 
@@ -98,28 +98,28 @@ class Ledger:
 
     # Choosing a run for a call
 
-    def left(self, family: str, now: float) -> Entry | None:
+    def orphaned(self, prefix: str, now: float) -> Entry | None:
         """Return the oldest run of a family whose caller left; None without one."""
-        return next((entry for entry in self._entries(family) if entry.is_left(now)), None)
+        return next((entry for entry in self._entries(prefix) if entry.is_orphaned(now)), None)
 
-    def shareable(self, family: str, asked_at: float) -> Entry | None:
+    def shareable(self, prefix: str, asked_at: float) -> Entry | None:
         """Return the run of an earlier, still waiting call that a call arriving at this time may share.
 
         Prefers started runs, then those with the fewest callers, then the oldest.
         """
         earlier = (
             entry
-            for entry in self._entries(family)
+            for entry in self._entries(prefix)
             if entry.waiting
             and asked_at - entry.waiting_since >= SHARE_AFTER_SECONDS
             and entry.has_outcome_to_give(asked_at)
         )
         return min(earlier, key=lambda entry: (not entry.is_started, entry.waiting), default=None)
 
-    def begin(self, family: str) -> Entry:
+    def begin(self, prefix: str) -> Entry:
         """Create an entry for the next run of a family. No other call of this process gets its number."""
-        known = self._known(family)
-        entry = Entry(f"{family}{known.next_number}", known.next_number)
+        known = self._known(prefix)
+        entry = Entry(f"{prefix}{known.next_number}", known.next_number)
         known.next_number += 1
         known.entries.append(entry)
         return entry
@@ -128,8 +128,8 @@ class Ledger:
         """Return the entry of a run, creating it if this process does not know the run."""
         if (entry := self.entry(run_id)) is not None:
             return entry
-        family, number = family_of(run_id)
-        known = self._known(family)
+        prefix, number = split_run_id(run_id)
+        known = self._known(prefix)
         entry = Entry(run_id, number)
         known.entries.append(entry)
         if number is not None:  # the number shows that the family exists, but not how many runs it has
@@ -138,49 +138,49 @@ class Ledger:
 
     def entry(self, run_id: str) -> Entry | None:
         """Return the entry of a run; None if this process does not know it."""
-        family, _ = family_of(run_id)
-        return next((entry for entry in self._entries(family) if entry.run_id == run_id), None)
+        prefix, _ = split_run_id(run_id)
+        return next((entry for entry in self._entries(prefix) if entry.run_id == run_id), None)
 
     # What is known of families
 
-    def is_known(self, family: str) -> bool:
+    def is_known(self, prefix: str) -> bool:
         """Say whether this process knows a family."""
-        return family in self._families
+        return prefix in self._families
 
-    def is_begun(self, family: str) -> bool:
+    def is_begun(self, prefix: str) -> bool:
         """Say whether the first run of a family is known to exist, so that others may start."""
-        known = self._families.get(family)
+        known = self._families.get(prefix)
         return known is not None and known.is_begun
 
-    def must_learn(self, family: str) -> bool:
+    def must_learn(self, prefix: str) -> bool:
         """Say whether the runs of a family must be read from Airflow before any number is given out."""
-        known = self._families.get(family)
+        known = self._families.get(prefix)
         return known is not None and known.must_learn
 
     def exists(self, entry: Entry) -> None:
         """Record that a run exists in Airflow."""
         entry.is_started = True
-        family, _ = family_of(entry.run_id)
-        if family in self._families:
-            self._families[family].is_begun = True
+        prefix, _ = split_run_id(entry.run_id)
+        if prefix in self._families:
+            self._families[prefix].is_begun = True
 
     def taken(self, entry: Entry) -> None:
         """Record that the run with this number is another call's, so the family must be read."""
         self.exists(entry)
-        family, _ = family_of(entry.run_id)
-        self._known(family).must_learn = True
+        prefix, _ = split_run_id(entry.run_id)
+        self._known(prefix).must_learn = True
 
-    def found(self, family: str, run_id: str, number: int, *, ended_at: float | None, may_adopt: bool) -> None:
+    def found(self, prefix: str, run_id: str, number: int, *, ended_at: float | None, may_adopt: bool) -> None:
         """Add a run that was found in Airflow.
 
         Args:
-            family: the prefix of its id.
+            prefix: its family.
             run_id: the run.
             number: its number in the family.
             ended_at: when it ended, by the loop's clock; None while unfinished.
             may_adopt: whether an identical call may adopt it.
         """
-        known = self._known(family)
+        known = self._known(prefix)
         entry = next((entry for entry in known.entries if entry.number == number), None)
         if entry is None:
             if may_adopt:
@@ -189,40 +189,40 @@ class Ledger:
             entry.ended_at, entry.is_started = ended_at, True
             entry.is_delivered = entry.is_delivered or not may_adopt
 
-    def learned(self, family: str, next_number: int) -> None:
+    def learned(self, prefix: str, next_number: int) -> None:
         """Record that a family was read, and that the numbers below `next_number` are taken."""
-        known = self._known(family)
+        known = self._known(prefix)
         known.next_number = max(known.next_number, next_number)
         known.must_learn = False
 
     def forget(self, entry: Entry) -> None:
         """Remove an entry for which nothing was started; the next call gets its number."""
-        family, _ = family_of(entry.run_id)
-        known = self._families.get(family)
+        prefix, _ = split_run_id(entry.run_id)
+        known = self._families.get(prefix)
         if known and entry in known.entries:
             known.entries.remove(entry)
             if entry.number is not None and known.next_number == entry.number + 1:
                 known.next_number = entry.number
 
-    def tidy(self, family: str, now: float) -> None:
+    def tidy(self, prefix: str, now: float) -> None:
         """Drop entries that no call can get any more."""
-        known = self._families.get(family)
+        known = self._families.get(prefix)
         if known:
-            known.entries = [entry for entry in known.entries if entry.waiting or entry.is_left(now)]
+            known.entries = [entry for entry in known.entries if entry.waiting or entry.is_orphaned(now)]
 
-    def _entries(self, family: str) -> list[Entry]:
-        known = self._families.get(family)
+    def _entries(self, prefix: str) -> list[Entry]:
+        known = self._families.get(prefix)
         return known.entries if known else []
 
-    def _known(self, family: str) -> _Family:
-        known = self._families.setdefault(family, _Family())
-        self._families.move_to_end(family)
+    def _known(self, prefix: str) -> _Family:
+        known = self._families.setdefault(prefix, _Family())
+        self._families.move_to_end(prefix)
         for _ in range(2):  # two, to catch up on families that had waiting callers when it was their turn
             if len(self._families) <= self._capacity:
                 break
             oldest = next(iter(self._families))
             if any(entry.waiting for entry in self._families[oldest].entries):
                 self._families.move_to_end(oldest)
-            elif oldest != family:
+            elif oldest != prefix:
                 del self._families[oldest]
         return known

@@ -52,7 +52,7 @@ class Identity:
         """Return the run id that belongs to an idempotency key."""
         return f"{PREFIX}{self.owner(caller)}_{self._hash(KEY_LENGTH, 'key', caller, tool, key)}"
 
-    def family(self, caller: str, tool: str, arguments: Mapping[str, Json]) -> str:
+    def prefix(self, caller: str, tool: str, arguments: Mapping[str, Json]) -> str:
         """Return the prefix of the run ids of all identical calls of a caller; a number follows it."""
         return f"{PREFIX}{self.owner(caller)}_{self._hash(KEY_LENGTH, 'call', caller, tool, canonical(arguments))}_"
 
@@ -80,7 +80,7 @@ def run_id_in(text: str) -> str | None:
     return found[0] if found else None
 
 
-def family_of(run_id: str) -> tuple[str, int | None]:
+def split_run_id(run_id: str) -> tuple[str, int | None]:
     """Return the prefix of a run's family, and the run's number in it.
 
     A run with an idempotency key is alone in its family: the prefix is its id, and it has no number.

@@ -89,7 +89,7 @@ class Runs:
             self._ledger,
             self._quotas,
             deadlines=self._deadlines,
-            on_left=self._cancelling.left,
+            on_disconnect=self._cancelling.caller_disconnected,
             now=self._now,
             wall_clock=clock,
         )

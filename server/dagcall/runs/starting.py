@@ -40,10 +40,10 @@ from dagcall.errors import (
     AirflowError,
     AirflowNotFound,
     AirflowUnreachable,
-    Busy,
     IdempotencyConflict,
     InvalidArguments,
     RateLimited,
+    RetryLater,
     TriggerRefused,
 )
 from dagcall.runs.call import Call, Started, unstarted
@@ -51,7 +51,7 @@ from dagcall.runs.deadlines import Deadlines
 from dagcall.runs.delivery_marks import says_answered
 from dagcall.runs.ledger import REPLAY_SECONDS, Entry, Ledger
 from dagcall.runs.quotas import Quotas
-from dagcall.runs.run_ids import Identity, family_of, number_in
+from dagcall.runs.run_ids import Identity, number_in, split_run_id
 from dagcall.runs.settling import ATTEMPTS, PATIENCE_SECONDS, Settler, Start
 from dagcall.singleflight import SingleFlight
 from dagcall.tools import Catalog, Tool, reason_not_to_run
@@ -80,7 +80,7 @@ class Starter:
         ledger: the runs that this process knows.
         quotas: limits per caller.
         deadlines: end a start that takes too long.
-        on_left: called with a run whose caller left while the run was being started.
+        on_disconnect: called with a run whose caller left while the run was being started.
         now: the loop's clock, in seconds.
         wall_clock: the time in UTC, for logical dates and for "a short while ago".
     """
@@ -94,7 +94,7 @@ class Starter:
         quotas: Quotas,
         *,
         deadlines: Deadlines,
-        on_left: Callable[[Tool, Entry], None],
+        on_disconnect: Callable[[Tool, Entry], None],
         now: Callable[[], float],
         wall_clock: Callable[[], datetime],
     ) -> None:
@@ -104,7 +104,7 @@ class Starter:
         self._ledger = ledger
         self._quotas = quotas
         self._deadlines = deadlines
-        self._on_left = on_left
+        self._on_disconnect = on_disconnect
         self._now = now
         self._wall_clock = wall_clock
         self._summaries = SingleFlight(api.fetch_summary, seconds=CHECK_SECONDS)
@@ -118,7 +118,7 @@ class Starter:
         Raises:
             InvalidArguments: the arguments are invalid, or the key is missing or too long.
             IdempotencyConflict: the key belongs to a run with different arguments.
-            TriggerRefused, Busy: nothing was started.
+            TriggerRefused, RetryLater: nothing was started.
             AirflowUnreachable: the message says whether a run may have been started.
         """
         now, tool, deadline = self._now(), call.tool, call.listener.deadline
@@ -133,13 +133,13 @@ class Starter:
                 return await self._choose_run(start)
         except asyncio.CancelledError:
             if start.entry is not None and start.entry.may_exist:
-                self._on_left(call.tool, start.entry)
+                self._on_disconnect(call.tool, start.entry)
             raise
         except TimeoutError as error:
             why = "dagcall is shutting down" if self._deadlines.is_draining else "the call timed out"
             timed_out = AirflowUnreachable(f"{why} and Airflow has not answered", is_effect_possible=False)
             raise unstarted(call, start.entry, timed_out) from error
-        except (AirflowError, TriggerRefused, Busy) as error:
+        except (AirflowError, TriggerRefused, RetryLater) as error:
             raise unstarted(call, start.entry, error) from error
 
     async def _choose_run(self, start: Start) -> Started:
@@ -157,7 +157,7 @@ class Starter:
             with self._counted(start, entry):
                 run, _ = await self._trigger(start, entry)
                 return Started(run, entry)
-        return await self._start_in_family(start, self._identity.family(call.caller, call.tool.name, start.arguments))
+        return await self._start_in_family(start, self._identity.prefix(call.caller, call.tool.name, start.arguments))
 
     # With a key
 
@@ -177,39 +177,39 @@ class Starter:
 
     # Without a key
 
-    async def _start_in_family(self, start: Start, family: str) -> Started:
-        if start.call.tool.policy.reuse_seconds and (reused := await self._find_reusable(start, family)):
+    async def _start_in_family(self, start: Start, prefix: str) -> Started:
+        if start.call.tool.policy.reuse_seconds and (reused := await self._find_reusable(start, prefix)):
             return reused
         for _ in range(FAMILY_ATTEMPTS):
-            async with self._turn(family):
-                if (started := await self._try_in_family(start, family)) is not None:
+            async with self._turn(prefix):
+                if (started := await self._try_in_family(start, prefix)) is not None:
                     return started
         raise TriggerRefused(
             f"other processes keep starting runs of {start.call.tool.name} with these arguments; try again in a moment."
         )
 
     @asynccontextmanager
-    async def _turn(self, family: str) -> AsyncIterator[None]:
+    async def _turn(self, prefix: str) -> AsyncIterator[None]:
         """Admit the calls of a family one at a time until its first run exists, then all at once."""
-        if not self._ledger.is_begun(family):
-            turn = self._turns.setdefault(family, asyncio.Lock())
+        if not self._ledger.is_begun(prefix):
+            turn = self._turns.setdefault(prefix, asyncio.Lock())
             async with turn:
-                if not self._ledger.is_begun(family):
+                if not self._ledger.is_begun(prefix):
                     yield
                     return
         yield
 
-    async def _try_in_family(self, start: Start, family: str) -> Started | None:
+    async def _try_in_family(self, start: Start, prefix: str) -> Started | None:
         """Return the call's run; None if the run it tried belongs to another call."""
         call = start.call
-        if not self._ledger.is_known(family):
-            await self._find_unfinished(call.tool.dag_id, family)
-        if self._ledger.must_learn(family):
-            await self._read_family(start, family)
-        self._ledger.tidy(family, self._now())
+        if not self._ledger.is_known(prefix):
+            await self._find_unfinished(call.tool.dag_id, prefix)
+        if self._ledger.must_learn(prefix):
+            await self._read_family(start, prefix)
+        self._ledger.tidy(prefix, self._now())
         is_shared = False
-        if (entry := self._ledger.left(family, self._now())) is None and not call.tool.policy.annotations.read_only:
-            entry = self._ledger.shareable(family, start.asked_at)
+        if (entry := self._ledger.orphaned(prefix, self._now())) is None and not call.tool.policy.annotations.read_only:
+            entry = self._ledger.shareable(prefix, start.asked_at)
             is_shared = entry is not None
         if entry is not None:
             with self._counted(start, entry):
@@ -222,7 +222,7 @@ class Starter:
                 entry.is_delivered = True  # another replica delivered it, it ended too long ago, or it was deleted
                 self._release_entry(start, entry)
                 return None
-        entry = self._ledger.begin(family)
+        entry = self._ledger.begin(prefix)
         with self._counted(start, entry):
             run, is_ours = await self._trigger(start, entry)
             if is_ours:
@@ -258,7 +258,7 @@ class Starter:
         """
         return run.conf == start.conf and self._is_recent(run, REPLAY_SECONDS) and not says_answered(run)
 
-    async def _find_unfinished(self, dag_id: str, family: str) -> None:
+    async def _find_unfinished(self, dag_id: str, prefix: str) -> None:
         """Look for unfinished runs of an unknown family.
 
         A 409 would show that number 0 exists, but when old runs are deleted, number 0 is deleted first. If Airflow does
@@ -272,20 +272,20 @@ class Starter:
             logger.warning("could not list the unfinished runs of dag %s: %s", dag_id, error)
             return
         for run_id in unfinished:
-            if family_of(run_id)[0] == family:
+            if split_run_id(run_id)[0] == prefix:
                 self._ledger.exists(self._ledger.of_run(run_id))
 
-    async def _read_family(self, start: Start, family: str) -> None:
+    async def _read_family(self, start: Start, prefix: str) -> None:
         """Add the runs of other processes to the ledger; those that this call may adopt count as left."""
-        runs = {number_in(run.run_id) or 0: run for run in await self._family(start.call.tool.dag_id, family)}
+        runs = {number_in(run.run_id) or 0: run for run in await self._runs_with_prefix(start.call.tool.dag_id, prefix)}
         for number, run in sorted(runs.items()):
             ended_at = self._now() if run.state.is_final else None
-            self._ledger.found(family, run.run_id, number, ended_at=ended_at, may_adopt=self._may_adopt(start, run))
-        self._ledger.learned(family, max(runs, default=-1) + 1)
+            self._ledger.found(prefix, run.run_id, number, ended_at=ended_at, may_adopt=self._may_adopt(start, run))
+        self._ledger.learned(prefix, max(runs, default=-1) + 1)
 
-    async def _find_reusable(self, start: Start, family: str) -> Started | None:
+    async def _find_reusable(self, start: Start, prefix: str) -> Started | None:
         call = start.call
-        for run in await self._family(start.call.tool.dag_id, family):
+        for run in await self._runs_with_prefix(start.call.tool.dag_id, prefix):
             is_good = run.state is RunState.SUCCESS and run.conf == start.conf
             if is_good and self._is_recent(run, call.tool.policy.reuse_seconds):
                 entry = self._ledger.of_run(run.run_id)
@@ -294,8 +294,8 @@ class Starter:
                 return Started(run, entry, is_reused=True)
         return None
 
-    async def _family(self, dag_id: str, family: str) -> list[Run]:
-        runs = await self._api.fetch_family(dag_id, family)
+    async def _runs_with_prefix(self, dag_id: str, prefix: str) -> list[Run]:
+        runs = await self._api.fetch_runs_with_prefix(dag_id, prefix)
         return [run for run in runs if number_in(run.run_id) is not None]
 
     def _is_recent(self, run: Run, seconds: float) -> bool:

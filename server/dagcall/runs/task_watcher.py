@@ -77,7 +77,7 @@ class RunObserver:
     """What one caller knows of its unfinished run."""
 
     key: RunKey
-    told: asyncio.Future[RunState | None]
+    wake_up: asyncio.Future[RunState | None]
     """What the caller awaits; None means: stop waiting and look at `finding`."""
     vital_task_ids: Callable[[], Awaitable[frozenset[str]]]
     """The tasks without which there is no result."""
@@ -89,7 +89,7 @@ class RunObserver:
     on_change: Callable[[], None] = lambda: None
     since: float = 0.0
     state: RunState = RunState.QUEUED
-    sight: TaskProgress | None = None
+    progress: TaskProgress | None = None
     queued_because: str = ""
     stuck_since: float | None = None
     """Since when no task of the run starts or runs; None while one does."""
@@ -100,24 +100,24 @@ class RunObserver:
 
     def find(self, finding: Finding) -> None:
         """End the wait with a finding."""
-        if not self.told.done():
+        if not self.wake_up.done():
             self.finding = finding
         self.close()
 
     def close(self) -> None:
         """End the wait without a finding."""
-        if not self.told.done():
-            self.told.set_result(None)
+        if not self.wake_up.done():
+            self.wake_up.set_result(None)
 
     @property
     def progress_text(self) -> str:
         """The run's progress in words; empty if unknown."""
         if self.state is RunState.QUEUED:
             return self.queued_because or self.stuck_because
-        if self.sight is None:
+        if self.progress is None:
             return ""
-        done = f"{self.sight.finished} of {self.sight.known} tasks done"
-        return "; ".join(filter(None, (done, self.sight.doing, self.stuck_because)))
+        done = f"{self.progress.finished} of {self.progress.known} tasks done"
+        return "; ".join(filter(None, (done, self.progress.doing, self.stuck_because)))
 
 
 @dataclass(slots=True)
@@ -190,7 +190,7 @@ class TaskWatcher:
         if len(self._observers) > FULL_LOOKS:
             return
         instances = (await self.api.fetch_insides({observer.key})).get(observer.key, [])
-        observer.sight = task_progress(instances)
+        observer.progress = task_progress(instances)
         observer.stuck_because = await self._why_stuck(observer.key, instances)
 
     async def _why_stuck(self, key: RunKey, instances: Sequence[TaskInstance]) -> str:
@@ -240,7 +240,7 @@ class TaskWatcher:
     async def _read(self, full: list[RunObserver], others: list[RunObserver]) -> None:
         insides = await self._fetch_insides(full, None)
         for observer in full:
-            observer.sight = task_progress(instances := insides.get(observer.key, ()))
+            observer.progress = task_progress(instances := insides.get(observer.key, ()))
             if any(instance.state is not None for instance in instances):  # the shared poll sees only ends
                 observer.state = RunState.RUNNING
         insides |= await self._fetch_insides(others, LOST | MAY_WAIT_FOR_PEOPLE)

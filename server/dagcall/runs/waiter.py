@@ -91,7 +91,7 @@ class Waiter:
         seconds: float,
         on_state: Callable[[RunState], None] = lambda _: None,
         result_task_ids: tuple[str, ...] | None = None,
-        told: asyncio.Future[RunState | None] | None = None,
+        wake_up: asyncio.Future[RunState | None] | None = None,
     ) -> Ending:
         """Return how the run ends, or its state when the time is up or `release` is called.
 
@@ -100,7 +100,7 @@ class Waiter:
             seconds: how long to wait at most.
             on_state: called with each state seen on the way.
             result_task_ids: the tasks whose results to fetch with the end, if possible; None to fetch none.
-            told: the caller's own future; setting it to None ends the wait.
+            wake_up: the caller's own future; setting it to None ends the wait.
 
         Raises:
             RunDeleted: the run was deleted.
@@ -109,15 +109,15 @@ class Waiter:
         if run.state.is_final or self._is_released:
             return Ending(run.state)
         watch = self._watches.get((run.dag_id, run.run_id)) or self._watch(run, result_task_ids)
-        told = told or asyncio.get_running_loop().create_future()
-        watch.waiting[told] = on_state
-        timer = asyncio.get_running_loop().call_later(seconds, _end_wait, told)
+        wake_up = wake_up or asyncio.get_running_loop().create_future()
+        watch.waiting[wake_up] = on_state
+        timer = asyncio.get_running_loop().call_later(seconds, _end_wait, wake_up)
         try:
-            state = await told
+            state = await wake_up
             return Ending(state or watch.state, watch.results if watch.result_task_ids == result_task_ids else None)
         finally:
             timer.cancel()
-            del watch.waiting[told]
+            del watch.waiting[wake_up]
             if not watch.waiting and not watch.is_over:
                 self._unwatch(watch)
 
@@ -350,17 +350,17 @@ class Waiter:
             self._unwatch(watch)
 
     def _resolve(self, watch: Watch, state: RunState) -> None:
-        for told in watch.waiting:
-            if not told.done():
-                told.set_result(state)
+        for wake_up in watch.waiting:
+            if not wake_up.done():
+                wake_up.set_result(state)
 
     def _fail(self, watch: Watch, error: AirflowError | RunDeleted) -> None:
-        for told in watch.waiting:
-            if not told.done():
-                told.set_exception(error)
+        for wake_up in watch.waiting:
+            if not wake_up.done():
+                wake_up.set_exception(error)
         self._unwatch(watch)
 
 
-def _end_wait(told: asyncio.Future[RunState | None]) -> None:
-    if not told.done():
-        told.set_result(None)
+def _end_wait(wake_up: asyncio.Future[RunState | None]) -> None:
+    if not wake_up.done():
+        wake_up.set_result(None)

@@ -311,9 +311,9 @@ class _Shaper:
         shape = self.shaped(schema, is_value=False)
         return shape if self.losses == before else None
 
-    def _lose(self, words: list[str], told: str) -> None:
+    def _lose(self, words: list[str], note: str) -> None:
         self.losses += 1
-        words.append(told)
+        words.append(note)
 
 
 def _own_kinds(schema: Mapping[str, Json]) -> tuple[str, ...]:
@@ -346,7 +346,7 @@ def _shown(text: str) -> str:
 
 def _described(schema: JsonObject, words: list[str]) -> JsonObject:
     """Return the schema with words added to its description; the author's part is cut if it is too long."""
-    told = " ".join(words)
-    described = cut(str(schema.pop("description", "")), MAX_TEXT - len(told) - 1)
-    text = " ".join(part for part in (described, told) if part)
+    note = " ".join(words)
+    described = cut(str(schema.pop("description", "")), MAX_TEXT - len(note) - 1)
+    text = " ".join(part for part in (described, note) if part)
     return {**schema, "description": text} if text else schema

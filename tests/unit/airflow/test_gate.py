@@ -5,7 +5,7 @@ import pytest
 
 from dagcall.airflow.gate import Gate, Purpose
 from dagcall.airflow.overload import FAILURES_TO_OPEN, FIRST_PAUSE_SECONDS
-from dagcall.errors import Busy, CircuitOpen
+from dagcall.errors import CircuitOpen, RetryLater
 
 
 async def let_in_order(gate: Gate, purposes: Iterable[Purpose]) -> list[Purpose]:
@@ -174,7 +174,7 @@ async def test_full_queue_advises_a_retry_within_a_minute() -> None:
     async with gate.place(Purpose.RESULT):
         queued = [asyncio.create_task(enter(gate)) for _ in range(10)]
         await asyncio.sleep(0)
-        with pytest.raises(Busy, match=r"try again in 60 s\.$"):
+        with pytest.raises(RetryLater, match=r"try again in 60 s\.$"):
             await enter(gate)
     await asyncio.gather(*queued)
 
@@ -183,7 +183,7 @@ async def test_full_queue_rejects_requests() -> None:
     gate = Gate(1, queue=0)
 
     async with gate.place(Purpose.RESULT):
-        with pytest.raises(Busy, match="Nothing was started: too many calls are queued; try again in"):
+        with pytest.raises(RetryLater, match="Nothing was started: too many calls are queued; try again in"):
             async with gate.place(Purpose.TRIGGER):
                 pass
 

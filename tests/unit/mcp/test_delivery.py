@@ -33,10 +33,10 @@ async def test_outcome_is_delivered_once_its_answer_is_written() -> None:
     deliveries, first, second = StdioDeliveries(), entry(), entry()
 
     async def answered(_: Context) -> dict[str, Any]:
-        deliveries.carry("7", first)
+        deliveries.add("7", first)
         return {"done": True}
 
-    deliveries.carry(7, second)
+    deliveries.add(7, second)
     assert await deliveries.watch(request("7"), answered) == {"done": True}
     assert (first.waiting, first.is_delivered) == (1, False)
     deliveries.written("another")
@@ -48,25 +48,25 @@ async def test_outcome_is_delivered_once_its_answer_is_written() -> None:
 
 
 async def test_outcome_of_a_failed_request_is_not_delivered() -> None:
-    deliveries, carried = StdioDeliveries(), entry()
+    deliveries, pending = StdioDeliveries(), entry()
 
     async def failing(_: Context) -> None:
-        deliveries.carry(7, carried)
+        deliveries.add(7, pending)
         raise ValueError("on purpose")
 
     with pytest.raises(ValueError, match="on purpose"):
         await deliveries.watch(request(7), failing)
     deliveries.written(7)
 
-    assert (carried.waiting, carried.is_delivered) == (0, False)
+    assert (pending.waiting, pending.is_delivered) == (0, False)
 
 
 async def test_outcome_of_a_request_cancelled_at_its_end_is_not_delivered() -> None:
     """The SDK never answers a cancelled request, even if its handler has just finished."""
-    deliveries, carried = StdioDeliveries(), entry()
+    deliveries, pending = StdioDeliveries(), entry()
 
     async def cancelled_meanwhile(_: Context) -> dict[str, Any]:
-        deliveries.carry(7, carried)
+        deliveries.add(7, pending)
         scope.cancel()
         return {}
 
@@ -74,12 +74,12 @@ async def test_outcome_of_a_request_cancelled_at_its_end_is_not_delivered() -> N
         await deliveries.watch(request(7), cancelled_meanwhile)
 
     assert scope.cancelled_caught
-    assert (carried.waiting, carried.is_delivered) == (0, False)
+    assert (pending.waiting, pending.is_delivered) == (0, False)
 
 
 async def test_failed_notification_does_not_release_the_entry() -> None:
-    deliveries, carried = StdioDeliveries(), entry()
-    deliveries.carry(7, carried)
+    deliveries, pending = StdioDeliveries(), entry()
+    deliveries.add(7, pending)
 
     async def failing(_: Context) -> None:
         raise ValueError("on purpose")
@@ -87,4 +87,4 @@ async def test_failed_notification_does_not_release_the_entry() -> None:
     with pytest.raises(ValueError, match="on purpose"):
         await deliveries.watch(request(None), failing)
 
-    assert carried.waiting == 1
+    assert pending.waiting == 1

@@ -9,7 +9,7 @@ from mcp import Client
 from mcp_types import Implementation
 
 from dagcall.auth.callers import LOCAL, Caller
-from dagcall.errors import Busy
+from dagcall.errors import RetryLater
 from dagcall.masking import Masker
 from dagcall.mcp.audit import Audit
 from dagcall.mcp.request import Origin
@@ -82,7 +82,8 @@ def audit_into(written: list[str]) -> Audit:
 
 
 @pytest.mark.parametrize(
-    ("error", "outcome"), [(asyncio.CancelledError(), "left"), (KeyError("x"), "error"), (Busy("later"), "refused")]
+    ("error", "outcome"),
+    [(asyncio.CancelledError(), "left"), (KeyError("x"), "error"), (RetryLater("later"), "refused")],
 )
 async def test_audit_line_states_how_a_request_ended_early(error: BaseException, outcome: str) -> None:
     written: list[str] = []

@@ -2,7 +2,7 @@
 
 import pytest
 
-from dagcall.errors import AirflowError, AirflowRefused, AirflowUnreachable, Busy, CallerError, TriggerRefused
+from dagcall.errors import AirflowError, AirflowRefused, AirflowUnreachable, CallerError, RetryLater, TriggerRefused
 from dagcall.runs.call import Call, Listener, unstarted
 from dagcall.runs.ledger import Entry
 from dagcall.tools.policy import ToolPolicy
@@ -22,7 +22,7 @@ WAIT = (
     [
         (AirflowUnreachable("Airflow does not answer.", is_effect_possible=True), AirflowUnreachable),
         (AirflowRefused("Airflow does not answer."), TriggerRefused),
-        (Busy("Nothing was started: Airflow does not answer."), Busy),
+        (RetryLater("Nothing was started: Airflow does not answer."), RetryLater),
     ],
     ids=["unreachable", "refused", "a caller's error"],
 )
@@ -39,7 +39,7 @@ def test_error_says_that_nothing_was_started(
 def test_error_says_that_a_run_may_have_been_started() -> None:
     entry = Entry("mcp__x_0", 0, unsettled=1)
 
-    told = unstarted(CALL, entry, Busy("Nothing was started: too many calls wait."))
+    told = unstarted(CALL, entry, RetryLater("Nothing was started: too many calls wait."))
 
     assert isinstance(told, AirflowUnreachable)
     assert told.is_effect_possible is True

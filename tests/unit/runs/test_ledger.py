@@ -14,26 +14,26 @@ def test_each_call_with_a_run_id_prefix_gets_a_new_number() -> None:
 def test_run_without_waiters_or_delivery_is_orphaned() -> None:
     ledger = Ledger()
     entry = ledger.begin(F)
-    assert ledger.left(F, now=0) is entry
+    assert ledger.orphaned(F, now=0) is entry
 
     entry.join(0)
-    assert ledger.left(F, now=0) is None
+    assert ledger.orphaned(F, now=0) is None
 
     entry.leave()
     entry.ended_at = 0.0
-    assert ledger.left(F, now=REPLAY_SECONDS) is entry
-    assert ledger.left(F, now=REPLAY_SECONDS + 1) is None
+    assert ledger.orphaned(F, now=REPLAY_SECONDS) is entry
+    assert ledger.orphaned(F, now=REPLAY_SECONDS + 1) is None
 
     entry.is_delivered = True
-    assert ledger.left(F, now=0) is None
-    assert ledger.left(G, now=0) is None
+    assert ledger.orphaned(F, now=0) is None
+    assert ledger.orphaned(G, now=0) is None
 
 
 def test_oldest_orphaned_run_is_adopted_first() -> None:
     ledger = Ledger()
     first, _ = ledger.begin(F), ledger.begin(F)
 
-    assert ledger.left(F, now=0) is first
+    assert ledger.orphaned(F, now=0) is first
 
 
 def test_later_call_shares_the_run_with_the_fewest_waiters() -> None:
@@ -93,9 +93,9 @@ def test_run_of_another_process_is_entered_once_and_its_number_skipped() -> None
     ledger.learned(F, 2)
 
     assert ledger.begin(F).run_id == f"{F}4"
-    left = ledger.left(F, now=0)
-    assert left is not None
-    assert (left.run_id, left.is_started) == (f"{F}3", True)
+    orphan = ledger.orphaned(F, now=0)
+    assert orphan is not None
+    assert (orphan.run_id, orphan.is_started) == (f"{F}3", True)
 
 
 def test_run_of_another_process_is_entered_with_its_state_in_airflow() -> None:
@@ -114,15 +114,15 @@ def test_run_of_another_process_is_entered_with_its_state_in_airflow() -> None:
 
 def test_state_in_airflow_is_ignored_while_a_caller_waits_for_the_run() -> None:
     ledger = Ledger()
-    waited_for, left = ledger.begin(F), ledger.begin(F)
+    waited_for, orphan = ledger.begin(F), ledger.begin(F)
     waited_for.join(0)
 
-    for entry in (waited_for, left):
+    for entry in (waited_for, orphan):
         assert entry.number is not None
         ledger.found(F, entry.run_id, entry.number, ended_at=0, may_adopt=False)
 
     assert (waited_for.is_delivered, waited_for.ended_at) == (False, None)
-    assert (left.is_delivered, left.ended_at, left.is_started) == (True, 0, True)
+    assert (orphan.is_delivered, orphan.ended_at, orphan.is_started) == (True, 0, True)
 
 
 def test_unused_number_is_reused_only_if_it_was_the_last() -> None:
@@ -158,16 +158,16 @@ def test_taken_number_is_never_reused() -> None:
 
 def test_tidy_drops_entries_that_no_call_can_use() -> None:
     ledger = Ledger()
-    delivered, waited_for, left, old = (ledger.begin(F) for _ in range(4))
+    delivered, waited_for, orphan, old = (ledger.begin(F) for _ in range(4))
     delivered.is_delivered = waited_for.is_delivered = True
     waited_for.join(0)
-    left.ended_at, old.ended_at = 9.0, 0.0
+    orphan.ended_at, old.ended_at = 9.0, 0.0
 
     ledger.tidy(F, now=9 + REPLAY_SECONDS)
     ledger.tidy(G, now=0)
 
-    kept = [ledger.entry(entry.run_id) for entry in (delivered, waited_for, left, old)]
-    assert kept == [None, waited_for, left, None]
+    kept = [ledger.entry(entry.run_id) for entry in (delivered, waited_for, orphan, old)]
+    assert kept == [None, waited_for, orphan, None]
     assert ledger.begin(F).run_id == f"{F}4"
 
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dagcall.app import identity_secret
-from dagcall.runs.run_ids import Identity, family_of, number_in, run_id_in
+from dagcall.runs.run_ids import Identity, number_in, run_id_in, split_run_id
 from dagcall.settings.settings import Settings
 
 OURS = Identity(b"secret")
@@ -18,7 +18,7 @@ ARGUMENTS = st.dictionaries(st.text(), JSON, max_size=3)
 def test_run_id_is_valid_in_airflow_and_identifies_its_owner(
     caller: str, tool: str, arguments: dict[str, object], number: int
 ) -> None:
-    run_id = f"{OURS.family(caller, tool, arguments)}{number}"
+    run_id = f"{OURS.prefix(caller, tool, arguments)}{number}"
 
     assert re.fullmatch(r"[A-Za-z0-9_.~:+-]+", run_id)
     assert len(run_id) <= 250
@@ -41,13 +41,13 @@ def test_key_gives_one_run_id_without_a_number(caller: str, tool: str, key: str)
 def test_only_equal_arguments_give_the_same_run_id_prefix(one: dict[str, object], other: dict[str, object]) -> None:
     reordered = dict(reversed(one.items()))
 
-    assert OURS.family("c", "t", one) == OURS.family("c", "t", reordered)
-    assert (OURS.family("c", "t", one) == OURS.family("c", "t", other)) == (one == other)
+    assert OURS.prefix("c", "t", one) == OURS.prefix("c", "t", reordered)
+    assert (OURS.prefix("c", "t", one) == OURS.prefix("c", "t", other)) == (one == other)
 
 
 def test_parts_of_a_run_id_cannot_be_confused() -> None:
     assert OURS.run_id_of_key("a", "b", "c") != OURS.run_id_of_key("a", "bc", "")
-    assert OURS.run_id_of_key("a", "b", "c") != OURS.family("a", "b", {})
+    assert OURS.run_id_of_key("a", "b", "c") != OURS.prefix("a", "b", {})
 
 
 @pytest.mark.parametrize("run_id", ["", "manual__2026", "mcp__x", "mcp__x/../y", f"mcp__{'a' * 10}_{'b' * 26}_01"])
@@ -74,9 +74,9 @@ def test_a_run_id_is_found_in_a_text(text: str, run_id: str | None) -> None:
 
 
 def test_numbered_run_id_is_split_into_prefix_and_number() -> None:
-    assert family_of(NUMBERED) == (NUMBERED.removesuffix("12"), 12)
-    assert family_of(KEYED) == (KEYED, None)
-    assert family_of("manual__2026") == ("manual__2026", None)
+    assert split_run_id(NUMBERED) == (NUMBERED.removesuffix("12"), 12)
+    assert split_run_id(KEYED) == (KEYED, None)
+    assert split_run_id("manual__2026") == ("manual__2026", None)
 
 
 def test_secret_derived_from_a_password_is_slow_to_compute() -> None:
@@ -96,7 +96,7 @@ def test_secret_derived_from_a_password_is_slow_to_compute() -> None:
 
 def test_run_ids_are_stable_across_releases() -> None:
     """A call that is repeated after an upgrade must find its run."""
-    family = OURS.family("local", "double", {"b": [1, "é"], "a": None})
+    family = OURS.prefix("local", "double", {"b": [1, "é"], "a": None})
 
     assert family == "mcp__s6a2tb6ake_cvue2shoy36lyoyywk4dooghxo_"
     assert OURS.run_id_of_key("local", "double", "order-7") == "mcp__s6a2tb6ake_fcuqjarrwmpvpvlqtnxr3kb6jy"

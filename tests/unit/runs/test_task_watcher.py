@@ -466,5 +466,5 @@ async def test_final_look_is_skipped_while_many_runs_are_waited_for(
             airflow.start(run)
         first, second = await asyncio.gather(*calls)
 
-    told = ["cannot start" in text_of(result) for result in (first, second)]
-    assert told == [False, True]  # when the second call times out, it is the only one left
+    reported = ["cannot start" in text_of(result) for result in (first, second)]
+    assert reported == [False, True]  # when the second call times out, it is the only one left
