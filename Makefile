@@ -8,8 +8,11 @@ PYTHON ?= python3
 UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 UV_REQUIREMENTS := server/dagcall/demo/uv.txt
 RUN := $(UV) run --frozen --no-sync
+UNIT := tests/unit tests/server tests/project
+DEMO := tests/e2e tests/packaging
+TIMES := --durations=30 --durations-min=3
 
-.PHONY: help install demo test check format overload conformance clients chaos fuzz soak mutate pin bench build clean
+.PHONY: help install demo test test-demo test-rest check format overload conformance clients chaos fuzz soak mutate pin bench build clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -30,10 +33,16 @@ install: .venv/.ready ## make .venv, ready for work
 demo: .venv/.ready ## a real Airflow with example dags, and dagcall in front of it (Ctrl-C stops both)
 	@$(RUN) dagcall demo $(ARGS)
 
-test: check ## every test, real Airflow included (more than half an hour on 2 cores)
-	@echo "contract: the same questions to the fake Airflow and to the API of Airflow 3.1.8, 3.2.2 and 3.3.2"
-	@echo "e2e: 'dagcall demo' with a real Airflow 3.3.2, called over HTTP and stdio; packaging: wheel and sdist"
-	@$(RUN) pytest --ignore tests/unit --ignore tests/server --ignore tests/project --durations=60 --durations-min=3 $(ARGS)
+test: check ## every test, real Airflows included (a quarter of an hour on 2 cores)
+	@echo "two halves side by side, each with Airflows of its own and printed when it ends:"
+	@echo "what users of the demo see ($(DEMO)), and all the rest"
+	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-demo test-rest
+
+test-demo: .venv/.ready
+	@$(RUN) pytest $(DEMO) $(TIMES) $(ARGS)
+
+test-rest: .venv/.ready
+	@$(RUN) pytest $(patsubst %,--ignore %,$(UNIT) $(DEMO)) $(TIMES) $(ARGS)
 
 check: .venv/.ready ## format, lint, types, unit tests (a minute)
 	@$(UV) lock --check --quiet
@@ -42,7 +51,7 @@ check: .venv/.ready ## format, lint, types, unit tests (a minute)
 	@$(RUN) mypy
 	@told=$$($(RUN) lint-imports --no-logo --no-cache) || { echo "$$told"; exit 1; }
 	@$(RUN) coverage erase
-	@$(RUN) coverage run -m pytest tests/unit tests/server tests/project -q --numprocesses auto
+	@$(RUN) coverage run -m pytest $(UNIT) -q --numprocesses auto
 	@$(RUN) coverage combine --quiet
 	@$(RUN) coverage report
 

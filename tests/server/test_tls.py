@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import truststore
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
@@ -31,17 +32,19 @@ class Authority:
         self.file = folder / f"{name}.pem"
         self.file.write_bytes(self._signed(self._name, self._key, is_authority=True).public_bytes(Encoding.PEM))
 
-    def certificate(self, name: str, *, password: bytes | None = None) -> Path:
+    def certificate(self, name: str, *, password: bytes | None = None, is_expired: bool = False) -> Path:
         key = ec.generate_private_key(ec.SECP256R1())
         encryption = NoEncryption() if password is None else BestAvailableEncryption(password)
         path = self._folder / f"{name}.pem"
         path.write_bytes(
-            self._signed(_name(name), key, is_authority=False).public_bytes(Encoding.PEM)
+            self._signed(_name(name), key, is_authority=False, is_expired=is_expired).public_bytes(Encoding.PEM)
             + key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, encryption)
         )
         return path
 
-    def _signed(self, subject: x509.Name, key: Any, *, is_authority: bool) -> x509.Certificate:
+    def _signed(
+        self, subject: x509.Name, key: Any, *, is_authority: bool, is_expired: bool = False
+    ) -> x509.Certificate:
         address = x509.IPAddress(ipaddress.ip_address("127.0.0.1"))
         return (
             x509.CertificateBuilder()
@@ -49,8 +52,8 @@ class Authority:
             .issuer_name(self._name)
             .public_key(key.public_key())
             .serial_number(x509.random_serial_number())
-            .not_valid_before(self._now - timedelta(days=1))
-            .not_valid_after(self._now + timedelta(days=1))
+            .not_valid_before(self._now - timedelta(days=2))
+            .not_valid_after(self._now + timedelta(days=-1 if is_expired else 1))
             .add_extension(x509.BasicConstraints(ca=is_authority, path_length=None), critical=True)
             .add_extension(x509.SubjectAlternativeName([address]), critical=False)
             .sign(self._key, hashes.SHA256())
@@ -67,10 +70,11 @@ def authority(tmp_path: Path) -> Authority:
 
 
 @contextmanager
-def tls_airflow(authority: Authority, **tls: Any) -> Iterator[FakeAirflow]:
+def tls_airflow(authority: Authority, *, is_expired: bool = False, **tls: Any) -> Iterator[FakeAirflow]:
     airflow = FakeAirflow()
     airflow.add_dag(FakeDag("one", tasks=[FakeTask("it", lambda _: 1)]))
-    with on_a_socket(airflow, ssl_certfile=authority.certificate("server"), **tls) as airflow.url:
+    certificate = authority.certificate("server", is_expired=is_expired)
+    with on_a_socket(airflow, ssl_certfile=certificate, **tls) as airflow.url:
         airflow.transport = None  # type: ignore[assignment]
         yield airflow
 
@@ -86,13 +90,37 @@ async def test_certificate_of_an_unknown_ca_is_refused(served: Served, authority
     other = Authority(tmp_path / "other", WallClock().now(), "other")
     with tls_airflow(authority) as airflow:
         for settings in ({}, {"ca_file": other.file}):
-            assert "certificate verify failed" in (await problem_with(served, airflow, **settings) or "")
+            problem = await problem_with(served, airflow, **settings) or ""
+            assert "its TLS certificate was refused: unable to get local issuer certificate. dagcall trusts" in problem
             assert airflow.requests == []
         assert await problem_with(served, airflow, ca_file=authority.file) is None
 
 
+async def test_authorities_of_the_system_are_trusted(
+    served: Served, authority: Authority, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SSL_CERT_FILE", str(authority.file))  # OpenSSL's name for the system's list
+    with tls_airflow(authority) as airflow:
+        assert await problem_with(served, airflow) is None
+    assert isinstance(AirflowSettings().tls(), truststore.SSLContext)
+
+
+async def test_expired_certificate_is_reported(served: Served, authority: Authority) -> None:
+    with tls_airflow(authority, is_expired=True) as airflow:
+        problem = await problem_with(served, airflow, ca_file=authority.file) or ""
+    assert "certificate has expired. Renew the certificate, or correct this machine's clock" in problem
+
+
+async def test_certificate_for_another_name_is_reported(served: Served, authority: Authority) -> None:
+    with tls_airflow(authority) as airflow:
+        airflow.url = airflow.url.replace("127.0.0.1", "localhost")
+        problem = await problem_with(served, airflow, ca_file=authority.file) or ""
+    assert "Hostname mismatch" in problem
+    assert "Use the name that is in the certificate in airflow.url" in problem
+
+
 async def test_client_certificate_is_sent_if_airflow_requires_one(served: Served, authority: Authority) -> None:
-    wanted = {"ssl_ca_certs": authority.file, "ssl_cert_reqs": ssl.CERT_REQUIRED}
+    wanted: dict[str, Any] = {"ssl_ca_certs": authority.file, "ssl_cert_reqs": ssl.CERT_REQUIRED}
     with tls_airflow(authority, **wanted) as airflow:
         assert await problem_with(served, airflow, ca_file=authority.file)
         assert airflow.requests == []

@@ -25,6 +25,7 @@ import httpx
 from pydantic_core import to_json
 
 from dagcall.airflow.clock import AirflowClock
+from dagcall.airflow.tls_errors import tls_problem
 from dagcall.errors import (
     AirflowAnswerTooLarge,
     AirflowAnswerUnusable,
@@ -349,7 +350,7 @@ class IssuerHttp:
             response = await self._http.request(method, url, **request)
             content = response.json()
         except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-            raise IssuerAway(f"{url} gave no JSON ({_reason(error)})") from error
+            raise IssuerAway(f"{url} gave no JSON ({tls_problem(error, 'auth') or _reason(error)})") from error
         if response.status_code != httpx.codes.OK or not isinstance(content, dict):
             raise IssuerAway(f"{url} answered with status {response.status_code}, or with no JSON object")
         return content
@@ -366,10 +367,13 @@ class _Translated:
         return None
 
     def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
+        if error is None:
+            return
+        reason = tls_problem(error, "airflow") or _reason(error)
         match error:
             case httpx.ConnectError() | httpx.ConnectTimeout():
                 raise AirflowUnreachable(
-                    f"Airflow at {self._url} cannot be reached ({_reason(error)})",
+                    f"Airflow at {self._url} cannot be reached ({reason})",
                     is_effect_possible=False,
                     is_late=isinstance(error, httpx.TimeoutException),
                 ) from error
@@ -381,7 +385,7 @@ class _Translated:
                 ) from error
             case httpx.TransportError() | httpx.StreamError() | httpx.DecodingError():
                 raise AirflowUnreachable(
-                    f"the connection to Airflow at {self._url} broke ({_reason(error)})",
+                    f"the connection to Airflow at {self._url} broke ({reason})",
                     is_effect_possible=self._is_effect_possible,
                 ) from error
             case httpx.InvalidURL():

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, m
 
 from dagcall.airflow import DEFAULT_LIMIT, DEFAULT_QUEUE, MAX_ANSWER_BYTES
 from dagcall.errors import ConfigError
+from dagcall.settings.tls import trusting
 
 
 class AirflowSettings(BaseModel):
@@ -93,18 +94,13 @@ class AirflowSettings(BaseModel):
         """Yield every secret that the settings themselves contain."""
         yield from (secret.get_secret_value() for secret in (self.password, self.token) if secret is not None)
 
-    def tls(self) -> ssl.SSLContext | bool:
+    def tls(self) -> ssl.SSLContext:
         """Return how to verify Airflow's certificate, and the client certificate; verification is never off.
 
         Raises:
             ConfigError: a file cannot be used.
         """
-        if self.ca_file is None and self.client_cert_file is None:
-            return True
-        try:
-            context = ssl.create_default_context(cafile=self.ca_file)
-        except (OSError, ssl.SSLError) as error:
-            raise ConfigError(f"airflow.ca_file: {self.ca_file} cannot be used: {error}") from error
+        context = trusting(self.ca_file, "airflow.ca_file")
         if self.client_cert_file is not None:
             try:
                 # An empty password: OpenSSL would ask for one in the terminal.

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
 from dagcall.auth import EVERYBODY, Selectors
-from dagcall.errors import ConfigError
+from dagcall.settings.tls import trusting
 
 ALLOW_ANYONE = "whoever reaches this port may run the published dags"
 SCOPES_PATTERN = r"^[\x20\x21\x23-\x5b\x5d-\x7e]*$"
@@ -96,18 +96,13 @@ class AuthSettings(BaseModel):
         if self.client_secret is not None:
             yield self.client_secret.get_secret_value()
 
-    def tls(self) -> ssl.SSLContext | bool:
+    def tls(self) -> ssl.SSLContext:
         """Return how to verify the issuer's certificate.
 
         Raises:
             ConfigError: the file cannot be used.
         """
-        if self.ca_file is None:
-            return True
-        try:
-            return ssl.create_default_context(cafile=str(self.ca_file))
-        except (OSError, ssl.SSLError) as error:
-            raise ConfigError(f"auth.ca_file: {self.ca_file} cannot be used: {error}") from error
+        return trusting(self.ca_file, "auth.ca_file")
 
 
 def is_loopback(host: str) -> bool:
