@@ -20,7 +20,7 @@ class AirflowSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     url: str = "http://127.0.0.1:8080"
-    """The address of Airflow's UI, without /api/v2."""
+    """The address of Airflow's UI, as in a browser; /home, /api/v2 and a query are ignored."""
     ui_url: str | None = None
     """The address for links in answers, if people reach Airflow under another one. Default: url."""
     username: Annotated[str | None, Field(min_length=1)] = None
@@ -57,9 +57,8 @@ class AirflowSettings(BaseModel):
             raise ValueError(f"{value!r} is not an address such as http://127.0.0.1:8080")
         if parts.username or parts.password:
             raise ValueError("contains a user name or password; set username and password_file instead")
-        if parts.query or parts.fragment:
-            raise ValueError(f"{value!r} contains more than an address; remove the query and fragment")
-        return value.rstrip("/").removesuffix("/api/v2")
+        path = parts.path.rstrip("/").removesuffix("/home").removesuffix("/api/v2")  # as copied from a browser
+        return f"{parts.scheme}://{parts.netloc}{path}"
 
     @field_validator("token_command")
     @classmethod
