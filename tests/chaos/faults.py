@@ -10,11 +10,11 @@ from typing import assert_never
 import httpx
 
 from tests.chaos.history import DeedDone
-from tests.chaos.own_airflow import OwnAirflow
 from tests.chaos.replicas import TOOLS, Replica
 from tests.chaos.schedule import ByHand, Fault, LineFault, ProcessFault, ProxyFault
 from tests.faults import fault_proxy
 from tests.faults.record import Json, Record
+from tests.support.own_airflow import OwnAirflow
 
 PERSON_SECONDS = 8.0
 """How long a user tries to change a run while Airflow itself is faulty."""

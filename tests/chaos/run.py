@@ -13,10 +13,10 @@ from tests.chaos.callers import Callers
 from tests.chaos.faults import Saboteur, time_of
 from tests.chaos.history import AirflowRun, Call, History
 from tests.chaos.judge import Findings, is_over, judge, meaning_of, stories
-from tests.chaos.own_airflow import OwnAirflow
 from tests.chaos.replicas import TOOLS, Replica, replicas
 from tests.chaos.schedule import Move, Schedule
 from tests.faults.record import Json, Record, until
+from tests.support.own_airflow import OwnAirflow
 
 PROBE_SECONDS = 240.0
 """How long a replica may take to recover after the faults."""

@@ -7,12 +7,24 @@ from pathlib import Path
 
 import pytest
 
-from tests.chaos.own_airflow import own_airflow
 from tests.chaos.run import Outcome, Tell, chaos
 from tests.chaos.schedule import schedule
 from tests.proof import record
+from tests.support.own_airflow import own_airflow
 from tests.support.terminal import terminal_of
 
+DAGS = Path(__file__).parent / "dags"
+AIRFLOW = {
+    "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
+    "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "3",
+    "SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "10",
+    "SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
+    "SCHEDULER__TASK_QUEUED_TIMEOUT": "30",
+    "SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": "5",
+    "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
+    "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "300",
+}
+"""Airflow notices lost tasks sooner, and does less work while idle."""
 GIVEN = os.environ.get("SEED")  # noqa: TID251 - configures the test, not dagcall
 SEED = int(GIVEN or secrets.randbits(32))
 SHORT_SEED = int(GIVEN or 521480484)
@@ -28,7 +40,7 @@ def tell(request: pytest.FixtureRequest) -> Tell:
 
 async def outcome_of(seed: int, seconds: float, base: Path, tell: Tell) -> Outcome:
     tell(f"chaos: repeat this schedule with SEED={seed} SECONDS={seconds:.0f}")
-    async with own_airflow(base, tell) as airflow:
+    async with own_airflow(base, DAGS, tell, own_settings=AIRFLOW) as airflow:
         outcome = await chaos(schedule(seed, seconds), airflow, tell)
     tell(json.dumps(outcome.as_json(), indent=1))
     return outcome

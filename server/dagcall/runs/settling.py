@@ -14,6 +14,7 @@ from dagcall.errors import (
     AirflowAnswerUnusable,
     AirflowConflict,
     AirflowError,
+    AirflowLogInRefused,
     AirflowNotFound,
     AirflowRefused,
     AirflowRejected,
@@ -232,10 +233,15 @@ class Settler:
     def _refusal(self, call: Call, error: AirflowError) -> AirflowError | TriggerRefused:
         """Return the error for Airflow's refusal to start a run."""
         dag_id = call.tool.dag_id
-        if isinstance(error, AirflowRefused):
-            if call.account is None:
-                return error
+        if isinstance(error, AirflowRefused) and call.account is not None:
             return TriggerRefused(f"dagcall starts your runs {call.account.refusal(error, f'run dag {dag_id}')}")
+        if isinstance(error, AirflowLogInRefused):
+            return error
+        if isinstance(error, AirflowRefused):
+            return AirflowRefused(
+                f"{error}: it needs the right to create runs of dag {dag_id} (with FAB: can_edit on DAG:{dag_id}, and "
+                "can_create on DAG Runs)"
+            )
         self._catalog.refresh_soon()
         if isinstance(error, AirflowRejected):
             return TriggerRefused(f"Airflow refused to start dag {dag_id}: {error.reason}")

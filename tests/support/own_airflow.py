@@ -1,12 +1,13 @@
-"""An Airflow whose processes can be stopped and killed.
+"""An Airflow with its own dags, packages and settings, whose processes can be stopped and killed.
 
 `dagcall demo` ends when one of its processes ends; this one restarts it, as systemd or Kubernetes would.
 """
 
 import asyncio
 import json
+import shutil
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,26 +15,14 @@ from pathlib import Path
 import httpx
 
 from dagcall.demo.folder import Folder
-from dagcall.demo.installation import AIRFLOW_VERSION, REQUIREMENTS, make_environment
+from dagcall.demo.installation import REQUIREMENTS, make_environment
 from dagcall.demo.process_table import ProcessRow, family, process_table, send
 from dagcall.demo.processes import Child, Children, kill_session
 from dagcall.demo.stack import Stack, local_bundle, settings, socket_folder
 from tests.e2e.commands import clean_environ, free_port
 
-DAGS = Path(__file__).parent / "dags"
 LOOK_SECONDS = 0.25
 ANSWER_SECONDS = 5.0
-OWN_SETTINGS = {
-    "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT": "15",
-    "SCHEDULER__TASK_INSTANCE_HEARTBEAT_TIMEOUT_DETECTION_INTERVAL": "3",
-    "SCHEDULER__SCHEDULER_HEALTH_CHECK_THRESHOLD": "10",
-    "SCHEDULER__ORPHANED_TASKS_CHECK_INTERVAL": "5",
-    "SCHEDULER__TASK_QUEUED_TIMEOUT": "30",
-    "SCHEDULER__TASK_QUEUED_TIMEOUT_CHECK_INTERVAL": "5",
-    "SCHEDULER__SCHEDULER_IDLE_SLEEP_TIME": "0.5",
-    "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "300",
-}
-"""Airflow notices lost tasks sooner, and does less work while idle."""
 WRITE_THROUGH = """
 import sys, psycopg2
 connection = psycopg2.connect(host=sys.argv[1], user="postgres", dbname="airflow")
@@ -48,10 +37,12 @@ class OwnAirflow:
 
     Args:
         stack: its processes.
+        set_up: name -> a Python program that runs between the migration of the database and the start.
     """
 
-    def __init__(self, stack: Stack) -> None:
+    def __init__(self, stack: Stack, set_up: Mapping[str, str]) -> None:
         self._stack = stack
+        self._set_up = set_up
         self._down: set[str] = set()
         """Parts that must not be restarted yet."""
         self._one_at_a_time = asyncio.Lock()
@@ -85,12 +76,17 @@ class OwnAirflow:
         """Start everything; return when it is healthy."""
         await self._starts["postgres"]()
         await self._stack.migrate()
-        command = [str(self._stack.python), "-c", WRITE_THROUGH, str(socket_folder(self.folder.postgres))]
-        await self._stack.children.run(
-            "write-through", command, interpreter=self._stack.python, environ=self._stack.environ
-        )
+        await self.run("write-through", ["-c", WRITE_THROUGH, str(socket_folder(self.folder.postgres))])
+        for name, program in self._set_up.items():
+            await self.run(name, ["-c", program])
         await self._stack.start_airflow()
         await self.until_healthy()
+
+    async def run(self, name: str, words: Sequence[str]) -> None:
+        """Run Airflow's Python with these arguments, in Airflow's environment, until it ends."""
+        python = self._stack.python
+        command = [str(python), *words]
+        await self._stack.children.run(name, command, interpreter=python, environ=self._stack.environ)
 
     async def until_healthy(self) -> None:
         """Wait until the api-server answers and the other components have sent a new heartbeat."""
@@ -159,25 +155,37 @@ class OwnAirflow:
 
 
 @asynccontextmanager
-async def own_airflow(base: Path, tell: Callable[[str], None]) -> AsyncIterator[OwnAirflow]:
-    """Run an Airflow with only the dags of this suite.
+async def own_airflow(
+    base: Path,
+    dags: Path,
+    tell: Callable[[str], None],
+    *,
+    requirements: Path = REQUIREMENTS,
+    own_settings: Mapping[str, str] | None = None,
+    set_up: Mapping[str, str] | None = None,
+) -> AsyncIterator[OwnAirflow]:
+    """Run an Airflow with only the dags of a suite.
 
     Args:
         base: an empty folder.
+        dags: the folder of the dags.
         tell: called with each progress message.
+        requirements: Airflow's packages, with hashes.
+        own_settings: Airflow's settings, without `AIRFLOW__`, over those of the demo.
+        set_up: name -> a Python program that runs before the start.
     """
     environ = clean_environ()
     tell("starting a real Airflow, installed if it is missing")
-    python = await make_environment(f"airflow-{AIRFLOW_VERSION}", REQUIREMENTS, environ=environ)
+    python = await make_environment(requirements.stem, requirements, environ=environ)
     folder = Folder(base)
     secrets = folder.prepare()
-    for path in DAGS.glob("*.py"):
-        (folder.dags / path.name).write_text(path.read_text())
+    shutil.copytree(dags, folder.dags, dirs_exist_ok=True)
     port = free_port()
-    own = {"DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps([local_bundle("own", folder.dags)]), **OWN_SETTINGS}
+    own = {"DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps([local_bundle("own", folder.dags)])}
+    own |= own_settings or {}
     variables = settings(folder, secrets, port, environ) | {f"AIRFLOW__{name}": value for name, value in own.items()}
     children = Children(folder.run, folder.logs)
-    airflow = OwnAirflow(Stack(folder, python, port, secrets, children, variables))
+    airflow = OwnAirflow(Stack(folder, python, port, secrets, children, variables), set_up or {})
     keeping_alive: asyncio.Task[None] | None = None
     try:
         await airflow.start()

@@ -1,0 +1,49 @@
+"""One Airflow per auth manager; each test has its own dagcall."""
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack
+
+import pytest
+import pytest_asyncio
+
+from tests.auth_managers.fab import fab_airflow
+from tests.e2e.commands import clean_environ
+from tests.e2e.serving_process import HttpServer, http_server
+from tests.faults.record import Record
+from tests.support.own_airflow import OwnAirflow
+from tests.support.terminal import terminal_of
+
+Serve = Callable[..., HttpServer]
+
+
+@pytest_asyncio.fixture(scope="package", loop_scope="package")
+async def airflow(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[OwnAirflow]:
+    async with fab_airflow(tmp_path_factory.mktemp("fab"), terminal_of(request.config)) as running:
+        yield running
+
+
+@pytest_asyncio.fixture(loop_scope="package")
+async def record(airflow: OwnAirflow) -> AsyncIterator[Record]:
+    async with Record(airflow.url, "admin") as found:
+        yield found
+
+
+@pytest.fixture
+def serve(airflow: OwnAirflow) -> Iterator[Serve]:
+    """Return a function that runs `dagcall serve` with one of Airflow's accounts until the test ends."""
+    with ExitStack() as running:
+
+        def start(account: str, *, password: str | None = None) -> HttpServer:
+            environ = clean_environ(
+                DAGCALL_AIRFLOW_URL=airflow.url,
+                DAGCALL_AIRFLOW_USERNAME=account,
+                DAGCALL_AIRFLOW_PASSWORD=password or account,
+                DAGCALL_DAGS="*",
+                DAGCALL_REMEMBER="false",
+                DAGCALL_REFRESH_SECONDS="1",
+            )
+            return running.enter_context(http_server(environ))
+
+        yield start
