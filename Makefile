@@ -33,7 +33,7 @@ install: .venv/.ready ## make .venv, ready for work
 demo: .venv/.ready ## a real Airflow with example dags, and dagcall in front of it (Ctrl-C stops both)
 	@$(RUN) dagcall demo $(ARGS)
 
-test: check ## every test, real Airflows included (a quarter of an hour on 2 cores)
+test: check ## every test, real Airflows included (25 minutes on 2 cores)
 	@echo "two halves side by side, each with Airflows of its own and printed when it ends:"
 	@echo "what users of the demo see ($(DEMO)), and all the rest"
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-demo test-rest
@@ -61,7 +61,7 @@ overload: .venv/.ready ## as many callers as a real Airflow bears, and somebody 
 conformance: .venv/.ready ## the official conformance suite of MCP before a real Airflow, and other probes (9 minutes; writes docs/proof.md)
 	@$(RUN) pytest tests/conformance -m "long or not long" -o faulthandler_timeout=1800 $(ARGS)
 
-clients: .venv/.ready ## clients that others wrote, each in an environment of its own (20 minutes; writes docs/clients-tested.md)
+clients: .venv/.ready ## clients that others wrote, each in an environment of its own (6 minutes; writes docs/clients-tested.md)
 	@$(RUN) pytest tests/clients -m "long or not long" -o faulthandler_timeout=1800 $(ARGS)
 
 fuzz: .venv/.ready ## inputs that are almost right, many of them (10 minutes; writes docs/proof.md)

@@ -89,7 +89,7 @@ def pytest_runtestloop(session: pytest.Session) -> bool:
     return True
 
 
-def _reached(session: pytest.Session, told: Path) -> tuple[dict[str, list[int]], list[float]]:
+def _reached(session: pytest.Session, file: Path) -> tuple[dict[str, list[int]], list[float]]:
     """Return which tests reach which function, and how long each test takes."""
 
     def look() -> None:
@@ -103,14 +103,14 @@ def _reached(session: pytest.Session, told: Path) -> tuple[dict[str, list[int]],
             for function in mutmut_state()._stats:  # noqa: SLF001 - it has no other way
                 reached.setdefault(function, []).append(number)
             mutmut_state()._stats.clear()  # noqa: SLF001 - likewise
-        told.write_text(json.dumps([reached, seconds]), encoding="utf-8")
+        file.write_text(json.dumps([reached, seconds]), encoding="utf-8")
 
-    told.unlink(missing_ok=True)
+    file.unlink(missing_ok=True)
     pid = _forked("stats", look, quiet=False)
     os.waitpid(pid, 0)
-    if not told.exists():
+    if not file.exists():
         raise session.Interrupted("the tests fail without a mutant")
-    reached, seconds = json.loads(told.read_text(encoding="utf-8"))
+    reached, seconds = json.loads(file.read_text(encoding="utf-8"))
     return reached, seconds
 
 
@@ -121,10 +121,10 @@ def _verdicts(
     children: dict[int, Child] = {}
     most = len(os.sched_getaffinity(0)) + MORE_THAN_CORES
     for files, mutants in plan.items():
-        own = {f"test_{name}.py" for name in files.split()}
+        own = {f"{name}.py" for name in files.split()}
         _require_pass(session, {number for tests in reached.values() for number in tests}, own)
         for mutant, function in mutants:
-            tests = [number for number in reached.get(function, ()) if session.items[number].path.name in own]
+            tests = [number for number in reached.get(function, ()) if _file_of(session.items[number]) in own]
             if not tests:
                 yield mutant, SURVIVED
                 continue
@@ -151,11 +151,16 @@ def _require_pass(session: pytest.Session, tests: set[int], files: set[str]) -> 
     def run() -> None:
         resource.setrlimit(resource.RLIMIT_DATA, (MOST_MEMORY, MOST_MEMORY))
         session.config.pluginmanager.register(_EndAtFirstFailure())
-        _pass(session, sorted(number for number in tests if session.items[number].path.name in files))
+        _pass(session, sorted(number for number in tests if _file_of(session.items[number]) in files))
 
     _, status = os.waitpid(_forked("", run), 0)
     if status:
         raise session.Interrupted(f"together the tests of {', '.join(sorted(files))} fail without a mutant")
+
+
+def _file_of(item: pytest.Item) -> str:
+    """Return the file of a test, from tests/unit on."""
+    return item.path.relative_to(item.config.rootpath / "tests" / "unit").as_posix()
 
 
 def _ended(children: dict[int, Child]) -> Iterator[tuple[str, str]]:
