@@ -8,7 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dagcall.text import cut, escaped, has_hidden, in_one_line, text_length, visible, without_hidden
+from dagcall.text import (
+    cut,
+    did_you_mean,
+    escaped,
+    has_hidden,
+    in_one_line,
+    shortened,
+    text_length,
+    visible,
+    without_hidden,
+)
 from dagcall.tools.markdown import Fence, fences, first_paragraph, plain_text
 
 
@@ -132,3 +142,40 @@ def test_cleaned_json_has_no_hidden_characters(value: Any) -> None:
 def test_hidden_characters_are_found_at_any_depth(value: Any) -> None:
     assert has_hidden(value)
     assert not has_hidden(["C:\\users", "a\r\nb", 1, None, {}])
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "clause"),
+    [
+        ("ad", ["add", "adder", "other"], "; did you mean 'add'?"),
+        ("quite different", ["add", "held"], "; there are add, held"),
+        ("add", [], "; there are none"),
+    ],
+)
+def test_unknown_name_gets_a_suggestion_or_a_list(name: str, known: list[str], clause: str) -> None:
+    assert did_you_mean(name, known) == clause
+    assert did_you_mean(name, iter(known)) == clause
+
+
+def test_unknown_name_among_none_gets_the_callers_words() -> None:
+    assert did_you_mean("add", [], nothing="no dag is published") == "; no dag is published"
+
+
+def test_long_text_keeps_both_ends() -> None:
+    text = "a" * 150 + "b" * 150
+    assert shortened(text) == text
+    assert shortened(text + "c") == "a" * 150 + "b" * 47 + " … " + "b" * 99 + "c"
+    assert len(shortened(text + "c")) == 300
+    assert shortened(text, 120) == "a" * 17 + " … " + "b" * 100
+
+
+@pytest.mark.parametrize(
+    ("text", "most", "kept"),
+    [
+        ("One. Two three four", 9, "One. …"),  # the sentence is more than half of what fits
+        ("One. Two three four", 10, "One.…"),  # it is half of it, so whole words are kept
+        ("One. Two three four", 12, "One. Two…"),
+    ],
+)
+def test_cut_text_ends_with_a_long_sentence_or_a_word(text: str, most: int, kept: str) -> None:
+    assert cut(text, most) == kept

@@ -119,9 +119,9 @@ class ReasonKind(Enum):
     SIGNAL = auto()
     """`text` is its name."""
     EXIT = auto()
-    """A `sys.exit` with `text`, or with `exit_code` 0."""
+    """A `sys.exit` with `text`, or with 0."""
     PROCESS_ENDED = auto()
-    """With another `exit_code`; `text` is the last error in its log."""
+    """With `exit_code`; `text` is the last error in its log."""
     STOPPED = auto()
     """Its state was set to failed while it ran."""
     UNLOGGED = auto()
@@ -324,7 +324,7 @@ def _event_reason(event: LogEvent, events: Sequence[LogEvent], masker: Masker) -
     if isinstance(event.exit_code, str):
         return Reason(ReasonKind.EXIT, masker.masked(plain(event.exit_code)).strip())
     if event.exit_code == 0:
-        return Reason(ReasonKind.EXIT, advice=RetryAdvice.LASTING, exit_code=0)
+        return Reason(ReasonKind.EXIT, advice=RetryAdvice.LASTING)
     errors = [other.event for other in events if other.level == "error" and other is not event]
     text = masker.masked(plain(errors[-1])).strip() if errors else ""
     return Reason(ReasonKind.PROCESS_ENDED, text, exit_code=event.exit_code)

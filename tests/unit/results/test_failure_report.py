@@ -73,6 +73,7 @@ def told(
         is_over=is_over,
         left_out=left_out,
     )
+    assert report.is_over == is_over
     lines = failure_text(report).split("\n")
     assert lines[-1] == LINK
     return lines[:-1]
@@ -496,3 +497,17 @@ def test_a_run_of_a_dag_without_tasks_did_nothing() -> None:
         "The dag has no tasks.",
         LASTING,
     ]
+
+
+@pytest.mark.parametrize(
+    ("omission", "why"),
+    [
+        (Omission(is_in_dag=False), "the dag no longer has this task"),
+        (Omission(logical_date=START), "the run has no instance of it; the dag has probably changed since"),
+        (Omission(), "the run has no instance of it; the dag has probably changed since"),
+    ],
+)
+def test_missing_task_without_dates_is_explained(omission: Omission, why: str) -> None:
+    lines = told(instance("a", "success"), of=run(RunState.SUCCESS), left_out={"t": omission})
+    assert lines[1] == f"Task t did not run: {why}."
+    assert LASTING in lines
