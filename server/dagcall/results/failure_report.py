@@ -5,6 +5,8 @@ without control characters, with secrets masked, and limited to a few thousand c
 
 The advice whether calling again may help follows from names of exceptions (`PASSING`, `LASTING`); for others there is
 none.
+
+Longer than most modules, because the parts of a report and the evidence for each are read together.
 """
 
 import re
