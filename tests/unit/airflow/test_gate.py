@@ -140,9 +140,10 @@ async def test_queued_callers_take_turns() -> None:
 async def test_overload_halves_the_limit() -> None:
     gate = Gate(8)
 
-    gate.failed(is_overload=True)
     gate.failed(is_overload=False)
+    assert gate.limit == 8
 
+    gate.failed(is_overload=True)
     assert (gate.limit, gate.ceiling) == (4, 8)
 
 
