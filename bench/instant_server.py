@@ -77,7 +77,7 @@ class InstantAirflow(httpx.AsyncBaseTransport):
             since = max(asked["end_date_gte"], asked["run_after_gte"])
             first = bisect_left(self._ended, since, key=itemgetter(0))
             found = self._ended[first + asked.get("page_offset", 0) :]
-        else:  # the newest, whose notes are read; or those that go on
+        else:  # the newest runs, whose notes are read; or unfinished runs, of which there are none
             found = self._ended[: -1 - asked["page_limit"] : -1] if "success" in asked["states"] else []
         page = found[: asked["page_limit"]]
         runs = ",".join(f'{run}, "state": "success", "end_date": "{ended}"}}' for ended, run in page)

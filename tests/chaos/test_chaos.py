@@ -25,6 +25,13 @@ AIRFLOW = {
     "DAG_PROCESSOR__MIN_FILE_PROCESS_INTERVAL": "300",
 }
 """Airflow notices lost tasks sooner, and does less work while idle."""
+WRITE_THROUGH = """
+import os, psycopg2
+connection = psycopg2.connect(os.environ["AIRFLOW__DATABASE__SQL_ALCHEMY_CONN"].replace("+psycopg2", ""))
+connection.autocommit = True
+connection.cursor().execute("ALTER ROLE postgres SET synchronous_commit = on")
+"""
+"""The demo's PostgreSQL may lose the last transactions when it is killed; a production database does not."""
 GIVEN = os.environ.get("SEED")  # noqa: TID251 - configures the test, not dagcall
 SEED = int(GIVEN or secrets.randbits(32))
 SHORT_SEED = int(GIVEN or 521480484)
@@ -40,7 +47,7 @@ def tell(request: pytest.FixtureRequest) -> Tell:
 
 async def outcome_of(seed: int, seconds: float, base: Path, tell: Tell) -> Outcome:
     tell(f"chaos: repeat this schedule with SEED={seed} SECONDS={seconds:.0f}")
-    async with own_airflow(base, DAGS, tell, own_settings=AIRFLOW) as airflow:
+    async with own_airflow(base, DAGS, tell, own_settings=AIRFLOW, set_up={"write-through": WRITE_THROUGH}) as airflow:
         outcome = await chaos(schedule(seed, seconds), airflow, tell)
     tell(json.dumps(outcome.as_json(), indent=1))
     return outcome

@@ -18,18 +18,11 @@ from dagcall.demo.folder import Folder
 from dagcall.demo.installation import REQUIREMENTS, make_environment
 from dagcall.demo.process_table import ProcessRow, family, process_table, send
 from dagcall.demo.processes import Child, Children, kill_session
-from dagcall.demo.stack import Stack, local_bundle, settings, socket_folder
+from dagcall.demo.stack import Stack, local_bundle, settings
 from tests.e2e.commands import clean_environ, free_port
 
 LOOK_SECONDS = 0.25
 ANSWER_SECONDS = 5.0
-WRITE_THROUGH = """
-import sys, psycopg2
-connection = psycopg2.connect(host=sys.argv[1], user="postgres", dbname="airflow")
-connection.autocommit = True
-connection.cursor().execute("ALTER ROLE postgres SET synchronous_commit = on")
-"""
-"""The demo's PostgreSQL may lose the last transactions when it is killed; a production database does not."""
 
 
 class OwnAirflow:
@@ -76,7 +69,6 @@ class OwnAirflow:
         """Start everything; return when it is healthy."""
         await self._starts["postgres"]()
         await self._stack.migrate()
-        await self.run("write-through", ["-c", WRITE_THROUGH, str(socket_folder(self.folder.postgres))])
         for name, program in self._set_up.items():
             await self.run(name, ["-c", program])
         await self._stack.start_airflow()

@@ -161,6 +161,7 @@ class Transport:
         self._max_answer_bytes = max_answer_bytes
         self._clock = clock
         self._address = httpx.URL(self.url)
+        self._prefix = self._address.raw_path.rstrip(b"/")
         self._proxy = None if transport else _proxy(url)
         self._http = transport or _connections(url, self._proxy, max_idle_connections, verify)
         self._translated = _Translated(self.url, is_effect_possible=False)
@@ -260,7 +261,7 @@ class Transport:
         extensions: dict[str, Any] = {"timeout": seconds}
         url: httpx.URL | str = self._address
         if self._proxy is None:  # parsing each URL would be a tenth of a call's CPU
-            extensions["target"] = self._address.raw_path.rstrip(b"/") + target.encode()
+            extensions["target"] = self._prefix + target.encode()
         else:  # a proxy needs the whole URL
             url = f"{self.url}{target}"
         content_type, encoding = accept

@@ -1,4 +1,4 @@
-"""The retry policy: how a request to Airflow, or several that belong together, are tried again.
+"""The retry policy: how a request to Airflow, or several that belong together, are retried.
 
 Pauses double from 0.2 to 3 seconds and vary, so that calls that failed together do not return together; a pause that
 Airflow asks for (`Retry-After`) replaces them. No attempt begins after the deadline.
@@ -39,9 +39,9 @@ async def retry(
     attempts: int | None = None,
     until: float = float("inf"),
 ) -> _T:
-    """Ask, and ask again after errors.
+    """Send a request, and retry it after errors.
 
-    The first attempt does without stamina: most succeed, and setting it up costs a twentieth of a call's work.
+    The first attempt runs without stamina: most succeed, and setting it up costs a twentieth of a call's work.
 
     Args:
         ask: sends the request.

@@ -105,7 +105,7 @@ class Resources:
                 arguments (-32602), or it cannot be read now (-32603). The URI is in the error's data.
         """
         try:
-            shown = (await self._part(_wanted_from_uri(uri), caller)).as_json()
+            shown = (await self._part(_part_from_uri(uri), caller)).as_json()
         except CallerError as error:
             is_unknown = not isinstance(error, InvalidArguments) and revision not in MODERN_PROTOCOL_VERSIONS
             code = RESOURCE_NOT_FOUND if is_unknown else INVALID_PARAMS
@@ -151,7 +151,7 @@ def tool_of(uri: str) -> str | None:
     return None if found is None else str(found["tool"])
 
 
-def _wanted_from_uri(uri: str) -> PartOfResult:
+def _part_from_uri(uri: str) -> PartOfResult:
     if (found := RESULTS_URI.match(uri)) is None:
         raise Unreadable(f"Unknown resource {shortened(uri)!r}; resources have the form {RESULTS_URI}.")
     return PartOfResult.from_arguments(found)
