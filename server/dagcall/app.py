@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -21,9 +21,14 @@ from dagcall.airflow import (
     FetchToken,
     Gate,
     IssuerHttp,
+    LogIn,
     airflow_clock,
+    as_client,
+    as_user,
+    google_token,
     is_token,
     log_in,
+    mwaa_token,
     no_token,
     static_token,
     subject_of,
@@ -35,7 +40,7 @@ from dagcall.masking import Masker
 from dagcall.mcp import Audit, McpServer, opened
 from dagcall.results import FailureReader
 from dagcall.runs import Identity, Quotas, Runs, Waiter
-from dagcall.settings import AccountSettings, AirflowSettings, AuthSettings, Settings, read_secret
+from dagcall.settings import AccountSettings, AirflowSettings, AuthSettings, LogInSettings, Settings, read_secret
 from dagcall.tools import Catalog, DagCache, Pins
 
 logger = logging.getLogger(__name__)
@@ -83,7 +88,7 @@ async def assembled(
     gate = Gate(settings.airflow.max_in_flight, queue=settings.airflow.max_in_line)
     own_clock = wall_clock or (lambda: datetime.now(UTC))  # noqa: TID251 - the real clock, except in tests
     clock = airflow_clock(own_clock)
-    credentials = credentials_for(settings.airflow, gate, clock, transport=transport)
+    credentials = credentials_for(settings.airflow, settings.airflow, gate, clock, transport=transport)
     rest = AirflowRest(
         settings.airflow.url,
         credentials,
@@ -152,11 +157,11 @@ def identity_secret(settings: Settings) -> bytes:
         return server.secret.get_secret_value().encode()
     if server.secret_file is not None:
         return read_secret(server.secret_file, "server.secret_file").encode()
-    lasting = _password(airflow) or (airflow.token and airflow.token.get_secret_value())
+    lasting = _lasting_secret(airflow)
     if not lasting:
         logger.info("without server.secret, retries are not recognised after a restart")
         return secrets.token_bytes(32)
-    return _slow_hash(lasting, json.dumps(["dagcall", airflow.url, airflow.username]))
+    return _slow_hash(lasting, json.dumps(["dagcall", airflow.url, airflow.username or airflow.client_id]))
 
 
 @lru_cache(maxsize=8)
@@ -184,7 +189,7 @@ def _account_identity(airflow: AirflowSettings) -> list[str | None]:
         token = read_secret(airflow.token_file, "airflow.token_file")
     if token is not None:
         return ["token", subject_of(token) or token]
-    return [airflow.username, airflow.token_command]
+    return [airflow.username or airflow.client_id, airflow.token_command or airflow.mwaa_environment or airflow.auth]
 
 
 def known_secrets(settings: Settings) -> list[str]:
@@ -194,28 +199,26 @@ def known_secrets(settings: Settings) -> list[str]:
         ConfigError: a file of a secret is unusable.
     """
     server, airflow = settings.server, settings.airflow
+    log_ins = {"airflow": airflow, **{f"accounts[{n}]": account for n, account in enumerate(settings.accounts)}}
     files = {
-        "airflow.password_file": airflow.password_file,
-        "airflow.token_file": airflow.token_file,
-        "server.secret_file": server.secret_file,
-        "auth.client_secret_file": settings.auth.client_secret_file,
-    }
-    for number, account in enumerate(settings.accounts):
-        files[f"accounts[{number}].password_file"] = account.password_file
-        files[f"accounts[{number}].token_file"] = account.token_file
+        f"{table}.{key}": path for table, log_in in log_ins.items() for key, path in log_in.secret_files.items()
+    } | {"server.secret_file": server.secret_file, "auth.client_secret_file": settings.auth.client_secret_file}
     secret = [] if server.secret is None else [server.secret.get_secret_value()]
     return [
-        *airflow.secrets(),
+        *(secret for log_in in log_ins.values() for secret in log_in.secrets()),
         *settings.auth.secrets(),
         *secret,
         *(read_secret(path, name) for name, path in files.items() if path is not None),
     ]
 
 
-def _password(airflow: AirflowSettings) -> str | None:
-    if airflow.password_file is not None:
-        return read_secret(airflow.password_file, "airflow.password_file")
-    return None if airflow.password is None else airflow.password.get_secret_value()
+def _lasting_secret(log_in: LogInSettings) -> str | None:
+    """Return the password, client secret or token; None if there is none, or none that lasts."""
+    if log_in.password_file is not None:
+        return read_secret(log_in.password_file, "airflow.password_file")
+    if log_in.client_secret_file is not None:
+        return read_secret(log_in.client_secret_file, "airflow.client_secret_file")
+    return next(log_in.secrets(), None)
 
 
 def _accounts(settings: Settings, gate: Gate, clock: AirflowClock, *, transport: Any) -> Accounts:
@@ -224,42 +227,59 @@ def _accounts(settings: Settings, gate: Gate, clock: AirflowClock, *, transport:
     Raises:
         ConfigError: a file of a secret is unusable.
     """
-    none = dict.fromkeys(("username", "password", "password_file", "token", "token_file", "token_command"))
 
     def account(entry: AccountSettings) -> Account | None:
         if entry.is_own:
             return None
-        log_in_as = none | {key: getattr(entry, key) for key in ("username", "password_file", "token_file")}
-        as_this_user = settings.airflow.model_copy(update=log_in_as)
-        return Account(entry.name, credentials_for(as_this_user, gate, clock, transport=transport))
+        return Account(entry.name, credentials_for(entry, settings.airflow, gate, clock, transport=transport))
 
     return Accounts([(entry.callers, account(entry)) for entry in settings.accounts])
 
 
-def credentials_for(airflow: AirflowSettings, gate: Gate, clock: AirflowClock, *, transport: Any = None) -> Credentials:
-    """Return the credentials for Airflow. Files are reread at each log-in, so that new secrets work immediately.
+def credentials_for(
+    way: LogInSettings, airflow: AirflowSettings, gate: Gate, clock: AirflowClock, *, transport: Any = None
+) -> Credentials:
+    """Return credentials for Airflow. Files are reread at each log-in, so that new secrets work immediately.
+
+    Args:
+        way: how to log in.
+        airflow: where.
+        gate: the gate that log-ins pass.
+        clock: Airflow's clock.
+        transport: replaces the network in tests.
 
     Raises:
-        ConfigError: a file of a secret is unusable.
+        ConfigError: a file of a secret, or a library, is unusable.
     """
-    if airflow.username is not None:
-        return _password_credentials(airflow, airflow.username, gate, clock, transport)
-    if airflow.token_file is not None:
-        path = airflow.token_file
-        _require_token(read_secret(path, "airflow.token_file"), f"airflow.token_file: {path}")
-
-        async def read() -> str:
-            return _read_again(path, "token")
-
-        return Credentials(read, now=clock.timestamp, secret=lambda: _content(path))
+    network = {"gate": gate, "verify": airflow.tls(), "transport": transport}
     fetch: FetchToken | None = None
-    if airflow.token is not None:
-        token = airflow.token.get_secret_value()
+    if way.username is not None:
+        return _secret_credentials(way, partial(as_user, way.username), airflow, clock, network)
+    if way.client_id is not None:
+        return _secret_credentials(way, partial(as_client, way.client_id), airflow, clock, network)
+    if way.token_file is not None:
+        return _file_credentials(way.token_file, clock)
+    if way.token is not None:
+        token = way.token.get_secret_value()
         _require_token(token, "airflow.token")
         fetch = static_token(token)
-    elif airflow.token_command is not None:
-        fetch = token_command(airflow.token_command)
+    elif way.token_command is not None:
+        fetch = token_command(way.token_command)
+    elif way.auth == "mwaa":
+        assert way.mwaa_environment is not None  # noqa: S101 - the settings require it
+        fetch = mwaa_token(airflow.url, way.mwaa_environment, way.aws_region, **network)
+    elif way.auth == "composer":
+        fetch = google_token()
     return Credentials(fetch, now=clock.timestamp)
+
+
+def _file_credentials(path: Path, clock: AirflowClock) -> Credentials:
+    _require_token(read_secret(path, "airflow.token_file"), f"airflow.token_file: {path}")
+
+    async def read() -> str:
+        return _read_again(path, "token")
+
+    return Credentials(read, now=clock.timestamp, secret=lambda: _content(path))
 
 
 def _require_token(text: str, setting: str) -> None:
@@ -267,14 +287,20 @@ def _require_token(text: str, setting: str) -> None:
         raise ConfigError(f"{setting} contains no valid token: it has spaces or characters that are invalid in a token")
 
 
-def _password_credentials(
-    airflow: AirflowSettings, username: str, gate: Gate, clock: AirflowClock, transport: Any
+def _secret_credentials(
+    way: LogInSettings,
+    log_in_with: Callable[[str], LogIn],
+    airflow: AirflowSettings,
+    clock: AirflowClock,
+    network: dict[str, Any],
 ) -> Credentials:
-    verify, path, password = airflow.tls(), airflow.password_file, _password(airflow) or ""
+    """Return the credentials of a user or client with a password or secret, in the settings or in a file."""
+    path, secret = way.password_file or way.client_secret_file, _lasting_secret(way) or ""
+    what = "password" if way.username is not None else "client_secret"
 
     async def fetch() -> str:
-        secret = password if path is None else _read_again(path, "password")
-        return await log_in(airflow.url, username, secret, gate=gate, verify=verify, transport=transport)
+        current = secret if path is None else _read_again(path, what)
+        return await log_in(airflow.url, log_in_with(current), **network)
 
     return Credentials(fetch, now=clock.timestamp, secret=lambda: None if path is None else _content(path))
 
@@ -284,8 +310,8 @@ def _read_again(path: Path, what: str) -> str:
     try:
         return read_secret(path, f"airflow.{what}_file")
     except ConfigError as error:
-        logger.warning("there is no %s for Airflow: %s", what, error)
-        raise no_token(f"the file that holds the {what} cannot be read now") from error
+        logger.warning("there is no %s for Airflow: %s", what.replace("_", " "), error)
+        raise no_token(f"the file that holds the {what.replace('_', ' ')} cannot be read now") from error
 
 
 def _content(path: Path) -> bytes | None:

@@ -1,4 +1,4 @@
-"""One Airflow per auth manager; each test has its own dagcall."""
+"""One Airflow per module, of the fixture `airflow` that it defines; each test has its own dagcall."""
 
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import ExitStack
@@ -6,25 +6,15 @@ from contextlib import ExitStack
 import pytest
 import pytest_asyncio
 
-from tests.auth_managers.fab import fab_airflow
 from tests.e2e.commands import clean_environ
 from tests.e2e.serving_process import HttpServer, http_server
 from tests.faults.record import Record
 from tests.support.own_airflow import OwnAirflow
-from tests.support.terminal import terminal_of
 
 Serve = Callable[..., HttpServer]
 
 
-@pytest_asyncio.fixture(scope="package", loop_scope="package")
-async def airflow(
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> AsyncIterator[OwnAirflow]:
-    async with fab_airflow(tmp_path_factory.mktemp("fab"), terminal_of(request.config)) as running:
-        yield running
-
-
-@pytest_asyncio.fixture(loop_scope="package")
+@pytest_asyncio.fixture(loop_scope="module")
 async def record(airflow: OwnAirflow) -> AsyncIterator[Record]:
     async with Record(airflow.url, "admin") as found:
         yield found
@@ -35,14 +25,15 @@ def serve(airflow: OwnAirflow) -> Iterator[Serve]:
     """Return a function that runs `dagcall serve` with one of Airflow's accounts until the test ends."""
     with ExitStack() as running:
 
-        def start(account: str, *, password: str | None = None) -> HttpServer:
+        def start(account: str = "", *, password: str | None = None, **settings: str) -> HttpServer:
+            by_name = {"DAGCALL_AIRFLOW_USERNAME": account, "DAGCALL_AIRFLOW_PASSWORD": password or account}
             environ = clean_environ(
                 DAGCALL_AIRFLOW_URL=airflow.url,
-                DAGCALL_AIRFLOW_USERNAME=account,
-                DAGCALL_AIRFLOW_PASSWORD=password or account,
                 DAGCALL_DAGS="*",
                 DAGCALL_REMEMBER="false",
                 DAGCALL_REFRESH_SECONDS="1",
+                **(by_name if account else {}),
+                **settings,
             )
             return running.enter_context(http_server(environ))
 

@@ -2,15 +2,12 @@
 
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from functools import partial
 from pathlib import Path
 
-from tests.faults.record import Record, until
+from tests.auth_managers.airflow import HERE, with_dags
 from tests.support.own_airflow import OwnAirflow, own_airflow
 
-HERE = Path(__file__).parent
 REQUIREMENTS = HERE / "requirements" / "airflow-fab-3.10.2.txt"
-DAGS = ("add", "held", "broken", "approved")
 TOKEN_SECONDS = 20
 SETTINGS = {
     "CORE__AUTH_MANAGER": "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager",
@@ -83,10 +80,7 @@ async def fab_airflow(base: Path, tell: Callable[[str], None]) -> AsyncIterator[
         own_settings=SETTINGS,
         set_up={"accounts": MAKE_ACCOUNTS},
     ) as airflow:
-        async with Record(airflow.url, "admin") as record:
-            await record.make_pool("closed", 0)
-            for dag_id in DAGS:
-                await until(partial(record.has_dag, dag_id))
+        await with_dags(airflow)
         yield airflow
 
 

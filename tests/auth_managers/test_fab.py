@@ -2,40 +2,28 @@
 
 import asyncio
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
-from mcp import Client
-from mcp_types import CallToolResult
+import pytest_asyncio
 
+from tests.auth_managers.calls import client_of, content_of, dag_tools
 from tests.auth_managers.conftest import Serve
-from tests.auth_managers.fab import TOKEN_SECONDS, deactivate
+from tests.auth_managers.fab import TOKEN_SECONDS, deactivate, fab_airflow
 from tests.e2e.clients import text_of
-from tests.e2e.serving_process import HttpServer
 from tests.faults.record import Record
 from tests.support.own_airflow import OwnAirflow
+from tests.support.terminal import terminal_of
 
-pytestmark = pytest.mark.asyncio(loop_scope="package")
-CALL_SECONDS = 120.0
-
-
-@asynccontextmanager
-async def client_of(server: HttpServer) -> AsyncIterator[Client]:
-    async with asyncio.timeout(CALL_SECONDS), Client(server.url) as client:
-        yield client
+pytestmark = pytest.mark.asyncio(loop_scope="module")
 
 
-async def dag_tools(client: Client) -> set[str]:
-    """Return the names of the tools that are dags."""
-    own = {"wait_for_dag_run", "read_dag_result", "cancel_dag_run"}
-    return {tool.name for tool in (await client.list_tools()).tools} - own
-
-
-def content_of(result: CallToolResult) -> dict[str, Any]:
-    assert not result.is_error, result.content
-    assert isinstance(result.structured_content, dict)
-    return result.structured_content
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def airflow(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> AsyncIterator[OwnAirflow]:
+    async with fab_airflow(tmp_path_factory.mktemp("fab"), terminal_of(request.config)) as running:
+        yield running
 
 
 async def test_account_with_the_role_user_can_do_everything(serve: Serve, record: Record) -> None:

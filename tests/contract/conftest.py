@@ -15,7 +15,7 @@ from tests.support.terminal import terminal_of
 AIRFLOWS = [f"{kind}-{version}" for version in get_args(Version) for kind in ("fake", "real")]
 
 
-@pytest.fixture(scope="session", params=AIRFLOWS)
+@pytest.fixture(scope="package", params=AIRFLOWS)
 def airflow(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ContractAirflow]:
     """An Airflow with the dags of `dags/`. It also contains the runs of other tests."""
     kind, version, *rest = cast("str", request.param).split("-")

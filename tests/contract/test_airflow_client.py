@@ -11,12 +11,13 @@ from typing import Any
 import pytest
 
 from dagcall.airflow.account import Account
+from dagcall.airflow.auth_token import as_user, log_in
 from dagcall.airflow.client import AirflowApi, DagQuery
 from dagcall.airflow.credentials import Credentials, static_token
 from dagcall.airflow.gate import Gate
 from dagcall.airflow.health import count_running, fetch_durations, fetch_scheduler_silence
 from dagcall.airflow.model import DagSummary, LogEvent, LoggedException, Param, RunState, Task, TaskInstance
-from dagcall.airflow.rest import AirflowRest, log_in
+from dagcall.airflow.rest import AirflowRest
 from dagcall.airflow.versions import RESULTS_THROUGH_WAIT
 from dagcall.airflow.xcoms import fetch_results, fetch_stored_map_indexes, fetch_xcom
 from dagcall.errors import (
@@ -317,13 +318,13 @@ async def test_scheduler_without_a_heartbeat_is_reported(api: AirflowApi) -> Non
 
 async def test_log_in_with_a_password(airflow: ContractAirflow) -> None:
     async def fetch() -> str:
-        return await log_in(airflow.url, "admin", "admin", gate=Gate(), transport=airflow.transport)
+        return await log_in(airflow.url, as_user("admin", "admin"), gate=Gate(), transport=airflow.transport)
 
     rest = rest_of(airflow, Credentials(fetch, now=time.time))
     assert (await AirflowApi(rest).fetch_summary("one_task")).dag_id == "one_task"
     await rest.aclose()
     with pytest.raises(AirflowRefused, match="wrong user name or password"):
-        await log_in(airflow.url, "admin", "wrong", gate=Gate(), transport=airflow.transport)
+        await log_in(airflow.url, as_user("admin", "wrong"), gate=Gate(), transport=airflow.transport)
 
 
 @pytest.mark.parametrize("old", ["expired", "bad"])

@@ -1,4 +1,4 @@
-"""Users and tokens, as Airflow's SimpleAuthManager keeps them."""
+"""Users and tokens, as Airflow's SimpleAuthManager keeps them; in part, as the auth manager for Keycloak does."""
 
 import base64
 import hashlib
@@ -44,6 +44,12 @@ class FakeAccess:
         self.all_admins = all_admins
         self.token_seconds: float = 86400
         """`[api_auth] jwt_expiration_time`."""
+        self.clients: dict[str, str] = {}
+        """Client id -> secret, for the log-in of OAuth clients; only Keycloak's auth manager has it."""
+        self.keycloak_seconds: float | None = None
+        """How long the token inside each token lives; None for tokens without one."""
+        self._sessions = 0
+        """Tokens with another number in the token inside belong to closed sessions."""
         self.logins = 0
         """How many tokens were issued over HTTP."""
         self._secret = b"0"
@@ -60,6 +66,9 @@ class FakeAccess:
             "nbf": int(now.timestamp()),
             "exp": int((now + lifetime).timestamp()),
         }
+        if self.keycloak_seconds is not None:
+            inside = {"exp": int(now.timestamp() + self.keycloak_seconds), "session": self._sessions}
+            claims["access_token"] = f".{_base64url(json.dumps(inside).encode())}."
         head = ".".join(_base64url(json.dumps(part).encode()) for part in ({"alg": "HS512", "typ": "JWT"}, claims))
         return f"{head}.{self._signature(head)}"
 
@@ -67,9 +76,18 @@ class FakeAccess:
         """Invalidate all tokens: 403 "Invalid JWT token"."""
         self._secret += b"0"
 
+    def close_sessions(self) -> None:
+        """End the tokens inside all tokens, as Keycloak's administrator can: Airflow accepts the outer ones."""
+        self._sessions += 1
+
     def log_in(self, request: httpx.Request) -> str:
         """Answer `POST /auth/token`."""
         body = json.loads(request.content)
+        if body.get("grant_type") == "client_credentials" and self.clients:
+            if self.clients.get(body["client_id"]) != body["client_secret"]:
+                raise Refusal(403, "Client credentials authentication failed")
+            self.logins += 1
+            return self.token(body["client_id"])
         missing = [name for name in ("username", "password") if name not in body]
         if missing:
             raise Refusal(422, f"{len(missing)} validation error for LoginBody\n{missing[0]}\n  Field required")
@@ -96,18 +114,28 @@ class FakeAccess:
         claims = self._claims(match[1])
         if claims["exp"] + JWT_LEEWAY_SECONDS <= self.clock.now().timestamp():
             raise Refusal(401, "Token Expired")
+        if "access_token" in claims and self._has_ended(claims["access_token"]):
+            return FakeUser(claims["sub"], "", "viewer", frozenset())
         return self.users.get(claims["sub"], ANONYMOUS)
+
+    def _has_ended(self, inside: str) -> bool:
+        claims = _payload(inside)
+        return bool(claims["exp"] <= self.clock.now().timestamp() or claims["session"] != self._sessions)
 
     def _claims(self, token: str) -> dict[str, Any]:
         head, _, signature = token.rpartition(".")
         if not hmac.compare_digest(signature.encode(), self._signature(head).encode()):
             raise Refusal(403, "Invalid JWT token")
-        payload = head.split(".")[1]
-        claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4)))
-        return claims
+        return _payload(token)
 
     def _signature(self, head: str) -> str:
         return _base64url(hmac.new(self._secret, head.encode(), hashlib.sha512).digest())
+
+
+def _payload(token: str) -> dict[str, Any]:
+    text = token.split(".")[1]
+    claims: dict[str, Any] = json.loads(base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)))
+    return claims
 
 
 def _base64url(data: bytes) -> str:

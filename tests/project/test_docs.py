@@ -55,7 +55,6 @@ LINKING = sorted(
 )
 
 MEANINGS = {
-    "airflow.password": "The password; better given in a variable or a file.",
     "server.port": "The port to listen on.",
 }
 """The meanings of settings that have no docstring."""
@@ -69,10 +68,13 @@ README_LINES = 250
 
 @cache
 def attribute_docstrings(model: type[BaseModel]) -> dict[str, str]:
-    """Return the docstring below each attribute of a class, on one line."""
+    """Return the docstring below each attribute of a class and those it inherits from, on one line."""
+    found: dict[str, str] = {}
+    for base in model.__mro__[1:]:
+        if issubclass(base, BaseModel) and base.__module__.startswith("dagcall."):
+            found |= attribute_docstrings(base)
     (definition,) = ast.parse(textwrap.dedent(inspect.getsource(model))).body
     assert isinstance(definition, ast.ClassDef)
-    found = {}
     for attribute, below in zip(definition.body, definition.body[1:], strict=False):
         if isinstance(attribute, ast.AnnAssign) and isinstance(attribute.target, ast.Name):  # noqa: SIM102
             if isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):

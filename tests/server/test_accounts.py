@@ -58,6 +58,30 @@ async def test_account_can_use_a_token_file(served: Served, airflow: FakeAirflow
     assert airflow.runs[0].triggering_user_name == "clerk"
 
 
+@pytest.mark.parametrize(
+    "entry",
+    [
+        {"username": "clerk", "password": "clerk-password"},
+        {"client_id": "clerk", "client_secret": "clerk-secret"},
+        {"token": "{token}"},
+        {"token_command": "echo {token}"},
+    ],
+    ids=lambda entry: next(iter(entry)),
+)
+async def test_account_can_log_in_in_every_way_of_the_airflow_table(
+    served: Served, airflow: FakeAirflow, entry: dict[str, str]
+) -> None:
+    airflow.add_dag(add())
+    airflow.access.clients["clerk"] = "clerk-secret"
+    token = airflow.access.token("clerk")
+    account = {"callers": ["*"], **{key: value.format(token=token) for key, value in entry.items()}}
+
+    async with served(airflow, dags=["*"], accounts=[account]) as dagcall:
+        await answer(dagcall, "add", x=1)
+
+    assert airflow.runs[0].triggering_user_name == "clerk"
+
+
 async def test_is_own_starts_runs_with_dagcalls_account(served: Served, airflow: FakeAirflow) -> None:
     airflow.add_dag(add())
 
@@ -220,17 +244,21 @@ async def test_missing_token_file_is_read_again_once_it_is_back(
 
 
 @pytest.mark.parametrize(
-    "entry",
+    ("entry", "sentence"),
     [
-        {},
-        {"username": "clerk"},
-        {"password_file": "p"},
-        {"username": "clerk", "password_file": "p", "is_own": True},
-        {"token_file": "t", "is_own": True},
+        ({}, r"give one way to log in, as in \[airflow\], or is_own = true"),
+        ({"username": "clerk"}, "username needs password_file or password"),
+        ({"password_file": "p"}, "password_file needs username"),
+        ({"client_id": "c"}, "client_id needs client_secret_file or client_secret"),
+        ({"username": "clerk", "password_file": "p", "is_own": True}, "give one way to log in"),
+        ({"token_file": "t", "is_own": True}, "give one way to log in"),
+        ({"token_file": "t", "auth": "composer"}, "token_file and auth contradict each other"),
+        ({"auth": "mwaa"}, 'auth = "mwaa" and mwaa_environment need each other'),
+        ({"auth": "composer", "aws_region": "r"}, 'aws_region needs auth = "mwaa"'),
     ],
 )
-def test_account_needs_exactly_one_kind_of_credentials(entry: dict[str, Any]) -> None:
-    with pytest.raises(ValidationError, match="give username and password_file, or token_file, or is_own = true"):
+def test_account_needs_exactly_one_way_to_log_in(entry: dict[str, Any], sentence: str) -> None:
+    with pytest.raises(ValidationError, match=sentence):
         Settings.model_validate({"accounts": [{"callers": ["*"], **entry}]})
 
 

@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 
+import httpx
 import pytest
 import stamina
 from hypothesis import settings as hypothesis_settings
@@ -58,6 +59,7 @@ def served() -> Served:
         *,
         wait_seconds: float = 5.0,
         pins: dict[str, dict[str, Any]] | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
         **settings: Any,
     ) -> AsyncIterator[Dagcall]:
         login = {"url": airflow.url, "username": "admin", "password": "admin", **settings.pop("airflow", {})}
@@ -66,7 +68,7 @@ def served() -> Served:
             Settings.model_validate({"airflow": login, **allowed}),
             wait_seconds=wait_seconds,
             read_pins=None if pins is None else lambda: Pins(pins),
-            transport=airflow.transport,
+            transport=transport or airflow.transport,
         ) as dagcall:
             await dagcall.catalog.refresh()
             yield dagcall

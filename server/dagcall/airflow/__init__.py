@@ -5,6 +5,7 @@ it is given an account and a purpose with each request.
 """
 
 from dagcall.airflow.account import Account
+from dagcall.airflow.auth_token import LogIn, as_client, as_user, log_in
 from dagcall.airflow.client import AirflowApi, DagQuery, RunKey
 from dagcall.airflow.clock import AirflowClock
 from dagcall.airflow.credentials import (
@@ -21,6 +22,7 @@ from dagcall.airflow.health import count_running, fetch_durations, fetch_hindran
 from dagcall.airflow.hitl import MAY_WAIT_FOR_PEOPLE, Question, Response
 from dagcall.airflow.http import IssuerHttp
 from dagcall.airflow.import_errors import import_hint
+from dagcall.airflow.managed import google_token, mwaa_token
 from dagcall.airflow.model import (
     FINISHED,
     Dag,
@@ -36,7 +38,7 @@ from dagcall.airflow.model import (
     leaf_task_ids,
 )
 from dagcall.airflow.overload import Breaker
-from dagcall.airflow.rest import AirflowRest, airflow_clock, log_in
+from dagcall.airflow.rest import AirflowRest, airflow_clock
 from dagcall.airflow.retry_policy import is_not_sent, is_unreachable, retry
 from dagcall.airflow.task_dates import ExcludingDate, excluding_date, reason_for_no_result
 from dagcall.airflow.versions import RESULTS_THROUGH_WAIT
@@ -64,6 +66,7 @@ __all__ = [
     "Gate",
     "IssuerHttp",
     "LogEvent",
+    "LogIn",
     "LoggedException",
     "Param",
     "Purpose",
@@ -75,6 +78,8 @@ __all__ = [
     "Task",
     "TaskInstance",
     "airflow_clock",
+    "as_client",
+    "as_user",
     "count_running",
     "excluding_date",
     "fetch_durations",
@@ -83,12 +88,14 @@ __all__ = [
     "fetch_scheduler_silence",
     "fetch_stored_map_indexes",
     "fetch_xcom",
+    "google_token",
     "import_hint",
     "is_not_sent",
     "is_token",
     "is_unreachable",
     "leaf_task_ids",
     "log_in",
+    "mwaa_token",
     "no_token",
     "reason_for_no_result",
     "retry",

@@ -65,6 +65,12 @@ class Credentials:
         self._secret = secret
         self._token: str | None = None
         self._renew_at = float("inf")
+        self.may_end_unnoticed = False
+        """Whether Airflow may accept the token and yet see no rights in it.
+
+        Keycloak's auth manager does: it takes the rights from Keycloak's token inside, and when that one has ended (its
+        time is over, or its session was closed), requests get 403 "Forbidden", and lists are empty.
+        """
         self._renewed = SingleFlight(self._renew)
         self._source: object = None
         """The secret that the token was obtained with."""
@@ -109,6 +115,7 @@ class Credentials:
         self._failure, self._refusals = None, 0
         self._token, self._source = token, secret
         self._renew_at = _renew_at(self._now(), expiry_of(token))
+        self.may_end_unnoticed = bool(_token_inside(token))
 
     def _require_no_fresh_failure(self) -> None:
         failure = self._failure
@@ -181,11 +188,18 @@ def no_token(reason: str) -> AirflowUnreachable:
 
 
 def expiry_of(token: str) -> float | None:
-    """Return when a JWT expires, in seconds since the epoch; None if the token does not say."""
-    try:
-        return float(_claims(token)["exp"])
-    except (KeyError, TypeError, ValueError):
-        return None
+    """Return when a JWT or the token inside it expires, in seconds since the epoch; None if neither says it."""
+    times = [_claims(each).get("exp") for each in (token, _token_inside(token))]
+    return min((float(time) for time in times if isinstance(time, int | float)), default=None)
+
+
+def _token_inside(token: str) -> str:
+    """Return the token that a JWT contains; empty if there is none.
+
+    Keycloak's auth manager puts Keycloak's token into its own. Usually it lives minutes, and the outer one a day.
+    """
+    inside = _claims(token).get("access_token")
+    return inside if isinstance(inside, str) else ""
 
 
 def subject_of(token: str) -> str | None:

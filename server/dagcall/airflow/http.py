@@ -15,10 +15,11 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from http import HTTPStatus
+from http.cookies import SimpleCookie
 from importlib.metadata import version
 from ipaddress import ip_address
 from typing import Any, Generic, Self, TypeVar
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 import httpx
@@ -72,6 +73,13 @@ class HttpAnswer:
     def is_server_error(self) -> bool:
         """5xx."""
         return self.status >= _SERVER_ERROR
+
+    def cookie(self, name: str) -> str | None:
+        """Return the value of a cookie that the answer sets; None if it does not set it."""
+        for header in httpx.Headers(self.headers).get_list("set-cookie"):
+            if (morsel := SimpleCookie(header).get(name)) is not None:
+                return morsel.value
+        return None
 
 
 class Stream(Generic[_T]):
@@ -179,6 +187,7 @@ class Transport:
         headers: Mapping[str, str],
         query: Query | None = None,
         body: Any = None,
+        form: Mapping[str, str] | None = None,
         is_effect_possible: bool,
     ) -> HttpAnswer:
         """Send a request and read the answer.
@@ -189,6 +198,7 @@ class Transport:
             headers: additional headers.
             query: the query parameters.
             body: sent as JSON; None for none.
+            form: sent as a form, instead of a body.
             is_effect_possible: whether the request changes something if it arrives.
 
         Raises:
@@ -204,7 +214,7 @@ class Transport:
                 headers=headers,
                 read_seconds=self._read_seconds,
                 query=query,
-                body=body,
+                content=_content_of(body, form),
             )
             content = await self._content(response)
         return self._answer(response, content, path)
@@ -254,7 +264,7 @@ class Transport:
         headers: Mapping[str, str],
         read_seconds: float,
         query: Query | None,
-        body: Any = None,
+        content: tuple[str, bytes] | None = None,
     ) -> httpx.Response:
         seconds = {"connect": CONNECT_SECONDS, "read": read_seconds, "write": read_seconds, "pool": None}
         target = path if query is None else f"{path}?{httpx.QueryParams(query)}"
@@ -264,13 +274,13 @@ class Transport:
             extensions["target"] = self._prefix + target.encode()
         else:  # a proxy needs the whole URL
             url = f"{self.url}{target}"
-        content_type, encoding = accept
-        own = {"User-Agent": AGENT, "Accept": content_type, "Accept-Encoding": encoding}
+        accepted, encoding = accept
+        own = {"User-Agent": AGENT, "Accept": accepted, "Accept-Encoding": encoding}
         request = httpx.Request(
             method,
             url,
-            headers={**own, **headers, **({} if body is None else {"Content-Type": "application/json"})},
-            content=None if body is None else to_json(body),
+            headers={**own, **headers, **({} if content is None else {"Content-Type": content[0]})},
+            content=None if content is None else content[1],
             extensions=extensions,
         )
         if self._clock is None:
@@ -391,6 +401,13 @@ class _Translated:
                 ) from error
             case httpx.InvalidURL():
                 raise AirflowAnswerUnusable(f"{self._url} is not a URL that can be asked: {error}") from error
+
+
+def _content_of(body: Any, form: Mapping[str, str] | None) -> tuple[str, bytes] | None:
+    """Return a request's content with its type; None if there is none."""
+    if form is not None:
+        return "application/x-www-form-urlencoded", urlencode(form).encode()
+    return None if body is None else ("application/json", to_json(body))
 
 
 def _chunks(response: httpx.Response) -> AsyncIterator[bytes]:

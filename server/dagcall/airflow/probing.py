@@ -9,8 +9,8 @@ import asyncio
 import json
 import secrets
 from collections.abc import Awaitable, Callable
-from http import HTTPStatus
 
+from dagcall.airflow.answers import says_later
 from dagcall.airflow.gate import Gate
 from dagcall.airflow.http import HttpAnswer
 from dagcall.errors import AirflowAnswerUnusable, AirflowUnreachable
@@ -72,14 +72,10 @@ class Prober:
 
     async def _is_back(self) -> bool:
         version = await self._ask("version")
-        if _says_later(version):
+        if says_later(version):
             return False
         health = await self._ask("monitor/health")
-        return not (_says_later(health) or _lacks_database(health))
-
-
-def _says_later(answer: HttpAnswer) -> bool:
-    return answer.status == HTTPStatus.TOO_MANY_REQUESTS or answer.is_server_error
+        return not (says_later(health) or _lacks_database(health))
 
 
 def _lacks_database(health: HttpAnswer) -> bool:

@@ -3,8 +3,6 @@
 Knows status codes and JSON, but not dags; `http` sends the bytes.
 
 401 and 403 "Invalid JWT token" both mean "log in again", once (measured on Airflow 3.1.8, 3.2.2 and 3.3.2).
-
-Longer than most modules: what each status means, and the log-in, follow from the same answers.
 """
 
 import asyncio
@@ -14,10 +12,22 @@ from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, TypeVar
 
+from cachetools import TTLCache
+
+from dagcall.airflow.answers import (
+    PARSE_ERRORS,
+    pointing_to,
+    reason_in,
+    refuses_token,
+    retry_after_seconds,
+    says_log_in_again,
+    shows_nothing,
+)
 from dagcall.airflow.clock import AirflowClock
 from dagcall.airflow.credentials import Credentials
 from dagcall.airflow.gate import MAX_ANSWER_BYTES, Gate, Purpose
 from dagcall.airflow.http import HttpAnswer, Query, Stream, Transport
+from dagcall.airflow.outcomes import Reported, report
 from dagcall.airflow.probing import PROBE_SECONDS, Prober
 from dagcall.airflow.retry_policy import is_unreachable, retry
 from dagcall.errors import (
@@ -36,12 +46,11 @@ from dagcall.errors import (
 READ_SECONDS = 15.0
 """An idle Airflow answers within 40 ms; one without free database connections takes 30 s to return a 500."""
 READ_ATTEMPTS = 3
-LOG_IN_SECONDS = 30.0
-MAX_RETRY_AFTER_SECONDS = 60.0
 API = "/api/v2/"
+BELIEVED_SECONDS, MAX_BELIEVED = 60.0, 1000
+"""How long, and of how many requests, an answer that shows nothing is believed without a new log-in."""
 
 _T = TypeVar("_T")
-PARSE_ERRORS = (LookupError, TypeError, ValueError, AttributeError)
 _REFUSALS = {
     HTTPStatus.BAD_REQUEST,
     HTTPStatus.FORBIDDEN,
@@ -77,8 +86,10 @@ class AirflowRest:
         self.url = url.rstrip("/")
         self.gate = gate
         self.clock = clock or airflow_clock()
-        self._reported = _Reported(gate)
+        self._reported = Reported(gate)
         self.credentials = credentials
+        self._believed: TTLCache[str, bool] = TTLCache(MAX_BELIEVED, BELIEVED_SECONDS)
+        """The requests whose answers showed nothing."""
         self._http = Transport(
             url,
             read_seconds=READ_SECONDS,
@@ -199,19 +210,28 @@ class AirflowRest:
             silence_seconds: the read time-out between lines.
             parse: parses a line.
         """
+
+        async def open_stream(headers: Mapping[str, str]) -> HttpAnswer | Stream[_T]:
+            with self._reported:
+                answer = await self._http.stream(
+                    f"{API}{path}",
+                    headers=headers,
+                    query=query,
+                    silence_seconds=silence_seconds,
+                    read=lambda line: self._read(parse, line, path),
+                )
+            if isinstance(answer, HttpAnswer):
+                report(self.gate, answer)
+            else:
+                self.gate.answered()
+            return answer
+
         headers = await _authorization(self.credentials)
-        with self._reported:
-            answer = await self._http.stream(
-                f"{API}{path}",
-                headers=headers,
-                query=query,
-                silence_seconds=silence_seconds,
-                read=lambda line: self._read(parse, line, path),
-            )
+        answer = await open_stream(headers)
+        if isinstance(answer, HttpAnswer) and (renewed := await self._renewed(self.credentials, headers, answer, path)):
+            answer = await open_stream(renewed)
         if isinstance(answer, HttpAnswer):
-            _tell(self.gate, answer)
             raise self._error(answer, path, is_effect_possible=False)
-        self.gate.answered()
         return answer
 
     def _read(self, read: Callable[[str], _T], text: str, path: str) -> _T:
@@ -250,7 +270,7 @@ class AirflowRest:
         headers = {} if is_anonymous else await _authorization(credentials)
         is_effect_possible = method != "GET" and not is_question
 
-        async def send() -> HttpAnswer:
+        async def send(headers: Mapping[str, str]) -> HttpAnswer:
             async with self.gate.place(purpose, who=who):
                 if on_send is not None:
                     on_send()
@@ -263,27 +283,39 @@ class AirflowRest:
                         body=body,
                         is_effect_possible=is_effect_possible,
                     )
-                _tell(self.gate, answer)
+                report(self.gate, answer)
             return answer
 
-        answer = await send()
-        if _says_log_in_again(answer) and credentials.can_renew_after(_token_in(headers)):
-            renewed = await _authorization(credentials)
-            if renewed != headers:
-                headers = renewed
-                answer = await send()
+        answer = await send(headers)
+        if renewed := await self._renewed(credentials, headers, answer, path if query is None else f"{path}?{query}"):
+            answer = await send(renewed)
         if not answer.is_success:
             raise self._error(answer, path, is_effect_possible=is_effect_possible)
         return self._read(lambda text: read(decode(text)), answer.text, path)
+
+    async def _renewed(
+        self, credentials: Credentials, headers: Mapping[str, str], answer: HttpAnswer, request: str
+    ) -> Mapping[str, str] | None:
+        """Return the headers for a second try, if another token may help and there is one.
+
+        An answer that shows nothing is believed with a new token, and for some time after.
+        """
+        is_doubtful = credentials.may_end_unnoticed and request not in self._believed and shows_nothing(answer)
+        if not (is_doubtful or says_log_in_again(answer)) or not credentials.can_renew_after(_token_in(headers)):
+            return None
+        renewed = await _authorization(credentials)
+        if is_doubtful:
+            self._believed[request] = True
+        return renewed if renewed != headers else None
 
     def _error(self, answer: HttpAnswer, path: str, *, is_effect_possible: bool) -> AirflowError:
         """Turn an error status into an exception.
 
         A refusal counts only in Airflow's own form: a proxy's "404 page not found" says nothing about a run.
         """
-        status, reason = answer.status, _reason_in(answer)
+        status, reason = answer.status, reason_in(answer)
         said = f"{status}: {reason or answer.reason or 'no reason given'}"
-        if status == HTTPStatus.UNAUTHORIZED or _says_log_in_again(answer):
+        if refuses_token(answer):
             return AirflowLogInRefused(
                 f"Airflow at {self.url} refused /api/v2/{path} ({said}); check the credentials in dagcall's settings"
             )
@@ -291,7 +323,7 @@ class AirflowRest:
             return AirflowUnreachable(
                 f"Airflow at {self.url} cannot answer now ({status}); try again in a moment",
                 is_effect_possible=is_effect_possible and status != HTTPStatus.TOO_MANY_REQUESTS,
-                retry_after_seconds=_retry_after(answer),
+                retry_after_seconds=retry_after_seconds(answer),
             )
         if reason is not None and (refusal := self._refusal(status, reason, path)):
             return refusal
@@ -302,7 +334,7 @@ class AirflowRest:
             )
         return AirflowAnswerUnusable(
             f"{self.url} answered {path} with status {status}, which Airflow never does there; check the URL"
-            + (f" (it points to {answer.headers['location']})" if "location" in answer.headers else "")
+            + pointing_to(answer)
         )
 
     def _refusal(self, status: int, reason: str, path: str) -> AirflowError | None:
@@ -328,105 +360,6 @@ def airflow_clock(own: Callable[[], datetime] | None = None) -> AirflowClock:
     return AirflowClock(own=own or real, monotonic=asyncio.get_running_loop().time)
 
 
-async def log_in(url: str, username: str, password: str, *, gate: Gate, **network: Any) -> str:
-    """Get a token from `POST /auth/token`, through the gate.
-
-    Args:
-        url: the address of Airflow's UI.
-        username: the user.
-        password: the user's password.
-        gate: the gate that the request passes.
-        network: `transport` and `verify` for `Transport`.
-
-    Raises:
-        AirflowLogInRefused: Airflow refuses this user.
-        AirflowUnreachable: no answer, or one that says "later".
-        AirflowAnswerUnusable: this Airflow has no log-in with a password, or the address is wrong.
-    """
-    http = Transport(url, read_seconds=LOG_IN_SECONDS, max_answer_bytes=MAX_ANSWER_BYTES, **network)
-    user = {"username": username, "password": password}
-    try:
-        async with gate.place(Purpose.RESULT):
-            with _Reported(gate):
-                answer = await http.send("POST", "/auth/token", headers={}, body=user, is_effect_possible=False)
-            _tell(gate, answer)
-    finally:
-        await http.aclose()
-    if answer.is_success:
-        try:
-            return str(json.loads(answer.content)["access_token"])
-        except PARSE_ERRORS as error:
-            raise AirflowAnswerUnusable(
-                f"{url} answered POST /auth/token with no token: something in front of Airflow answered (a log-in "
-                "page?), or another server; check airflow.url"
-            ) from error
-    raise _log_in_error(answer, url, username)
-
-
-def _log_in_error(answer: HttpAnswer, url: str, username: str) -> AirflowError:
-    """Turn a failed log-in into an exception. Keycloak's auth manager returns 403 for a wrong password."""
-    status, reason = answer.status, _reason_in(answer)
-    if status == HTTPStatus.TOO_MANY_REQUESTS or answer.is_server_error:
-        return AirflowUnreachable(
-            f"Airflow at {url} cannot log in users now ({status})",
-            is_effect_possible=False,
-            retry_after_seconds=_retry_after(answer),
-        )
-    refused = f"Airflow at {url} did not log in user {username!r}"
-    if reason is not None and status in {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN}:
-        return AirflowLogInRefused(f"{refused}: wrong user name or password ({status}: {reason})")
-    if reason is not None and status in {HTTPStatus.BAD_REQUEST, HTTPStatus.UNPROCESSABLE_ENTITY}:
-        return AirflowLogInRefused(f"{refused}: its log-in takes no user name and password ({status}: {reason})")
-    if status in {HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED}:
-        return AirflowAnswerUnusable(
-            f"{refused}: it has no POST /auth/token there ({status}). Where Airflow has a path of its own "
-            "(https://host/airflow), airflow.url holds it, and a proxy in front passes it on; where Airflow has no "
-            "log-in with a password, give dagcall a token (airflow.token_file or airflow.token_command)"
-        )
-    return AirflowAnswerUnusable(
-        f"{refused}: something in front of it answered with status {status}"
-        + (f" (it points to {answer.headers['location']})" if "location" in answer.headers else "")
-        + "; check airflow.url, and how programs log in there"
-    )
-
-
-def _tell(gate: Gate, answer: HttpAnswer) -> None:
-    """Report the outcome of a request to the gate."""
-    if answer.status == HTTPStatus.TOO_MANY_REQUESTS or answer.is_server_error:
-        gate.failed(is_overload=True)
-    else:
-        gate.answered()
-
-
-class _Reported:
-    """Reports to the gate if there is no answer."""
-
-    def __init__(self, gate: Gate) -> None:
-        self._gate = gate
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, _type: object, error: BaseException | None, _traceback: object) -> None:
-        match error:
-            case AirflowUnreachable():
-                self._gate.failed(is_overload=error.is_late)
-            case AirflowAnswerTooLarge():
-                self._gate.answered()
-
-
-def _retry_after(answer: HttpAnswer) -> float | None:
-    """Return the seconds of a Retry-After header; one with a date is ignored in favour of our own back-off."""
-    text = answer.headers.get("retry-after", "")
-    return min(float(text), MAX_RETRY_AFTER_SECONDS) if text.isdecimal() else None
-
-
-def _says_log_in_again(answer: HttpAnswer) -> bool:
-    return answer.status == HTTPStatus.UNAUTHORIZED or (
-        answer.status == HTTPStatus.FORBIDDEN and "Invalid JWT token" in answer.text
-    )
-
-
 async def _authorization(credentials: Credentials) -> dict[str, str]:
     token = await credentials.token()
     return {} if token is None else {"Authorization": f"Bearer {token}"}
@@ -434,23 +367,3 @@ async def _authorization(credentials: Credentials) -> dict[str, str]:
 
 def _token_in(headers: Mapping[str, str]) -> str | None:
     return headers.get("Authorization", "").removeprefix("Bearer ") or None
-
-
-def _reason_in(answer: HttpAnswer) -> str | None:
-    """Return the first line of Airflow's own reason, shortened to fit a sentence; None if it gives none.
-
-    Airflow's API returns `{"detail": …}` in every version, and never just "Not Found" for a 404: that is what other
-    servers made with the same framework return.
-    """
-    try:
-        detail = json.loads(answer.content)["detail"]
-        if isinstance(detail, list):  # FastAPI's 422: [{"loc": ["body", "conf"], "msg": "…"}]
-            detail = "; ".join(f"{'.'.join(map(str, item.get('loc', ())))}: {item.get('msg', '')}" for item in detail)
-        elif isinstance(detail, dict):
-            detail = detail.get("reason", "")
-    except (*PARSE_ERRORS, RecursionError):
-        return None
-    if detail is None or (answer.status == HTTPStatus.NOT_FOUND and detail == answer.reason):
-        return None
-    lines = str(detail).strip().splitlines()
-    return lines[0][:300] if lines else "no reason given"

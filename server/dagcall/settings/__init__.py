@@ -6,6 +6,7 @@ The only package that reads the environment. Refuses to know what the settings a
 from dagcall.settings.airflow import AirflowSettings
 from dagcall.settings.auth import AuthSettings
 from dagcall.settings.limits import STDERR, AccountSettings
+from dagcall.settings.log_in import LogInSettings
 from dagcall.settings.settings import (
     Settings,
     address_of,
@@ -20,6 +21,7 @@ __all__ = [
     "AccountSettings",
     "AirflowSettings",
     "AuthSettings",
+    "LogInSettings",
     "Settings",
     "address_of",
     "find_config",

@@ -1,39 +1,25 @@
 """`[airflow]`: where Airflow is, how to log in, and how much to ask of it."""
 
-import shlex
 import ssl
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from dagcall.airflow import DEFAULT_LIMIT, DEFAULT_QUEUE, MAX_ANSWER_BYTES
 from dagcall.errors import ConfigError
+from dagcall.settings.log_in import LogInSettings
 from dagcall.settings.tls import trusting
 
 
-class AirflowSettings(BaseModel):
+class AirflowSettings(LogInSettings):
     """`[airflow]`: where Airflow is and how to log in."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     url: str = "http://127.0.0.1:8080"
     """The address of Airflow's UI, as in a browser; /home, /api/v2 and a query are ignored."""
     ui_url: str | None = None
     """The address for links in answers, if people reach Airflow under another one. Default: url."""
-    username: Annotated[str | None, Field(min_length=1)] = None
-    """The user name for /auth/token; needs password or password_file."""
-    password: Annotated[SecretStr | None, Field(min_length=1)] = None
-    password_file: Path | None = None
-    """A file that contains only the password."""
-    token: Annotated[SecretStr | None, Field(min_length=1)] = None
-    """A bearer token, instead of a user name."""
-    token_file: Path | None = None
-    """A file that contains only the token; reread when Airflow refuses the old one."""
-    token_command: str | None = None
-    """A command that prints a token, for example gcloud auth print-access-token; run again when the token expires."""
     ca_file: Path | None = None
     """CA certificates to trust, instead of the system's."""
     client_cert_file: Path | None = None
@@ -60,38 +46,11 @@ class AirflowSettings(BaseModel):
         path = parts.path.rstrip("/").removesuffix("/home").removesuffix("/api/v2")  # as copied from a browser
         return f"{parts.scheme}://{parts.netloc}{path}"
 
-    @field_validator("token_command")
-    @classmethod
-    def _require_command(cls, value: str | None) -> str | None:
-        if value is None:
-            return None
-        try:
-            words = shlex.split(value)
-        except ValueError as error:  # the command itself is not repeated: it may hold a secret
-            raise ValueError(f"is not a valid command line: {error}") from error
-        if not words:
-            raise ValueError("contains no command")
-        return value
-
     @model_validator(mode="after")
-    def _require_one_way_to_log_in(self) -> Self:
-        ways = [key for key in ("username", "token", "token_file", "token_command") if getattr(self, key) is not None]
-        if len(ways) > 1:
-            raise ValueError(f"{' and '.join(ways)} contradict each other; give one way to log in")
-        passwords = [key for key in ("password", "password_file") if getattr(self, key) is not None]
-        if len(passwords) > 1:
-            raise ValueError("password and password_file contradict each other; give one of them")
-        if self.username is not None and not passwords:
-            raise ValueError("username needs password_file (or DAGCALL_AIRFLOW_PASSWORD)")
-        if passwords and self.username is None:
-            raise ValueError(f"{passwords[0]} needs username")
+    def _require_whole_certificate(self) -> Self:
         if self.client_key_file is not None and self.client_cert_file is None:
             raise ValueError("client_key_file needs client_cert_file")
         return self
-
-    def secrets(self) -> Iterator[str]:
-        """Yield every secret that the settings themselves contain."""
-        yield from (secret.get_secret_value() for secret in (self.password, self.token) if secret is not None)
 
     def tls(self) -> ssl.SSLContext:
         """Return how to verify Airflow's certificate, and the client certificate; verification is never off.

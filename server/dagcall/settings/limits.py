@@ -7,6 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from dagcall.auth import Selectors
 from dagcall.plain_json import MAX_BYTES
+from dagcall.settings.log_in import LogInSettings
 
 STDERR = Path("stderr")
 
@@ -36,30 +37,24 @@ class AuditSettings(BaseModel):
     """How arguments are logged: `digest` (keyed), `full` (likely secrets masked) or `none`."""
 
 
-class AccountSettings(BaseModel):
+class AccountSettings(LogInSettings):
     """One `[[accounts]]` entry: the Airflow account that starts, stops and answers the runs of some callers."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     callers: Selectors
     """The callers, as in `[[tools]]`. The first matching entry applies; if there are entries, others may not call."""
-    username: Annotated[str | None, Field(min_length=1)] = None
-    """The Airflow user name for /auth/token; needs password_file."""
-    password_file: Path | None = None
-    """A file that contains only the password."""
-    token_file: Path | None = None
-    """A file that contains only an Airflow bearer token, instead of a user name; reread when Airflow refuses it."""
     is_own: bool = False
     """Use dagcall's own account for these callers."""
 
     @model_validator(mode="after")
     def _require_one_account(self) -> Self:
-        ways = [self.username is not None, self.token_file is not None, self.is_own]
-        if sum(ways) != 1 or (self.username is None) != (self.password_file is None):
-            raise ValueError("give username and password_file, or token_file, or is_own = true")
+        if bool(self.ways) == self.is_own:
+            raise ValueError("give one way to log in, as in [airflow], or is_own = true")
         return self
 
     @property
     def name(self) -> str:
         """The account's name in messages."""
-        return self.username or (self.token_file.name if self.token_file else "dagcall's own")
+        if self.token_file is not None:
+            return self.token_file.name
+        named = self.username or self.client_id or self.mwaa_environment or self.auth
+        return named or ("dagcall's own" if self.is_own else f"of the {' '.join(self.ways).replace('_', ' ')}")

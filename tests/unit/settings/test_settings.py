@@ -82,7 +82,7 @@ def test_secrets_are_masked(tmp_path: Path) -> None:
             "airflow.url: 'airflow:8080' is not an address such as http://127.0.0.1:8080",
         ),
         ('[airflow]\nurl = "http://u:p@airflow"', "airflow.url: contains a user name or password"),
-        ('[airflow]\nusername = "u"', "airflow: username needs password_file (or DAGCALL_AIRFLOW_PASSWORD)"),
+        ('[airflow]\nusername = "u"', "airflow: username needs password_file or password"),
         ('[airflow]\npassword = "p"', "airflow: password needs username"),
         ('[airflow]\ntoken_command = ""', "airflow.token_command: contains no command"),
         ('[airflow]\ntoken_command = " "', "airflow.token_command: contains no command"),
@@ -196,10 +196,12 @@ def settings_that_are_paths(model: type[BaseModel], prefix: str = "") -> Iterato
 PATHS = sorted(settings_that_are_paths(Settings))
 BESIDE = {
     "airflow.password_file": 'username = "u"',
+    "airflow.client_secret_file": 'client_id = "c"',
     "airflow.client_key_file": 'client_cert_file = "c"',
     "auth.ca_file": 'issuer = "https://issuer.example"',
     "auth.client_secret_file": 'issuer = "https://i.test"\nintrospection_url = "https://i.test/i"\nclient_id = "d"',
     "accounts.password_file": 'callers = ["*"]\nusername = "u"',
+    "accounts.client_secret_file": 'callers = ["*"]\nclient_id = "c"',
     "accounts.token_file": 'callers = ["*"]',
 }
 """What else a file must contain if it has one of these settings."""
