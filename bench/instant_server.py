@@ -6,7 +6,7 @@ python instant_server.py DAGS serve …
 import json
 import sys
 import time
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from datetime import UTC, datetime
 from functools import partial
 from operator import itemgetter
@@ -73,12 +73,12 @@ class InstantAirflow(httpx.AsyncBaseTransport):
 
     def _listed(self, asked: dict[str, Any]) -> httpx.Response:
         """Return the runs that have ended. A run ends when it is triggered, so there are no others."""
-        if "end_date_gte" in asked:
-            since = max(asked["end_date_gte"], asked["run_after_gte"])
+        found = []
+        if "success" in asked["states"]:  # else unfinished runs, of which there are none
+            since = max(asked.get("end_date_gte", ""), asked["run_after_gte"])
             first = bisect_left(self._ended, since, key=itemgetter(0))
-            found = self._ended[first + asked.get("page_offset", 0) :]
-        else:  # the newest runs, whose notes are read; or unfinished runs, of which there are none
-            found = self._ended[: -1 - asked["page_limit"] : -1] if "success" in asked["states"] else []
+            last = bisect_right(self._ended, asked.get("run_after_lte", "9"), key=itemgetter(0))
+            found = self._ended[first + asked.get("page_offset", 0) : last]
         page = found[: asked["page_limit"]]
         runs = ",".join(f'{run}, "state": "success", "end_date": "{ended}"}}' for ended, run in page)
         return _answer(f'{{"dag_runs": [{runs}], "total_entries": {len(found)}}}')

@@ -377,18 +377,23 @@ async def test_notes_of_several_runs_are_replaced(api: AirflowApi, run_id: str) 
     assert (await api.fetch_run("one_task", f"{run_id}_1")).note == "second"
 
 
-async def test_notes_of_ended_and_unfinished_runs_are_read_at_once(api: AirflowApi, run_id: str) -> None:
-    runs = [("one_task", f"{run_id}_{number}") for number in range(3)]
-    for dag_id, name in runs:
-        await trigger(api, dag_id, name)
-        await api.set_notes({(dag_id, name): f"note of {name}"})
-    for dag_id, name in runs[:2]:
-        await api.set_run_failed(dag_id, name)
+async def test_notes_of_ended_unfinished_and_deleted_runs_are_read_at_once(
+    airflow: ContractAirflow, api: AirflowApi, run_id: str
+) -> None:
+    runs = []
+    for number in range(4):
+        name = f"{run_id}_{number}"
+        await trigger(api, "one_task", name)
+        await api.set_notes({("one_task", name): f"note of {name}"})
+        runs.append(await api.fetch_run("one_task", name))
+    for run in runs[:2]:
+        await api.set_run_failed("one_task", run.run_id)
+    airflow.delete("one_task", runs[3].run_id)
 
-    notes = await api.fetch_notes([*runs, ("one_task", f"{run_id}_gone")])
+    notes = await api.fetch_notes(runs)
 
-    assert notes == {(dag_id, name): f"note of {name}" for dag_id, name in runs}
-    assert await api.fetch_notes(runs[:1]) == {runs[0]: f"note of {run_id}_0"}
+    assert notes == {("one_task", run.run_id): f"note of {run.run_id}" for run in runs[:3]}
+    assert await api.fetch_notes(runs[:1]) == {("one_task", runs[0].run_id): f"note of {run_id}_0"}
 
 
 async def test_runs_with_a_run_id_prefix_are_listed_newest_first(api: AirflowApi, run_id: str) -> None:

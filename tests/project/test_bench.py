@@ -2,10 +2,12 @@
 
 import asyncio
 import logging
+from datetime import UTC, datetime
 
 import pytest
 from bench.instant_server import InstantAirflow, own_ms_per_call
 
+from dagcall.airflow import Run, RunState
 from dagcall.app import assembled
 from dagcall.runs import Call, Listener
 from dagcall.settings.settings import Settings
@@ -25,7 +27,12 @@ async def test_instant_airflow_answers_whole_calls(caplog: pytest.LogCaptureFixt
                 assert answer.results == {"double": {"double": 2 * n}}
                 answers.append(answer)
             # What the delivery marks read.
-            notes = await dagcall.waiter.api.fetch_notes([("double_0", answer.run_id) for answer in answers[:2]])
+            times = datetime.min.replace(tzinfo=UTC), datetime.max.replace(tzinfo=UTC)
+            runs = [
+                Run("double_0", answer.run_id, RunState.SUCCESS, {}, run_after, None, "")
+                for answer, run_after in zip(answers, times, strict=False)
+            ]
+            notes = await dagcall.waiter.api.fetch_notes(runs)
             assert len(notes) == 2
     assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
 

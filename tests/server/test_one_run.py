@@ -223,6 +223,21 @@ async def test_outcome_with_a_delivery_mark_is_not_replayed_after_a_restart(serv
     assert [(run.note or "").endswith("] (answered)") for run in airflow.runs] == [True, True]
 
 
+async def test_marks_take_two_requests_for_all_runs_even_if_others_have_ended_since(served: Served) -> None:
+    airflow = an_airflow()
+
+    async with served(airflow) as dagcall:
+        for x in range(3):
+            await call(dagcall, x)
+        for number in range(30):
+            await dagcall.waiter.api.trigger("add", run_id=f"later_{number}", conf={"x": 1}, logical_date=None, note="")
+            airflow.finish(airflow.runs[-1])
+        before = len(airflow.requests)
+
+    assert [request.route for request in airflow.requests[before:]] == ["list_runs", "patch_runs"]
+    assert [(run.note or "").endswith("(answered)") for run in airflow.runs[:4]] == [True, True, True, False]
+
+
 @pytest.mark.parametrize(("minutes_ago", "runs"), [(5, 1), (15, 2)])
 async def test_outcome_without_a_delivery_mark_is_replayed_for_a_limited_time(
     served: Served, minutes_ago: int, runs: int

@@ -276,17 +276,20 @@ class AirflowApi:
             credentials=_credentials_of(account),
         )
 
-    async def fetch_notes(self, runs: Collection[RunKey]) -> dict[RunKey, str]:
-        """Return the notes of recently ended runs; deleted runs are missing.
+    async def fetch_notes(self, runs: Collection[Run]) -> dict[RunKey, str]:
+        """Return the current notes of ended runs that were created one soon after the other; deleted runs are missing.
 
-        One request for all, and one more for each run that is not among the last ended ones.
+        One request for all. One more for each run that has no place in its answer, among the other runs of that time.
         """
+        keys = {(run.dag_id, run.run_id) for run in runs}
         notes: dict[RunKey, str] = {}
         if len(runs) > 1:
             body = {
-                "dag_ids": sorted({dag_id for dag_id, _ in runs}),
+                "dag_ids": sorted({run.dag_id for run in runs}),
                 "states": [RunState.SUCCESS, RunState.FAILED],
-                "order_by": "-end_date",
+                "run_after_gte": min(run.run_after for run in runs).isoformat(),
+                "run_after_lte": max(run.run_after for run in runs).isoformat(),
+                "order_by": "run_after",
                 "page_limit": 2 * len(runs),
             }
             listed = await self._rest.ask(
@@ -295,8 +298,8 @@ class AirflowApi:
                 body=body,
                 read=lambda data: [Run.from_json(run) for run in data["dag_runs"]],
             )
-            notes = {key: run.note for run in listed if (key := (run.dag_id, run.run_id)) in runs}
-        for dag_id, run_id in [key for key in runs if key not in notes]:
+            notes = {key: run.note for run in listed if (key := (run.dag_id, run.run_id)) in keys}
+        for dag_id, run_id in keys - notes.keys():
             with suppress(AirflowNotFound):
                 notes[dag_id, run_id] = (await self.fetch_run(dag_id, run_id)).note
         return notes

@@ -10,6 +10,7 @@ The note is read again before a word is added, because people write there, too; 
 import asyncio
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 
 from dagcall.airflow import AirflowApi, Run, RunKey
 from dagcall.errors import AirflowAnswerUnusable, AirflowError, AirflowNotFound, AirflowRefused, AirflowUnreachable
@@ -31,6 +32,15 @@ LAST_SECONDS = 2.0
 """How long the last marks may take during shutdown."""
 
 
+@dataclass(frozen=True, slots=True)
+class _Due:
+    """A run to be marked."""
+
+    run: Run
+    until: float
+    """Until when its mark makes sense."""
+
+
 class DeliveryMarks:
     """Collects marks and writes them.
 
@@ -42,14 +52,13 @@ class DeliveryMarks:
     def __init__(self, api: AirflowApi, *, now: Callable[[], float]) -> None:
         self._api = api
         self._now = now
-        self._due: dict[RunKey, float] = {}
-        """Run -> until when writing its mark makes sense."""
+        self._due: dict[RunKey, _Due] = {}
         self._sending: asyncio.Task[None] | None = None
         self._refused_dags: set[str] = set()
 
     def add(self, run: Run) -> None:
         """Schedule marking this run as answered."""
-        self._due[run.dag_id, run.run_id] = self._now() + REPLAY_SECONDS
+        self._due[run.dag_id, run.run_id] = _Due(run, self._now() + REPLAY_SECONDS)
         if self._sending is None or self._sending.done():
             self._sending = asyncio.create_task(self._send_soon())
 
@@ -61,7 +70,7 @@ class DeliveryMarks:
         try:
             async with asyncio.timeout(LAST_SECONDS):
                 while self._due:
-                    await self._send(list(self._due)[:BATCH])
+                    await self._send(self._next())
         except (TimeoutError, AirflowError):
             logger.info("Airflow did not store the last delivery marks; these outcomes may be returned once more")
 
@@ -70,22 +79,27 @@ class DeliveryMarks:
         while self._due:
             await asyncio.sleep(pause)
             try:
-                await self._send(list(self._due)[:BATCH])
+                await self._send(self._next())
             except FOR_NOW as error:
                 logger.debug("could not store delivery marks, will retry: %s", error)
                 pause = min(2 * pause, LONGEST_PAUSE_SECONDS)
-                self._due = {key: until for key, until in self._due.items() if until > self._now()}
+                self._due = {key: due for key, due in self._due.items() if due.until > self._now()}
             else:
                 pause = PAUSE_SECONDS
 
-    async def _send(self, keys: list[RunKey]) -> None:
+    def _next(self) -> list[Run]:
+        """Return the next runs to mark; their notes are read by the time at which they were created."""
+        return sorted((due.run for due in self._due.values()), key=lambda run: run.run_after)[:BATCH]
+
+    async def _send(self, runs: list[Run]) -> None:
         """Write marks; those that fail temporarily stay due.
 
         Raises:
             AirflowUnreachable, AirflowAnswerUnusable: some marks were not written.
         """
+        keys = [(run.dag_id, run.run_id) for run in runs]
         try:
-            notes = await self._api.fetch_notes(keys)
+            notes = await self._api.fetch_notes(runs)
         except FOR_NOW:
             raise
         except AirflowError as error:
