@@ -27,14 +27,13 @@ def serve(airflow: OwnAirflow) -> Iterator[Serve]:
 
         def start(account: str = "", *, password: str | None = None, **settings: str) -> HttpServer:
             by_name = {"DAGCALL_AIRFLOW_USERNAME": account, "DAGCALL_AIRFLOW_PASSWORD": password or account}
-            environ = clean_environ(
-                DAGCALL_AIRFLOW_URL=airflow.url,
-                DAGCALL_DAGS="*",
-                DAGCALL_REMEMBER="false",
-                DAGCALL_REFRESH_SECONDS="1",
-                **(by_name if account else {}),
-                **settings,
-            )
+            usual = {
+                "DAGCALL_AIRFLOW_URL": airflow.url,
+                "DAGCALL_DAGS": "*",
+                "DAGCALL_REMEMBER": "false",
+                "DAGCALL_REFRESH_SECONDS": "1",
+            }
+            environ = clean_environ(**usual | (by_name if account else {}) | settings)
             return running.enter_context(http_server(environ))
 
         yield start

@@ -9,6 +9,7 @@ from tests.support.own_airflow import OwnAirflow, own_airflow
 
 REQUIREMENTS = HERE / "requirements" / "airflow-fab-3.10.2.txt"
 TOKEN_SECONDS = 20
+PATH = "/airflow"
 SETTINGS = {
     "CORE__AUTH_MANAGER": "airflow.providers.fab.auth_manager.fab_auth_manager.FabAuthManager",
     "API_AUTH__JWT_EXPIRATION_TIME": str(TOKEN_SECONDS),
@@ -79,6 +80,7 @@ async def fab_airflow(base: Path, tell: Callable[[str], None]) -> AsyncIterator[
         requirements=REQUIREMENTS,
         own_settings=SETTINGS,
         set_up={"accounts": MAKE_ACCOUNTS},
+        path=PATH,
     ) as airflow:
         await with_dags(airflow)
         yield airflow

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +13,7 @@ from tests.auth_managers.conftest import Serve
 from tests.auth_managers.fab import TOKEN_SECONDS, deactivate, fab_airflow
 from tests.e2e.clients import text_of
 from tests.faults.record import Record
+from tests.support.nginx import nginx
 from tests.support.own_airflow import OwnAirflow
 from tests.support.terminal import terminal_of
 
@@ -93,3 +95,20 @@ async def test_account_deactivated_during_a_call_is_reported_with_its_run(
         answer = await calling
     assert answer.is_error
     assert run["dag_run_id"] in text_of(answer)
+
+
+@pytest.mark.parametrize(
+    ("location", "pasted"),
+    [("location /airflow/", "/airflow/home"), ("location /data/", "/data/home?tags=mcp")],
+    ids=["kept", "replaced"],
+)
+async def test_airflow_is_reached_below_a_path_of_a_proxy(
+    serve: Serve, airflow: OwnAirflow, tmp_path: Path, location: str, pasted: str
+) -> None:
+    meta: Any = {"dagcall/wait_seconds": 3}
+    async with (
+        nginx(tmp_path, f"{location} {{ proxy_pass {airflow.url}/; }}") as proxy,
+        client_of(serve("user", DAGCALL_AIRFLOW_URL=proxy + pasted)) as client,
+    ):
+        assert content_of(await client.call_tool("add", {"x": 8}))["results"] == {"total": 9}
+        assert content_of(await client.call_tool("held", {"x": 8}, meta=meta))["state"] == "running"

@@ -44,7 +44,7 @@ class OwnAirflow:
 
     @property
     def url(self) -> str:
-        return f"http://127.0.0.1:{self._stack.port}"
+        return f"http://127.0.0.1:{self._stack.port}{self._stack.path}"
 
     @property
     def folder(self) -> Folder:
@@ -155,6 +155,7 @@ async def own_airflow(
     requirements: Path = REQUIREMENTS,
     own_settings: Mapping[str, str] | None = None,
     set_up: Mapping[str, str] | None = None,
+    path: str = "",
 ) -> AsyncIterator[OwnAirflow]:
     """Run an Airflow with only the dags of a suite.
 
@@ -165,6 +166,7 @@ async def own_airflow(
         requirements: Airflow's packages, with hashes.
         own_settings: Airflow's settings, without `AIRFLOW__`, over those of the demo.
         set_up: name -> a Python program that runs before the start.
+        path: the path of its address, such as `/airflow`.
     """
     environ = clean_environ()
     tell("starting a real Airflow, installed if it is missing")
@@ -173,11 +175,15 @@ async def own_airflow(
     secrets = folder.prepare()
     shutil.copytree(dags, folder.dags, dirs_exist_ok=True)
     port = free_port()
-    own = {"DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps([local_bundle("own", folder.dags)])}
+    own = {
+        "DAG_PROCESSOR__DAG_BUNDLE_CONFIG_LIST": json.dumps([local_bundle("own", folder.dags)]),
+        "API__BASE_URL": f"http://127.0.0.1:{port}{path}",
+        "CORE__EXECUTION_API_SERVER_URL": f"http://127.0.0.1:{port}{path}/execution/",
+    }
     own |= own_settings or {}
     variables = settings(folder, secrets, port, environ) | {f"AIRFLOW__{name}": value for name, value in own.items()}
     children = Children(folder.run, folder.logs)
-    airflow = OwnAirflow(Stack(folder, python, port, secrets, children, variables), set_up or {})
+    airflow = OwnAirflow(Stack(folder, python, port, secrets, children, variables, path), set_up or {})
     keeping_alive: asyncio.Task[None] | None = None
     try:
         await airflow.start()

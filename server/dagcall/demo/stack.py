@@ -54,6 +54,8 @@ class Stack:
     children: Children
     environ: Mapping[str, str]
     """The environment of all its processes."""
+    path: str = ""
+    """The path of `[api] base_url`; all but Airflow's main API answers only below it."""
 
     async def start_database(self) -> None:
         """Start PostgreSQL; return when it accepts connections."""
@@ -106,11 +108,11 @@ class Stack:
         """Wait until the api-server answers and the three others have sent a heartbeat after `since`."""
 
         async def warm_up() -> bool:
-            await fetch(self.port, "GET", "/execution/health/ping")
+            await fetch(self.port, "GET", f"{self.path}/execution/health/ping")
             return True
 
         async def look() -> bool:
-            health = await fetch(self.port, "GET", "/api/v2/monitor/health")
+            health = await fetch(self.port, "GET", f"{self.path}/api/v2/monitor/health")
             missing = components_not_healthy(health, since)
             note(f"waiting for the {', the '.join(missing)}" if missing else "")
             return not missing
@@ -136,12 +138,12 @@ class Stack:
 
         async def look() -> bool:
             nonlocal errors
-            token = (await fetch(self.port, "POST", "/auth/token", body=user))["access_token"]
-            errors = (await fetch(self.port, "GET", "/api/v2/importErrors", token=token))["import_errors"]
+            token = (await fetch(self.port, "POST", f"{self.path}/auth/token", body=user))["access_token"]
+            errors = (await fetch(self.port, "GET", f"{self.path}/api/v2/importErrors", token=token))["import_errors"]
             ours = [error_line(error) for error in errors if error["bundle_name"] == "demo"]
             if ours:
                 raise NotReady(f"a dag of the demo cannot be imported: {ours[0]}")
-            dags = (await fetch(self.port, "GET", "/api/v2/dags?limit=100", token=token))["dags"]
+            dags = (await fetch(self.port, "GET", f"{self.path}/api/v2/dags?limit=100", token=token))["dags"]
             missing = files - parsed_files(dags, since)
             note(f"waiting for {', '.join(sorted(missing))}" if missing else "")
             return not missing
