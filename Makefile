@@ -12,7 +12,7 @@ UNIT := tests/unit tests/server tests/project
 DEMO := tests/e2e tests/packaging
 TIMES := --durations=30 --durations-min=3
 
-.PHONY: help install demo test test-demo test-rest check format overload conformance clients chaos fuzz soak mutate pin bench build clean
+.PHONY: help install demo test test-demo test-rest check format overload conformance versions clients chaos fuzz soak mutate pin bench build clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -60,6 +60,9 @@ overload: .venv/.ready ## as many callers as a real Airflow bears, and somebody 
 
 conformance: .venv/.ready ## the official conformance suite of MCP before a real Airflow, and other probes (9 minutes; writes docs/proof.md)
 	@$(RUN) pytest tests/conformance -m "long or not long" -o faulthandler_timeout=1800 $(ARGS)
+
+versions: .venv/.ready ## the core of the end-to-end tests on Airflow 3.1.8 and 3.2.2 (30 minutes; writes docs/proof.md)
+	@$(RUN) pytest tests/versions -m "long or not long" -o faulthandler_timeout=1800 $(ARGS)
 
 clients: .venv/.ready ## clients that others wrote, each in an environment of its own (6 minutes; writes docs/clients-tested.md)
 	@$(RUN) pytest tests/clients -m "long or not long" -o faulthandler_timeout=1800 $(ARGS)

@@ -5,7 +5,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,13 +69,16 @@ class RunningDemo:
 
 
 @contextmanager
-def running_demo(base: Path, own_dags: Mapping[str, str], tell: Callable[[str], None]) -> Iterator[RunningDemo]:
+def running_demo(
+    base: Path, own_dags: Mapping[str, str], tell: Callable[[str], None], *, command: Sequence[str] = DAGCALL
+) -> Iterator[RunningDemo]:
     """Run a demo; at the end, stop it as a user does and check that it leaves no processes behind.
 
     Args:
         base: an empty folder.
         own_dags: the files in the user's dags folder: name -> text.
         tell: called with each progress message.
+        command: the command `dagcall`.
     """
     folder = base / "dagcall" / "demo"
     (folder / "dags").mkdir(parents=True)
@@ -89,7 +92,7 @@ def running_demo(base: Path, own_dags: Mapping[str, str], tell: Callable[[str], 
     with (
         subprocess.Popen(  # noqa: S603 - our own command
             # CHILD ends the demo together with this process, even if this process is killed.
-            [sys.executable, "-I", CHILD, str(os.getpid()), "SIGINT", *DAGCALL, *words],
+            [sys.executable, "-I", CHILD, str(os.getpid()), "SIGINT", *command, *words],
             env=environ,
             cwd=base,
             stdin=subprocess.DEVNULL,

@@ -12,6 +12,7 @@ from tests.fuzz import section as fuzz
 from tests.mutation import section as mutation
 from tests.proof import benchmarks, record
 from tests.soak import section as soak
+from tests.versions import section as versions
 
 DOCS = record.ROOT / "docs"
 
@@ -49,6 +50,7 @@ short form of most. [What happens when …](faults.md) lists single faults.
 """,
     (
         Suite("conformance", "The official conformance suite", "make conformance", conformance.section),
+        Suite("versions", "Older versions of Airflow", "make versions", versions.section),
         Suite("clients", "Clients that others wrote", "make clients", clients.section),
         Suite("chaos", "Faults at random", "make chaos", chaos.section),
         Suite("fuzz", "Inputs that are almost right", "make fuzz", fuzz.section),
