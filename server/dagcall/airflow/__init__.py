@@ -25,6 +25,7 @@ from dagcall.airflow.model import (
     FINISHED,
     Dag,
     DagSummary,
+    DagVersion,
     Frame,
     LogEvent,
     LoggedException,
@@ -36,6 +37,7 @@ from dagcall.airflow.model import (
     leaf_task_ids,
 )
 from dagcall.airflow.overload import Breaker
+from dagcall.airflow.paging import PAGE
 from dagcall.airflow.rest import AirflowRest, airflow_clock, log_in
 from dagcall.airflow.retry_policy import is_not_sent, is_unreachable, retry
 from dagcall.airflow.task_dates import ExcludingDate, excluding_date, reason_for_no_result
@@ -48,6 +50,7 @@ __all__ = [
     "FINISHED",
     "MAX_ANSWER_BYTES",
     "MAY_WAIT_FOR_PEOPLE",
+    "PAGE",
     "RESULTS_THROUGH_WAIT",
     "Account",
     "AirflowApi",
@@ -58,6 +61,7 @@ __all__ = [
     "Dag",
     "DagQuery",
     "DagSummary",
+    "DagVersion",
     "ExcludingDate",
     "FetchToken",
     "Frame",
