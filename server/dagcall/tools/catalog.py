@@ -22,9 +22,10 @@ from dagcall.errors import (
 from dagcall.loops import Loop
 from dagcall.text import did_you_mean
 from dagcall.tools.dag_cache import DagCache
-from dagcall.tools.discovery import Discovery, allotted
+from dagcall.tools.discovery import Discovery
 from dagcall.tools.pins import Pins
 from dagcall.tools.policy import ToolPolicy
+from dagcall.tools.selection import allotted
 from dagcall.tools.snapshot import Snapshot, Withheld
 from dagcall.tools.tool import Tool, tool_from_dag, wire_json
 
