@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import h11
 
@@ -19,14 +20,18 @@ class Counts:
     requests: int = 0
     in_flight: int = 0
     most_in_flight: int = 0
+    seen: list[tuple[float, str]] = field(default_factory=list)
+    """Of each request: when it came, and its path."""
 
     def reset(self) -> None:
         """Count anew; what is in flight stays."""
         self.requests, self.most_in_flight = 0, self.in_flight
+        self.seen.clear()
 
-    def began(self) -> None:
+    def began(self, path: str) -> None:
         """Count a request."""
         self.requests += 1
+        self.seen.append((time.perf_counter(), path))
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
 
@@ -48,7 +53,7 @@ class _Exchange:
         while isinstance(event := self.asking.next_event(), h11.Request | h11.Data | h11.EndOfMessage):
             if isinstance(event, h11.Request):
                 self.is_open = True
-                self.counts.began()
+                self.counts.began(event.target.decode("ascii").partition("?")[0])
             self.answering.send(event)
 
     def answered(self, data: bytes) -> None:

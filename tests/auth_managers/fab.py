@@ -26,6 +26,8 @@ SMALLEST = (
 """What a role needs besides `can_read` and `can_edit` on each of its dags; `docs/authentication.md` lists the same."""
 FOR_PEOPLE = (("can_read", "HITL Detail"), ("can_edit", "HITL Detail"))
 """For dags that ask people."""
+FOR_MANY_DAGS = (("can_read", "DAG Versions"),)
+"""For noticing changes of many dags sooner."""
 
 
 def on_dags(*dag_ids: str) -> tuple[tuple[str, str], ...]:

@@ -1,6 +1,7 @@
 """dagcall in front of an Airflow with the FAB auth manager, with accounts of different roles."""
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -8,6 +9,12 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from dagcall.airflow.auth_token import as_user, log_in
+from dagcall.airflow.client import AirflowApi
+from dagcall.airflow.credentials import Credentials, static_token
+from dagcall.airflow.gate import Gate
+from dagcall.airflow.rest import AirflowRest
+from dagcall.errors import AirflowRefused
 from tests.auth_managers.calls import client_of, content_of, dag_tools
 from tests.auth_managers.conftest import Serve
 from tests.auth_managers.fab import TOKEN_SECONDS, deactivate, fab_airflow
@@ -59,6 +66,23 @@ async def test_refused_run_names_the_missing_right(serve: Serve, record: Record,
     assert text_of(refused).startswith("Nothing was started")
     assert "it needs the right to create runs of dag add (with FAB: can_edit on DAG:add" in text_of(refused)
     assert await record.runs_with("add", x) == []
+
+
+@pytest.mark.parametrize(("account", "may"), [("user", True), ("viewer", True), ("add", False)])
+async def test_reading_dag_versions_needs_a_permission_of_its_own(
+    airflow: OwnAirflow, account: str, *, may: bool
+) -> None:
+    gate = Gate()
+    token = await log_in(airflow.url, as_user(account, account), gate=gate)
+    rest = AirflowRest(airflow.url, Credentials(static_token(token), now=time.time), gate=gate)
+    try:
+        if may:
+            assert {version.dag_id for version in await AirflowApi(rest).fetch_versions()} >= {"add", "held"}
+        else:
+            with pytest.raises(AirflowRefused, match=r"/dags/~/dagVersions \(403: Forbidden\)"):
+                await AirflowApi(rest).fetch_versions()
+    finally:
+        await rest.aclose()
 
 
 async def test_wrong_password_is_reported(serve: Serve) -> None:

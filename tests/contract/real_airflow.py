@@ -213,6 +213,27 @@ def real_airflow(
         yield airflow
 
 
+def reparse(airflow: RealAirflow, dags: Path) -> None:
+    """Parse the files of a folder, and write their dags into the database as Airflow's dag processor does.
+
+    Raises:
+        RuntimeError: Airflow could not.
+    """
+    environ = dict(os.environ)  # noqa: TID251 - a child process starts with its parent's environment
+    python = _python(airflow.version, environ, lambda _: None)
+    _run_airflow(
+        python, airflow.home, environ | _settings(airflow.home, dags, all_admins=False), ["dags", "reserialize"]
+    )
+
+
+def _run_airflow(python: Path, home: Path, settings: Mapping[str, str], command: Sequence[str]) -> None:
+    done = subprocess.run(  # noqa: S603 - our own command
+        [python.parent / "airflow", *command], env=settings, cwd=home, capture_output=True, text=True, check=False
+    )
+    if done.returncode:
+        raise RuntimeError(f"airflow {' '.join(command)} failed:\n{done.stdout}{done.stderr}")
+
+
 def _start(
     python: Path, home: Path, settings: Mapping[str, str], words: Sequence[str], log: Path
 ) -> subprocess.Popen[bytes]:
@@ -254,16 +275,7 @@ def _database(
         home.mkdir()
         settings = environ | _settings(home, dags, all_admins=False)
         for command in (["db", "migrate"], ["dags", "reserialize"]):
-            done = subprocess.run(  # noqa: S603 - our own command
-                [python.parent / "airflow", *command],
-                env=settings,
-                cwd=home,
-                capture_output=True,
-                text=True,
-                check=False,
-            )
-            if done.returncode:
-                raise RuntimeError(f"airflow {' '.join(command)} failed:\n{done.stdout}{done.stderr}")
+            _run_airflow(python, home, settings, command)
         (home / "airflow.db").rename(database)
         shutil.rmtree(home)
         for outdated in cache.glob(f"{version}-{dags.name}-*.db"):
@@ -285,6 +297,7 @@ def _settings(home: Path, dags: Path, *, all_admins: bool) -> dict[str, str]:
         "AIRFLOW__CORE__DAGS_ARE_PAUSED_AT_CREATION": "False",
         "AIRFLOW__CORE__DAGS_FOLDER": str(dags),
         "AIRFLOW__CORE__LOAD_EXAMPLES": "False",
+        "AIRFLOW__CORE__MIN_SERIALIZED_DAG_UPDATE_INTERVAL": "0",
         "AIRFLOW__CORE__PARALLELISM": "2",
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_ALL_ADMINS": str(all_admins),
         "AIRFLOW__CORE__SIMPLE_AUTH_MANAGER_PASSWORDS_FILE": str(passwords),

@@ -80,9 +80,34 @@ async def test_summary_of_a_dag(api: AirflowApi) -> None:
         has_import_errors=False,
         allowed_run_types=None,
         max_active_runs=16,
+        display_name="paused",
     )
+    assert paused.parsed_at is not None
     with pytest.raises(AirflowNotFound):
         await api.fetch_summary("nosuch")
+
+
+async def test_list_and_details_show_the_same_summary(api: AirflowApi) -> None:
+    for listed in await api.fetch_dags(DagQuery(tag="shapes")):
+        assert (await api.fetch_dag(listed.dag_id)).summary == listed
+        assert await api.fetch_summary(listed.dag_id) == listed
+
+
+async def test_dags_are_counted(api: AirflowApi) -> None:
+    assert await api.count_dags() == len(await api.fetch_dags(DagQuery()))
+
+
+async def test_versions_are_listed_newest_first_and_only_as_far_as_needed(api: AirflowApi) -> None:
+    newest = await api.fetch_versions()
+    assert len(newest) == 100
+    ids = [version.version_id for version in newest]
+    assert ids == sorted(ids, reverse=True)
+    assert {version.number for version in newest} == {1}
+    assert await api.fetch_versions(since=newest[0].version_id) == newest
+    assert await api.fetch_versions(since=newest[-1].version_id) == newest
+    every = await api.fetch_versions(since="")
+    assert every[:100] == newest
+    assert {version.dag_id for version in every} == {dag.dag_id for dag in await api.fetch_dags(DagQuery())}
 
 
 @pytest.mark.parametrize("dag_id", ["team.north.report-v1.2", "long_" + "x" * 195])

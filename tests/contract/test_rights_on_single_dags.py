@@ -27,12 +27,15 @@ from tests.support.terminal import terminal_of
 
 SEEN = ("many_000", "one_task")
 MANAGER = f"""
+from airflow.api_fastapi.auth.managers.models.resource_details import DagAccessEntity
 from airflow.api_fastapi.auth.managers.simple.simple_auth_manager import SimpleAuthManager
 
 
 class Manager(SimpleAuthManager):
     def is_authorized_dag(self, *, details=None, **more):
         if details is not None and details.id is not None and details.id not in {SEEN}:
+            return False
+        if more.get("access_entity") == DagAccessEntity.VERSION and more["user"].username == "viewer":
             return False
         return super().is_authorized_dag(details=details, **more)
 """
@@ -44,6 +47,7 @@ def airflow(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     if kind == "fake":
         side = fake_side(cast("Version", version))
         side.fake.access.users["admin"] = FakeUser("admin", "admin", readable=frozenset(SEEN))
+        side.fake.access.users["viewer"] = FakeUser("viewer", "viewer", "viewer", may_read_versions=False)
         yield side
         return
     with real_airflow(
@@ -56,9 +60,9 @@ def airflow(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
         yield real
 
 
-@pytest.fixture
-async def api(airflow: ContractAirflow) -> AsyncIterator[AirflowApi]:
-    credentials = Credentials(static_token(airflow.token()), now=time.time)
+@pytest.fixture(params=["admin"])
+async def api(request: pytest.FixtureRequest, airflow: ContractAirflow) -> AsyncIterator[AirflowApi]:
+    credentials = Credentials(static_token(airflow.token(request.param)), now=time.time)
     rest = AirflowRest(airflow.url, credentials, gate=Gate(), transport=airflow.transport)
     yield AirflowApi(rest)
     await rest.aclose()
@@ -73,6 +77,14 @@ async def test_hidden_and_missing_dags_are_refused_in_the_same_way(api: AirflowA
 
 async def test_lists_omit_hidden_dags(api: AirflowApi) -> None:
     assert [dag.dag_id for dag in await api.fetch_dags(DagQuery())] == list(SEEN)
+    assert await api.count_dags() == len(SEEN)
+    assert {version.dag_id for version in await api.fetch_versions()} == set(SEEN)
+
+
+@pytest.mark.parametrize("api", ["viewer"], indirect=True)
+async def test_versions_are_refused_to_an_account_that_may_not_read_them(api: AirflowApi) -> None:
+    with pytest.raises(AirflowRefused, match=r"/dags/~/dagVersions \(403: Forbidden\)"):
+        await api.fetch_versions()
 
 
 async def test_shared_request_with_a_hidden_dag_is_answered_for_the_others(api: AirflowApi, run_id: str) -> None:

@@ -24,6 +24,7 @@ class FakeUser:
     role: Literal["admin", "viewer"] = "admin"
     readable: frozenset[str] | None = None
     """The dags that the user may read; None for all."""
+    may_read_versions: bool = True
 
     def may_read(self, dag_id: str) -> bool:
         return dag_id == "~" or self.readable is None or dag_id in self.readable

@@ -1,18 +1,16 @@
 """Objects to JSON, with the keys of each Airflow version."""
 
 import itertools
-import uuid
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 from jsonschema import FormatChecker, ValidationError, validate
 
-from tests.fake_airflow.dags import NOTSET, FakeDag, FakeParam, FakeTask, as_params
+from tests.fake_airflow.dags import NOTSET, PARSED_AT, FakeDag, FakeParam, FakeTask, as_params
 from tests.fake_airflow.questions import Version
 from tests.fake_airflow.runs import FakeAsking, FakeRun, FakeTaskInstance, FakeXCom
 
-PARSED_AT = datetime(2029, 12, 31, tzinfo=UTC)
 BUNDLE = "dags-folder"
 
 
@@ -36,7 +34,7 @@ def dag_body(dag: FakeDag, version: Version) -> dict[str, Any]:
         "dag_display_name": name,
         "is_paused": dag.is_paused,
         "is_stale": dag.is_stale,
-        "last_parsed_time": timestamp(PARSED_AT),
+        "last_parsed_time": timestamp(dag.parsed_at),
         "last_parse_duration": None,
         "last_expired": None,
         "bundle_name": BUNDLE,
@@ -79,12 +77,12 @@ def dag_details_body(dag: FakeDag, active_runs: int, version: Version) -> dict[s
         "render_template_as_native_obj": False,
         "template_search_path": None,
         "timezone": "UTC",
-        "last_parsed": timestamp(PARSED_AT),
+        "last_parsed": timestamp(dag.parsed_at),
         "default_args": {},
         "owner_links": {},
         "is_favorite": False,
         "concurrency": 16,
-        "latest_dag_version": _dag_version_body(dag),
+        "latest_dag_version": dag_version_body(dag),
     }
     if version >= "3.2":
         body["active_runs_count"] = active_runs
@@ -106,10 +104,12 @@ def _param_body(param: FakeParam, version: Version, source: str | None = None) -
     return body | {"source": source}
 
 
-def _dag_version_body(dag: FakeDag) -> dict[str, Any]:
+def dag_version_body(dag: FakeDag, number: int | None = None) -> dict[str, Any]:
+    """Return a version of a dag; the newest by default."""
+    number = dag.version_number if number is None else number
     return {
-        "id": str(uuid.uuid5(uuid.NAMESPACE_URL, f"{dag.dag_id}/{dag.version_number}")),
-        "version_number": dag.version_number,
+        "id": str(dag.version_ids()[number - 1]),
+        "version_number": number,
         "dag_id": dag.dag_id,
         "bundle_name": BUNDLE,
         "bundle_version": None,
@@ -177,7 +177,7 @@ def run_body(run: FakeRun, version: Version) -> dict[str, Any]:
         "triggering_user_name": run.triggering_user_name,
         "conf": run.conf,
         "note": run.note,
-        "dag_versions": [_dag_version_body(run.dag)] if run.task_instances else [],
+        "dag_versions": [dag_version_body(run.dag)] if run.task_instances else [],
         "bundle_version": None,
         "dag_display_name": run.dag.display_name or run.dag_id,
     }
@@ -234,7 +234,7 @@ def task_instance_body(run: FakeRun, instance: FakeTaskInstance) -> dict[str, An
         "rendered_fields": {},
         "trigger": None,
         "triggerer_job": None,
-        "dag_version": _dag_version_body(run.dag),
+        "dag_version": dag_version_body(run.dag),
     }
 
 

@@ -1,11 +1,13 @@
 """Routes for Airflow itself and for dags."""
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from operator import itemgetter
+from typing import TYPE_CHECKING, Any
 
 import httpx
 
 from tests.fake_airflow import bodies, questions
-from tests.fake_airflow.dags import FakeDag
+from tests.fake_airflow.dags import PARSED_AT, FakeDag
 from tests.fake_airflow.questions import read_body, read_query
 from tests.fake_airflow.routing import Answer, in_order, is_like, known_dag, reader, route, writer
 from tests.fake_airflow.wire import Refusal
@@ -63,6 +65,7 @@ def _dags(airflow: "FakeAirflow", request: httpx.Request) -> Answer:
     sort_keys = {"dag_id": lambda dag: dag.dag_id, "dag_display_name": lambda dag: dag.display_name or dag.dag_id}
     found = in_order(found, query.order_by or ["dag_id"], sort_keys)
     page = found[query.offset :][: query.page_limit]
+    airflow.show(*page)
     return 200, {"dags": [bodies.dag_body(dag, airflow.version) for dag in page], "total_entries": len(found)}
 
 
@@ -81,7 +84,28 @@ def _is_asked_for(dag: FakeDag, query: questions.DagsQuery, airflow: "FakeAirflo
 @route("dag", "GET", "/api/v2/dags/{dag_id}")
 def _get_dag(airflow: "FakeAirflow", request: httpx.Request, *, dag_id: str) -> Answer:
     reader(airflow, request, dag_id)
-    return 200, bodies.dag_body(known_dag(airflow, dag_id), airflow.version)
+    dag = known_dag(airflow, dag_id)
+    airflow.show(dag)
+    return 200, bodies.dag_body(dag, airflow.version)
+
+
+@route("dag_versions", "GET", "/api/v2/dags/~/dagVersions")
+def _dag_versions(airflow: "FakeAirflow", request: httpx.Request) -> Answer:
+    user = reader(airflow, request)
+    if not user.may_read_versions:
+        raise Refusal(403, "Forbidden")
+    query = read_query(questions.PageQuery, request)
+    found = [
+        bodies.dag_version_body(dag, number)
+        for dag in airflow.dags.values()
+        if user.may_read(dag.dag_id)
+        for number in range(1, dag.version_number + 1)
+    ]
+    sort_keys: dict[str, Callable[[dict[str, Any]], Any]] = {
+        key: itemgetter(key) for key in ("id", "version_number", "bundle_name", "bundle_version")
+    }
+    found = in_order(found, query.order_by or ["id"], sort_keys)
+    return 200, {"dag_versions": found[query.offset :][: query.page_limit], "total_entries": len(found)}
 
 
 @route("patch_dag", "PATCH", "/api/v2/dags/{dag_id}")
@@ -121,7 +145,7 @@ def _import_errors(airflow: "FakeAirflow", request: httpx.Request) -> Answer:
     found = [
         {
             "import_error_id": number,
-            "timestamp": bodies.timestamp(bodies.PARSED_AT),
+            "timestamp": bodies.timestamp(PARSED_AT),
             "filename": error.filename,
             "bundle_name": bodies.BUNDLE,
             "stack_trace": error.stack_trace,

@@ -2,8 +2,10 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
+from itertools import count
 from typing import Any, Final, TypeAlias
+from uuid import UUID
 
 NOTSET: Final = object()
 """A param without a default."""
@@ -11,7 +13,13 @@ NOTSET: Final = object()
 NO_SUCH_POOL: Final = ("Pool Slots Available", "Tasks using non-existent pool 'nowhere' will not be scheduled")
 """Keeps a task from starting."""
 
+PARSED_AT = datetime(2029, 12, 31, tzinfo=UTC)
+
 TaskCallable: TypeAlias = Callable[[Mapping[str, Any]], Any]
+
+
+_version_ids = (UUID(int=(int(PARSED_AT.timestamp() * 1000) + n << 80) + (7 << 76) + (2 << 62)) for n in count())
+"""UUIDs of version 7, as Airflow's are: a later one is greater."""
 
 
 class SkipTask(Exception):
@@ -105,6 +113,7 @@ class FakeDag:
     max_active_runs: int = 16
     relative_fileloc: str = "dags.py"
     version_number: int = 1
+    """A change of the other attributes keeps it, as for a dag without runs in Airflow."""
     start_date: datetime | None = None
     end_date: datetime | None = None
 
@@ -113,8 +122,16 @@ class FakeDag:
     seconds: float | None = None
     """The time from trigger to end, by the fake's clock; replaces `checks`."""
 
+    parsed_at: datetime = field(default=PARSED_AT, init=False)
+    """When its file was last parsed; see `FakeAirflow.parse`."""
     running: int = field(default=0, init=False)
     """How many of its runs are running."""
+    _version_ids: list[UUID] = field(default_factory=list, init=False)
+
+    def version_ids(self) -> list[UUID]:
+        """Return the ids of its versions; those that are new since the last time get theirs."""
+        self._version_ids += (next(_version_ids) for _ in range(len(self._version_ids), self.version_number))
+        return self._version_ids[: self.version_number]
 
     def task(self, task_id: str) -> FakeTask:
         """Return the task; KeyError if there is none."""

@@ -68,6 +68,8 @@ class FakeAirflow:
         self._logical_dates: set[tuple[str, datetime | None]] = set()
         self._timed: list[FakeRun] = []
         self.import_errors: list[FakeImportError] = []
+        self.parses = True
+        """Whether Airflow parses each dag's file again before the dag is looked at; otherwise only a test does."""
 
         self.requests: list[SeenRequest] = []
         self.in_flight = 0
@@ -82,6 +84,20 @@ class FakeAirflow:
     def add_dag(self, dag: FakeDag) -> FakeDag:
         self.dags[dag.dag_id] = dag
         return dag
+
+    def parse(self, dag: FakeDag) -> None:
+        """Parse the file of a dag, whether it has changed or not."""
+        dag.parsed_at += timedelta(seconds=30)
+
+    def rewrite(self, dag: FakeDag) -> None:
+        """Parse the changed file of a dag. The dag gets a new version only if it has runs."""
+        self.parse(dag)
+        dag.version_number += any(run.dag is dag for run in self.runs)
+
+    def show(self, *dags: FakeDag) -> None:
+        """Let a list show the dags as freshly parsed, if Airflow parses them all the time."""
+        for dag in dags if self.parses else ():
+            self.parse(dag)
 
     def run(self, run_id: str, dag_id: str | None = None) -> FakeRun:
         """Return the run; KeyError if there is none."""

@@ -18,6 +18,7 @@ Route: TypeAlias = Literal[
     "dag_details",
     "patch_dag",
     "tasks",
+    "dag_versions",
     "import_errors",
     "trigger",
     "run",

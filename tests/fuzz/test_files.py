@@ -123,7 +123,7 @@ def test_any_pin_is_read_or_reported_as_unusable() -> None:
 
 
 def test_any_doc_md_gives_a_valid_tool_or_is_refused() -> None:
-    summary = DagSummary("sales", frozenset(), False, False, False, None)  # noqa: FBT003 - as Airflow lists it
+    summary = DagSummary("sales", frozenset(), False, False, False, None, None, "Sales")  # noqa: FBT003 - as Airflow lists it
     params = (Param("limit", 5, {"type": "integer"}, "How many."),)
 
     @trying(150)
@@ -133,7 +133,7 @@ def test_any_doc_md_gives_a_valid_tool_or_is_refused() -> None:
         block = changed_toml(BLOCK, changes, places)
         doc_md = scratched(f"Sums up.\n\n```toml dagcall\n{block}\n```\n\n* [x](http://x)\n<b>More.</b>\n", around)
         with suppress(ToolUnpublishable):
-            tool = tool_from_dag(Dag(summary, "Sales", None, doc_md, params), ToolPolicy(dag="sales"))
+            tool = tool_from_dag(Dag(summary, doc_md, params), ToolPolicy(dag="sales"))
             Draft202012Validator.check_schema(tool.wire.input_schema)
             assert tool.wire.output_schema is not None
             Draft202012Validator.check_schema(tool.wire.output_schema)

@@ -27,6 +27,7 @@ from dagcall.airflow.model import (
     FINISHED,
     Dag,
     DagSummary,
+    DagVersion,
     Frame,
     LogEvent,
     LoggedException,
@@ -38,7 +39,12 @@ from dagcall.airflow.model import (
     leaf_task_ids,
 )
 from dagcall.airflow.overload import Breaker
+<<<<<<< HEAD
 from dagcall.airflow.rest import AirflowRest, airflow_clock
+=======
+from dagcall.airflow.paging import PAGE
+from dagcall.airflow.rest import AirflowRest, airflow_clock, log_in
+>>>>>>> catalog
 from dagcall.airflow.retry_policy import is_not_sent, is_unreachable, retry
 from dagcall.airflow.task_dates import ExcludingDate, excluding_date, reason_for_no_result
 from dagcall.airflow.versions import RESULTS_THROUGH_WAIT
@@ -50,6 +56,7 @@ __all__ = [
     "FINISHED",
     "MAX_ANSWER_BYTES",
     "MAY_WAIT_FOR_PEOPLE",
+    "PAGE",
     "RESULTS_THROUGH_WAIT",
     "Account",
     "AirflowApi",
@@ -60,6 +67,7 @@ __all__ = [
     "Dag",
     "DagQuery",
     "DagSummary",
+    "DagVersion",
     "ExcludingDate",
     "FetchToken",
     "Frame",

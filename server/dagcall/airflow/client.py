@@ -23,7 +23,7 @@ from dagcall.airflow.gate import Purpose
 from dagcall.airflow.hitl import MAY_WAIT_FOR_PEOPLE, Question, Response, is_open
 from dagcall.airflow.http import Query, Stream
 from dagcall.airflow.import_errors import BrokenFile, ImportErrors
-from dagcall.airflow.model import Dag, DagSummary, LogEvent, Run, RunState, Task, TaskInstance, run_key
+from dagcall.airflow.model import Dag, DagSummary, DagVersion, LogEvent, Run, RunState, Task, TaskInstance, run_key
 from dagcall.airflow.paging import PAGE, RUN_LIST, all_batches, all_pages, dag_path, run_path, segment, task_path
 from dagcall.airflow.rest import READ_ATTEMPTS, READ_SECONDS, AirflowRest
 from dagcall.airflow.versions import BULK_RUNS, OLDEST, RESULTS_THROUGH_WAIT, known_states, version_in
@@ -137,6 +137,36 @@ class AirflowApi:
         if query.dag_id_like is not None:
             asked["dag_id_pattern"] = query.dag_id_like
         return await all_pages(self._rest, "dags", asked, "dags", DagSummary.from_json, purpose=Purpose.DISCOVERY)
+
+    async def count_dags(self) -> int:
+        """Return how many dags the account may see, without stale ones."""
+        return await self._rest.get(
+            "dags",
+            purpose=Purpose.DISCOVERY,
+            query={"exclude_stale": True, "limit": 1},
+            read=lambda data: int(data["total_entries"]),
+        )
+
+    async def fetch_versions(self, *, since: str | None = None) -> tuple[DagVersion, ...]:
+        """Return the newest versions of all dags that the account may see, newest first, in whole pages.
+
+        Args:
+            since: an earlier version; reads pages until one reaches back to it. None for one page.
+
+        Raises:
+            AirflowRefused: the account may not read versions (with FAB: can_read on DAG Versions).
+        """
+        found: list[DagVersion] = []
+        while True:
+            page = await self._rest.get(
+                "dags/~/dagVersions",
+                purpose=Purpose.DISCOVERY,
+                query={"order_by": "-id", "limit": PAGE, "offset": len(found)},
+                read=lambda data: [DagVersion.from_json(item) for item in data["dag_versions"]],
+            )
+            found += page
+            if since is None or len(page) < PAGE or page[-1].version_id <= since:
+                return tuple(found)
 
     async def fetch_ignores_conf(self) -> bool:
         """Return whether Airflow ignores a run's conf (`[core] dag_run_conf_overrides_params = False`).

@@ -6,6 +6,7 @@ client turns both into `AirflowAnswerUnusable`.
 """
 
 from collections.abc import Mapping
+from dataclasses import field
 from datetime import datetime
 from enum import StrEnum
 from typing import Self
@@ -70,6 +71,11 @@ class DagSummary:
     """None: every type (always so below 3.2, which has no such restriction)."""
     max_active_runs: int | None = None
     """Maximum concurrent runs of the dag."""
+    display_name: str = ""
+    description: str | None = None
+    parsed_at: datetime | None = field(default=None, compare=False, repr=False)
+    """When Airflow last parsed the dag's file. It does so every 30 s by default, whether the file has changed or not,
+    and writes the dag in the same transaction. Two summaries that differ only in this are equal."""
 
     @classmethod
     def from_json(cls, data: Mapping[str, Json]) -> Self:
@@ -83,7 +89,29 @@ class DagSummary:
             has_import_errors=data["has_import_errors"],
             allowed_run_types=None if run_types is None else frozenset(run_types),
             max_active_runs=data.get("max_active_runs"),
+            display_name=data["dag_display_name"],
+            description=data["description"],
+            parsed_at=_date(data.get("last_parsed_time")),
         )
+
+
+@dataclass(frozen=True, slots=True, config=STRICT)
+class DagVersion:
+    """A version of a dag (`GET /dags/~/dagVersions`).
+
+    Not every change of a dag makes one: while no run has created task instances of the newest version, Airflow rewrites
+    it in place, with the same id and number.
+    """
+
+    dag_id: str
+    number: int
+    version_id: str
+    """A UUID of version 7: as text, a later one is greater."""
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Json]) -> Self:
+        """Read one element of `GET /dags/~/dagVersions`."""
+        return cls(data["dag_id"], data["version_number"], data["id"])
 
 
 @dataclass(frozen=True, slots=True, config=STRICT)
@@ -91,8 +119,6 @@ class Dag:
     """A dag with everything that its tool is made from (`GET /dags/{dag_id}/details`)."""
 
     summary: DagSummary
-    display_name: str
-    description: str | None
     doc_md: str | None
     params: tuple[Param, ...]
     version: int | None = None
@@ -103,13 +129,21 @@ class Dag:
         """The dag's id, unique in one Airflow."""
         return self.summary.dag_id
 
+    @property
+    def display_name(self) -> str:
+        """The dag's name for people."""
+        return self.summary.display_name
+
+    @property
+    def description(self) -> str | None:
+        """The dag's description, in one line."""
+        return self.summary.description
+
     @classmethod
     def from_json(cls, data: Mapping[str, Json]) -> Self:
         """Read the answer of `GET /dags/{dag_id}/details`."""
         return cls(
             summary=DagSummary.from_json(data),
-            display_name=data["dag_display_name"],
-            description=data["description"],
             doc_md=data["doc_md"],
             params=tuple(Param.from_json(name, param) for name, param in (data["params"] or {}).items()),
             version=(data["latest_dag_version"] or {}).get("version_number"),

@@ -242,7 +242,7 @@ class Settler:
                 f"{error}: it needs the right to create runs of dag {dag_id} (with FAB: can_edit on DAG:{dag_id}, and "
                 "can_create on DAG Runs)"
             )
-        self._catalog.refresh_soon()
+        self._catalog.refresh_soon(dag_id)
         if isinstance(error, AirflowRejected):
             return TriggerRefused(f"Airflow refused to start dag {dag_id}: {error.reason}")
         return TriggerRefused(f"dag {dag_id} is no longer in Airflow.")

@@ -363,5 +363,5 @@ class Starter:
         except AirflowNotFound:
             reason = "it is no longer in Airflow"
         if reason:
-            self._catalog.refresh_soon()
+            self._catalog.refresh_soon(tool.dag_id)
             raise TriggerRefused(f"dag {tool.dag_id} cannot run now: {reason}.")

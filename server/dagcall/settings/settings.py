@@ -141,7 +141,7 @@ class Settings(BaseSettings):
     dags: Annotated[tuple[str, ...], NoDecode] = ()
     """Further entries of the allow-list, for use without a file: DAGCALL_DAGS=summarize_text,ml_*,tag:mcp."""
     refresh_seconds: Annotated[float, Field(ge=1, le=86_400)] = 30.0
-    """How often the dags are reread."""
+    """How often the dags are listed, and changed ones reread; less often for more than about 300 dags."""
     remember: bool = True
     """Cache the dags in a file, so that a restarted server lists its tools immediately."""
     cache_folder: Path | None = None

@@ -22,18 +22,21 @@ from dagcall.errors import (
 from dagcall.loops import Loop
 from dagcall.text import did_you_mean
 from dagcall.tools.dag_cache import DagCache
-from dagcall.tools.discovery import Discovery, allotted
+from dagcall.tools.discovery import Discovery
 from dagcall.tools.pins import Pins
 from dagcall.tools.policy import ToolPolicy
+from dagcall.tools.selection import allotted
 from dagcall.tools.snapshot import Snapshot, Withheld
 from dagcall.tools.tool import Tool, tool_from_dag, wire_json
 
 logger = logging.getLogger(__name__)
 
+EVERY_SECONDS = 30.0
+"""The default of `refresh_seconds`, for commands that read the dags once."""
 FIRST_READ_SECONDS = 8.0
 """How long a request waits for the first list of tools. claude.ai expects its first answers within 10 s."""
 REFRESH_SHARE = 0.1
-"""The maximum share of time for reading the dags: the more dags, the less often they are read."""
+"""The maximum share of time for reading the dags: the slower Airflow answers, the less often they are read."""
 AGAIN_SECONDS = 5.0
 """The pause before the next try if Airflow did not answer. While the breaker is open, a try sends nothing."""
 
@@ -73,6 +76,7 @@ class Catalog:
         self.refresher = Loop("the refresh of the tools")
         self._first = asyncio.Event()
         self._wanted = asyncio.Event()
+        self._every_seconds = EVERY_SECONDS
         self._is_unanswered = False
         """Whether the last refresh got no answer from Airflow itself."""
 
@@ -132,13 +136,20 @@ class Catalog:
         """Whether the tools are known, from the last refresh or an earlier one."""
         return self._first.is_set() and (self.snapshot.problem is None or bool(self.snapshot.tools))
 
-    def refresh_soon(self) -> None:
-        """Request an early refresh, because a call has found an outdated definition."""
+    @property
+    def pause_seconds(self) -> float:
+        """The pause between two refreshes that a catalog of this size needs."""
+        return self._discovery.pace.pause_seconds
+
+    def refresh_soon(self, dag_id: str) -> None:
+        """Request an early refresh that reads this dag, because a call has found an outdated definition."""
+        self._discovery.forget(dag_id)
         self._wanted.set()
 
     async def keep_fresh(self, every_seconds: float) -> None:
         """Refresh repeatedly; until the first refresh, publish the cached dags."""
         loop = asyncio.get_running_loop()
+        self._every_seconds = every_seconds
         remembered = self._remembered
 
         async def turn() -> bool:
@@ -149,7 +160,7 @@ class Catalog:
             started = loop.time()
             await self.refresh()
             took = loop.time() - started
-            pause = max(every_seconds, took / REFRESH_SHARE)
+            pause = max(every_seconds, took / REFRESH_SHARE, self.pause_seconds)
             if self._is_unanswered:  # its duration says nothing about the time that reading takes
                 pause = min(every_seconds, AGAIN_SECONDS)
             try:
@@ -168,7 +179,7 @@ class Catalog:
         self._is_unanswered = False
         try:
             await self._api.fetch_version()
-            found = await self._discovery.find(self._found)
+            found = await self._discovery.find(self._found, self._every_seconds)
         except AirflowError as error:
             self._is_unanswered = isinstance(error, AirflowUnreachable | AirflowAnswerUnusable)
             found = replace(self._found, problem=str(error))

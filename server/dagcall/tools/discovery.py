@@ -1,15 +1,15 @@
 """The allow-list and Airflow's dags -> tools, or the reasons why there are none.
 
-A bad dag affects no other: each selected dag that is not published is kept with the reason. If Airflow does not answer
-for one entry of the allow-list, the tools of that entry stay.
+Each refresh lists all dags, and reads those that are new or have changed; `readings` knows which, `pace` how many.
+
+A bad dag affects no other: each selected dag that is not published is kept with the reason.
 """
 
 import asyncio
 import logging
-from collections.abc import Collection, Iterator
-from dataclasses import replace
+import math
 
-from dagcall.airflow import AirflowApi, Dag, DagQuery, DagSummary, Purpose, Task, import_hint, reason_for_no_result
+from dagcall.airflow import AirflowApi, Dag, DagSummary, Purpose, Task, reason_for_no_result
 from dagcall.errors import (
     AirflowAnswerUnusable,
     AirflowError,
@@ -20,19 +20,15 @@ from dagcall.errors import (
     CircuitOpen,
     ToolUnpublishable,
 )
-from dagcall.masking import Masker
 from dagcall.text import did_you_mean
+from dagcall.tools.pace import SMALL, Pace, pace_of
 from dagcall.tools.policy import ToolPolicy
+from dagcall.tools.readings import Readings
+from dagcall.tools.selection import NOT_SHOWN, Selection
 from dagcall.tools.snapshot import Snapshot, Withheld
 from dagcall.tools.tool import Tool, tool_from_dag
 
 logger = logging.getLogger(__name__)
-
-NO_SUCH_DAG = "there is no such dag in Airflow, or dagcall's account may not see it"
-SELECTS_NOTHING = "selects no dag that dagcall's account can see"
-NOT_SHOWN = "Airflow does not show it to dagcall's account"
-NOT_THERE = (NO_SUCH_DAG, SELECTS_NOTHING, NOT_SHOWN)
-"""Reasons that may be caused by a file that Airflow cannot import."""
 
 
 class Discovery:
@@ -45,26 +41,60 @@ class Discovery:
 
     def __init__(self, api: AirflowApi, policies: tuple[ToolPolicy, ...]) -> None:
         self._api = api
-        self._policies = policies
+        self._selection = Selection(api, policies)
         self._last = Snapshot()
         self._conf_counts = False
         """Whether Airflow has confirmed that runs get their conf, or does not show this setting."""
-        self._tasks: dict[str, tuple[int | None, tuple[Task, ...]]] = {}
-        """Dag id -> a version of the dag, and its tasks in that version."""
+        self._tasks: dict[str, tuple[int | None, tuple[Task, ...] | None]] = {}
+        """Dag id -> a version of the dag, and its tasks in that version; None if Airflow does not show them."""
+        self._readings = Readings()
+        self._outdated: set[str] = set()
+        """Dags that are to be forgotten when the next refresh begins, not in the middle of one."""
+        self._newest_version: str | None = None
+        """The newest dag version that was seen."""
+        self._are_versions_hidden = False
+        self.pace = Pace(0, 0)
+        """The pace of the last refresh."""
 
-    async def find(self, last: Snapshot) -> Snapshot:
+    def forget(self, dag_id: str) -> None:
+        """Let a dag be read at the next refresh, because it is not as it was read."""
+        self._outdated.add(dag_id)
+
+    async def find(self, last: Snapshot, every_seconds: float) -> Snapshot:
         """Return the tools that the allow-list and Airflow's dags make.
 
         Args:
             last: what was found before; its tools stay where Airflow does not answer.
+            every_seconds: how often the operator wants the dags to be read.
 
         Raises:
             AirflowError: no entry of the allow-list could be read.
         """
         self._last = last
+        for dag_id in self._outdated:
+            self._readings.forget(dag_id)
+            self._tasks.pop(dag_id, None)
+        self._outdated.clear()
         ignores_conf = await self._ignores_conf()
-        selected, kept, withheld = await self._select()
-        outcomes = await asyncio.gather(*(self._publish(summary, policy) for summary, policy in selected))
+        selected, kept, withheld = await self._selection.select(last)
+        listed = {dag.dag_id: dag for dag, _ in selected if not reason_not_to_run(dag)}
+        wanted = {*listed, *(tool.dag_id for tool in kept)}
+        self._readings.forget_others(wanted)
+        self._tasks = {dag_id: known for dag_id, known in self._tasks.items() if dag_id in wanted}
+        is_large = len(listed) > SMALL
+        listing_requests = 1 + self._selection.requests + is_large  # Airflow's version, the dags, their versions
+        self.pace = pace_of(len(listed), listing_requests, every_seconds)
+        if is_large:
+            await self._follow_versions(len(listed))
+        due = self._readings.due(listed, self.pace.rereads, self._cost)
+        read = await asyncio.gather(*(self._read(listed[dag_id]) for dag_id in due), return_exceptions=True)
+        problems = dict(zip(due, read, strict=True))
+        outcomes = await asyncio.gather(
+            *(
+                self._publish(dag, policy, problem=problems.get(dag.dag_id), is_new=dag.dag_id in problems)
+                for dag, policy in selected
+            )
+        )
         if ignores_conf:
             outcomes = [_without_arguments(outcome) for outcome in outcomes]
             kept = [tool for tool in kept if isinstance(_without_arguments(tool), Tool)]
@@ -104,72 +134,67 @@ class Discovery:
         self._conf_counts = not ignores
         return ignores
 
-    async def _select(self) -> tuple[list[tuple[DagSummary, ToolPolicy]], list[Tool], list[Withheld]]:
-        """Return each selected dag with its entry, the tools that stay unchanged, and what is withheld.
-
-        Raises:
-            AirflowError: no entry could be read.
-        """
-        selected: list[tuple[ToolPolicy, Collection[DagSummary]]] = []
-        kept: list[Tool] = []
-        withheld: list[Withheld] = []
-        failures: list[AirflowError] = []
-        for policy in self._policies:
-            dags: tuple[DagSummary, ...] = ()
-            try:
-                dags = await self._selected_by(policy)
-                reason = None if dags else SELECTS_NOTHING
-            except (CircuitOpen, AirflowLogInRefused):  # other entries would fail likewise
-                raise
-            except AirflowNotFound:
-                reason = NO_SUCH_DAG
-            except (
-                AirflowRefused,
-                AirflowRejected,
-            ) as error:  # with some rights, 403 also for a dag that does not exist
-                failures.append(error)
-                reason = f"{NOT_SHOWN}: {error}"
-            except AirflowError as error:
-                failures.append(error)
-                stays = [tool for tool in self._last.tools.values() if tool.entry == policy]
-                kept += stays
-                reason = f"it could not be read: {error}" + ("; what it selects stays as it was" if stays else "")
-            selected.append((policy, dags))
-            if reason:
-                withheld.append(Withheld(policy.dag or policy.selector, reason))
-        if len(failures) == len(self._policies) and failures:
-            raise failures[0]
-        return list(allotted(selected)), kept, await self._with_import_hints(withheld)
-
-    async def _with_import_hints(self, withheld: list[Withheld]) -> list[Withheld]:
-        """Add hints from Airflow's import errors about missing dags; one request for all."""
-        if not any(item.reason.startswith(NOT_THERE) for item in withheld):
-            return withheld
+    async def _follow_versions(self, dags: int) -> None:
+        """Forget what was read of dags that have a new version."""
         try:
-            errors = await self._api.fetch_import_errors()
+            versions = await self._api.fetch_versions(since=self._newest_version)
+        except (CircuitOpen, AirflowLogInRefused):
+            raise
+        except AirflowRefused as error:
+            if not self._are_versions_hidden:
+                minutes = math.ceil(self.pace.seconds_for(dags) / 60)
+                logger.warning(
+                    "new versions of dags cannot be seen, so dagcall may notice a changed dag only after %d min: %s "
+                    "(with FAB: can_read on DAG Versions)",
+                    minutes,
+                    error,
+                )
+            self._are_versions_hidden = True
+            return
         except AirflowError as error:
-            logger.debug("Airflow's import errors could not be read: %s", error)
-            return withheld
-        named = {policy.dag for policy in self._policies}
-        return [
-            replace(item, reason=item.reason + import_hint(errors, item.what if item.what in named else None, Masker()))
-            if item.reason.startswith(NOT_THERE)
-            else item
-            for item in withheld
-        ]
+            logger.debug("the dag versions could not be read: %s", error)
+            return
+        self._are_versions_hidden = False
+        self._readings.forget_outdated(versions)
+        self._newest_version = max([self._newest_version or "", *(version.version_id for version in versions)])
 
-    async def _selected_by(self, policy: ToolPolicy) -> tuple[DagSummary, ...]:
-        if policy.dag is not None:
-            return (await self._api.fetch_summary(policy.dag),)
-        dags = await self._api.fetch_dags(DagQuery(tag=policy.tag, dag_id_like=_as_like(policy.dags)))
-        return tuple(dag for dag in dags if policy.selects(dag))
+    def _cost(self, dag_id: str) -> int:
+        """Return how many requests it takes to reread a dag: its tasks are read, too, if its version is not enough."""
+        version, tasks = self._tasks.get(dag_id, (None, None))
+        names_results = any(tool.policy.results is not None for tool in self._last.of_dag.get(dag_id, ()))
+        return 1 + (names_results or version is None or tasks is None)
 
-    async def _publish(self, dag: DagSummary, policy: ToolPolicy) -> Tool | Withheld:
+    async def _read(self, listed: DagSummary) -> None:
+        """Read a dag and keep it. A dag that Airflow no longer shows is asked for again at each refresh."""
+        try:
+            dag = await self._api.fetch_dag(listed.dag_id)
+        except (AirflowRefused, AirflowRejected, AirflowNotFound):
+            self._readings.forget(listed.dag_id)
+            raise
+        self._readings.keep(dag, listed)
+
+    def _dag(self, dag_id: str, problem: BaseException | None) -> Dag:
+        """Return a dag as it was read last; raise what prevented reading it now."""
+        if problem is not None:
+            raise problem
+        return self._readings[dag_id].dag
+
+    async def _publish(
+        self, dag: DagSummary, policy: ToolPolicy, *, problem: BaseException | None, is_new: bool
+    ) -> Tool | Withheld:
+        """Return the tool of a dag, or why it has none.
+
+        Args:
+            dag: the dag as listed.
+            policy: its entry.
+            problem: what prevented reading it now.
+            is_new: whether it was due to be read now.
+        """
         if reason := reason_not_to_run(dag):
             return Withheld(dag.dag_id, reason)
         known = self._last_known(dag.dag_id, policy)
         try:
-            return await self._made(await self._api.fetch_dag(dag.dag_id), policy, known)
+            return await self._made(self._dag(dag.dag_id, problem), policy, known, is_new=is_new)
         except ToolUnpublishable as error:
             return Withheld(dag.dag_id, str(error))
         except AirflowNotFound:
@@ -184,12 +209,12 @@ class Discovery:
             logger.exception("no tool could be made of dag %s", dag.dag_id)
             return Withheld(dag.dag_id, "dagcall could not make a tool of it; see its log")
 
-    async def _made(self, dag: Dag, policy: ToolPolicy, known: Tool | None) -> Tool | Withheld:
+    async def _made(self, dag: Dag, policy: ToolPolicy, known: Tool | None, *, is_new: bool) -> Tool | Withheld:
         """Return the tool of a dag; the known one, if the dag is unchanged."""
         # A tool is rebuilt only if its dag has changed, because compiling its schemas takes milliseconds.
         is_known = known is not None and not known.left_out and _is_same(known.dag, dag)
         tool = known if known and is_known else tool_from_dag(dag, policy)
-        tasks = await self._tasks_of(tool)
+        tasks = await self._tasks_of(tool, is_new=is_new)
         if problem := _unknown_result_task(tool, tasks):
             if policy.results is not None:
                 return Withheld(dag.dag_id, problem)
@@ -197,18 +222,21 @@ class Discovery:
         reason = self._reason_for_no_result(tool, tasks)
         return Withheld(dag.dag_id, reason) if reason else tool
 
-    async def _tasks_of(self, tool: Tool) -> tuple[Task, ...] | None:
+    async def _tasks_of(self, tool: Tool, *, is_new: bool) -> tuple[Task, ...] | None:
         """Return the tasks of a dag; None if Airflow does not show them and they are not needed."""
+        are_needed = tool.policy.results is not None
         version, tasks = self._tasks.get(tool.dag_id, (None, None))
-        if tool.policy.results is None and version is not None and version == tool.dag.version:
-            return tasks
+        if tool.dag_id in self._tasks and not (are_needed and tasks is None):
+            is_same_version = version is not None and version == tool.dag.version
+            if not is_new or (is_same_version and tasks is not None and not are_needed):
+                return tasks
         try:
             tasks = await self._api.fetch_tasks(tool.dag_id, purpose=Purpose.DISCOVERY)
         except AirflowError as error:
-            if tool.policy.results is not None:
+            if are_needed:
                 raise
             logger.debug("the tasks of dag %s could not be read: %s", tool.dag_id, error)
-            return None
+            tasks = None
         self._tasks[tool.dag_id] = (tool.dag.version, tasks)
         return tasks
 
@@ -219,7 +247,7 @@ class Discovery:
         logical_date = self._api.rest.clock.now() if tool.policy.logical_date == "now" else None
         reason = reason_for_no_result(tasks, tool.policy.results or (), logical_date)
         if reason:  # a dag without runs may be fixed without a new version
-            self._tasks.pop(tool.dag_id, None)
+            self._tasks[tool.dag_id] = (None, tasks)
         return reason
 
     def _last_known(self, dag_id: str, policy: ToolPolicy) -> Tool | None:
@@ -265,25 +293,5 @@ def _without_arguments(outcome: Tool | Withheld) -> Tool | Withheld:
     )
 
 
-def allotted(
-    selected: Collection[tuple[ToolPolicy, Collection[DagSummary]]],
-) -> Iterator[tuple[DagSummary, ToolPolicy]]:
-    """Assign each dag to its entry: those that name it, otherwise the first that selects it."""
-    taken = {policy.dag for policy, _ in selected}
-    for policy, dags in selected:
-        for dag in dags:
-            if policy.dag is not None or dag.dag_id not in taken:
-                taken.add(dag.dag_id)
-                yield dag, policy
-
-
 def _sentence(text: str) -> str:
     return text if text.endswith("?") else f"{text}."
-
-
-def _as_like(pattern: str | None) -> str | None:
-    """Return an ILIKE pattern that matches at least the same dag ids."""
-    if pattern is None:
-        return None
-    literal = pattern.split("[", 1)[0]
-    return literal.replace("*", "%").replace("?", "_") or None

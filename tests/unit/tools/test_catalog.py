@@ -706,7 +706,7 @@ async def test_refresh_repeats_by_itself_and_sooner_on_request(served: Served) -
         async with asyncio.timeout(60):
             await dagcall.catalog.wait_until_read(1)
         airflow.add_dag(FakeDag("newer"))
-        dagcall.catalog.refresh_soon()
+        dagcall.catalog.refresh_soon("newer")
         async with asyncio.timeout(60):
             await changed.wait()
         refreshing.cancel()

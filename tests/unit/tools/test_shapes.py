@@ -277,7 +277,7 @@ def test_long_description_is_shortened_but_its_additions_are_not(text: str) -> N
 @settings(max_examples=100, deadline=None)
 @given(any_schema(), values)
 def test_every_client_accepts_every_published_schema(schema: dict[str, Any], default: Any) -> None:
-    dag = Dag(SUMMARY, "D", None, None, (Param("p", default, schema, None),))
+    dag = Dag(SUMMARY, None, (Param("p", default, schema, None),))
     try:
         tool = tool_from_dag(dag, ToolPolicy(dag="d"))
     except ToolUnpublishable as reason:

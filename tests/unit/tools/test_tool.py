@@ -14,9 +14,16 @@ HOW = "The call runs the dag and waits for its result."
 
 def dag(dag_id: str = "d", *, description: str | None = None, doc_md: str | None = None, params: Any = ()) -> Dag:
     summary = DagSummary(
-        dag_id, frozenset(), is_paused=False, is_stale=False, has_import_errors=False, allowed_run_types=None
+        dag_id,
+        frozenset(),
+        is_paused=False,
+        is_stale=False,
+        has_import_errors=False,
+        allowed_run_types=None,
+        display_name=f"The {dag_id}",
+        description=description,
     )
-    return Dag(summary, f"The {dag_id}", description, doc_md, tuple(params))
+    return Dag(summary, doc_md, tuple(params))
 
 
 @pytest.mark.parametrize(
