@@ -16,7 +16,7 @@ from dagcall.airflow.credentials import (
     subject_of,
     token_command,
 )
-from dagcall.airflow.gate import DEFAULT_LIMIT, DEFAULT_QUEUE, MAX_ANSWER_BYTES, Gate, Purpose
+from dagcall.airflow.gate import DEFAULT_CEILING, DEFAULT_FLOOR, DEFAULT_QUEUE, MAX_ANSWER_BYTES, Gate, Purpose
 from dagcall.airflow.health import count_running, fetch_durations, fetch_hindrances, fetch_scheduler_silence
 from dagcall.airflow.hitl import MAY_WAIT_FOR_PEOPLE, Question, Response
 from dagcall.airflow.http import IssuerHttp
@@ -43,7 +43,8 @@ from dagcall.airflow.versions import RESULTS_THROUGH_WAIT
 from dagcall.airflow.xcoms import fetch_results, fetch_stored_map_indexes, fetch_xcom
 
 __all__ = [
-    "DEFAULT_LIMIT",
+    "DEFAULT_CEILING",
+    "DEFAULT_FLOOR",
     "DEFAULT_QUEUE",
     "FINISHED",
     "MAX_ANSWER_BYTES",
