@@ -85,7 +85,9 @@ async def assembled(
         transport: replaces the network in tests; an httpx transport.
         wall_clock: the time in UTC, for tests.
     """
-    gate = Gate(settings.airflow.max_in_flight, queue=settings.airflow.max_in_line)
+    gate = Gate(
+        settings.airflow.max_in_flight, floor=settings.airflow.min_in_flight, queue=settings.airflow.max_in_line
+    )
     own_clock = wall_clock or (lambda: datetime.now(UTC))  # noqa: TID251 - the real clock, except in tests
     clock = airflow_clock(own_clock)
     credentials = credentials_for(settings.airflow, settings.airflow, gate, clock, transport=transport)

@@ -12,7 +12,7 @@ import pytest
 from mcp import Client
 from mcp_types import CallToolResult, RequestParamsMeta
 
-from dagcall.airflow.gate import DEFAULT_LIMIT
+from dagcall.airflow.gate import DEFAULT_CEILING, STREAMING_LIMIT
 from dagcall.runs.call import IN_LINE
 from tests.e2e.commands import clean_environ
 from tests.e2e.running_demo import RunningDemo, running_demo
@@ -102,7 +102,7 @@ async def serve(settings: Callable[..., dict[str, str]], proxy: FaultProxy) -> A
 
         yield start
         errors = [await asyncio.to_thread(ended, server) for server in servers]
-    assert proxy.most_in_flight <= DEFAULT_LIMIT * len(servers)
+    assert proxy.most_in_flight <= (DEFAULT_CEILING + STREAMING_LIMIT // 2) * len(servers)
     assert not any("Traceback" in text for text in errors), "\n".join(errors)
 
 

@@ -11,6 +11,7 @@ import pytest
 from mcp import Client, MCPError
 from mcp_types import CallToolResult, TextContent
 
+from dagcall.airflow.gate import DEFAULT_CEILING, STREAMING_LIMIT
 from dagcall.app import Dagcall
 from tests.fake_airflow import NOTSET, FakeAirflow, FakeDag, FakeParam, FakeTask, Fault
 from tests.fake_airflow.questions import Version
@@ -411,7 +412,7 @@ async def test_parallel_calls_each_get_their_result_through_the_gate(served: Ser
     totals = [(result.structured_content or {}).get("results") for result in results]
     assert totals == [{"total": x + 2} for x in range(runs)]
     assert len(airflow.runs) == runs
-    assert airflow.max_in_flight <= 8
+    assert airflow.max_in_flight <= DEFAULT_CEILING + STREAMING_LIMIT // 2
 
 
 async def test_swallowed_stream_is_replaced_by_polling(served: Served, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 from bench.machine import resident_kib
 
-from dagcall.airflow.gate import DEFAULT_LIMIT
+from dagcall.airflow.gate import DEFAULT_CEILING
 
 GROWTH = 1.10
 """The memory of recent calls has limits that are not reached within fifteen minutes."""
@@ -69,7 +69,7 @@ def grown(before: Levels, after: Levels) -> list[str]:
     found = [
         f"{name}: {was} before, {now} after"
         for name, was, now, spare in (
-            ("open files", before.files, after.files, DEFAULT_LIMIT),  # connections to Airflow are kept for a while
+            ("open files", before.files, after.files, DEFAULT_CEILING),  # connections to Airflow are kept for a while
             ("threads", before.threads, after.threads, 0),
         )
         if now > was + spare

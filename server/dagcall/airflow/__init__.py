@@ -17,7 +17,7 @@ from dagcall.airflow.credentials import (
     subject_of,
     token_command,
 )
-from dagcall.airflow.gate import DEFAULT_LIMIT, DEFAULT_QUEUE, MAX_ANSWER_BYTES, Gate, Purpose
+from dagcall.airflow.gate import DEFAULT_CEILING, DEFAULT_FLOOR, DEFAULT_QUEUE, MAX_ANSWER_BYTES, Gate, Purpose
 from dagcall.airflow.health import count_running, fetch_durations, fetch_hindrances, fetch_scheduler_silence
 from dagcall.airflow.hitl import MAY_WAIT_FOR_PEOPLE, Question, Response
 from dagcall.airflow.http import IssuerHttp
@@ -39,19 +39,16 @@ from dagcall.airflow.model import (
     leaf_task_ids,
 )
 from dagcall.airflow.overload import Breaker
-<<<<<<< HEAD
-from dagcall.airflow.rest import AirflowRest, airflow_clock
-=======
 from dagcall.airflow.paging import PAGE
-from dagcall.airflow.rest import AirflowRest, airflow_clock, log_in
->>>>>>> catalog
+from dagcall.airflow.rest import AirflowRest, airflow_clock
 from dagcall.airflow.retry_policy import is_not_sent, is_unreachable, retry
 from dagcall.airflow.task_dates import ExcludingDate, excluding_date, reason_for_no_result
 from dagcall.airflow.versions import RESULTS_THROUGH_WAIT
 from dagcall.airflow.xcoms import fetch_results, fetch_stored_map_indexes, fetch_xcom
 
 __all__ = [
-    "DEFAULT_LIMIT",
+    "DEFAULT_CEILING",
+    "DEFAULT_FLOOR",
     "DEFAULT_QUEUE",
     "FINISHED",
     "MAX_ANSWER_BYTES",

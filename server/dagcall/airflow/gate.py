@@ -1,8 +1,8 @@
 """The gate that every request to Airflow passes.
 
 A stock api-server (one worker, 15 database connections) stops answering for a minute when it gets 30 to 40 requests at
-once. So only a few are in flight, fewer when Airflow shows trouble, and only probes while it is unavailable. Waiting
-requests are admitted by purpose; triggers take turns by caller and tool.
+once. So only as many are in flight as it answers without delay, fewer when it shows trouble, and only probes while it
+is unavailable. Waiting requests are admitted by purpose; triggers take turns by caller and tool.
 """
 
 import asyncio
@@ -10,12 +10,16 @@ import math
 from collections import Counter, OrderedDict, deque
 from collections.abc import Callable
 from enum import IntEnum
+from typing import Self
 
 from dagcall.airflow.overload import Breaker, Limit, RetryBudget
 from dagcall.errors import CircuitOpen, QueueFull
 
-DEFAULT_LIMIT = 8
-"""Maximum requests in flight. A stock Airflow 3.3.2 handled 20 concurrent GETs, but not 40."""
+DEFAULT_CEILING = 32
+"""Maximum requests in flight: what four api-servers take."""
+DEFAULT_FLOOR = 1
+STREAMING_LIMIT = 8
+"""Up to half as many streams are open although few requests are in flight: streams wait, and cost Airflow little."""
 DEFAULT_QUEUE = 1000
 """Maximum queued triggers: 20 to 30 s at 30 to 60 triggers a second, the rate of one api-server worker."""
 LONGEST_BUSY_SECONDS = 60
@@ -37,22 +41,28 @@ class Purpose(IntEnum):
     DISCOVERY = 2
     """Listing and reading dags in the background."""
     STREAM = 3
-    """A stream of states: holds its place while it lasts, and takes only a free place."""
+    """A stream of states: holds its place while it lasts, and takes only a free place. Opening it is a request."""
 
 
 class Gate:
-    """Admits a few requests at a time; discovery gets at most a quarter of the places, streams at most half.
+    """Admits a few requests at a time; discovery gets at most a quarter of the places, streams have their own.
 
     Args:
-        limit: maximum requests in flight.
+        ceiling: the most requests in flight.
+        floor: the limit that remains, however slow Airflow is.
         queue: maximum queued triggers.
         now: a monotonic clock, in seconds; default: the running loop's.
     """
 
     def __init__(
-        self, limit: int = DEFAULT_LIMIT, *, queue: int = DEFAULT_QUEUE, now: Callable[[], float] | None = None
+        self,
+        ceiling: int = DEFAULT_CEILING,
+        *,
+        floor: int = DEFAULT_FLOOR,
+        queue: int = DEFAULT_QUEUE,
+        now: Callable[[], float] | None = None,
     ) -> None:
-        self._limit = Limit(limit)
+        self._limit = Limit(ceiling, floor)
         self._queue = queue
         self._now = now or asyncio.get_running_loop().time
         self.breaker = Breaker()
@@ -78,13 +88,19 @@ class Gate:
 
     @property
     def streams(self) -> int:
-        """How many streams may be open now."""
-        return self._limit.current // 2
+        """How many streams may be open now: half of the limit, or of that of a calm time; none at a limit of one."""
+        limit = self._limit.current
+        return 0 if limit == 1 else max(limit, min(STREAMING_LIMIT, self.ceiling)) // 2
 
     @property
     def in_flight(self) -> int:
-        """How many requests are in flight."""
+        """How many requests are in flight, with the streams."""
         return self._inside.total()
+
+    @property
+    def _short(self) -> int:
+        """How many requests are in flight that end soon."""
+        return self._inside.total() - self._inside[Purpose.STREAM]
 
     def waiting(self, purpose: Purpose) -> int:
         """Return how many requests are queued for this purpose."""
@@ -108,8 +124,12 @@ class Gate:
         """
         return _Place(self, purpose, who)
 
-    async def enter(self, purpose: Purpose, who: str) -> float:
-        """Wait for a place and take it; return since when it is held. The first half of `place`."""
+    async def enter(self, purpose: Purpose, who: str) -> tuple[float, float]:
+        """Wait for a place and take it: the first half of `place`.
+
+        Returns:
+            Since when it is held, and which share of the limit was in use.
+        """
         if self.breaker.is_open and self.breaker.seconds_to_next_try(self._now()) > 0:
             raise self._away()
         if self._waiting[purpose] or not self._has_place(purpose):
@@ -120,7 +140,7 @@ class Gate:
         if not self.breaker.allows(now):
             self.leave(purpose)
             raise self._away()
-        return now
+        return now, self._limit.admitted(self._short, waiting=self._in_line.total(), now=now)
 
     def try_enter(self, purpose: Purpose) -> bool:
         """Take a place if one is free; give it back with `leave`."""
@@ -147,6 +167,19 @@ class Gate:
         self._limit.success(self._now())
         self._admit()
 
+    def took(self, kind: str, *, calm: float, since: float, use: float) -> None:
+        """Record how long the usual answer took.
+
+        Args:
+            kind: requests of one kind take about as long.
+            calm: how long this kind takes while Airflow has little to do, until that is measured.
+            since: when the request was admitted.
+            use: which share of the limit was in use then.
+        """
+        now = self._now()
+        self._limit.answered(kind, now - since, calm=calm, use=use, now=now)
+        self._admit()
+
     def failed(self, *, is_overload: bool) -> None:
         """Record that there was no answer.
 
@@ -171,18 +204,13 @@ class Gate:
     def _has_place(self, purpose: Purpose) -> bool:
         """Return whether there is a place for this purpose. Requests that wait only for their share block no others.
 
-        Streams are long: if the limit was lowered after they were opened, those beyond their share take no places from
-        others; otherwise no answer could come that raises the limit again.
+        Streams are long, and cost Airflow little once they are open, so they take no places from others.
         """
-        limit = share = self._limit.current
-        in_flight = self.in_flight
         if purpose is Purpose.STREAM:
-            share = self.streams
-        else:
-            in_flight -= max(self._inside[Purpose.STREAM] - self.streams, 0)
-        if purpose is Purpose.DISCOVERY:
-            share = max(limit // 4, 1)
-        return in_flight < limit and self._inside[purpose] < share
+            return self._inside[purpose] < self.streams
+        limit = self._limit.current
+        share = max(limit // 4, 1) if purpose is Purpose.DISCOVERY else limit
+        return self._short < limit and self._inside[purpose] < share
 
     async def _wait(self, purpose: Purpose, who: str) -> None:
         in_line = self.waiting(purpose)
@@ -217,14 +245,19 @@ class Gate:
 class _Place:
     """A place in the gate, held during a block; a generator-based context manager would be four times as slow."""
 
-    __slots__ = ("_gate", "_purpose", "_since", "_who")
+    __slots__ = ("_gate", "_purpose", "_since", "_use", "_who")
 
     def __init__(self, gate: Gate, purpose: Purpose, who: str) -> None:
         self._gate, self._purpose, self._who = gate, purpose, who
-        self._since = 0.0
+        self._since = self._use = 0.0
 
-    async def __aenter__(self) -> None:
-        self._since = await self._gate.enter(self._purpose, self._who)
+    async def __aenter__(self) -> Self:
+        self._since, self._use = await self._gate.enter(self._purpose, self._who)
+        return self
+
+    def took(self, kind: str, *, calm: float) -> None:
+        """Record that the usual answer has come; see `Gate.took`."""
+        self._gate.took(kind, calm=calm, since=self._since, use=self._use)
 
     async def __aexit__(self, *_: object) -> None:
         self._gate.leave(self._purpose, since=self._since)

@@ -7,7 +7,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, field_validator, model_validator
 
-from dagcall.airflow import DEFAULT_LIMIT, DEFAULT_QUEUE, MAX_ANSWER_BYTES
+from dagcall.airflow import DEFAULT_CEILING, DEFAULT_FLOOR, DEFAULT_QUEUE, MAX_ANSWER_BYTES
 from dagcall.errors import ConfigError
 from dagcall.settings.log_in import LogInSettings
 from dagcall.settings.tls import trusting
@@ -26,8 +26,10 @@ class AirflowSettings(LogInSettings):
     """A client certificate, with its chain, for Airflow or the proxy in front of it."""
     client_key_file: Path | None = None
     """The key of client_cert_file, without a password, if it is in a separate file."""
-    max_in_flight: Annotated[int, Field(ge=1, le=64)] = DEFAULT_LIMIT
-    """Maximum concurrent requests to Airflow. A stock api-server stops answering at 30 to 40."""
+    max_in_flight: Annotated[int, Field(ge=1, le=64)] = DEFAULT_CEILING
+    """Maximum concurrent requests to Airflow. dagcall finds how many Airflow answers without delay, up to this many."""
+    min_in_flight: Annotated[int, Field(ge=1, le=64)] = DEFAULT_FLOOR
+    """Concurrent requests that are allowed however slow Airflow is; not more than max_in_flight."""
     max_in_line: Annotated[int, Field(ge=0)] = DEFAULT_QUEUE
     """Maximum calls in the start queue; further calls are refused and asked to retry later."""
     max_answer_bytes: Annotated[int, Field(ge=1_048_576, le=2**31)] = MAX_ANSWER_BYTES
@@ -45,6 +47,12 @@ class AirflowSettings(LogInSettings):
             raise ValueError("contains a user name or password; set username and password_file instead")
         path = parts.path.rstrip("/").removesuffix("/home").removesuffix("/api/v2")  # as copied from a browser
         return f"{parts.scheme}://{parts.netloc}{path}"
+
+    @model_validator(mode="after")
+    def _require_limits_in_order(self) -> Self:
+        if self.min_in_flight > self.max_in_flight:
+            raise ValueError(f"min_in_flight ({self.min_in_flight}) is above max_in_flight ({self.max_in_flight})")
+        return self
 
     @model_validator(mode="after")
     def _require_whole_certificate(self) -> Self:

@@ -4,7 +4,7 @@ from collections.abc import Iterable
 import pytest
 
 from dagcall.airflow.gate import Gate, Purpose
-from dagcall.airflow.overload import FAILURES_TO_OPEN, FIRST_PAUSE_SECONDS
+from dagcall.airflow.overload import FAILURES_TO_OPEN, FIRST_LIMIT, FIRST_PAUSE_SECONDS
 from dagcall.errors import CircuitOpen, RetryLater
 
 
@@ -30,7 +30,7 @@ async def test_results_precede_triggers_and_triggers_precede_discovery() -> None
 
 
 async def test_requests_in_flight_never_exceed_the_limit() -> None:
-    gate, most = Gate(3), 0
+    gate, most = Gate(3, floor=3), 0
 
     async def enter() -> None:
         nonlocal most
@@ -44,7 +44,7 @@ async def test_requests_in_flight_never_exceed_the_limit() -> None:
 
 
 async def test_discovery_gets_a_quarter_of_the_places() -> None:
-    gate, most = Gate(8), 0
+    gate, most = Gate(8, floor=8), 0
 
     async def enter() -> None:
         nonlocal most
@@ -57,7 +57,7 @@ async def test_discovery_gets_a_quarter_of_the_places() -> None:
     assert most == 2
 
 
-async def test_streams_get_half_of_the_places_and_never_queue() -> None:
+async def test_streams_get_half_as_many_places_of_their_own_and_never_queue() -> None:
     gate = Gate(4)
 
     assert [gate.try_enter(Purpose.STREAM) for _ in range(3)] == [True, True, False]
@@ -67,7 +67,7 @@ async def test_streams_get_half_of_the_places_and_never_queue() -> None:
 
 
 async def test_queued_discovery_does_not_block_other_purposes() -> None:
-    gate = Gate(8)
+    gate = Gate(8, floor=8)
     for _ in range(2):
         await gate.enter(Purpose.DISCOVERY, "")
     waiting = asyncio.create_task(gate.enter(Purpose.DISCOVERY, ""))
@@ -120,6 +120,23 @@ async def test_cancelled_request_gives_up_its_place_in_the_queue() -> None:
     assert gate.in_flight == 0
 
 
+async def test_caller_that_left_the_queue_is_forgotten() -> None:
+    gate = Gate(1)
+
+    async def enter(who: str) -> None:
+        async with gate.place(Purpose.TRIGGER, who=who):
+            pass
+
+    async with gate.place(Purpose.RESULT):
+        leaving = asyncio.create_task(enter("a/tool"))
+        await asyncio.sleep(0)
+        leaving.cancel()
+        staying = asyncio.create_task(enter("b/tool"))
+        await asyncio.sleep(0)
+        assert (gate.waiting_for(Purpose.TRIGGER, "a"), gate.waiting_for(Purpose.TRIGGER, "b")) == (0, 1)
+    await staying
+
+
 async def test_queued_callers_take_turns() -> None:
     gate = Gate(1)
     order: list[str] = []
@@ -141,10 +158,10 @@ async def test_overload_halves_the_limit() -> None:
     gate = Gate(8)
 
     gate.failed(is_overload=False)
-    assert gate.limit == 8
+    assert gate.limit == FIRST_LIMIT
 
     gate.failed(is_overload=True)
-    assert (gate.limit, gate.ceiling) == (4, 8)
+    assert (gate.limit, gate.ceiling) == (FIRST_LIMIT // 2, 8)
 
 
 async def enter(gate: Gate) -> None:

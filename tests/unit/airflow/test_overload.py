@@ -1,42 +1,11 @@
-from hypothesis import given
-from hypothesis import strategies as st
-
 from dagcall.airflow.overload import (
     FAILURES_TO_OPEN,
     FIRST_PAUSE_SECONDS,
     LONGEST_PAUSE_SECONDS,
     RETRY_RESERVE,
     Breaker,
-    Limit,
     RetryBudget,
 )
-
-
-def test_limit_halves_at_most_once_a_second_and_grows_slowly() -> None:
-    limit = Limit(8)
-
-    limit.trouble(now=0)
-    limit.trouble(now=0.5)
-    assert limit.current == 4
-    limit.trouble(now=1)
-    assert limit.current == 2
-    limit.success(now=10)
-    assert limit.current == 2
-    limit.success(now=11)
-    limit.success(now=12)
-    assert limit.current == 3
-
-
-@given(st.integers(1, 64), st.lists(st.tuples(st.booleans(), st.floats(0, 100)), max_size=50))
-def test_the_limit_stays_between_one_and_its_ceiling(ceiling: int, events: list[tuple[bool, float]]) -> None:
-    limit, now = Limit(ceiling), 0.0
-    for is_trouble, seconds in events:
-        now += seconds
-        if is_trouble:
-            limit.trouble(now)
-        else:
-            limit.success(now)
-        assert 1 <= limit.current <= ceiling
 
 
 def opened(now: float = 0.0) -> Breaker:

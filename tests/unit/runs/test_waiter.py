@@ -13,7 +13,7 @@ from mcp_types import CallToolResult
 
 from dagcall.airflow.client import AirflowApi
 from dagcall.airflow.credentials import no_token
-from dagcall.airflow.gate import DEFAULT_LIMIT
+from dagcall.airflow.gate import STREAMING_LIMIT
 from dagcall.app import Dagcall
 from dagcall.runs.intervals import SHORTEST_SECONDS, STREAMED_SHARE
 from dagcall.runs.watches import OVERLAP
@@ -25,7 +25,7 @@ from tests.support.in_memory import Served
 from tests.support.virtual_time import LoopClock, VirtualTimeLoop
 
 pytestmark = pytest.mark.virtual_time
-STREAMS = DEFAULT_LIMIT // 2
+STREAMS = STREAMING_LIMIT // 2
 
 
 def airflow_with_a_clock() -> tuple[FakeAirflow, FakeClock]:

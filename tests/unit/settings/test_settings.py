@@ -101,6 +101,7 @@ def test_secrets_are_masked(tmp_path: Path) -> None:
             "airflow: password and password_file contradict each other; give one of them",
         ),
         ("[airflow]\nmax_in_flight = 0", "airflow.max_in_flight: Input should be greater than or equal to 1"),
+        ("[airflow]\nmin_in_flight = 33", "airflow: min_in_flight (33) is above max_in_flight (32)"),
         ('[server]\nhost = "0.0.0.0"', "server.host: '0.0.0.0' is reachable from other machines"),
         ('[server]\nhost = "example.com"', "server.host: 'example.com' is reachable from other machines"),
         ("[[tools]]", "tools[0]: give exactly one of dag, dags and tag; this entry has none of them"),
