@@ -20,7 +20,7 @@ FAILURES: dict[str, list[str]] = {
     "fails_in_the_middle": [
         "Task look_up failed on try 1 of 1: ValueError: no region named north (api_key=***)",
         "  It began with KeyError: 'north'",
-        "  Raised in dags/failures.py, line 38, in look_up",
+        "  Raised in dags/failures.py, line 42, in look_up",
         "  The end of its log:",
         "    WARNING the answer was Bearer ***",
         PREPARED,

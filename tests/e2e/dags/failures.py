@@ -11,7 +11,11 @@ import time
 from datetime import timedelta
 
 from airflow.sdk import Param, dag, get_current_context, task
-from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+
+try:
+    from airflow.sdk.exceptions import AirflowFailException, AirflowSkipException
+except ImportError:  # Airflow 3.1
+    from airflow.exceptions import AirflowFailException, AirflowSkipException
 
 DAG = {"tags": ["mcp"], "max_active_runs": 16}
 
