@@ -82,6 +82,8 @@ class Bench:
         """Measure on a real Airflow; the script comes last, for many calls of it break an Airflow."""
         async with dagcall(servers, airflow) as subject:
             await self._calls(airflow, subject, DAGCALL, (20, 100))
+            if "parallel" in self.groups:
+                await self._compared(servers, airflow, subject)
         async with self._astro(airflow) as other:
             if other is not None:
                 await self._calls(airflow, other, ASTRO, (20, 100))
@@ -103,6 +105,17 @@ class Bench:
             for number in numbers:
                 with self.step(f"{number} at once: {column}"):
                     await parallel.measure(self.table, airflow, subject, column, number)
+
+    async def _compared(self, servers: Servers, airflow: StockAirflow, subject: Subject) -> None:
+        """Compare parallel calls with the least that they can take, with the script, and with two servers."""
+        with self.step("100 at once: nobody waits"):
+            await parallel.measure_nobody(self.table, airflow, 100)
+        with self.step("20 at once: five pairs"):
+            async with script(airflow) as other:
+                await parallel.measure_pairs(self.table, subject, other)
+        with self.step("100 at once: two servers"):
+            async with dagcall(servers, airflow) as second:
+                await parallel.measure_servers(self.table, airflow, (subject, second), 100)
 
     @asynccontextmanager
     async def _astro(self, airflow: StockAirflow) -> AsyncIterator[Subject | None]:

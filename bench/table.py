@@ -13,7 +13,8 @@ DAGCALL = "dagcall"
 SCRIPT = "script"
 ASTRO = "astro-airflow-mcp"
 BARE = "bare SDK server"
-COLUMNS = (DAGCALL, SCRIPT, ASTRO, BARE)
+NOBODY = "nobody waits"
+COLUMNS = (DAGCALL, SCRIPT, ASTRO, BARE, NOBODY)
 
 
 @dataclass(frozen=True)
