@@ -12,7 +12,7 @@ UNIT := tests/unit tests/server tests/project
 DEMO := tests/e2e tests/packaging
 TIMES := --durations=30 --durations-min=3
 
-.PHONY: help install demo test test-demo test-rest check format overload conformance versions clients chaos fuzz soak mutate pin bench build clean
+.PHONY: help install demo test test-demo test-rest check format overload conformance versions clients scale chaos fuzz soak mutate pin bench build clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -66,6 +66,9 @@ versions: .venv/.ready ## the core of the end-to-end tests on Airflow 3.1.8 and 
 
 clients: .venv/.ready ## clients that others wrote, each in an environment of its own (6 minutes; writes docs/clients-tested.md)
 	@$(RUN) pytest tests/clients -m "long or not long" -o faulthandler_timeout=1800 $(ARGS)
+
+scale: .venv/.ready ## two api-servers, Celery workers and dagcalls behind nginx, and one of each killed (7 minutes; writes docs/proof.md)
+	@$(RUN) pytest tests/scale -m long -o faulthandler_timeout=1800 $(ARGS)
 
 fuzz: .venv/.ready ## inputs that are almost right, many of them (10 minutes; writes docs/proof.md)
 	@FUZZ_FACTOR=$(or $(FACTOR),10) $(RUN) pytest tests/fuzz $(ARGS)

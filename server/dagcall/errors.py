@@ -10,6 +10,7 @@
     │  ├─ RetryLater             -> tool error: when to retry
     │  │  ├─ QueueFull             too many calls wait for Airflow
     │  │  ├─ RateLimited           this caller has reached its quota
+    │  │  ├─ StartingUp            the dags have not been read yet
     │  │  └─ ShuttingDown          dagcall is being stopped
     │  └─ TriggerRefused         -> tool error: Airflow's own reason (400, 422), or the dag cannot run now
     ├─ RunError                the outcome of the dag run is unknown
@@ -97,6 +98,10 @@ class QueueFull(RetryLater):
 
 class RateLimited(RetryLater):
     """The caller has reached its quota of runs."""
+
+
+class StartingUp(RetryLater):
+    """The dags have not been read yet."""
 
 
 class ShuttingDown(RetryLater):

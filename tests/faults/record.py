@@ -70,6 +70,11 @@ class Record:
         assert len(by_x) == len(runs)
         return by_x
 
+    async def tries(self, run: Json) -> int:
+        """Return how often the run's task was started."""
+        answer = await self._http.get(f"{_path(run)}/taskInstances/{TASK}")
+        return int(answer.raise_for_status().json()["try_number"])
+
     async def xcom(self, run: Json) -> Any:
         """Return the value that the run's task returned."""
         path = f"{_path(run)}/taskInstances/{TASK}/xcomEntries/return_value"

@@ -27,6 +27,7 @@ from dagcall.settings.settings import Settings, load_settings, variable_names
 from dagcall.tools.policy import ToolPolicy
 from tests.fake_airflow import Version
 from tests.proof.page import write as write_pages_of_findings
+from tests.scale.balancing import snippet as nginx_snippet
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -140,6 +141,7 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "commands": commands_table,
     "help serve": lambda: help_block("serve"),
     "help call": lambda: help_block("call"),
+    "nginx": nginx_snippet,
 }
 
 

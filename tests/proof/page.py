@@ -11,6 +11,7 @@ from tests.conformance import section as conformance
 from tests.fuzz import section as fuzz
 from tests.mutation import section as mutation
 from tests.proof import benchmarks, record
+from tests.scale import section as scale
 from tests.soak import section as soak
 from tests.versions import section as versions
 
@@ -52,6 +53,7 @@ short form of most. [What happens when …](faults.md) lists single faults.
         Suite("conformance", "The official conformance suite", "make conformance", conformance.section),
         Suite("versions", "Older versions of Airflow", "make versions", versions.section),
         Suite("clients", "Clients that others wrote", "make clients", clients.section),
+        Suite("scale", "Several of everything, and one of each killed", "make scale", scale.section),
         Suite("chaos", "Faults at random", "make chaos", chaos.section),
         Suite("fuzz", "Inputs that are almost right", "make fuzz", fuzz.section),
         SOAK,

@@ -12,7 +12,8 @@ from mcp import Client, MCPError
 from mcp_types import CallToolResult, TextContent
 
 from dagcall.airflow.gate import DEFAULT_CEILING, STREAMING_LIMIT
-from dagcall.app import Dagcall
+from dagcall.app import Dagcall, assembled
+from dagcall.settings import Settings
 from tests.fake_airflow import NOTSET, FakeAirflow, FakeDag, FakeParam, FakeTask, Fault
 from tests.fake_airflow.questions import Version
 from tests.support.in_memory import Served
@@ -531,3 +532,22 @@ async def test_unexpected_error_is_logged_and_not_shown(
 
     assert text.startswith("dagcall failed during this call of add; see its log.")
     assert "TypeError" in caplog.text
+
+
+async def test_call_during_the_first_reading_of_the_dags_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    airflow = FakeAirflow()
+    airflow.add_dag(add())
+    login = {"url": airflow.url, "username": "admin", "password": "admin"}
+    settings = Settings.model_validate({"airflow": login, "dags": ["*"]})
+
+    async with assembled(settings, wait_seconds=5.0, transport=airflow.transport) as dagcall:
+        monkeypatch.setattr("dagcall.mcp.calls.FIRST_READ_SECONDS_OF_A_CALL", 0.1)
+        too_early = await refusal(dagcall, "add", x=1)
+        monkeypatch.setattr("dagcall.mcp.calls.FIRST_READ_SECONDS_OF_A_CALL", 30.0)
+        calling = asyncio.create_task(answer(dagcall, "add", x=1))
+        await asyncio.sleep(0.1)
+        await dagcall.catalog.refresh()
+        content = await calling
+
+    assert too_early.startswith("Nothing was started: dagcall has started a moment ago and still reads the dags")
+    assert content["results"] == {"total": 3}

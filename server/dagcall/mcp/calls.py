@@ -10,7 +10,7 @@ from mcp import MCPError
 from mcp_types import INVALID_PARAMS, CallToolRequestParams, CallToolResult, InputRequiredResult
 
 from dagcall.auth import Accounts, Caller
-from dagcall.errors import DagcallError, InvalidArguments, ShuttingDown, UnknownTool
+from dagcall.errors import DagcallError, InvalidArguments, ShuttingDown, StartingUp, UnknownTool
 from dagcall.mcp.answers import cancel_result, error_result
 from dagcall.mcp.audit import Audit, AuditRecord
 from dagcall.mcp.delivery import Deliveries
@@ -25,7 +25,15 @@ from dagcall.mcp.tasks import Tasks
 from dagcall.plain_json import Json
 from dagcall.runs import META_IDEMPOTENCY_KEY, Answer, Call, Listener, Runs
 from dagcall.text import visible
-from dagcall.tools import CANCEL_TOOL_NAME, READ_TOOL_NAME, WAIT_TOOL_NAME, Catalog, Tool, own_tools
+from dagcall.tools import (
+    CANCEL_TOOL_NAME,
+    FIRST_READ_SECONDS_OF_A_CALL,
+    READ_TOOL_NAME,
+    WAIT_TOOL_NAME,
+    Catalog,
+    Tool,
+    own_tools,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -166,7 +174,11 @@ class ToolCalls:
     async def _handled(self, call: ToolCall) -> ToolOutcome:
         if self._intake.is_closed:
             raise ShuttingDown("Nothing was started: dagcall is shutting down. Call again in a moment.")
-        await self._catalog.wait_until_read()
+        if not await self._catalog.wait_until_read(FIRST_READ_SECONDS_OF_A_CALL):
+            raise StartingUp(
+                "Nothing was started: dagcall has started a moment ago and still reads the dags from Airflow. Call "
+                "again in a few seconds."
+            )
         if handler := self._handlers.get(call.name):
             self._catalog.require_own(call.name)
             return await handler(call)

@@ -35,6 +35,8 @@ EVERY_SECONDS = 30.0
 """The default of `refresh_seconds`, for commands that read the dags once."""
 FIRST_READ_SECONDS = 8.0
 """How long a request waits for the first list of tools. claude.ai expects its first answers within 10 s."""
+FIRST_READ_SECONDS_OF_A_CALL = 30.0
+"""How long a call waits for it: its client knows the tool from an earlier list, and waits longer for calls."""
 REFRESH_SHARE = 0.1
 """The maximum share of time for reading the dags: the slower Airflow answers, the less often they are read."""
 AGAIN_SECONDS = 5.0
@@ -121,15 +123,15 @@ class Catalog:
             "List the tools again later, or tell the operator of this dagcall."
         )
 
-    async def wait_until_read(self, seconds: float = FIRST_READ_SECONDS) -> None:
-        """Wait for the first refresh, successful or not, but no longer than this."""
-        if self._first.is_set():
-            return
-        try:
-            async with asyncio.timeout(seconds):
-                await self._first.wait()
-        except TimeoutError:
-            return
+    async def wait_until_read(self, seconds: float = FIRST_READ_SECONDS) -> bool:
+        """Wait for the first refresh, successful or not, but no longer than this; return whether it has ended."""
+        if not self._first.is_set():
+            try:
+                async with asyncio.timeout(seconds):
+                    await self._first.wait()
+            except TimeoutError:
+                return False
+        return True
 
     @property
     def is_read(self) -> bool:

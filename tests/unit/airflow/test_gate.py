@@ -43,8 +43,9 @@ async def test_requests_in_flight_never_exceed_the_limit() -> None:
     assert (most, gate.in_flight) == (3, 0)
 
 
-async def test_discovery_gets_a_quarter_of_the_places() -> None:
-    gate, most = Gate(8, floor=8), 0
+@pytest.mark.parametrize(("limit", "discoveries"), [(1, 1), (2, 2), (8, 2), (16, 4)])
+async def test_discovery_gets_two_or_a_quarter_of_the_places(limit: int, discoveries: int) -> None:
+    gate, most = Gate(limit, floor=limit), 0
 
     async def enter() -> None:
         nonlocal most
@@ -54,7 +55,7 @@ async def test_discovery_gets_a_quarter_of_the_places() -> None:
 
     await asyncio.gather(*(enter() for _ in range(20)))
 
-    assert most == 2
+    assert most == discoveries
 
 
 async def test_streams_get_half_as_many_places_of_their_own_and_never_queue() -> None:
