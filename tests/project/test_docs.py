@@ -96,6 +96,15 @@ def fields_of(model: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, F
         yield path, field, meaning
 
 
+def models_of(model: type[BaseModel]) -> Iterator[type[BaseModel]]:
+    """Yield a model and those of its tables."""
+    yield model
+    for field in model.model_fields.values():
+        for kind in (field.annotation, *get_args(field.annotation)):
+            if isinstance(kind, type) and issubclass(kind, BaseModel):
+                yield from models_of(kind)
+
+
 def default_text(field: FieldInfo) -> str:
     value = field.get_default(call_default_factory=True, validated_data={})
     if value is None or value in ((), frozenset(), {}):
@@ -316,3 +325,6 @@ if __name__ == "__main__":
             encoding="utf-8",
         )
     write_pages_of_findings()
+    from tests.project import settings_schema
+
+    settings_schema.write()

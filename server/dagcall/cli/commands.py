@@ -1,4 +1,4 @@
-"""The command line: `dagcall serve | tools | call | pin | check | key | demo`.
+"""The command line: `dagcall serve | tools | call | pin | check | key | schema | demo`.
 
 Exit codes: 0 success; 1 failure (a tool failed, a pin differs, Airflow is unavailable); 2 the settings or the command
 line are invalid. Answers go to stdout, everything else to stderr.
@@ -21,7 +21,14 @@ from dagcall.cli.calling import arguments_of, call_tool
 from dagcall.cli.terminal import LogFormatter, complain, indented, readable, say, set_up_logging, show, show_answer
 from dagcall.errors import ConfigError, DagcallError
 from dagcall.gc_tuning import loading
-from dagcall.settings import Settings, find_config, is_configured_by_environment, load_settings, read_secret
+from dagcall.settings import (
+    SCHEMA_FILE,
+    Settings,
+    find_config,
+    is_configured_by_environment,
+    load_settings,
+    read_secret,
+)
 from dagcall.text import visible
 from dagcall.tools import PinFolder, Pins, Snapshot, differences, names_alike, own_tools, pin_text, wire_json
 
@@ -264,6 +271,12 @@ def key(
     say(f"The key, shown only once; the caller sends it as the header Authorization: Bearer {new}")
     say("\nTo accept it, add this entry to the file that auth.keys_file names:\n")
     print(entry_of(new, name, scopes=scopes or (), groups=groups or ()))
+
+
+@app.command()
+def schema() -> None:
+    """Print the JSON Schema of dagcall.toml, for editors."""
+    print(SCHEMA_FILE.read_text(encoding="utf-8"), end="")
 
 
 @app.command()

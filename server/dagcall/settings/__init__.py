@@ -3,6 +3,8 @@
 The only package that reads the environment. Refuses to know what the settings are used for.
 """
 
+from pathlib import Path
+
 from dagcall.settings.airflow import AirflowSettings
 from dagcall.settings.auth import AuthSettings
 from dagcall.settings.limits import STDERR, AccountSettings
@@ -16,7 +18,11 @@ from dagcall.settings.settings import (
     read_secret,
 )
 
+SCHEMA_FILE = Path(__file__).with_name("dagcall.schema.json")
+"""The JSON Schema of the settings file, for editors."""
+
 __all__ = [
+    "SCHEMA_FILE",
     "STDERR",
     "AccountSettings",
     "AirflowSettings",
