@@ -168,6 +168,7 @@ def test_installed_command_works(installed: Installed) -> None:
     assert "Publish Airflow dags as MCP tools" in installed.run("dagcall", "--help")
     assert "Start a real Airflow with example dags" in installed.run("dagcall", "demo", "--help")
     assert "Usage: " in installed.run("python", "-m", "dagcall", "--help")
+    assert '"title": "dagcall.toml"' in installed.run("dagcall", "schema")
 
 
 FOLDERS = ("tests/unit", "tests/server", "tests/project")
