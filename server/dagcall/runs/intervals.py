@@ -12,6 +12,8 @@ STREAMED_SHARE = 0.025
 """For streams: they are few, and serve calls while only a few wait."""
 SHORTEST_SECONDS = 0.05
 """A one-task dag takes 0.4 to 0.5 s on a tuned Airflow; the mean delay is half of this."""
+LONE_SHARE, LONE_SHORTEST_SECONDS = 0.0125, 0.025
+"""For the stream of the only run that is waited for: nobody else needs Airflow for this process."""
 LONGEST_SECONDS = 5.0
 POLL_SHORTEST_SECONDS = 0.25
 """One query for all waiting runs costs Airflow 20 to 40 ms of CPU: at this interval, less than a fifth of a core."""
@@ -29,13 +31,18 @@ def interval_seconds(age_seconds: float, *, shortest: float, share: float = SHAR
     return min(max(age_seconds * share, shortest), LONGEST_SECONDS)
 
 
-def next_stream(age_seconds: float) -> StreamPlan:
+def next_stream(age_seconds: float, *, is_alone: bool) -> StreamPlan:
     """Return how to stream the states of a run of this age.
 
     A stream's interval is fixed when it is opened. A new stream is opened when the interval would have doubled: seven
-    times in the first two hundred seconds, and not again at the longest interval.
+    or eight times until the interval is the longest, and not again then.
+
+    Args:
+        age_seconds: the run's age.
+        is_alone: whether no other run is waited for.
     """
-    interval = interval_seconds(age_seconds, shortest=SHORTEST_SECONDS, share=STREAMED_SHARE)
+    share, shortest = (LONE_SHARE, LONE_SHORTEST_SECONDS) if is_alone else (STREAMED_SHARE, SHORTEST_SECONDS)
+    interval = interval_seconds(age_seconds, shortest=shortest, share=share)
     if interval >= LONGEST_SECONDS:
         return StreamPlan(LONGEST_SECONDS, 3600.0)
-    return StreamPlan(interval, max(2 * interval / STREAMED_SHARE - age_seconds, interval))
+    return StreamPlan(interval, max(2 * interval / share - age_seconds, interval))

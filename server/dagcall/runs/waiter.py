@@ -195,7 +195,7 @@ class Waiter:
 
     async def _stream_once(self, watch: Watch) -> bool:
         """Follow one stream to its end; return whether to open another one."""
-        plan = next_stream(self._now() - watch.triggered_at)
+        plan = next_stream(self._now() - watch.triggered_at, is_alone=len(self._watches) == 1)
         loop = asyncio.get_running_loop()
         ends_at = self._now() + plan.lasts_seconds
         is_first = True

@@ -15,7 +15,7 @@ from dagcall.airflow.client import AirflowApi
 from dagcall.airflow.credentials import no_token
 from dagcall.airflow.gate import STREAMING_LIMIT
 from dagcall.app import Dagcall
-from dagcall.runs.intervals import SHORTEST_SECONDS, STREAMED_SHARE
+from dagcall.runs.intervals import LONE_SHARE, LONE_SHORTEST_SECONDS
 from dagcall.runs.watches import OVERLAP
 from tests.fake_airflow import FakeAirflow, Fault, Hold
 from tests.fake_airflow.runs import FakeClock, FakeRun
@@ -356,5 +356,5 @@ async def test_interval_of_a_later_wait_depends_on_the_age_of_the_run(served: Se
         before = len(airflow.requests_to("wait"))
         await answer(dagcall, "wait_for_dag_run", tool="add", dag_run_id=content["dag_run_id"])
         intervals = [float(seen.query["interval"]) for seen in airflow.requests_to("wait")]
-        assert intervals[0] == SHORTEST_SECONDS
-        assert intervals[before] == pytest.approx(121 * STREAMED_SHARE, abs=0.1)
+        assert intervals[0] == LONE_SHORTEST_SECONDS
+        assert intervals[before] == pytest.approx(121 * LONE_SHARE, abs=0.1)
