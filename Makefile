@@ -33,7 +33,7 @@ install: .venv/.ready ## make .venv, ready for work
 demo: .venv/.ready ## a real Airflow with example dags, and dagcall in front of it (Ctrl-C stops both)
 	@$(RUN) dagcall demo $(ARGS)
 
-test: check ## every test, real Airflows included (25 minutes on 2 cores)
+test: check ## every test, real Airflows included (20 minutes on 2 cores)
 	@echo "two halves side by side, each with Airflows of its own and printed when it ends:"
 	@echo "what users of the demo see ($(DEMO)), and all the rest"
 	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-demo test-rest
