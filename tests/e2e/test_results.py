@@ -37,7 +37,6 @@ CALLS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
     ("shape_group", {}, {"results": {"each.plus_one": [None, None, 7]}, "skipped": ["each.plus_one[0]"]}),
     ("shape_group", {"items": []}, {"results": {"each.plus_one": []}}),
     ("shape_branch", {}, {"results": {"chosen": None, "passed_over": None}, "skipped": ["passed_over"]}),
-    ("shape_declared", {}, {"results": {"answer": 42}}),
 ]
 
 
@@ -49,6 +48,13 @@ async def test_results_of_mapped_grouped_and_branched_tasks(demo: RunningDemo, t
     contents = [result.structured_content or {} for result in given]
     found = [{key: content[key] for key in ("results", "skipped") if key in content} for content in contents]
     assert found == [expected for _, _, expected in CALLS]
+
+
+async def test_author_declares_the_result_task(demo: RunningDemo, tmp_path: Path) -> None:
+    """From Airflow 3.3 on."""
+    async with asyncio.timeout(SECONDS), connected(demo, CONNECTIONS[0], tmp_path / "errors") as client:
+        result = await client.call_tool("shape_declared", {})
+    assert (result.structured_content or {})["results"] == {"answer": 42}
 
 
 @pytest.mark.parametrize("connection", CONNECTIONS)

@@ -14,7 +14,11 @@ from zoneinfo import ZoneInfo
 import attrs
 import pydantic
 from airflow.sdk import Asset, ObjectStoragePath, Param, dag, get_current_context, task, task_group
-from airflow.sdk.exceptions import AirflowSkipException
+
+try:
+    from airflow.sdk.exceptions import AirflowSkipException
+except ImportError:  # Airflow 3.1
+    from airflow.exceptions import AirflowSkipException
 
 DAG = {"schedule": None, "tags": ["mcp"], "max_active_runs": 16}
 ITEMS = {"items": Param([1, 2, 3], type="array", items={"type": "integer"})}
