@@ -16,6 +16,9 @@ from tests.e2e.test_large_results import *  # noqa: F403
 from tests.e2e.test_results import *  # noqa: F403
 
 del test_author_declares_the_result_task  # noqa: F821 - from Airflow 3.3 on
+# Airflow 3.1 stores no UUID and says something else of NaN.
+del test_values_of_every_class_become_json  # noqa: F821
+del test_value_that_airflow_cannot_store_fails_the_run  # noqa: F821
 
 pytestmark = pytest.mark.long
 REFUND: dict[str, Any] = {"order_id": "SO-2026-A7K2", "amount": 180, "reason": "The bag of coffee arrived open."}
