@@ -108,8 +108,8 @@ class Bench:
 
     async def _compared(self, servers: Servers, airflow: StockAirflow, subject: Subject) -> None:
         """Compare parallel calls with the least that they can take, with the script, and with two servers."""
-        with self.step("100 at once: nobody waits"):
-            await parallel.measure_nobody(self.table, airflow, 100)
+        with self.step("100 at once: trigger only"):
+            await parallel.measure_trigger_only(self.table, airflow, 100)
         with self.step("20 at once: five pairs"):
             async with script(airflow) as other:
                 await parallel.measure_pairs(self.table, subject, other)

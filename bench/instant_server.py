@@ -74,7 +74,7 @@ class InstantAirflow(httpx.AsyncBaseTransport):
     def _listed(self, asked: dict[str, Any]) -> httpx.Response:
         """Return the runs that have ended. A run ends when it is triggered, so there are no others."""
         found = []
-        if "success" in asked["states"]:  # else unfinished runs, of which there are none
+        if "success" in asked["states"]:  # it has no unfinished runs
             since = max(asked.get("end_date_gte", ""), asked["run_after_gte"])
             first = bisect_left(self._ended, since, key=itemgetter(0))
             last = bisect_right(self._ended, asked.get("run_after_lte", "9"), key=itemgetter(0))

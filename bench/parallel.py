@@ -10,7 +10,7 @@ from bench.delay import delays_of
 from bench.servers import HOST
 from bench.stock_airflow import StockAirflow, now
 from bench.subjects import DAG, Outcome, Subject, all_at_once, logged_in
-from bench.table import ASTRO, DAGCALL, NOBODY, SCRIPT, NotMeasured, Table, percentile
+from bench.table import ASTRO, DAGCALL, SCRIPT, TRIGGER_ONLY, NotMeasured, Table, percentile
 
 SECONDS = 120.0
 """For all calls together; a way that takes longer is cut off."""
@@ -18,7 +18,7 @@ WANTED = 100
 """The number of calls for which there are goals."""
 PAIRED, PAIRS = 20, 5
 POSTS = 4
-"""Triggers in flight where nobody waits: the api-server has one process, and is busy with as many."""
+"""How many triggers are in flight when runs are only triggered: enough to keep the api-server's one process busy."""
 WALL_TIME = "wall time"
 
 
@@ -58,7 +58,7 @@ async def measure(table: Table, airflow: StockAirflow, subject: Subject, column:
         )
 
 
-async def measure_nobody(table: Table, airflow: StockAirflow, calls: int) -> None:
+async def measure_trigger_only(table: Table, airflow: StockAirflow, calls: int) -> None:
     """Trigger as many runs at the pace at which Airflow takes them, and wait for none: no way to call is faster."""
     posting = asyncio.Semaphore(POSTS)
     since = now()
@@ -73,12 +73,12 @@ async def measure_nobody(table: Table, airflow: StockAirflow, calls: int) -> Non
     ends = [run["end_date"] for run in await airflow.settled_runs(DAG, since)]
     took = max(datetime.fromisoformat(end).timestamp() for end in ends) - since.timestamp()
     section = section_of(calls)
-    table.put(section, WALL_TIME, "s", NOBODY, took)
+    table.put(section, WALL_TIME, "s", TRIGGER_ONLY, took)
     own = table.rows[section, WALL_TIME].cells[DAGCALL]
     assert isinstance(own, float)  # noqa: S101 - a wall time is always measured
     table.put(
         section,
-        f"{WALL_TIME}, as a multiple of that of runs that nobody waits for",
+        f"{WALL_TIME}, as a multiple of trigger only",
         "",
         DAGCALL,
         own / took,

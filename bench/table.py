@@ -13,8 +13,8 @@ DAGCALL = "dagcall"
 SCRIPT = "script"
 ASTRO = "astro-airflow-mcp"
 BARE = "bare SDK server"
-NOBODY = "nobody waits"
-COLUMNS = (DAGCALL, SCRIPT, ASTRO, BARE, NOBODY)
+TRIGGER_ONLY = "trigger only"
+COLUMNS = (DAGCALL, SCRIPT, ASTRO, BARE, TRIGGER_ONLY)
 
 
 @dataclass(frozen=True)

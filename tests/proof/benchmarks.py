@@ -8,7 +8,7 @@ from tests.proof import record
 from tests.proof.markdown import table
 
 RESULTS = record.ROOT / "bench" / "results.json"
-COLUMNS = ("dagcall", "script", "astro-airflow-mcp", "bare SDK server", "nobody waits")
+COLUMNS = ("dagcall", "script", "astro-airflow-mcp", "bare SDK server", "trigger only")
 
 
 def section() -> str:

@@ -74,7 +74,7 @@ its own; [bench/README.md](../bench/README.md) says how. `make soak` measures wh
 | script | a script that posts a run and reads `/wait` |
 | astro-airflow-mcp | `trigger_dag_and_wait` of that package |
 | bare SDK server | an MCP server whose tool only answers |
-| nobody waits | runs that are only triggered, at the pace at which Airflow takes them |
+| trigger only | runs that are triggered as fast as Airflow accepts them, without waiting for results |
 | wanted | the goal for dagcall; a missed one is marked |
 
 The goal for CPU per call applies with Airflow in dagcall's own memory: over HTTP, two requests through httpx cost more
