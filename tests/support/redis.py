@@ -9,7 +9,7 @@ from pathlib import Path
 
 from dagcall.demo.installation import cache_folder, environment_folder, exclusively, find_uv, install_uv, run
 from tests.e2e.commands import clean_environ, free_port
-from tests.support.listening import until_it_listens
+from tests.support.listening import listening
 
 REQUIREMENTS = Path(__file__).parent / "requirements" / "redis-6.2.5.1.txt"
 PYTHON = "3.11"
@@ -29,13 +29,8 @@ async def redis(folder: Path) -> AsyncIterator[str]:
         process = await asyncio.create_subprocess_exec(
             *[server, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", str(folder)], stdout=log
         )
-    try:
-        await until_it_listens(process, port)
+    async with listening(process, port):
         yield f"redis://127.0.0.1:{port}/0"
-    finally:
-        if process.returncode is None:
-            process.terminate()
-        await process.wait()
 
 
 async def _installed(environ: Mapping[str, str]) -> str:
