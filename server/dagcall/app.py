@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 import secrets
-from collections.abc import AsyncIterator, Callable, Collection
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -90,15 +90,15 @@ async def assembled(
     )
     own_clock = wall_clock or (lambda: datetime.now(UTC))  # noqa: TID251 - the real clock, except in tests
     clock = airflow_clock(own_clock)
-    credentials = credentials_for(settings.airflow, settings.airflow, gate, clock, transport=transport)
+    network = {"verify": settings.airflow.tls(), "transport": transport}
+    credentials = credentials_for(settings.airflow, settings.airflow.url, gate, clock, **network)
     rest = AirflowRest(
         settings.airflow.url,
         credentials,
         gate=gate,
         max_answer_bytes=settings.airflow.max_answer_bytes,
         clock=clock,
-        verify=settings.airflow.tls(),
-        transport=transport,
+        **network,
     )
     api = AirflowApi(rest, ui_url=settings.airflow.ui_url)
     catalog = Catalog(api, settings.policies, read_pins=read_pins, remembered=remembered, callers=settings.auth.callers)
@@ -128,7 +128,7 @@ async def assembled(
                 key=identity.key_for("digests in the audit log"),
                 wall_clock=own_clock,
             ),
-            accounts=_accounts(settings, gate, clock, transport=transport),
+            accounts=_accounts(settings, gate, clock, network),
             wait_seconds=settings.server.wait_seconds or wait_seconds,
             max_wait_seconds=settings.server.max_wait_seconds,
             cache_seconds=settings.refresh_seconds,
@@ -215,7 +215,7 @@ def known_secrets(settings: Settings) -> list[str]:
 
 
 def _lasting_secret(log_in: LogInSettings) -> str | None:
-    """Return the password, client secret or token; None if there is none, or none that lasts."""
+    """Return the password, client secret or fixed token; None if the log-in uses none of them."""
     if log_in.password_file is not None:
         return read_secret(log_in.password_file, "airflow.password_file")
     if log_in.client_secret_file is not None:
@@ -223,7 +223,7 @@ def _lasting_secret(log_in: LogInSettings) -> str | None:
     return next(log_in.secrets(), None)
 
 
-def _accounts(settings: Settings, gate: Gate, clock: AirflowClock, *, transport: Any) -> Accounts:
+def _accounts(settings: Settings, gate: Gate, clock: AirflowClock, network: Mapping[str, Any]) -> Accounts:
     """Return the Airflow accounts for callers.
 
     Raises:
@@ -233,32 +233,30 @@ def _accounts(settings: Settings, gate: Gate, clock: AirflowClock, *, transport:
     def account(entry: AccountSettings) -> Account | None:
         if entry.is_own:
             return None
-        return Account(entry.name, credentials_for(entry, settings.airflow, gate, clock, transport=transport))
+        return Account(entry.name, credentials_for(entry, settings.airflow.url, gate, clock, **network))
 
     return Accounts([(entry.callers, account(entry)) for entry in settings.accounts])
 
 
-def credentials_for(
-    way: LogInSettings, airflow: AirflowSettings, gate: Gate, clock: AirflowClock, *, transport: Any = None
-) -> Credentials:
+def credentials_for(way: LogInSettings, url: str, gate: Gate, clock: AirflowClock, **network: Any) -> Credentials:
     """Return credentials for Airflow. Files are reread at each log-in, so that new secrets work immediately.
 
     Args:
         way: how to log in.
-        airflow: where.
+        url: the address of Airflow's UI.
         gate: the gate that log-ins pass.
         clock: Airflow's clock.
-        transport: replaces the network in tests.
+        network: `transport` and `verify` for `Transport`.
 
     Raises:
         ConfigError: a file of a secret, or a library, is unusable.
     """
-    network = {"gate": gate, "verify": airflow.tls(), "transport": transport}
     fetch: FetchToken | None = None
+    get_token = partial(log_in, url, gate=gate, **network)
     if way.username is not None:
-        return _secret_credentials(way, partial(as_user, way.username), airflow, clock, network)
+        return _secret_credentials(way, partial(as_user, way.username), clock, get_token)
     if way.client_id is not None:
-        return _secret_credentials(way, partial(as_client, way.client_id), airflow, clock, network)
+        return _secret_credentials(way, partial(as_client, way.client_id), clock, get_token)
     if way.token_file is not None:
         return _file_credentials(way.token_file, clock)
     if way.token is not None:
@@ -269,7 +267,7 @@ def credentials_for(
         fetch = token_command(way.token_command)
     elif way.auth == "mwaa":
         assert way.mwaa_environment is not None  # noqa: S101 - the settings require it
-        fetch = mwaa_token(airflow.url, way.mwaa_environment, way.aws_region, **network)
+        fetch = mwaa_token(url, way.mwaa_environment, way.aws_region, gate=gate, **network)
     elif way.auth == "composer":
         fetch = google_token()
     return Credentials(fetch, now=clock.timestamp)
@@ -292,17 +290,16 @@ def _require_token(text: str, setting: str) -> None:
 def _secret_credentials(
     way: LogInSettings,
     log_in_with: Callable[[str], LogIn],
-    airflow: AirflowSettings,
     clock: AirflowClock,
-    network: dict[str, Any],
+    get_token: Callable[[LogIn], Awaitable[str]],
 ) -> Credentials:
     """Return the credentials of a user or client with a password or secret, in the settings or in a file."""
     path, secret = way.password_file or way.client_secret_file, _lasting_secret(way) or ""
-    what = "password" if way.username is not None else "client_secret"
+    what = "password" if way.username is not None else "client secret"
 
     async def fetch() -> str:
         current = secret if path is None else _read_again(path, what)
-        return await log_in(airflow.url, log_in_with(current), **network)
+        return await get_token(log_in_with(current))
 
     return Credentials(fetch, now=clock.timestamp, secret=lambda: None if path is None else _content(path))
 
@@ -310,10 +307,10 @@ def _secret_credentials(
 def _read_again(path: Path, what: str) -> str:
     """Reread a secret while dagcall serves. Only the operator's log names a missing file."""
     try:
-        return read_secret(path, f"airflow.{what}_file")
+        return read_secret(path, f"airflow.{what.replace(' ', '_')}_file")
     except ConfigError as error:
-        logger.warning("there is no %s for Airflow: %s", what.replace("_", " "), error)
-        raise no_token(f"the file that holds the {what.replace('_', ' ')} cannot be read now") from error
+        logger.warning("there is no %s for Airflow: %s", what, error)
+        raise no_token(f"the file that holds the {what} cannot be read now") from error
 
 
 def _content(path: Path) -> bytes | None:

@@ -541,9 +541,9 @@ async def test_call_during_the_first_reading_of_the_dags_waits_for_it(monkeypatc
     settings = Settings.model_validate({"airflow": login, "dags": ["*"]})
 
     async with assembled(settings, wait_seconds=5.0, transport=airflow.transport) as dagcall:
-        monkeypatch.setattr("dagcall.mcp.calls.FIRST_READ_SECONDS_OF_A_CALL", 0.1)
+        monkeypatch.setattr("dagcall.mcp.calls.FIRST_READ_SECONDS", 0.1)
         too_early = await refusal(dagcall, "add", x=1)
-        monkeypatch.setattr("dagcall.mcp.calls.FIRST_READ_SECONDS_OF_A_CALL", 30.0)
+        monkeypatch.setattr("dagcall.mcp.calls.FIRST_READ_SECONDS", 30.0)
         calling = asyncio.create_task(answer(dagcall, "add", x=1))
         await asyncio.sleep(0.1)
         await dagcall.catalog.refresh()

@@ -129,7 +129,7 @@ async def test_invalid_token_is_reported_at_start_up(tmp_path: Path, setting: st
     value: dict[str, Any] = {"token": "please log in", "token_file": str(tmp_path / "file")}
     settings = AirflowSettings.model_validate({setting: value[setting]})
     with pytest.raises(ConfigError, match=rf"airflow\.{setting}.* contains no valid token"):
-        credentials_for(settings, settings, Gate(), airflow_clock())
+        credentials_for(settings, settings.url, Gate(), airflow_clock())
 
 
 async def test_token_file_may_have_a_byte_order_mark(served: Served, tmp_path: Path) -> None:

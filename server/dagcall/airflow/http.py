@@ -404,7 +404,7 @@ class _Translated:
 
 
 def _content_of(body: Any, form: Mapping[str, str] | None) -> tuple[str, bytes] | None:
-    """Return a request's content with its type; None if there is none."""
+    """Return the type and bytes of a request's content; None for a request without content."""
     if form is not None:
         return "application/x-www-form-urlencoded", urlencode(form).encode()
     return None if body is None else ("application/json", to_json(body))

@@ -20,6 +20,7 @@ from dagcall.airflow.answers import (
     reason_in,
     refuses_token,
     retry_after_seconds,
+    says_later,
     says_log_in_again,
     shows_nothing,
 )
@@ -296,20 +297,29 @@ class AirflowRest:
             return answer
 
         answer = await send(headers)
-        if renewed := await self._renewed(credentials, headers, answer, path if query is None else f"{path}?{query}"):
+        if renewed := await self._renewed(credentials, headers, answer, path, query):
             answer = await send(renewed)
         if not answer.is_success:
             raise self._error(answer, path, is_effect_possible=is_effect_possible)
         return self._read(lambda text: read(decode(text)), answer.text, path)
 
     async def _renewed(
-        self, credentials: Credentials, headers: Mapping[str, str], answer: HttpAnswer, request: str
+        self,
+        credentials: Credentials,
+        headers: Mapping[str, str],
+        answer: HttpAnswer,
+        path: str,
+        query: Query | None = None,
     ) -> Mapping[str, str] | None:
         """Return the headers for a second try, if another token may help and there is one.
 
         An answer that shows nothing is believed with a new token, and for some time after.
         """
-        is_doubtful = credentials.may_end_unnoticed and request not in self._believed and shows_nothing(answer)
+        is_doubtful = (
+            credentials.may_end_unnoticed
+            and (request := f"{path}?{query}") not in self._believed
+            and shows_nothing(answer)
+        )
         if not (is_doubtful or says_log_in_again(answer)) or not credentials.can_renew_after(_token_in(headers)):
             return None
         renewed = await _authorization(credentials)
@@ -328,7 +338,7 @@ class AirflowRest:
             return AirflowLogInRefused(
                 f"Airflow at {self.url} refused /api/v2/{path} ({said}); check the credentials in dagcall's settings"
             )
-        if status == HTTPStatus.TOO_MANY_REQUESTS or answer.is_server_error:
+        if says_later(answer):
             return AirflowUnreachable(
                 f"Airflow at {self.url} cannot answer now ({status}); try again in a moment",
                 is_effect_possible=is_effect_possible and status != HTTPStatus.TOO_MANY_REQUESTS,
@@ -373,7 +383,8 @@ def _kind(method: str, path: str) -> tuple[str, float]:
     """Return what requests have in common that take about as long, and how long that is on an idle stock Airflow."""
     words = path.split("/")
     names = words[::2]  # between them are ids
-    calm = CALM_CHANGE_SECONDS if method != "GET" else CALM_LONG_READ_SECONDS if LONG & {*names} else CALM_READ_SECONDS
+    calm_read = CALM_READ_SECONDS if LONG.isdisjoint(names) else CALM_LONG_READ_SECONDS
+    calm = calm_read if method == "GET" else CALM_CHANGE_SECONDS
     return f"{method} {'/'.join(names)} {len(words)}", calm
 
 

@@ -25,17 +25,12 @@ from dagcall.mcp.tasks import Tasks
 from dagcall.plain_json import Json
 from dagcall.runs import META_IDEMPOTENCY_KEY, Answer, Call, Listener, Runs
 from dagcall.text import visible
-from dagcall.tools import (
-    CANCEL_TOOL_NAME,
-    FIRST_READ_SECONDS_OF_A_CALL,
-    READ_TOOL_NAME,
-    WAIT_TOOL_NAME,
-    Catalog,
-    Tool,
-    own_tools,
-)
+from dagcall.tools import CANCEL_TOOL_NAME, READ_TOOL_NAME, WAIT_TOOL_NAME, Catalog, Tool, own_tools
 
 logger = logging.getLogger(__name__)
+
+FIRST_READ_SECONDS = 30.0
+"""How long a call waits for the first reading of the dags. Clients wait longer for a call than for the list."""
 
 META_WAIT_SECONDS = "dagcall/wait_seconds"
 
@@ -174,7 +169,7 @@ class ToolCalls:
     async def _handled(self, call: ToolCall) -> ToolOutcome:
         if self._intake.is_closed:
             raise ShuttingDown("Nothing was started: dagcall is shutting down. Call again in a moment.")
-        if not await self._catalog.wait_until_read(FIRST_READ_SECONDS_OF_A_CALL):
+        if not await self._catalog.wait_until_read(FIRST_READ_SECONDS):
             raise StartingUp(
                 "Nothing was started: dagcall has started a moment ago and still reads the dags from Airflow. Call "
                 "again in a few seconds."

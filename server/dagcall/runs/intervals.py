@@ -13,7 +13,7 @@ STREAMED_SHARE = 0.025
 SHORTEST_SECONDS = 0.05
 """A one-task dag takes 0.4 to 0.5 s on a tuned Airflow; the mean delay is half of this."""
 LONE_SHARE, LONE_SHORTEST_SECONDS = 0.0125, 0.025
-"""For the stream of the only run that is waited for: nobody else needs Airflow for this process."""
+"""For a stream while dagcall waits for no other run, and so asks Airflow for little else."""
 LONGEST_SECONDS = 5.0
 POLL_SHORTEST_SECONDS = 0.25
 """One query for all waiting runs costs Airflow 20 to 40 ms of CPU: at this interval, less than a fifth of a core."""

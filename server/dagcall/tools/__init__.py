@@ -3,7 +3,7 @@
 Mostly pure; `catalog` reads Airflow and the pins. Refuses to know runs and waiting calls.
 """
 
-from dagcall.tools.catalog import FIRST_READ_SECONDS_OF_A_CALL, Catalog
+from dagcall.tools.catalog import Catalog
 from dagcall.tools.dag_cache import DagCache
 from dagcall.tools.discovery import reason_not_to_run
 from dagcall.tools.input_schema import InputSchema
@@ -16,7 +16,6 @@ from dagcall.tools.tool import CANCEL_TOOL_NAME, READ_TOOL_NAME, WAIT_TOOL_NAME,
 
 __all__ = [
     "CANCEL_TOOL_NAME",
-    "FIRST_READ_SECONDS_OF_A_CALL",
     "READ_TOOL_NAME",
     "WAIT_TOOL_NAME",
     "Catalog",

@@ -35,8 +35,6 @@ EVERY_SECONDS = 30.0
 """The default of `refresh_seconds`, for commands that read the dags once."""
 FIRST_READ_SECONDS = 8.0
 """How long a request waits for the first list of tools. claude.ai expects its first answers within 10 s."""
-FIRST_READ_SECONDS_OF_A_CALL = 30.0
-"""How long a call waits for it: its client knows the tool from an earlier list, and waits longer for calls."""
 REFRESH_SHARE = 0.1
 """The maximum share of time for reading the dags: the slower Airflow answers, the less often they are read."""
 AGAIN_SECONDS = 5.0
