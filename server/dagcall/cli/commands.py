@@ -4,37 +4,33 @@ Exit codes: 0 success; 1 failure (a tool failed, a pin differs, Airflow is unava
 line are invalid. Answers go to stdout, everything else to stderr.
 """
 
-import asyncio
 import logging
 import os
 import sys
-from collections.abc import Callable, Coroutine
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated
 
 import typer
 from rich.console import Console
 
 from dagcall.auth import entry_of, new_key
 from dagcall.cli.calling import arguments_of, call_tool
+from dagcall.cli.options import (
+    ConfigOption,
+    FolderOption,
+    configured_pins,
+    pin_folder_of,
+    reader_of_pins,
+    settings_at,
+)
+from dagcall.cli.reading import published_by, read_snapshot, require_answer, run_to_end
 from dagcall.cli.terminal import LogFormatter, complain, indented, readable, say, set_up_logging, show, show_answer
 from dagcall.errors import ConfigError, DagcallError
 from dagcall.gc_tuning import loading
-from dagcall.settings import (
-    SCHEMA_FILE,
-    Settings,
-    find_config,
-    is_configured_by_environment,
-    load_settings,
-    read_secret,
-)
+from dagcall.settings import SCHEMA_FILE, read_secret
 from dagcall.text import visible
-from dagcall.tools import PinFolder, Pins, Snapshot, differences, names_alike, own_tools, pin_text, wire_json
-
-T = TypeVar("T")
-
-PIN_FOLDER = "tool_schemas"
+from dagcall.tools import PinFolder, Pins, differences, names_alike, pin_text, wire_json
 
 app = typer.Typer(
     name="dagcall",
@@ -44,24 +40,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-
-ConfigOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--config",
-        "-c",
-        help="The settings file. Default: $DAGCALL_CONFIG, then ./dagcall.toml, then the demo's.",
-        show_default=False,
-    ),
-]
-FolderOption = Annotated[
-    Path | None,
-    typer.Option(
-        "--dir",
-        help=f"The folder of pins. Default: `pins` in the settings, then ./{PIN_FOLDER}.",
-        show_default=False,
-    ),
-]
 
 
 def main() -> None:
@@ -115,23 +93,23 @@ def serve(
     with loading():
         from dagcall.cli.serve import serve_http, serve_stdio  # noqa: PLC0415 - slow to import
 
-    settings = _settings(config, host=host, port=port)
+    settings = settings_at(config, host=host, port=port)
     has_pins = settings.pins is not None or folder is not None
-    read_pins = _reader_of_pins(_pin_folder(settings, folder)) if (has_pins if pinned is None else pinned) else None
+    read_pins = reader_of_pins(pin_folder_of(settings, folder)) if (has_pins if pinned is None else pinned) else None
     set_up_logging(verbose=verbose)
     if not settings.policies:
         logging.getLogger(__name__).warning(
             "nothing is published: the allow-list is empty; add [[tools]] to the settings, or set DAGCALL_DAGS"
         )
     if stdio:
-        _run(serve_stdio(settings, read_pins=read_pins))
+        run_to_end(serve_stdio(settings, read_pins=read_pins))
         return
 
     def on_ready(url: str) -> None:
         say(f"dagcall serves {settings.airflow.url} at {url} (Ctrl-C stops it)")
 
     host, port = settings.server.host, settings.server.port
-    _run(serve_http(settings, host=host, port=port, read_pins=read_pins, on_ready=on_ready))
+    run_to_end(serve_http(settings, host=host, port=port, read_pins=read_pins, on_ready=on_ready))
 
 
 @app.command()
@@ -141,8 +119,8 @@ def tools(
     as_json: Annotated[bool, typer.Option("--json", help="Print the tools as JSON, as clients get them.")] = False,
 ) -> None:
     """Show which dags are published, to whom, and why the others are not."""
-    settings = _settings(config)
-    snapshot = _run(_snapshot(settings, read_pins=_configured_pins(settings)))
+    settings = settings_at(config)
+    snapshot = run_to_end(read_snapshot(settings, read_pins=configured_pins(settings)))
     callers = {name: tool.entry.callers or settings.auth.callers for name, tool in snapshot.tools.items()}
     if as_json:
         content = {
@@ -184,11 +162,11 @@ def call(
     wait: Annotated[float, typer.Option(help="Seconds to wait for the run.", min=0.1)] = 3600.0,
 ) -> None:
     """Call a tool the way an agent does, and print its answer as JSON."""
-    target = url or _settings(config)
+    target = url or settings_at(config)
     credential = None if token_file is None else read_secret(token_file, "--token-file")
-    read_pins = None if isinstance(target, str) else _configured_pins(target)
+    read_pins = None if isinstance(target, str) else configured_pins(target)
     arguments_for = partial(arguments_of, words=words or [], text=arguments)
-    result = _run(call_tool(target, tool, arguments_for, wait, credential=credential, read_pins=read_pins))
+    result = run_to_end(call_tool(target, tool, arguments_for, wait, credential=credential, read_pins=read_pins))
     text = "\n".join(getattr(block, "text", "") for block in result.content)
     if result.is_error:
         complain(text)
@@ -207,9 +185,9 @@ def pin(
     prune: Annotated[bool, typer.Option("--prune", help="Remove the pins of tools that are not published.")] = False,
 ) -> None:
     """Write what agents see of each tool into a file, to review and commit."""
-    settings = _settings(config)
-    target = _pin_folder(settings, folder)
-    published = _published(_require_answer(_run(_snapshot(settings))))
+    settings = settings_at(config)
+    target = pin_folder_of(settings, folder)
+    published = published_by(require_answer(run_to_end(read_snapshot(settings))))
     if unknown := sorted(set(names or ()) - published.keys()):
         raise ConfigError(f"tool {unknown[0]!r} is not published, so it cannot be pinned; `dagcall tools` says why")
     pin_folder = PinFolder(target)
@@ -235,11 +213,11 @@ def check(*, config: ConfigOption = None, folder: FolderOption = None) -> None:
 
     Exit code: 0 if nothing differs, 1 if something differs, 2 if it could not compare.
     """
-    settings = _settings(config)
-    target = _pin_folder(settings, folder)
+    settings = settings_at(config)
+    target = pin_folder_of(settings, folder)
     pins = PinFolder(target).read()
-    snapshot = _require_answer(_run(_snapshot(settings)))
-    found = differences(pins, _published(snapshot), withheld={item.what: item.reason for item in snapshot.withheld})
+    snapshot = require_answer(run_to_end(read_snapshot(settings)))
+    found = differences(pins, published_by(snapshot), withheld={item.what: item.reason for item in snapshot.withheld})
     for name, text in found.items():
         is_one_line = "\n" not in text and not text.endswith(":")
         print(visible(f"{name}: {text}" if is_one_line else f"{name}:\n{indented(text)}"))
@@ -293,69 +271,3 @@ def demo(
     from dagcall.demo.command import run_demo  # noqa: PLC0415 - only the demo needs the demo
 
     raise typer.Exit(run_demo(directory=folder, host_port=port, airflow_port=airflow_port, console=Console()))
-
-
-# Settings
-
-
-def _settings(config: Path | None, **server: Any) -> Settings:
-    path = find_config(config)
-    if path is None and not is_configured_by_environment():
-        from dagcall.demo.command import default_folder  # noqa: PLC0415 - only where nothing else is configured
-
-        path = default_folder(os.environ) / "dagcall.toml"  # noqa: TID251 - the demo decides where its files are
-        if not path.is_file():
-            load_settings(None)  # reports a misspelt variable, which is then the real mistake
-            raise ConfigError(
-                "dagcall does not know which Airflow to use: write a dagcall.toml here, name one with --config, or set "
-                "DAGCALL_AIRFLOW_URL and DAGCALL_DAGS. To try dagcall without an Airflow, run: dagcall demo"
-            )
-        say(f"using the demo's settings, {path}")
-    return load_settings(path, server={key: value for key, value in server.items() if value is not None})
-
-
-def _pin_folder(settings: Settings, given: Path | None) -> Path:
-    return given or settings.pins or Path(PIN_FOLDER)
-
-
-def _configured_pins(settings: Settings) -> Callable[[], Pins] | None:
-    return None if settings.pins is None else _reader_of_pins(settings.pins)
-
-
-def _reader_of_pins(path: Path) -> Callable[[], Pins]:
-    folder = PinFolder(path)
-    folder.read()  # a missing folder is an error before anything is served
-    return folder.read
-
-
-def _published(snapshot: Snapshot) -> dict[str, dict[str, Any]]:
-    """Return everything that agents see, including dagcall's own tools, by name."""
-    wires = [*(tool.wire for tool in snapshot.tools.values()), *own_tools()]
-    return {wire.name: wire_json(wire) for wire in wires}
-
-
-# Doing
-
-
-def _run(work: Coroutine[Any, Any, T]) -> T:
-    try:
-        return asyncio.run(work)
-    except KeyboardInterrupt:
-        raise SystemExit(130) from None
-    except ExceptionGroup as group:  # the SDK's client runs in a task group, which wraps every exception
-        from dagcall.cli.remote import first_leaf  # noqa: PLC0415 - slow to import
-
-        raise first_leaf(group) from group
-
-
-async def _snapshot(settings: Settings, *, read_pins: Callable[[], Pins] | None = None) -> Snapshot:
-    from dagcall.app import assembled  # noqa: PLC0415 - slow to import
-
-    async with assembled(settings, wait_seconds=0, read_pins=read_pins) as dagcall:
-        return await dagcall.catalog.refresh()
-
-
-def _require_answer(snapshot: Snapshot) -> Snapshot:
-    if snapshot.problem:
-        raise ConfigError(snapshot.problem)
-    return snapshot
