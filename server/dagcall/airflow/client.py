@@ -271,18 +271,25 @@ class AirflowApi:
         path = run_path(dag_id, run_id)
         return await self._rest.get(path, purpose=Purpose.RESULT, read=Run.from_json, attempts=attempts)
 
-    async def fetch_runs_with_prefix(self, dag_id: str, run_id_prefix: str) -> tuple[Run, ...]:
-        """Return the newest runs of a dag whose ids have this prefix, newest first; at most one page.
+    async def fetch_runs_with_prefix(
+        self, dag_id: str | None, run_id_prefix: str, *, limit: int = PAGE
+    ) -> tuple[Run, ...]:
+        """Return the newest runs whose ids have this prefix, newest first; at most one page.
 
         `run_id_pattern` is an ILIKE in every version, so the answer is filtered again.
+
+        Args:
+            dag_id: the runs' dag; None for any dag.
+            run_id_prefix: the beginning of the run ids.
+            limit: how many runs to look at, at most a page.
         """
         runs = await self._rest.get(
             "dags/~/dagRuns",
             purpose=Purpose.TRIGGER,
-            query={"run_id_pattern": run_id_prefix, "order_by": "-run_after", "limit": PAGE},
+            query={"run_id_pattern": run_id_prefix, "order_by": "-run_after", "limit": limit},
             read=lambda data: [Run.from_json(run) for run in data["dag_runs"]],
         )
-        return tuple(run for run in runs if run.dag_id == dag_id and run.run_id.startswith(run_id_prefix))
+        return tuple(run for run in runs if dag_id in {None, run.dag_id} and run.run_id.startswith(run_id_prefix))
 
     async def set_run_failed(
         self, dag_id: str, run_id: str, *, note: str | None = None, account: Account | None = None

@@ -16,6 +16,8 @@ from rich.console import Console
 
 from dagcall.auth import entry_of, new_key
 from dagcall.cli.calling import arguments_of, call_tool
+from dagcall.cli.config import show_config
+from dagcall.cli.init import init
 from dagcall.cli.options import (
     ConfigOption,
     FolderOption,
@@ -25,6 +27,7 @@ from dagcall.cli.options import (
     settings_at,
 )
 from dagcall.cli.reading import published_by, read_snapshot, require_answer, run_to_end
+from dagcall.cli.runs import show_runs
 from dagcall.cli.terminal import LogFormatter, complain, indented, readable, say, set_up_logging, show, show_answer
 from dagcall.errors import ConfigError, DagcallError
 from dagcall.gc_tuning import loading
@@ -58,6 +61,11 @@ def main() -> None:
     except BrokenPipeError:  # the reader has closed the pipe, as in `dagcall tools | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
+
+
+app.command()(init)
+app.command("config")(show_config)
+app.command("runs")(show_runs)
 
 
 @app.command()

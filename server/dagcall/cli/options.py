@@ -33,6 +33,28 @@ FolderOption = Annotated[
 ]
 
 
+def settings_file(config: Path | None) -> Path | None:
+    """Return the settings file: the given one, that of the usual places, or the demo's; None to use only variables.
+
+    Raises:
+        ConfigError: there is none, and no variable names an Airflow.
+    """
+    path = find_config(config)
+    if path is None and not is_configured_by_environment():
+        from dagcall.demo.command import default_folder  # noqa: PLC0415 - only where nothing else is configured
+
+        path = default_folder(os.environ) / "dagcall.toml"  # noqa: TID251 - the demo decides where its files are
+        if not path.is_file():
+            load_settings(None)  # reports a misspelt variable, which is then the real mistake
+            raise ConfigError(
+                "dagcall does not know which Airflow to use: `dagcall init` writes a dagcall.toml here, --config names "
+                "another, or set DAGCALL_AIRFLOW_URL and DAGCALL_DAGS. To try dagcall without an Airflow, run: "
+                "dagcall demo"
+            )
+        say(f"using the demo's settings, {path}")
+    return path
+
+
 def settings_at(config: Path | None, **server: Any) -> Settings:
     """Read the settings: from the given file, the usual places, or those of the demo.
 
@@ -43,18 +65,7 @@ def settings_at(config: Path | None, **server: Any) -> Settings:
     Raises:
         ConfigError: there are none, or they are invalid.
     """
-    path = find_config(config)
-    if path is None and not is_configured_by_environment():
-        from dagcall.demo.command import default_folder  # noqa: PLC0415 - only where nothing else is configured
-
-        path = default_folder(os.environ) / "dagcall.toml"  # noqa: TID251 - the demo decides where its files are
-        if not path.is_file():
-            load_settings(None)  # reports a misspelt variable, which is then the real mistake
-            raise ConfigError(
-                "dagcall does not know which Airflow to use: write a dagcall.toml here, name one with --config, or set "
-                "DAGCALL_AIRFLOW_URL and DAGCALL_DAGS. To try dagcall without an Airflow, run: dagcall demo"
-            )
-        say(f"using the demo's settings, {path}")
+    path = settings_file(config)
     return load_settings(path, server={key: value for key, value in server.items() if value is not None})
 
 

@@ -56,9 +56,9 @@ def show_answer(text: str) -> None:
         print(answer)
 
 
-def readable(content: Any) -> str:
+def readable(content: Any, *, indent: int | None = 2) -> str:
     """Return JSON for a terminal, with invisible characters escaped, so that it cannot control the terminal."""
-    return escaped(json.dumps(content, indent=2, ensure_ascii=False))
+    return escaped(json.dumps(content, indent=indent, ensure_ascii=False))
 
 
 def indented(text: str) -> str:

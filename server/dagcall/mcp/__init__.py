@@ -7,6 +7,7 @@ from dagcall.mcp.audit import Audit, opened
 from dagcall.mcp.delivery import StdioDeliveries, with_delivery
 from dagcall.mcp.handshake import with_client_names
 from dagcall.mcp.line_ends import escaped, with_escaped_line_ends
+from dagcall.mcp.request import said_in_note
 from dagcall.mcp.server import McpServer
 
 __all__ = [
@@ -15,6 +16,7 @@ __all__ = [
     "StdioDeliveries",
     "escaped",
     "opened",
+    "said_in_note",
     "with_client_names",
     "with_delivery",
     "with_escaped_line_ends",

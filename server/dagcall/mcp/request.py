@@ -25,6 +25,10 @@ MAX_SAID = 1000
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.:-]{1,64}")
 _TRACEPARENT = re.compile(r"[0-9a-f]{2}-(?!0{32})([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}")
 """https://www.w3.org/TR/trace-context/#traceparent-header"""
+_NOTE = re.compile(
+    r"Called through MCP \(dagcall\) as tool (?P<tool>\S+)(?: \(.*?\))? by (?P<who>.*?)(?: \[[0-9a-f]+\].*)?", re.DOTALL
+)
+"""A note that `Origin.note` wrote, with the nonce and words that follow it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +71,12 @@ class Origin:
     @property
     def _caller(self) -> str:
         return f"{self.caller.label} ({label(self.caller.id, MAX_ID)})"
+
+
+def said_in_note(note: str) -> tuple[str, str] | None:
+    """Return the tool and the caller in a run's note; None if a person has replaced it."""
+    found = _NOTE.fullmatch(note)
+    return None if found is None else (found["tool"], found["who"])
 
 
 def caller_of(ctx: Context) -> Caller:

@@ -11,7 +11,7 @@ from dagcall.runs.hitl_forms import MAX_QUESTIONS, form_of, message_of, question
 from dagcall.runs.intervals import LONGEST_SECONDS, POLL_SHORTEST_SECONDS, interval_seconds
 from dagcall.runs.ledger import Entry
 from dagcall.runs.quotas import Quotas
-from dagcall.runs.run_ids import Identity, run_id_in
+from dagcall.runs.run_ids import PREFIX, Identity, run_id_in
 from dagcall.runs.runs import Runs
 from dagcall.runs.starting import META_IDEMPOTENCY_KEY
 from dagcall.runs.task_watcher import RunObserver
@@ -23,6 +23,7 @@ __all__ = [
     "MAX_QUESTIONS",
     "META_IDEMPOTENCY_KEY",
     "POLL_SHORTEST_SECONDS",
+    "PREFIX",
     "SHARED",
     "Answer",
     "Call",

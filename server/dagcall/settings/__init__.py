@@ -9,29 +9,37 @@ from dagcall.settings.airflow import AirflowSettings
 from dagcall.settings.auth import AuthSettings
 from dagcall.settings.limits import STDERR, AccountSettings
 from dagcall.settings.log_in import LogInSettings
+from dagcall.settings.origins import Origin, Setting, settings_with_origins
 from dagcall.settings.settings import (
+    FILE_NAME,
     Settings,
     address_of,
     find_config,
     is_configured_by_environment,
     load_settings,
     read_secret,
+    settings_from,
 )
 
 SCHEMA_FILE = Path(__file__).with_name("dagcall.schema.json")
 """The JSON Schema of the settings file, for editors."""
 
 __all__ = [
+    "FILE_NAME",
     "SCHEMA_FILE",
     "STDERR",
     "AccountSettings",
     "AirflowSettings",
     "AuthSettings",
     "LogInSettings",
+    "Origin",
+    "Setting",
     "Settings",
     "address_of",
     "find_config",
     "is_configured_by_environment",
     "load_settings",
     "read_secret",
+    "settings_from",
+    "settings_with_origins",
 ]

@@ -227,19 +227,31 @@ def load_settings(
     """
     source = path.name if path else "the environment"
     _require_known_variables(os.environ if environ is None else environ)  # noqa: TID251 - the one place
-    data = {} if path is None else _file_content(path)
-    try:
-        settings = Settings(**data)
-    except ValidationError as error:
-        raise ConfigError(_sentences(source, error)) from error
-    except ValueError as error:  # pydantic-settings: a variable is not JSON where JSON is required
-        raise ConfigError(f"the environment: {error}") from error
+    settings = settings_from({} if path is None else file_content(path), source)
     try:
         chosen = ServerSettings(**(settings.server.model_dump() | dict(server or {})))
     except ValidationError as error:
         raise ConfigError(_sentences("the command line", error)) from error
     _require_answerable_host(chosen, settings.auth, source)
     return settings.model_copy(update={"server": chosen})
+
+
+def settings_from(content: Mapping[str, Any], source: str) -> Settings:
+    """Return the settings that a file with this content and the environment's variables make.
+
+    Args:
+        content: the content of a settings file.
+        source: its name in messages.
+
+    Raises:
+        ConfigError: with one sentence per mistake.
+    """
+    try:
+        return Settings(**content)
+    except ValidationError as error:
+        raise ConfigError(_sentences(source, error)) from error
+    except ValueError as error:  # pydantic-settings: a variable is not JSON where JSON is required
+        raise ConfigError(f"the environment: {error}") from error
 
 
 def _require_answerable_host(server: ServerSettings, auth: AuthSettings, source: str) -> None:
@@ -320,7 +332,12 @@ def _require_known_variables(environ: Mapping[str, str]) -> None:
             raise ConfigError(f"the environment: {name} is not a dagcall setting{did_you_mean(name, known)}")
 
 
-def _file_content(path: Path) -> dict[str, Any]:
+def file_content(path: Path) -> dict[str, Any]:
+    """Return the content of a settings file, with relative paths made absolute.
+
+    Raises:
+        ConfigError: it cannot be read, or is not TOML.
+    """
     try:
         data = tomllib.loads(path.read_text(encoding="utf-8-sig"))  # Windows editors write a BOM
     except OSError as error:

@@ -12,7 +12,7 @@ from dagcall.auth.callers import LOCAL, Caller
 from dagcall.errors import RetryLater
 from dagcall.masking import Masker
 from dagcall.mcp.audit import Audit
-from dagcall.mcp.request import Origin
+from dagcall.mcp.request import Origin, said_in_note
 from dagcall.runs.delivery_marks import says_cancelled
 from tests.fake_airflow import FakeAirflow, FakeDag, FakeTask
 from tests.server.test_calls import add
@@ -32,6 +32,25 @@ def test_note_names_the_request_the_caller_and_the_client() -> None:
 
 def test_note_of_a_local_client_omits_missing_fields() -> None:
     assert Origin(LOCAL, "a client", None, None).note("add") == "Called through MCP (dagcall) as tool add by a client"
+
+
+@pytest.mark.parametrize(
+    "rest", ["", " [0123456789abcdef]", " [0123456789abcdef] (answered)", " [0ab] Answered through MCP"]
+)
+@pytest.mark.parametrize(
+    ("origin", "who"),
+    [
+        (Origin(LOCAL, "a client", None, None), "a client"),
+        (Origin(ANN, "by hand 1", "7", TRACE), "ann (https://issuer.test#4711) with by hand 1"),
+        (Origin(ANN, "claude [beta] 2", None, None), "ann (https://issuer.test#4711) with claude [beta] 2"),
+    ],
+)
+def test_note_says_again_which_tool_and_who(origin: Origin, who: str, rest: str) -> None:
+    assert said_in_note(origin.note("add") + rest) == ("add", who)
+
+
+def test_note_that_a_person_has_replaced_says_nothing() -> None:
+    assert said_in_note("looked at it, fine") is None
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,96 @@
+"""`dagcall runs`: the recent calls, as Airflow's runs show them."""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from dagcall.cli.options import ConfigOption, settings_at
+from dagcall.cli.reading import run_to_end
+from dagcall.cli.terminal import readable
+from dagcall.settings import Settings
+from dagcall.text import visible
+
+MOST = 100
+"""A page of Airflow's list."""
+
+
+@dataclass(frozen=True, slots=True)
+class CalledRun:
+    """One run that a call started."""
+
+    started: str
+    """When, in UTC, to the second."""
+    tool: str
+    dag_id: str
+    run_id: str
+    caller: str
+    """The caller and its client; empty if a person has replaced the run's note."""
+    state: str
+    seconds: float | None
+    """From the call to the run's end; None while it has not ended."""
+    url: str
+
+
+def show_runs(
+    tool: Annotated[str | None, typer.Argument(help="Only calls of this tool.", show_default=False)] = None,
+    *,
+    config: ConfigOption = None,
+    limit: Annotated[int, typer.Option(help="How many of the newest runs to look at.", min=1, max=MOST)] = 20,
+    as_json: Annotated[bool, typer.Option("--json", help="Print them as JSON.")] = False,
+) -> None:
+    """Show the recent calls: who called which tool, how its run ended, and where it is in Airflow.
+
+    Reads Airflow, so it shows the calls of every dagcall with this Airflow, and of every caller.
+    """
+    found = [run for run in run_to_end(_called_runs(settings_at(config), limit)) if tool in {None, run.tool}]
+    if as_json:
+        print(readable([asdict(run) for run in found]))
+    elif found:
+        _show(found)
+    else:
+        print(visible(f"no calls{f' of {tool}' if tool else ''} among the last {limit}"))
+
+
+def _show(found: Sequence[CalledRun]) -> None:
+    table = Table("started (UTC)", "tool", "caller", "state", "took", "run")
+    for run in found:
+        took = "" if run.seconds is None else f"{run.seconds:.1f} s"
+        row = (run.started.replace("T", " ")[:19], run.tool, run.caller, run.state, took, run.url)
+        table.add_row(*(Text(visible(cell)) for cell in row))
+    Console().print(table)
+
+
+async def _called_runs(settings: Settings, limit: int) -> list[CalledRun]:
+    from dagcall.app import assembled  # noqa: PLC0415 - slow to import
+    from dagcall.mcp import said_in_note  # noqa: PLC0415 - likewise
+    from dagcall.runs import PREFIX, says_cancelled  # noqa: PLC0415 - likewise
+
+    def seconds(start: datetime, end: datetime | None) -> float | None:
+        return None if end is None else round((end - start).total_seconds(), 3)
+
+    async with assembled(settings, wait_seconds=0) as dagcall:
+        api = dagcall.waiter.api
+        found = await api.fetch_runs_with_prefix(None, PREFIX, limit=limit)
+        called = []
+        for run in found:
+            tool, caller = said_in_note(run.note) or (run.dag_id, "")
+            state = "cancelled" if says_cancelled(run) else str(run.state)
+            called.append(
+                CalledRun(
+                    run.run_after.isoformat(timespec="seconds"),
+                    tool,
+                    run.dag_id,
+                    run.run_id,
+                    caller,
+                    state,
+                    seconds(run.run_after, run.end_date),
+                    api.run_url(run.dag_id, run.run_id),
+                )
+            )
+        return called
