@@ -50,10 +50,31 @@ async def test_tools_lists_the_published_tools(demo: RunningDemo) -> None:
 
     assert (table.returncode, as_json.returncode) == (0, 0)
     callers = {tool["name"]: ["*"] for tool in listed}
-    assert json.loads(as_json.stdout) == {"tools": listed, "callers": callers, "withheld": [], "problem": None}
+    answer = json.loads(as_json.stdout)
+    assert answer.pop("usual_seconds").keys() == callers.keys()
+    assert answer == {"tools": listed, "callers": callers, "pins": {}, "withheld": [], "problem": None}
     for tool in listed:
         assert f" {tool['name']} " in table.stdout
     assert f"using the demo's settings, {demo.config}" in table.stderr
+
+
+def test_tools_shows_one_tool_as_a_model_sees_it(demo: RunningDemo) -> None:
+    shown = run_dagcall("tools", "show", "summarize_text", environ=demo.environ)
+    as_json = run_dagcall("tools", "show", "summarize_text", "--json", environ=demo.environ)
+    listed = json.loads(run_dagcall("tools", "--json", environ=demo.environ).stdout)["tools"]
+    (tool,) = [tool for tool in listed if tool["name"] == "summarize_text"]
+    assert (shown.returncode, as_json.returncode) == (0, 0)
+    assert json.loads(as_json.stdout) == tool
+    assert tool["description"].splitlines()[0] in shown.stdout
+    missing = complaint(run_dagcall("tools", "show", "sumarize_text", environ=demo.environ), 2)
+    assert missing == "tool 'sumarize_text' is not published; did you mean 'summarize_text'?"
+
+
+def test_tools_says_which_tools_equal_their_pins(demo: RunningDemo, tmp_path: Path) -> None:
+    assert run_dagcall("pin", "summarize_text", environ=demo.environ, folder=tmp_path).returncode == 0
+    pins = json.loads(run_dagcall("tools", "--json", environ=demo.environ, folder=tmp_path).stdout)["pins"]
+    assert pins.pop("summarize_text") == "pinned"
+    assert set(pins.values()) == {"not pinned"}
 
 
 def test_tools_shows_why_a_dag_is_not_published(demo: RunningDemo, tmp_path: Path) -> None:

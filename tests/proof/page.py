@@ -78,9 +78,8 @@ its own; [bench/README.md](../bench/README.md) says how. `make soak` measures wh
 | wanted | the goal for dagcall; a missed one is marked |
 
 The goal for CPU per call applies with Airflow in dagcall's own memory: over HTTP, two requests through httpx cost more
-than everything else. The goal is 2.2 times the bare server, and it is missed: 2.3 times one after another, 2.8 times
-with 16 at once. At such a rate (a thousand calls a second), a tenth goes into reading the notes of ended runs one by
-one before they are marked as delivered.
+than everything else. The goal is 2.2 times the bare server, and it is missed: 2.24 times one after another, 2.6 times
+with 16 at once.
 
 ## Measurements
 """,

@@ -167,7 +167,6 @@ class Gate:
         """Record an answer of any kind."""
         self.breaker.success()
         self._limit.success(self._now())
-        self._admit()
 
     def took(self, kind: str, *, calm: float, since: float, use: float) -> None:
         """Record how long the usual answer took.
@@ -180,7 +179,6 @@ class Gate:
         """
         now = self._now()
         self._limit.answered(kind, now - since, calm=calm, use=use, now=now)
-        self._admit()
 
     def failed(self, *, is_overload: bool) -> None:
         """Record that there was no answer.
@@ -233,7 +231,11 @@ class Gate:
             self._in_line[purpose] -= 1
 
     def _admit(self) -> None:
-        """Admit as many requests as there are places, in order of purpose."""
+        """Admit as many requests as there are places, in order of purpose.
+
+        Whenever a request leaves is often enough: while some are queued, others are inside, except right after the
+        breaker has closed, and then the first answer admits them.
+        """
         for purpose, line in self._waiting.items():
             while line and self._has_place(purpose):
                 admitted = _next_in_turn(line)

@@ -17,7 +17,7 @@ from mcp_types import (
 )
 from mcp_types import Tool as WireTool
 from rich.console import Console
-from rich.text import Text
+from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn
 
 from dagcall.cli.prompt import fill_in
 from dagcall.cli.words import arguments_from_words
@@ -47,19 +47,20 @@ async def call_tool(
     from dagcall.runs import META_IDEMPOTENCY_KEY  # noqa: PLC0415 - likewise
 
     console = Console(stderr=True)
-    with console.status("asking Airflow for its tools") as status:
+    with _bar(console) as bar:
+        shown = bar.add_task("asking Airflow for its tools", total=None)
 
-        async def on_progress(progress: float, total: float | None, message: str | None) -> None:  # noqa: ARG001 - the SDK's names
-            status.update(Text(f"{tool}: {visible(message or '')}"))
+        async def on_progress(progress: float, total: float | None, message: str | None) -> None:
+            bar.update(shown, description=f"{tool}: {visible(message or '')}", completed=progress, total=total)
 
         async def on_question(context: Any, params: ElicitRequestParams) -> ElicitResult:  # noqa: ARG001 - likewise
             if not isinstance(params, ElicitRequestFormParams):
                 return ElicitResult(action="decline")
-            status.stop()
+            bar.stop()
             try:  # blocking, because nothing else should happen meanwhile
                 return fill_in(params.message, params.requested_schema, console)
             finally:
-                status.start()
+                bar.start()
 
         person = on_question if sys.stdin.isatty() else None
         asking: dict[str, Any] = {"elicitation_callback": person, "input_required_max_rounds": ROUNDS}
@@ -82,6 +83,12 @@ async def call_tool(
             await dagcall.catalog.refresh()
             async with Client(dagcall.mcp.sdk, **asking) as client:
                 return await call_with(client)
+
+
+def _bar(console: Console) -> Progress:
+    """Return a line with a bar, which moves to and fro until the number of tasks is known."""
+    columns = (SpinnerColumn(), BarColumn(20), TextColumn("{task.description}", markup=False))
+    return Progress(*columns, console=console, transient=True)
 
 
 def arguments_of(wire: WireTool | None, words: list[str], text: str | None) -> dict[str, Any]:

@@ -118,8 +118,11 @@ class ClientFile:
 
     @property
     def is_there(self) -> bool:
-        """Whether the client seems to be installed: a home folder alone says nothing."""
-        return self.path.exists() or (self.path.parent != self.desktop.home and self.path.parent.is_dir())
+        """Whether the client seems to be installed: a home folder alone says nothing, a package of the Store all."""
+        is_packaged = "Packages" in self.path.parts
+        return (
+            self.path.exists() or is_packaged or (self.path.parent != self.desktop.home and self.path.parent.is_dir())
+        )
 
 
 def file_of(client: Client, desktops: Sequence[Desktop]) -> ClientFile:

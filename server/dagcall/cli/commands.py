@@ -28,12 +28,13 @@ from dagcall.cli.options import (
 )
 from dagcall.cli.reading import published_by, read_snapshot, require_answer, run_to_end
 from dagcall.cli.runs import show_runs
-from dagcall.cli.terminal import LogFormatter, complain, indented, readable, say, set_up_logging, show, show_answer
+from dagcall.cli.terminal import LogFormatter, complain, indented, say, set_up_logging, show_answer
+from dagcall.cli.tools import tools_app
 from dagcall.errors import ConfigError, DagcallError
 from dagcall.gc_tuning import loading
 from dagcall.settings import SCHEMA_FILE, read_secret
 from dagcall.text import visible
-from dagcall.tools import PinFolder, Pins, differences, names_alike, pin_text, wire_json
+from dagcall.tools import PinFolder, Pins, differences, names_alike, pin_text
 
 app = typer.Typer(
     name="dagcall",
@@ -120,29 +121,7 @@ def serve(
     run_to_end(serve_http(settings, host=host, port=port, read_pins=read_pins, on_ready=on_ready))
 
 
-@app.command()
-def tools(
-    *,
-    config: ConfigOption = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print the tools as JSON, as clients get them.")] = False,
-) -> None:
-    """Show which dags are published, to whom, and why the others are not."""
-    settings = settings_at(config)
-    snapshot = run_to_end(read_snapshot(settings, read_pins=configured_pins(settings)))
-    callers = {name: tool.entry.callers or settings.auth.callers for name, tool in snapshot.tools.items()}
-    if as_json:
-        content = {
-            "tools": [wire_json(tool.wire) for tool in snapshot.tools.values()],
-            "callers": callers,
-            "withheld": [{"what": item.what, "reason": item.reason} for item in snapshot.withheld],
-            "problem": snapshot.problem,
-        }
-        print(readable(content))
-    else:
-        show(snapshot, callers)
-    if snapshot.problem:
-        complain(snapshot.problem)
-        raise typer.Exit(1)
+app.add_typer(tools_app, name="tools")
 
 
 @app.command()

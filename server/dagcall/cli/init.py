@@ -20,11 +20,6 @@ from dagcall.errors import ConfigError
 from dagcall.settings import FILE_NAME, read_secret
 from dagcall.text import visible
 
-_PINS = (
-    "Pin the tools? dagcall then publishes a tool only as long as agents see what you see now; after a change, "
-    "`dagcall pin` accepts it"
-)
-
 
 def init(
     *,
@@ -95,7 +90,7 @@ def init(
         log_in, listed = setup.log_in(airflow, given)
         settings, policies = setup.choose(airflow | log_in.to_try(), listed, dags)
         snapshot = setup.preview(settings)
-        is_pinned = setup.confirmed(pin, _PINS)
+        is_pinned = setup.pinned(pin)
         changes = list(setup.client_changes(clients, name))
         text = settings_text(
             airflow | log_in.to_write(),

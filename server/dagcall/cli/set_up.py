@@ -28,7 +28,8 @@ from dagcall.cli.client_files import (
 from dagcall.cli.new_files import replace_keeping_copy, write_new
 from dagcall.cli.options import PIN_FOLDER
 from dagcall.cli.reading import published_by, read_snapshot, run_to_end
-from dagcall.cli.terminal import indented, show
+from dagcall.cli.terminal import indented
+from dagcall.cli.tools import print_snapshot
 from dagcall.demo.introduction import dagcall_command
 from dagcall.errors import AirflowError, AirflowLogInRefused, ConfigError
 from dagcall.settings import FILE_NAME, Settings, settings_from
@@ -193,13 +194,10 @@ class SetUp:
         """Let the user choose dags; return the settings to try, and the allow-list."""
         if not given:
             self._show_dags(listed)
+            self.say("\nWhich dags may agents run? Names, patterns (ml_*) or tags (tag:mcp), with commas between them.")
         while True:
             tagged = any("mcp" in dag.tags for dag in listed)
-            texts = given or self.ask(
-                "Which dags may agents run? Names, patterns (ml_*) or tags (tag:mcp), with commas between them",
-                "--dags",
-                default="tag:mcp" if tagged else None,
-            ).split(",")
+            texts = given or self.ask("Dags", "--dags", default="tag:mcp" if tagged else None).split(",")
             policies = [policy_from_text(text.strip()) for words in texts for text in words.split(",") if text.strip()]
             if missing := [policy.selector for policy in policies if not any(map(policy.selects, listed))]:
                 sentence = f"this account sees no dag with {missing[0]}"
@@ -226,8 +224,17 @@ class SetUp:
         snapshot = run_to_end(read_snapshot(settings))
         if snapshot.problem:
             raise ConfigError(snapshot.problem)
-        show(snapshot, dict.fromkeys(snapshot.tools, settings.auth.callers))
+        print_snapshot(snapshot, dict.fromkeys(snapshot.tools, settings.auth.callers))
         return snapshot
+
+    def pinned(self, given: bool | None) -> bool:  # noqa: FBT001 - likewise
+        """Return whether to pin the tools."""
+        if given is None and self._is_asking:
+            self.say(
+                "\nA pin is a file of what agents see of a tool. With pins, dagcall publishes a tool only as long as it"
+            )
+            self.say("equals its pin; after a change, `dagcall pin` accepts it.")
+        return self.confirmed(given, "Pin the tools?")
 
     def client_changes(self, given: Sequence[str] | None, name: str) -> Iterator[ClientChange]:
         """Yield the changes to clients' files that the user wants."""

@@ -64,16 +64,16 @@ def test_clients_that_are_not_installed_are_not_found(tmp_path: Path) -> None:
 
 def test_windows_around_wsl_is_found_with_the_build_of_its_store(tmp_path: Path) -> None:
     users, home = tmp_path / "Users", tmp_path / "home"
-    store = users / "ann" / "AppData" / "Local" / "Packages" / "Claude_x1" / "LocalCache" / "Roaming" / "Claude"
+    package = users / "ann" / "AppData" / "Local" / "Packages" / "Claude_x1"
     roaming = users / "ann" / "AppData" / "Roaming" / "Claude"
     roaming.mkdir(parents=True)
     (users / "Default" / "AppData" / "Roaming" / "Claude").mkdir(parents=True)
 
     desktops = desktops_here("linux", home, {"WSL_DISTRO_NAME": "Debian"}, users)
     assert file_of(CLIENTS["claude-desktop"], desktops).path == roaming / "claude_desktop_config.json"
-    store.mkdir(parents=True)
+    package.mkdir(parents=True)
     found = file_of(CLIENTS["claude-desktop"], desktops)
-    assert found.path == store / "claude_desktop_config.json"
+    assert found.path == package / "LocalCache" / "Roaming" / "Claude" / "claude_desktop_config.json"
     server = json.loads(merged(None, found, "airflow", COMMAND))["mcpServers"]["airflow"]
     assert server == {"command": "wsl.exe", "args": ["-d", "Debian", "-e", *COMMAND]}
     assert desktops_here("darwin", home, {}, users) == [Desktop("darwin", home, {})]
