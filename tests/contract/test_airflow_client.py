@@ -430,6 +430,21 @@ async def test_runs_with_a_run_id_prefix_are_listed_newest_first(api: AirflowApi
         f"{run_id}_{number}" for number in (2, 1, 0)
     ]
     assert await api.fetch_runs_with_prefix("paused", f"{run_id}_") == ()
+    newest = await api.fetch_runs_with_prefix(None, f"{run_id}_", limit=1)
+    assert [run.run_id for run in newest] in ([], [f"{run_id}_2"])  # none: the other run's id contains the text, too
+
+
+async def test_runs_with_a_run_id_prefix_are_read_in_pages(
+    api: AirflowApi, run_id: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("dagcall.airflow.client.PAGE", 2)
+    for number in range(5):
+        await trigger(api, "one_task", f"{run_id}_{number}")
+
+    found = await api.fetch_runs_with_prefix(None, f"{run_id}_", limit=5)
+
+    assert [run.run_id for run in found] == [f"{run_id}_{number}" for number in (4, 3, 2, 1, 0)]
+    assert len(await api.fetch_runs_with_prefix(None, f"{run_id}_", limit=3)) == 3
 
 
 async def test_run_set_to_failed_is_no_longer_unfinished(api: AirflowApi, run_id: str) -> None:

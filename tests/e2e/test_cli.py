@@ -38,9 +38,9 @@ def complaint(done: subprocess.CompletedProcess[str], code: int) -> str:
 # dagcall tools
 
 
-async def test_tools_lists_the_published_tools(demo: RunningDemo) -> None:
-    table = run_dagcall("tools", environ=demo.environ)
-    as_json = run_dagcall("tools", "--json", environ=demo.environ)
+async def test_tools_lists_the_published_tools(demo: RunningDemo, tmp_path: Path) -> None:
+    table = run_dagcall("tools", environ=demo.environ, folder=tmp_path)
+    as_json = run_dagcall("tools", "--json", environ=demo.environ, folder=tmp_path)
     async with Client(demo.url) as client:
         listed = [
             tool.model_dump(mode="json", by_alias=True, exclude_none=True)

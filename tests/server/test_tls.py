@@ -1,9 +1,11 @@
 """TLS to Airflow over real sockets: always verified, optionally with the operator's CA and client certificate."""
 
 import ipaddress
+import socket
 import ssl
+import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,7 +17,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, NoEncryption, PrivateFormat
 
-from dagcall.errors import ConfigError
+from dagcall.airflow.http import Transport
+from dagcall.errors import AirflowUnreachable, ConfigError
 from dagcall.settings.airflow import AirflowSettings
 from tests.fake_airflow import FakeAirflow, FakeDag, FakeTask
 from tests.fake_airflow.serving import WallClock
@@ -126,6 +129,61 @@ async def test_client_certificate_is_sent_if_airflow_requires_one(served: Served
         assert airflow.requests == []
         shown = {"ca_file": authority.file, "client_cert_file": authority.certificate("client")}
         assert await problem_with(served, airflow, **shown) is None
+
+
+@contextmanager
+def strict_server(authority: Authority, newest: ssl.TLSVersion) -> Iterator[str]:
+    """Run a server that says why it refuses a client's certificate, as OpenSSL's servers do; yield its address."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(authority.certificate("server"))
+    context.load_verify_locations(authority.file)
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.maximum_version = newest
+
+    def refuse(listener: socket.socket) -> None:
+        while True:
+            try:
+                connection, _ = listener.accept()
+            except OSError:  # closed
+                return
+            guarded = context.wrap_socket(connection, server_side=True, do_handshake_on_connect=False)
+            with suppress(ssl.SSLError):
+                guarded.do_handshake()
+            with socket.socket(fileno=guarded.detach()) as plain, suppress(OSError):
+                plain.settimeout(5)
+                while plain.recv(100_000):  # closing with unread data would reset the connection, and lose the alert
+                    pass
+
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=refuse, args=(listener,))
+        thread.start()
+        try:
+            yield f"https://127.0.0.1:{listener.getsockname()[1]}"
+        finally:
+            listener.shutdown(socket.SHUT_RDWR)
+            thread.join()
+
+
+@pytest.mark.parametrize(
+    ("newest", "is_presented", "reason"),
+    [
+        (ssl.TLSVersion.TLSv1_3, False, "it requires a client certificate: set airflow.client_cert_file"),
+        (ssl.TLSVersion.TLSv1_2, False, "if it requires a client certificate, set airflow.client_cert_file"),
+        (ssl.TLSVersion.TLSv1_3, True, "it does not trust the authority that signed the certificate"),
+        (ssl.TLSVersion.TLSv1_2, True, "it does not trust the authority that signed the certificate"),
+    ],
+)
+async def test_refused_client_certificate_is_reported(
+    authority: Authority, tmp_path: Path, newest: ssl.TLSVersion, reason: str, *, is_presented: bool
+) -> None:
+    (tmp_path / "other").mkdir()
+    other = Authority(tmp_path / "other", WallClock().now(), "other").certificate("client")
+    settings = AirflowSettings(ca_file=authority.file, client_cert_file=other if is_presented else None)
+    with strict_server(authority, newest) as url:
+        transport = Transport(url, read_seconds=5, max_answer_bytes=1_000_000, verify=settings.tls())
+        with pytest.raises(AirflowUnreachable, match=reason):
+            await transport.send("GET", "/api/v2/version", headers={}, is_effect_possible=False)
+        await transport.aclose()
 
 
 def test_encrypted_client_key_is_refused_without_a_prompt(authority: Authority) -> None:

@@ -1,14 +1,18 @@
 """What an answer of Airflow says, whatever was asked: later, log in again, or a reason."""
 
 import json
+import re
 from http import HTTPStatus
 
 from dagcall.airflow.http import HttpAnswer
+from dagcall.text import in_one_line
 
 MAX_RETRY_AFTER_SECONDS = 60.0
 LONGEST_EMPTY_LIST_BYTES = 200
 PARSE_ERRORS = (LookupError, TypeError, ValueError, AttributeError)
 _REDIRECTS = range(300, 400)
+_TITLE = re.compile(r"<title>([^<]{1,300})</title>", re.IGNORECASE)
+LONGEST_TITLE = 100
 
 
 def says_later(answer: HttpAnswer) -> bool:
@@ -72,3 +76,12 @@ def reason_in(answer: HttpAnswer) -> str | None:
 def pointing_to(answer: HttpAnswer) -> str:
     """Return where an answer redirects to, in brackets; empty if it does not."""
     return f" (it points to {answer.headers['location']})" if "location" in answer.headers else ""
+
+
+def page_title(answer: HttpAnswer) -> str:
+    """Return the title of a page that came instead of Airflow's answer, in brackets; empty without one.
+
+    Proxies say there what is wrong: nginx, for example, that a client certificate is missing.
+    """
+    found = _TITLE.search(answer.text[:2000])
+    return f' ("{in_one_line(found[1])[:LONGEST_TITLE]}")' if found else ""

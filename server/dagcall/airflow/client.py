@@ -274,22 +274,30 @@ class AirflowApi:
     async def fetch_runs_with_prefix(
         self, dag_id: str | None, run_id_prefix: str, *, limit: int = PAGE
     ) -> tuple[Run, ...]:
-        """Return the newest runs whose ids have this prefix, newest first; at most one page.
+        """Return the newest runs whose ids have this prefix, newest first.
 
         `run_id_pattern` is an ILIKE in every version, so the answer is filtered again.
 
         Args:
             dag_id: the runs' dag; None for any dag.
             run_id_prefix: the beginning of the run ids.
-            limit: how many runs to look at, at most a page.
+            limit: how many runs to look at; more than a page takes several requests.
         """
-        runs = await self._rest.get(
-            "dags/~/dagRuns",
-            purpose=Purpose.TRIGGER,
-            query={"run_id_pattern": run_id_prefix, "order_by": "-run_after", "limit": limit},
-            read=lambda data: [Run.from_json(run) for run in data["dag_runs"]],
+        found: dict[RunKey, Run] = {}
+        for offset in range(0, limit, PAGE):
+            size = min(PAGE, limit - offset)
+            runs = await self._rest.get(
+                "dags/~/dagRuns",
+                purpose=Purpose.TRIGGER,
+                query={"run_id_pattern": run_id_prefix, "order_by": "-run_after", "limit": size, "offset": offset},
+                read=lambda data: [Run.from_json(run) for run in data["dag_runs"]],
+            )
+            found |= {(run.dag_id, run.run_id): run for run in runs}
+            if len(runs) < size:
+                break
+        return tuple(
+            run for run in found.values() if dag_id in {None, run.dag_id} and run.run_id.startswith(run_id_prefix)
         )
-        return tuple(run for run in runs if dag_id in {None, run.dag_id} and run.run_id.startswith(run_id_prefix))
 
     async def set_run_failed(
         self, dag_id: str, run_id: str, *, note: str | None = None, account: Account | None = None

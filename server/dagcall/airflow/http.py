@@ -10,6 +10,7 @@ Longer than most modules, because it is the only one that knows httpx.
 """
 
 import asyncio
+import ssl
 from collections import deque
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager
@@ -394,7 +395,8 @@ class _Translated:
                     is_effect_possible=self._is_effect_possible,
                     is_late=True,
                 ) from error
-            case httpx.TransportError() | httpx.StreamError() | httpx.DecodingError():
+            # With TLS 1.3, the server refuses a client's certificate after the handshake; httpx passes this error on.
+            case httpx.TransportError() | httpx.StreamError() | httpx.DecodingError() | ssl.SSLError():
                 raise AirflowUnreachable(
                     f"the connection to Airflow at {self._url} broke ({reason})",
                     is_effect_possible=self._is_effect_possible,

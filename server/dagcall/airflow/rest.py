@@ -16,6 +16,7 @@ from cachetools import TTLCache
 
 from dagcall.airflow.answers import (
     PARSE_ERRORS,
+    page_title,
     pointing_to,
     reason_in,
     refuses_token,
@@ -348,8 +349,9 @@ class AirflowRest:
             return refusal
         if status in _REFUSALS:
             return AirflowAnswerUnusable(
-                f"{self.url} answered /api/v2/{path} with status {status}, but not as Airflow does: something in front "
-                "of Airflow answered, or another server; check airflow.url and what is in front of Airflow"
+                f"{self.url} answered /api/v2/{path} with status {status}{page_title(answer)}, but not as Airflow "
+                "does: something in front of Airflow answered, or another server; check airflow.url and what is in "
+                "front of Airflow"
             )
         return AirflowAnswerUnusable(
             f"{self.url} answered {path} with status {status}, which Airflow never does there; check the URL"

@@ -16,8 +16,7 @@ from dagcall.cli.terminal import readable
 from dagcall.settings import Settings
 from dagcall.text import visible
 
-MOST = 100
-"""A page of Airflow's list."""
+MOST = 1000
 
 
 @dataclass(frozen=True, slots=True)

@@ -76,6 +76,13 @@ async def test_refusal_by_a_proxy_is_an_unusable_answer(
     assert airflow.runs == []
 
 
+async def test_title_of_a_proxys_page_is_reported(airflow: FakeAirflow, api: AirflowApi) -> None:
+    title = "400 No required\n SSL certificate\u202e was sent"  # what nginx says without a client certificate
+    airflow.add_fault(Fault(route="trigger", status=400, body=f"<html><head><TITLE>{title}</TITLE></head>"))
+    with pytest.raises(AirflowAnswerUnusable, match=r'status 400 \("400 No required SSL certificate was sent"\), but'):
+        await trigger(api)
+
+
 async def test_not_found_from_a_web_framework_is_an_unusable_answer(airflow: FakeAirflow, api: AirflowApi) -> None:
     airflow.add_fault(Fault(route="run", status=404, body={"detail": "Not Found"}, times=None))
     with pytest.raises(AirflowAnswerUnusable):
