@@ -9,6 +9,7 @@ import json
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Any, Literal
 
@@ -48,6 +49,15 @@ def desktops_here(platform: str, home: Path, environ: Mapping[str, str], users: 
     prefix = ("wsl.exe", "-d", environ["WSL_DISTRO_NAME"], "-e")
     homes = [folder.parent for folder in sorted(users.glob("*/AppData")) if folder.parent.name != "Default"]
     return [here, *(Desktop("windows", folder, prefix=prefix) for folder in homes)]
+
+
+class ClientName(StrEnum):
+    """A client's name on the command line."""
+
+    CLAUDE_DESKTOP = "claude-desktop"
+    CLAUDE_CODE = "claude-code"
+    VSCODE = "vscode"
+    CURSOR = "cursor"
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,13 +109,12 @@ def _cursor(desktop: Desktop) -> Iterator[Path]:
     yield desktop.home / ".cursor" / "mcp.json"
 
 
-CLIENTS = {
-    "claude-desktop": Client("Claude Desktop", "mcpServers", says_type=False, files=_claude_desktop),
-    "claude-code": Client("Claude Code", "mcpServers", says_type=True, files=_claude_code),
-    "vscode": Client("VS Code", "servers", says_type=True, files=_vscode),
-    "cursor": Client("Cursor", "mcpServers", says_type=False, files=_cursor),
+CLIENTS: dict[ClientName, Client] = {
+    ClientName.CLAUDE_DESKTOP: Client("Claude Desktop", "mcpServers", says_type=False, files=_claude_desktop),
+    ClientName.CLAUDE_CODE: Client("Claude Code", "mcpServers", says_type=True, files=_claude_code),
+    ClientName.VSCODE: Client("VS Code", "servers", says_type=True, files=_vscode),
+    ClientName.CURSOR: Client("Cursor", "mcpServers", says_type=False, files=_cursor),
 }
-"""By the name on the command line."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +140,7 @@ def file_of(client: Client, desktops: Sequence[Desktop]) -> ClientFile:
     return next((file for some in files for file in some if file.is_there), files[0][-1])
 
 
-def found_clients(desktops: Sequence[Desktop]) -> dict[str, ClientFile]:
+def found_clients(desktops: Sequence[Desktop]) -> dict[ClientName, ClientFile]:
     """Return the clients that seem to be installed, by their names on the command line."""
     files = {key: file_of(client, desktops) for key, client in CLIENTS.items()}
     return {key: file for key, file in files.items() if file.is_there}

@@ -11,14 +11,13 @@ from typing import Annotated, Literal
 import typer
 from rich.console import Console
 
-from dagcall.cli.client_files import CLIENTS
+from dagcall.cli.client_files import ClientName
 from dagcall.cli.options import PIN_FOLDER
-from dagcall.cli.set_up import DEFAULT_URL, LogIn, SetUp, option_of
+from dagcall.cli.set_up import DEFAULT_URL, LogIn, SetUp, one_line_about, option_of
 from dagcall.cli.settings_file import settings_text
 from dagcall.cli.terminal import complain
 from dagcall.errors import ConfigError
 from dagcall.settings import FILE_NAME, read_secret
-from dagcall.text import visible
 
 
 def init(
@@ -61,11 +60,10 @@ def init(
         typer.Option("--pin/--no-pin", help="Whether to pin what agents see of the tools.", show_default="asked"),
     ] = None,
     clients: Annotated[
-        list[str] | None,
+        list[ClientName] | None,
         typer.Option(
             "--client",
-            metavar="CLIENT",
-            help=f"Enter dagcall into the configuration of {', '.join(CLIENTS)}; may be repeated.",
+            help="Enter dagcall into this client's configuration; may be repeated.",
             show_default="asked for each client that is found",
         ),
     ] = None,
@@ -95,7 +93,7 @@ def init(
         text = settings_text(
             airflow | log_in.to_write(),
             policies,
-            descriptions={dag.dag_id: visible(dag.description) for dag in listed if dag.description},
+            descriptions={dag.dag_id: one_line_about(dag) for dag in listed},
             pins=PIN_FOLDER if is_pinned else None,
         )
     except (KeyboardInterrupt, EOFError):

@@ -58,6 +58,7 @@ def show_runs(
 
 def _show(found: Sequence[CalledRun]) -> None:
     table = Table("started (UTC)", "tool", "caller", "state", "took", "run")
+    table.columns[-1].overflow = "fold"  # an address that is cut short is of no use
     for run in found:
         took = "" if run.seconds is None else f"{run.seconds:.1f} s"
         row = (run.started.replace("T", " ")[:19], run.tool, run.caller, run.state, took, run.url)

@@ -19,6 +19,7 @@ from dagcall.cli.client_files import (
     CLIENTS,
     CannotMerge,
     ClientFile,
+    ClientName,
     desktops_here,
     difference,
     file_of,
@@ -33,12 +34,13 @@ from dagcall.cli.tools import print_snapshot
 from dagcall.demo.introduction import dagcall_command
 from dagcall.errors import AirflowError, AirflowLogInRefused, ConfigError
 from dagcall.settings import FILE_NAME, Settings, settings_from
-from dagcall.text import visible
+from dagcall.text import in_one_line, visible
 from dagcall.tools import PinFolder, Snapshot, ToolPolicy, pin_text, policy_from_text
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 SHOWN_DAGS = 50
 """More would scroll away the question."""
+ABOUT_LENGTH = 80
 TRIES = 3
 """How often a person may try to log in: Airflow may lock an account."""
 WAYS = {
@@ -50,6 +52,14 @@ WAYS = {
     "none": "not at all: this Airflow lets everybody in",
 }
 """The ways to log in that it asks for."""
+
+
+NEXT = {
+    "dagcall doctor": "tries everything that a call needs",
+    "dagcall call TOOL": "calls a tool from here",
+    "dagcall serve": "serves any number of clients over HTTP",
+}
+"""What the user may do next: command -> what it does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +223,7 @@ class SetUp:
         table.columns[0].no_wrap = True
         for dag in listed[:SHOWN_DAGS]:
             paused = "(paused) " if dag.is_paused else ""
-            row = (dag.dag_id, paused + (dag.description or ""), ", ".join(sorted(dag.tags)))
+            row = (dag.dag_id, paused + one_line_about(dag), ", ".join(sorted(dag.tags)))
             table.add_row(*(Text(visible(cell)) for cell in row))
         self._console.print(table)
         if len(listed) > SHOWN_DAGS:
@@ -236,12 +246,10 @@ class SetUp:
             self.say("equals its pin; after a change, `dagcall pin` accepts it.")
         return self.confirmed(given, "Pin the tools?")
 
-    def client_changes(self, given: Sequence[str] | None, name: str) -> Iterator[ClientChange]:
+    def client_changes(self, given: Sequence[ClientName] | None, name: str) -> Iterator[ClientChange]:
         """Yield the changes to clients' files that the user wants."""
         environ = dict(os.environ)  # noqa: TID251 - where clients keep their files
         desktops = desktops_here(sys.platform, Path.home(), environ)
-        if unknown := [key for key in given or () if key not in CLIENTS]:
-            raise ConfigError(f"--client: {unknown[0]!r} is not one of {', '.join(CLIENTS)}")
         files = {key: file_of(CLIENTS[key], desktops) for key in given} if given else found_clients(desktops)
         command = [*dagcall_command(), "serve", "--stdio", "--config", str(self._config)]
         for file in files.values():
@@ -285,15 +293,13 @@ class SetUp:
             self.say(f"pinned {len(pinned.tools)} tools in {folder / PIN_FOLDER}")
         for change in changes:
             backup = replace_keeping_copy(change.file.path, change.after)
-            kept = f"; the file as it was is {backup}" if backup else ""
-            self.say(f"changed {change.file.path}{kept}")
+            done = "wrote" if backup is None else f"the file as it was is {backup}; changed"
+            self.say(f"{done} {change.file.path}")
             self.say(f"restart {change.file.client.name} to see the tools")
         where = "" if self._config == Path(FILE_NAME).absolute() else f" --config {self._config}"
-        self.say(
-            f"\nNext:\n  dagcall doctor{where}   tries everything that a call needs\n"
-            f"  dagcall call TOOL{where}   calls a tool from here\n"
-            f"  dagcall serve{where}    serves any number of clients over HTTP"
-        )
+        self.say("\nNext:")
+        for command, what in NEXT.items():
+            self.say(f"  {command + where:<{18 + len(where)}}  {what}")
 
 
 async def _version(settings: Settings) -> str:
@@ -308,6 +314,12 @@ async def _dags(settings: Settings) -> tuple[DagSummary, ...]:
 
     async with assembled(settings, wait_seconds=0) as dagcall:
         return await dagcall.waiter.api.fetch_dags(DagQuery())
+
+
+def one_line_about(dag: DagSummary) -> str:
+    """Return the beginning of a dag's description, on one line."""
+    text = in_one_line(dag.description or "")
+    return text if len(text) <= ABOUT_LENGTH else f"{text[:ABOUT_LENGTH].rpartition(' ')[0]} …"
 
 
 def option_of(key: str) -> str:

@@ -9,6 +9,7 @@ from dagcall.cli.client_files import (
     CLIENTS,
     CannotMerge,
     ClientFile,
+    ClientName,
     Desktop,
     desktops_here,
     difference,
@@ -25,7 +26,7 @@ https://docs.cursor.com/context/mcp, https://modelcontextprotocol.io/docs/develo
 
 
 def file(key: str, desktop: Desktop = LINUX) -> ClientFile:
-    return file_of(CLIENTS[key], [desktop])
+    return file_of(CLIENTS[ClientName(key)], [desktop])
 
 
 @pytest.mark.parametrize(
@@ -70,9 +71,9 @@ def test_windows_around_wsl_is_found_with_the_build_of_its_store(tmp_path: Path)
     (users / "Default" / "AppData" / "Roaming" / "Claude").mkdir(parents=True)
 
     desktops = desktops_here("linux", home, {"WSL_DISTRO_NAME": "Debian"}, users)
-    assert file_of(CLIENTS["claude-desktop"], desktops).path == roaming / "claude_desktop_config.json"
+    assert file_of(CLIENTS[ClientName.CLAUDE_DESKTOP], desktops).path == roaming / "claude_desktop_config.json"
     package.mkdir(parents=True)
-    found = file_of(CLIENTS["claude-desktop"], desktops)
+    found = file_of(CLIENTS[ClientName.CLAUDE_DESKTOP], desktops)
     assert found.path == package / "LocalCache" / "Roaming" / "Claude" / "claude_desktop_config.json"
     server = json.loads(merged(None, found, "airflow", COMMAND))["mcpServers"]["airflow"]
     assert server == {"command": "wsl.exe", "args": ["-d", "Debian", "-e", *COMMAND]}
