@@ -17,6 +17,7 @@ from dagcall.settings.settings import (
     load_settings,
     read_secret,
 )
+from dagcall.settings.tls import trusting
 
 SCHEMA_FILE = Path(__file__).with_name("dagcall.schema.json")
 """The JSON Schema of the settings file, for editors."""
@@ -34,4 +35,5 @@ __all__ = [
     "is_configured_by_environment",
     "load_settings",
     "read_secret",
+    "trusting",
 ]

@@ -1,0 +1,527 @@
+"""The questions that the checks ask: few, read-only, one after the other (but for the one about several at once).
+
+Each returns plain facts. An answer that several checks need is asked for once. Knows no judgement.
+"""
+
+import asyncio
+import ssl
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from functools import partial
+from ipaddress import ip_address
+from typing import Any, TypeVar
+from urllib.parse import urlsplit
+
+from cryptography import x509
+from cryptography.x509.oid import NameOID
+
+from dagcall.airflow import (
+    LIST_DAGS,
+    START_RUNS,
+    AirflowApi,
+    AirflowClock,
+    AirflowRest,
+    Credentials,
+    Gate,
+    Heartbeat,
+    Right,
+    Transport,
+    airflow_clock,
+    expiries_of,
+    fetch_auth_manager,
+    fetch_heartbeats,
+    fetch_option,
+    fetch_right,
+    fetch_unfinished_run,
+    proxy_for,
+    tls_problem,
+    version_in,
+    version_of,
+)
+from dagcall.app import credentials_for
+from dagcall.doctor.dags import MANY, AllowList, BrokenFiles, Tools
+from dagcall.doctor.health import ComponentFacts, LoadFacts, StreamFacts
+from dagcall.doctor.log_in import AccountOfCallers, AuthManager, LogIn, Renewal, Token
+from dagcall.doctor.network import Certificate, Clocks, Connection, Front, Lookup, PublicUrl
+from dagcall.doctor.options import OPTIONS, OptionFacts
+from dagcall.doctor.rights import Need, RightFacts
+from dagcall.errors import (
+    AirflowAnswerUnusable,
+    AirflowError,
+    AirflowLogInRefused,
+    AirflowNotFound,
+    AirflowRefused,
+    AirflowRejected,
+    AirflowUnreachable,
+    ConfigError,
+)
+from dagcall.settings import AccountSettings, LogInSettings, Settings, trusting
+from dagcall.text import in_one_line, shortened
+from dagcall.tools import (
+    Catalog,
+    PinFolder,
+    Selection,
+    Snapshot,
+    differences,
+    own_tools,
+    reason_not_to_run,
+    wire_json,
+)
+
+CONNECT_SECONDS = 3.0
+READ_SECONDS = 15.0
+MAX_BYTES = 4 * 1024 * 1024
+FIRST_STATE_SECONDS = 3.0
+"""As long as dagcall waits for the first state of a stream before it polls instead."""
+STREAM_INTERVAL_SECONDS = 5.0
+AT_ONCE = (1, 2, 4, 8)
+"""How many reads at once; together with three more, and eight to open the connections, 26 requests."""
+ALONE = 3
+"""How often a read alone is timed."""
+MAX_LINE = 120
+PING = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
+
+_T = TypeVar("_T")
+
+
+class Probes:
+    """Asks; made by `probing`.
+
+    Args:
+        settings: the settings.
+        dag_id: the dag to check rights on; None for the first that the allow-list selects.
+        own_clock: the time in UTC by this machine's clock.
+        gate: the gate of all requests.
+        clock: Airflow's clock.
+        context: TLS to Airflow.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        dag_id: str | None,
+        own_clock: Callable[[], datetime],
+        gate: Gate,
+        clock: AirflowClock,
+        context: ssl.SSLContext,
+    ) -> None:
+        self.settings = settings
+        self._dag_id = dag_id
+        self._own_clock = own_clock
+        self._gate = gate
+        self._clock = clock
+        self._context = context
+        self._url = settings.airflow.url
+        self._parts = urlsplit(self._url)
+        self._credentials = self._credentials_of(settings.airflow)
+        self._rest = self._rest_with(self._credentials)
+        self._api = AirflowApi(self._rest)
+        self._front = Transport(self._url, read_seconds=READ_SECONDS, max_answer_bytes=MAX_BYTES, verify=context)
+        self._known: dict[str, Any] = {}
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._front.aclose()
+        await self._rest.aclose()
+
+    def _credentials_of(self, way: LogInSettings) -> Credentials:
+        return credentials_for(way, self._url, self._gate, self._clock, verify=self._context)
+
+    def _rest_with(self, credentials: Credentials) -> AirflowRest:
+        return AirflowRest(
+            self._url,
+            credentials,
+            gate=self._gate,
+            max_answer_bytes=self.settings.airflow.max_answer_bytes,
+            clock=self._clock,
+            verify=self._context,
+        )
+
+    async def _once(self, name: str, ask: Callable[[], Awaitable[_T]]) -> _T:
+        if name not in self._known:
+            self._known[name] = await ask()
+        found: _T = self._known[name]
+        return found
+
+    # The network
+
+    @property
+    def _host(self) -> str:
+        return self._parts.hostname or ""
+
+    @property
+    def _port(self) -> int:
+        return self._parts.port or (443 if self._parts.scheme == "https" else 80)
+
+    async def lookup(self) -> Lookup:
+        """Look up Airflow's host."""
+        proxy = proxy_for(self._url)
+        if proxy is not None:
+            return Lookup(self._host, proxy=proxy)
+        try:
+            found = await asyncio.get_running_loop().getaddrinfo(self._host, self._port, type=0)
+        except OSError as error:
+            return Lookup(self._host, error=_reason(error))
+        return Lookup(self._host, tuple(dict.fromkeys(str(address[0]) for *_, address in found)))
+
+    async def connection(self) -> Connection:
+        """Open and close a connection."""
+        host, port, proxy = self._host, self._port, proxy_for(self._url)
+        if proxy is not None:
+            parts = urlsplit(proxy)
+            host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
+        place = f"{f'[{host}]' if ':' in host else host}:{port}"
+        began = time.monotonic()
+        try:
+            await _connect(host, port)
+        except OSError as error:
+            return Connection(place, error=_reason(error))
+        return Connection(place, time.monotonic() - began)
+
+    async def certificate(self) -> Certificate:
+        """Verify the certificate as every request does."""
+        file, proxy = self.settings.airflow.ca_file, proxy_for(self._url)
+        trust = "this system's certificate authorities" if file is None else f"{file} (airflow.ca_file)"
+        if self._parts.scheme != "https":
+            return Certificate(trust, is_tls=False, is_on_this_machine=_is_loopback(self._host))
+        if proxy is not None:
+            return Certificate(trust, proxy=proxy)
+        try:
+            shown = await _connect(self._host, self._port, self._context)
+        except (OSError, ssl.SSLError) as error:
+            problem = tls_problem(error, "airflow") or f"no TLS connection: {_reason(error)}"
+            issuer = await asyncio.to_thread(_issuer_at, self._host, self._port)
+            return Certificate(trust, issuer=issuer, problem=problem)
+        until = shown.get("notAfter")
+        left = None if until is None else ssl.cert_time_to_seconds(str(until)) - self._own_clock().timestamp()
+        issuer = dict(name for names in shown.get("issuer", ()) for name in names)
+        return Certificate(trust, issuer=issuer.get("commonName", ""), seconds_left=left)
+
+    async def front(self) -> Front:
+        """Ask for Airflow's version, without a token."""
+        return await self._once("front", self._ask_front)
+
+    async def _ask_front(self) -> Front:
+        try:
+            answer = await self._front.send("GET", "/api/v2/version", headers={}, is_effect_possible=False)
+            self._known["clocks"] = Clocks(_date(answer.headers.get("date", "")), self._own_clock().timestamp())
+            version = version_of(answer)
+            if version is not None:
+                return Front(self._url, answer.status, version)
+            older = await self._front.send("GET", "/api/v1/version", headers={}, is_effect_possible=False)
+        except (AirflowUnreachable, AirflowAnswerUnusable) as error:
+            return Front(self._url, error=str(error))
+        return Front(
+            self._url,
+            answer.status,
+            version_of_airflow_2=version_of(older),
+            points_to=answer.headers.get("location"),
+        )
+
+    async def clocks(self) -> Clocks:
+        """Return the clocks at the moment of the first answer."""
+        await self.front()
+        found: Clocks = self._known["clocks"]
+        return found
+
+    async def version(self) -> tuple[int, ...]:
+        """Return Airflow's version."""
+        return version_in((await self.front()).version or "")
+
+    async def public_url(self) -> PublicUrl | None:
+        """Send what clients send to the address that callers use; None if the settings name none."""
+        server = self.settings.server
+        if server.public_url is None:
+            return None
+        verify = trusting(None, "server.public_url")
+        there = Transport(server.public_url, read_seconds=READ_SECONDS, max_answer_bytes=MAX_BYTES, verify=verify)
+        found = partial(PublicUrl, server.public_url, is_plain=server.is_read_on_the_way)
+        try:
+            headers = {"Accept": "application/json, text/event-stream"}
+            answer = await there.send("POST", "", headers=headers, body=PING, is_effect_possible=False)
+        except AirflowError as error:
+            problem = tls_problem(error, "server") or _reason(error.__cause__ or error)
+            return found(error=problem.partition(". ")[0])
+        finally:
+            await there.aclose()
+        asks_for_key = answer.status == 401 and "bearer" in answer.headers.get("www-authenticate", "").lower()  # noqa: PLR2004 - a status
+        return found(status=answer.status, is_dagcall=asks_for_key or b'"jsonrpc"' in answer.content)
+
+    # Airflow's components
+
+    async def _heartbeats(self) -> dict[str, Heartbeat]:
+        return await self._once("heartbeats", lambda: fetch_heartbeats(self._rest))
+
+    async def database(self) -> Heartbeat:
+        """Ask whether Airflow reaches its database."""
+        return (await self._heartbeats())["metadatabase"]
+
+    async def component(self, name: str) -> ComponentFacts:
+        """Ask for the heartbeat of a component."""
+        heartbeat = (await self._heartbeats())[name]
+        ago = None if heartbeat.last is None else self._clock.timestamp() - heartbeat.last.timestamp()
+        return ComponentFacts(name, heartbeat, ago)
+
+    # The log-in
+
+    @property
+    def _way(self) -> str | None:
+        return next(iter(self.settings.airflow.ways), None)
+
+    async def auth_manager(self) -> AuthManager:
+        """Ask which auth manager Airflow has."""
+        try:
+            title = await fetch_auth_manager(self._front)
+        except AirflowError:
+            title = None
+        return AuthManager(title, self._way)
+
+    async def log_in(self) -> LogIn:
+        """Log in, and send a request with the token."""
+        found = partial(LogIn, _who(self.settings.airflow), is_anonymous=self._way is None)
+        token: str | None = None
+        try:
+            token = await self._credentials.token()
+            self._known["may list"] = await fetch_right(self._rest, LIST_DAGS, "", await self.version())
+        except AirflowLogInRefused as error:
+            own, _ = expiries_of(token or "")
+            ended = None if own is None else self._clock.timestamp() - own
+            return found(refusal=str(error), ended_ago=ended if ended is not None and ended > 0 else None)
+        return found()
+
+    async def token(self) -> Token:
+        """Read how long the token lasts."""
+        own, inside = expiries_of(await self._credentials.token() or "")
+        now = self._clock.timestamp()
+        left, left_inside = (None if time is None else time - now for time in (own, inside))
+        return Token(self._way, left, left_inside)
+
+    async def renewal(self) -> Renewal:
+        """Log in a second time."""
+        first = await self._credentials.token()
+        self._credentials.can_renew_after(first)
+        try:
+            second = await self._credentials.token()
+        except AirflowError as error:
+            return Renewal(self._way, problem=str(error))
+        return Renewal(self._way, is_new=first != second)
+
+    async def account(self, entry: AccountSettings) -> AccountOfCallers:
+        """Log in with an account for callers."""
+        chosen = (await self.allow_list()).chosen
+        rest = self._rest_with(self._credentials_of(entry))
+        try:
+            right = await fetch_right(rest, START_RUNS, chosen, await self.version())
+        except AirflowLogInRefused as error:
+            return AccountOfCallers(refusal=str(error))
+        finally:
+            await rest.aclose()
+        return AccountOfCallers(dag_id=chosen, may_start=None if right is Right.UNKNOWN else right is Right.GRANTED)
+
+    # Dags and rights
+
+    async def may_list(self, need: Need) -> RightFacts:
+        """Return whether the account may list dags; the log-in has asked."""
+        return RightFacts(need, "", self._known["may list"])
+
+    async def right(self, need: Need) -> RightFacts:
+        """Ask whether the account has a right on the chosen dag."""
+        chosen = (await self.allow_list()).chosen
+        return RightFacts(need, chosen, await fetch_right(self._rest, need.permission, chosen, await self.version()))
+
+    async def allow_list(self) -> AllowList:
+        """Find the dags that the allow-list selects."""
+        return await self._once("allow-list", self._select)
+
+    async def _select(self) -> AllowList:
+        policies = self.settings.policies
+        if self._dag_id is not None:
+            try:
+                await self._api.fetch_summary(self._dag_id)
+            except (AirflowNotFound, AirflowRefused):
+                return AllowList(len(policies), chosen=self._dag_id, is_chosen_missing=True)
+        selected, _, withheld = await Selection(self._api, policies).select(Snapshot())
+        dags = list({dag.dag_id: dag for dag, _ in selected}.values())
+        usable = [dag.dag_id for dag in dags if reason_not_to_run(dag) is None]
+        chosen = self._dag_id or next(iter([*usable, *(dag.dag_id for dag in dags)]), "")
+        return AllowList(len(policies), dags, {item.what: item.reason for item in withheld}, chosen)
+
+    async def files(self) -> BrokenFiles:
+        """Ask for Airflow's import errors."""
+        errors = await self._api.fetch_import_errors()
+        files = [f"{file.name} ({_last_line(file.traceback)})" for file in errors.files]
+        return BrokenFiles(files, errors.total, errors.may_be_read)
+
+    async def tools(self) -> Tools:
+        """Make the tools, and compare them with the pins, unless there are many."""
+        return await self._once("tools", self._make_tools)
+
+    async def _make_tools(self) -> Tools:
+        found = await self.allow_list()
+        pins = self.settings.pins
+        so_far = partial(Tools, len(found.dags), pins=None if pins is None else str(pins))
+        reviewed, problem = None, ""
+        try:
+            reviewed = None if pins is None else PinFolder(pins).read()
+        except ConfigError as error:
+            problem = str(error)
+        if len(found.dags) > MANY:
+            return so_far(pins_problem=problem)
+        snapshot = await Catalog(self._api, self.settings.policies).refresh()
+        if snapshot.problem:
+            raise AirflowAnswerUnusable(snapshot.problem)
+        elsewhere = {dag.dag_id for dag in found.dags if reason_not_to_run(dag)} | (found.missing or {}).keys()
+        reasons = {item.what: item.reason for item in snapshot.withheld}
+        wires = [*(tool.wire for tool in snapshot.tools.values()), *own_tools()]
+        published = {wire.name: wire_json(wire) for wire in wires}
+        return so_far(
+            published=len(snapshot.tools),
+            withheld={what: reason for what, reason in reasons.items() if what not in elsewhere},
+            differences=None if reviewed is None else differences(reviewed, published, withheld=reasons),
+            pins_problem=problem,
+        )
+
+    # Streams, several requests at once, and Airflow's options
+
+    async def stream(self) -> StreamFacts:
+        """Wait for the first state of a stream, on a run that exists and is unfinished."""
+        run = await fetch_unfinished_run(self._rest)
+        if run is None:
+            return StreamFacts(None)
+        began = time.monotonic()
+        try:
+            async with asyncio.timeout(FIRST_STATE_SECONDS):
+                states = await self._api.stream_states(*run, interval_seconds=STREAM_INTERVAL_SECONDS)
+                async with aclosing(states):
+                    state, _ = await anext(states)
+        except TimeoutError:
+            return StreamFacts(run, waited=FIRST_STATE_SECONDS)
+        except (StopAsyncIteration, AirflowNotFound):  # the run was deleted
+            return StreamFacts(run, is_over=True)
+        return StreamFacts(run, time.monotonic() - began, is_over=state.is_final)
+
+    async def load(self) -> LoadFacts:
+        """Time reads of the chosen dag, alone and several at once."""
+        chosen = (await self.allow_list()).chosen
+        steps = [n for n in AT_ONCE if n <= self._gate.ceiling]
+
+        async def read(_: int) -> float:
+            began = time.monotonic()
+            await self._api.fetch_summary(chosen)
+            return time.monotonic() - began
+
+        async def at_once(count: int) -> list[float]:
+            return list(await asyncio.gather(*(read(number) for number in range(count))))
+
+        await asyncio.gather(*(self._api.fetch_version() for _ in range(steps[-1])))  # opens the connections
+        rounds = {1: [await read(number) for number in range(ALONE)]}
+        for count in steps[1:]:
+            rounds[count] = await at_once(count)
+        return LoadFacts(rounds, self.settings.airflow.min_in_flight)
+
+    async def options(self) -> OptionFacts:
+        """Ask for the options of Airflow's configuration that matter to calls."""
+        return await self._once("options", self._fetch_options)
+
+    async def _fetch_options(self) -> OptionFacts:
+        try:
+            return OptionFacts({option: await fetch_option(self._rest, *option) for option in OPTIONS})
+        except AirflowLogInRefused:
+            raise
+        except (AirflowRefused, AirflowRejected, AirflowAnswerUnusable):
+            return OptionFacts(None)
+
+
+@asynccontextmanager
+async def probing(
+    settings: Settings, *, dag_id: str | None, own_clock: Callable[[], datetime]
+) -> AsyncIterator[Probes]:
+    """Make the probes; without a request yet.
+
+    Raises:
+        ConfigError: a file in the settings cannot be used.
+    """
+    most = min(AT_ONCE[-1], settings.airflow.max_in_flight)
+    async with AsyncExitStack() as stack:
+        probes = Probes(
+            settings,
+            dag_id=dag_id,
+            own_clock=own_clock,
+            gate=Gate(most, floor=most),  # the check of several requests at once decides how many there are
+            clock=airflow_clock(own_clock),
+            context=settings.airflow.tls(),
+        )
+        stack.push_async_callback(probes.aclose)
+        yield probes
+
+
+def _who(way: LogInSettings) -> str:
+    """Return how dagcall logs in, for people."""
+    if way.username is not None:
+        return f"user {way.username!r}"
+    if way.client_id is not None:
+        return f"client {way.client_id!r}"
+    if way.token_file is not None:
+        return f"the token in {way.token_file}"
+    names = {"token": "the token in the settings", "token_command": "the token that token_command prints"}
+    return next((names.get(key, f"what {way.auth} gives") for key in way.ways), "nobody")
+
+
+async def _connect(host: str, port: int, context: ssl.SSLContext | None = None) -> dict[str, Any]:
+    """Open and close a connection; return the server's certificate as far as it was verified.
+
+    Raises:
+        OSError: there is no connection, or the certificate is refused.
+    """
+    async with asyncio.timeout(CONNECT_SECONDS):
+        name = None if context is None else host
+        _, writer = await asyncio.open_connection(host, port, ssl=context, server_hostname=name)
+    shown = None if context is None else writer.get_extra_info("ssl_object").getpeercert()
+    writer.close()
+    with suppress(OSError, TimeoutError):
+        async with asyncio.timeout(CONNECT_SECONDS):
+            await writer.wait_closed()
+    return dict(shown or {})
+
+
+def _issuer_at(host: str, port: int) -> str:
+    """Return who signed a certificate that was refused, to name the authority that is missing; empty if unknown.
+
+    Reads the certificate and closes the connection: nothing is sent.
+    """
+    try:
+        text = ssl.get_server_certificate((host, port), timeout=CONNECT_SECONDS)
+        issuer = x509.load_pem_x509_certificate(text.encode()).issuer
+    except (OSError, ValueError):
+        return ""
+    names = issuer.get_attributes_for_oid(NameOID.COMMON_NAME)
+    return in_one_line(str(names[0].value)) if names else issuer.rfc4514_string()
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return host == "localhost" or ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _date(text: str) -> float | None:
+    try:
+        return parsedate_to_datetime(text).timestamp()
+    except ValueError:
+        return None
+
+
+def _reason(error: BaseException) -> str:
+    if isinstance(error, TimeoutError):
+        return f"no answer within {CONNECT_SECONDS:.0f} s"
+    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+
+
+def _last_line(traceback: str) -> str:
+    lines = [line for line in traceback.splitlines() if line.strip()]
+    return shortened(in_one_line(lines[-1]), MAX_LINE) if lines else "no reason given"
