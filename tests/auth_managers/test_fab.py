@@ -1,6 +1,7 @@
 """dagcall in front of an Airflow with the FAB auth manager, with accounts of different roles."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from tests.auth_managers.calls import client_of, content_of, dag_tools
 from tests.auth_managers.conftest import Serve
 from tests.auth_managers.fab import TOKEN_SECONDS, deactivate, fab_airflow
 from tests.e2e.clients import text_of
+from tests.e2e.commands import clean_environ, run_dagcall
 from tests.faults.record import Record
 from tests.support.nginx import nginx
 from tests.support.own_airflow import OwnAirflow
@@ -83,6 +85,36 @@ async def test_reading_dag_versions_needs_a_permission_of_its_own(
                 await AirflowApi(rest).fetch_versions()
     finally:
         await rest.aclose()
+
+
+@pytest.mark.parametrize(
+    ("account", "refused"),
+    [
+        ("user", set()),
+        ("add", {"may read questions", "may read dag versions"}),
+        ("approved", {"may read dag versions"}),
+        ("reader", {"may start runs", "may change runs", "may read questions", "may read dag versions"}),
+        ("viewer", {"may start runs", "may change runs"}),
+    ],
+)
+async def test_doctor_names_missing_rights_and_uses_none(
+    airflow: OwnAirflow, record: Record, account: str, refused: set[str]
+) -> None:
+    dag = "approved" if account == "approved" else "add"
+    environ = clean_environ(
+        DAGCALL_AIRFLOW_URL=airflow.url,
+        DAGCALL_AIRFLOW_USERNAME=account,
+        DAGCALL_AIRFLOW_PASSWORD=account,
+        DAGCALL_DAGS="*",
+    )
+    before = await record.count("dags/~/dagRuns"), await record.count("eventLogs", owner=account)
+    done = await asyncio.to_thread(run_dagcall, "doctor", dag, "--json", environ=environ)
+    assert (await record.count("dags/~/dagRuns"), await record.count("eventLogs", owner=account)) == before
+    checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+    assert checks["auth manager"]["found"] == "FAB"
+    assert {name for name, check in checks.items() if check["found"].startswith("not granted")} == refused
+    assert checks["may start runs"]["status"] == ("failure" if "may start runs" in refused else "ok")
+    assert done.returncode == ("may start runs" in refused)
 
 
 async def test_wrong_password_is_reported(serve: Serve) -> None:

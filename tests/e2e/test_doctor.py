@@ -121,8 +121,8 @@ def test_lines_are_for_people(demo: RunningDemo) -> None:
     done = run_dagcall("doctor", "factorial", environ=demo.environ)
     assert done.returncode == 0, done.stdout
     lines = done.stdout.splitlines()
-    assert "ok       version                Airflow 3.3.2" in lines
-    assert "ok       may start runs         granted on factorial" in lines
+    assert "ok       version                  Airflow 3.3.2" in lines
+    assert "ok       may start runs           granted on factorial" in lines
     assert lines[-1].endswith(" skipped")
 
 
@@ -169,7 +169,7 @@ def test_wrong_password_is_named(demo: RunningDemo) -> None:
     done = run_dagcall("doctor", environ=environ)
     assert done.returncode == 1
     assert "failure  log-in" in done.stdout
-    assert "skipped  after: log-in          not checked: token, renewal, may list dags" in done.stdout
+    assert "skipped  after: log-in            not checked: token, renewal, may list dags" in done.stdout
     assert "not-the-password" not in done.stdout + done.stderr
 
 

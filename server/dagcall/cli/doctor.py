@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dagcall.doctor import Outcome
 
 STYLES = {"ok": "green", "warning": "yellow", "failure": "bold red", "skipped": "dim"}
-NAME_WIDTH = 23
+NAME_WIDTH = 25
 INDENT = " " * (max(map(len, STYLES)) + 2)
 
 
@@ -46,7 +46,7 @@ def doctor(
         print(readable({"is_well": not counts["failure"], "checks": [_as_json(outcome) for outcome in outcomes]}))
     else:
         _show(outcomes)
-        print(f"\n{', '.join(f'{counts[status]} {status}' for status in STYLES if counts[status])}")
+        print(f"\n{', '.join(_counted(status, counts[status]) for status in STYLES if counts[status])}")
     if counts["failure"]:
         raise typer.Exit(1)
 
@@ -87,6 +87,10 @@ def _show(outcomes: Sequence["Outcome"]) -> None:
             _line(console, outcome.finding.status, outcome.name, outcome.finding.found)
             if outcome.finding.advice:
                 console.print(Text(f"{INDENT}{'':{NAME_WIDTH}}-> {outcome.finding.advice}"))
+
+
+def _counted(status: str, count: int) -> str:
+    return f"{count} {status}{'s' if status in {'warning', 'failure'} and count > 1 else ''}"
 
 
 def _line(console: Console, status: str, name: str, found: str) -> None:
