@@ -17,11 +17,10 @@ from dagcall.doctor.dags import (
     judge_pins,
     judge_tools,
 )
-from dagcall.doctor.finding import Finding, skipped
+from dagcall.doctor.finding import Finding
 from dagcall.doctor.health import judge_component, judge_database, judge_load, judge_stream
 from dagcall.doctor.log_in import judge_account, judge_auth_manager, judge_log_in, judge_renewal, judge_token
 from dagcall.doctor.network import (
-    PublicUrl,
     judge_certificate,
     judge_clocks,
     judge_connection,
@@ -38,7 +37,7 @@ from dagcall.doctor.options import (
     judge_parsing,
 )
 from dagcall.doctor.probes import Probes
-from dagcall.doctor.rights import NEEDS, VERSIONS, Need, judge_right
+from dagcall.doctor.rights import LISTING, NEEDS, Need, judge_right
 from dagcall.settings import AccountSettings, Settings
 
 
@@ -123,39 +122,28 @@ OPTIONS = (
 )
 
 
-def judge_own_address(facts: PublicUrl | None) -> Finding:
-    """Judge whether callers reach dagcall, if they use an address of their own."""
-    return skipped("server.public_url is not set") if facts is None else judge_public_url(facts)
-
-
-CALLERS = (Check("public address", "Do callers reach dagcall?", Probes.public_url, judge_own_address),)
+CALLERS = (Check("public address", "Do callers reach dagcall?", Probes.public_url, judge_public_url),)
 
 
 def checks_for(settings: Settings) -> tuple[Check, ...]:
     """Return the checks for these settings: those of the table, and one for each account of callers."""
-    accounts = [_account(entry) for entry in settings.accounts if not entry.is_own]
-    rights = [_right(need) for need in (*NEEDS, VERSIONS)]
-    listing = [right for right in rights if right.name == "may list dags"]
-    others = [right for right in rights if right.name != "may list dags"]
     return (
         *NETWORK,
         *COMPONENTS,
         *LOG_IN,
-        *listing,
+        _right(LISTING, Probes.may_list, HAS_LOGGED_IN),
         *ALLOW_LIST,
-        *others,
-        *accounts,
+        *(_right(need, Probes.right, HAS_DAG) for need in NEEDS),
+        *(_account(entry) for entry in settings.accounts if not entry.is_own),
         *BEHAVIOUR,
         *OPTIONS,
         *CALLERS,
     )
 
 
-def _right(need: Need) -> Check:
-    is_list = need.name == "list dags"
-    probe = partial(Probes.may_list if is_list else Probes.right, need=need)
-    needs = HAS_LOGGED_IN if is_list else HAS_DAG
-    return Check(f"may {need.name}", f"May dagcall's account {need.name}?", probe, judge_right, needs)
+def _right(need: Need, probe: Callable[..., Awaitable[Any]], needs: tuple[str, ...]) -> Check:
+    meaning = f"May dagcall's account {need.name}?"
+    return Check(f"may {need.name}", meaning, partial(probe, need=need), judge_right, needs)
 
 
 def _account(entry: AccountSettings) -> Check:

@@ -40,7 +40,7 @@ def judge_allow_list(facts: AllowList) -> Finding:
             "Name a dag that `dagcall tools` shows",
         )
     if not facts.entries and not facts.chosen:
-        return warning("it is empty: nothing is published", "Add [[tools]] to the settings, or set DAGCALL_DAGS")
+        return failure("it is empty: nothing is published", "Add [[tools]] to the settings, or set DAGCALL_DAGS")
     if not facts.chosen:
         return failure(
             "it selects no dag: " + "; ".join(facts.missing_reasons),

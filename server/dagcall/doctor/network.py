@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from http import HTTPStatus
 
 from dagcall.airflow import NEWEST_TESTED, OLDEST, version_in
-from dagcall.doctor.finding import Finding, duration, failure, ok, warning
+from dagcall.doctor.finding import Finding, duration, failure, ok, skipped, warning
 
 EXPIRY_DAYS = 14
 CLOCK_SECONDS = 30.0
@@ -117,7 +117,11 @@ def judge_front(facts: Front) -> Finding:
     if facts.version is not None or facts.version_of_airflow_2 is not None:
         return ok(f"answers at {facts.url}")
     if facts.error:
-        return failure(facts.error)
+        return failure(
+            facts.error,
+            "Read the log of Airflow's api-server and of what is in front of it; if it wants a client certificate, set "
+            "airflow.client_cert_file",
+        )
     answered = f"{facts.url}/api/v2/version was answered with status {facts.status}"
     if facts.points_to is not None or facts.status in _REDIRECTS:
         return failure(
@@ -189,8 +193,10 @@ class PublicUrl:
     error: str = ""
 
 
-def judge_public_url(facts: PublicUrl) -> Finding:
-    """Judge whether callers reach dagcall."""
+def judge_public_url(facts: PublicUrl | None) -> Finding:
+    """Judge whether callers reach dagcall, if they use an address of their own."""
+    if facts is None:
+        return skipped("server.public_url is not set")
     if facts.error:
         return failure(
             f"{facts.url} cannot be reached ({facts.error})",

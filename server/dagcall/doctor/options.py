@@ -5,10 +5,10 @@ Pure.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from ipaddress import ip_address
 from urllib.parse import urlsplit
 
 from dagcall.doctor.finding import Finding, duration, failure, ok, skipped, warning
+from dagcall.settings import is_loopback
 
 IDLE_SECONDS = 0.5
 PARSE_SECONDS = 120.0
@@ -94,7 +94,7 @@ def judge_execution_url(facts: OptionFacts) -> Finding:
     url = given or f"{base.rstrip('/')}/execution/"
     parts, path = urlsplit(url), f"{urlsplit(base).path.rstrip('/')}/execution"
     executor = (options.get(EXECUTOR) or "LocalExecutor").rpartition(".")[2]
-    is_here, port = _is_loopback(parts.hostname or ""), options.get(PORT)
+    is_here, port = is_loopback(parts.hostname or ""), options.get(PORT)
     tasks = f"tasks report to {url}"
     advice = "Set [core] execution_api_server_url in Airflow to the address of its api-server as workers see it"
     if parts.path.rstrip("/") != path:
@@ -116,10 +116,3 @@ def _number(text: str | None) -> float | None:
         return None if text is None else float(text)
     except ValueError:
         return None
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -1,22 +1,19 @@
 """The questions that the checks ask: few, read-only, one after the other (but for the one about several at once).
 
 Each returns plain facts. An answer that several checks need is asked for once. Knows no judgement.
+
+One method per question makes it long: it is the list of all that the doctor asks of Airflow.
 """
 
 import asyncio
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import AsyncExitStack, aclosing, asynccontextmanager, suppress
+from contextlib import aclosing, asynccontextmanager
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
-from ipaddress import ip_address
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
-
-from cryptography import x509
-from cryptography.x509.oid import NameOID
 
 from dagcall.airflow import (
     LIST_DAGS,
@@ -36,12 +33,11 @@ from dagcall.airflow import (
     fetch_option,
     fetch_right,
     fetch_unfinished_run,
-    proxy_for,
-    tls_problem,
     version_in,
     version_of,
 )
 from dagcall.app import credentials_for
+from dagcall.doctor.connecting import MAX_BYTES, READ_SECONDS, certificate, connection, lookup, public_url
 from dagcall.doctor.dags import MANY, AllowList, BrokenFiles, Tools
 from dagcall.doctor.health import ComponentFacts, LoadFacts, StreamFacts
 from dagcall.doctor.log_in import AccountOfCallers, AuthManager, LogIn, Renewal, Token
@@ -58,7 +54,7 @@ from dagcall.errors import (
     AirflowUnreachable,
     ConfigError,
 )
-from dagcall.settings import AccountSettings, LogInSettings, Settings, trusting
+from dagcall.settings import AccountSettings, LogInSettings, Settings
 from dagcall.text import in_one_line, shortened
 from dagcall.tools import (
     Catalog,
@@ -71,9 +67,6 @@ from dagcall.tools import (
     wire_json,
 )
 
-CONNECT_SECONDS = 3.0
-READ_SECONDS = 15.0
-MAX_BYTES = 4 * 1024 * 1024
 FIRST_STATE_SECONDS = 3.0
 """As long as dagcall waits for the first state of a stream before it polls instead."""
 STREAM_INTERVAL_SECONDS = 5.0
@@ -82,7 +75,6 @@ AT_ONCE = (1, 2, 4, 8)
 ALONE = 3
 """How often a read alone is timed."""
 MAX_LINE = 120
-PING = {"jsonrpc": "2.0", "id": 1, "method": "ping"}
 
 _T = TypeVar("_T")
 
@@ -116,7 +108,6 @@ class Probes:
         self._clock = clock
         self._context = context
         self._url = settings.airflow.url
-        self._parts = urlsplit(self._url)
         self._credentials = self._credentials_of(settings.airflow)
         self._rest = self._rest_with(self._credentials)
         self._api = AirflowApi(self._rest)
@@ -149,57 +140,25 @@ class Probes:
 
     # The network
 
-    @property
-    def _host(self) -> str:
-        return self._parts.hostname or ""
-
-    @property
-    def _port(self) -> int:
-        return self._parts.port or (443 if self._parts.scheme == "https" else 80)
-
     async def lookup(self) -> Lookup:
         """Look up Airflow's host."""
-        proxy = proxy_for(self._url)
-        if proxy is not None:
-            return Lookup(self._host, proxy=proxy)
-        try:
-            found = await asyncio.get_running_loop().getaddrinfo(self._host, self._port, type=0)
-        except OSError as error:
-            return Lookup(self._host, error=_reason(error))
-        return Lookup(self._host, tuple(dict.fromkeys(str(address[0]) for *_, address in found)))
+        return await lookup(self._url)
 
     async def connection(self) -> Connection:
-        """Open and close a connection."""
-        host, port, proxy = self._host, self._port, proxy_for(self._url)
-        if proxy is not None:
-            parts = urlsplit(proxy)
-            host, port = parts.hostname or "", parts.port or (443 if parts.scheme == "https" else 80)
-        place = f"{f'[{host}]' if ':' in host else host}:{port}"
-        began = time.monotonic()
-        try:
-            await _connect(host, port)
-        except OSError as error:
-            return Connection(place, error=_reason(error))
-        return Connection(place, time.monotonic() - began)
+        """Open and close a connection to Airflow's port."""
+        return await connection(self._url)
 
     async def certificate(self) -> Certificate:
         """Verify the certificate as every request does."""
-        file, proxy = self.settings.airflow.ca_file, proxy_for(self._url)
-        trust = "this system's certificate authorities" if file is None else f"{file} (airflow.ca_file)"
-        if self._parts.scheme != "https":
-            return Certificate(trust, is_tls=False, is_on_this_machine=_is_loopback(self._host))
-        if proxy is not None:
-            return Certificate(trust, proxy=proxy)
-        try:
-            shown = await _connect(self._host, self._port, self._context)
-        except (OSError, ssl.SSLError) as error:
-            problem = tls_problem(error, "airflow") or f"no TLS connection: {_reason(error)}"
-            issuer = await asyncio.to_thread(_issuer_at, self._host, self._port)
-            return Certificate(trust, issuer=issuer, problem=problem)
-        until = shown.get("notAfter")
-        left = None if until is None else ssl.cert_time_to_seconds(str(until)) - self._own_clock().timestamp()
-        issuer = dict(name for names in shown.get("issuer", ()) for name in names)
-        return Certificate(trust, issuer=issuer.get("commonName", ""), seconds_left=left)
+        ca_file = self.settings.airflow.ca_file
+        return await certificate(self._url, self._context, ca_file, self._own_clock().timestamp())
+
+    async def public_url(self) -> PublicUrl | None:
+        """Send what clients send to the address that callers use; None if the settings name none."""
+        server = self.settings.server
+        if server.public_url is None:
+            return None
+        return await public_url(server.public_url, is_plain=server.is_read_on_the_way)
 
     async def front(self) -> Front:
         """Ask for Airflow's version, without a token."""
@@ -231,25 +190,6 @@ class Probes:
     async def version(self) -> tuple[int, ...]:
         """Return Airflow's version."""
         return version_in((await self.front()).version or "")
-
-    async def public_url(self) -> PublicUrl | None:
-        """Send what clients send to the address that callers use; None if the settings name none."""
-        server = self.settings.server
-        if server.public_url is None:
-            return None
-        verify = trusting(None, "server.public_url")
-        there = Transport(server.public_url, read_seconds=READ_SECONDS, max_answer_bytes=MAX_BYTES, verify=verify)
-        found = partial(PublicUrl, server.public_url, is_plain=server.is_read_on_the_way)
-        try:
-            headers = {"Accept": "application/json, text/event-stream"}
-            answer = await there.send("POST", "", headers=headers, body=PING, is_effect_possible=False)
-        except AirflowError as error:
-            problem = tls_problem(error, "server") or _reason(error.__cause__ or error)
-            return found(error=problem.partition(". ")[0])
-        finally:
-            await there.aclose()
-        asks_for_key = answer.status == 401 and "bearer" in answer.headers.get("www-authenticate", "").lower()  # noqa: PLR2004 - a status
-        return found(status=answer.status, is_dagcall=asks_for_key or b'"jsonrpc"' in answer.content)
 
     # Airflow's components
 
@@ -446,17 +386,18 @@ async def probing(
         ConfigError: a file in the settings cannot be used.
     """
     most = min(AT_ONCE[-1], settings.airflow.max_in_flight)
-    async with AsyncExitStack() as stack:
-        probes = Probes(
-            settings,
-            dag_id=dag_id,
-            own_clock=own_clock,
-            gate=Gate(most, floor=most),  # the check of several requests at once decides how many there are
-            clock=airflow_clock(own_clock),
-            context=settings.airflow.tls(),
-        )
-        stack.push_async_callback(probes.aclose)
+    probes = Probes(
+        settings,
+        dag_id=dag_id,
+        own_clock=own_clock,
+        gate=Gate(most, floor=most),  # the check of several requests at once decides how many there are
+        clock=airflow_clock(own_clock),
+        context=settings.airflow.tls(),
+    )
+    try:
         yield probes
+    finally:
+        await probes.aclose()
 
 
 def _who(way: LogInSettings) -> str:
@@ -471,55 +412,11 @@ def _who(way: LogInSettings) -> str:
     return next((names.get(key, f"what {way.auth} gives") for key in way.ways), "nobody")
 
 
-async def _connect(host: str, port: int, context: ssl.SSLContext | None = None) -> dict[str, Any]:
-    """Open and close a connection; return the server's certificate as far as it was verified.
-
-    Raises:
-        OSError: there is no connection, or the certificate is refused.
-    """
-    async with asyncio.timeout(CONNECT_SECONDS):
-        name = None if context is None else host
-        _, writer = await asyncio.open_connection(host, port, ssl=context, server_hostname=name)
-    shown = None if context is None else writer.get_extra_info("ssl_object").getpeercert()
-    writer.close()
-    with suppress(OSError, TimeoutError):
-        async with asyncio.timeout(CONNECT_SECONDS):
-            await writer.wait_closed()
-    return dict(shown or {})
-
-
-def _issuer_at(host: str, port: int) -> str:
-    """Return who signed a certificate that was refused, to name the authority that is missing; empty if unknown.
-
-    Reads the certificate and closes the connection: nothing is sent.
-    """
-    try:
-        text = ssl.get_server_certificate((host, port), timeout=CONNECT_SECONDS)
-        issuer = x509.load_pem_x509_certificate(text.encode()).issuer
-    except (OSError, ValueError):
-        return ""
-    names = issuer.get_attributes_for_oid(NameOID.COMMON_NAME)
-    return in_one_line(str(names[0].value)) if names else issuer.rfc4514_string()
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return host == "localhost" or ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
 def _date(text: str) -> float | None:
     try:
         return parsedate_to_datetime(text).timestamp()
     except ValueError:
         return None
-
-
-def _reason(error: BaseException) -> str:
-    if isinstance(error, TimeoutError):
-        return f"no answer within {CONNECT_SECONDS:.0f} s"
-    return (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
 
 
 def _last_line(traceback: str) -> str:

@@ -36,8 +36,8 @@ class Need:
     is_essential: bool = True
 
 
+LISTING = Need("list dags", LIST_DAGS, "entries with dags or tag select nothing", "can_read on DAG:{dag}")
 NEEDS = (
-    Need("list dags", LIST_DAGS, "entries with dags or tag select nothing", "can_read on DAG:{dag}"),
     Need("read dag", READ_DAG, "the dag is not published", "can_read on DAG:{dag}"),
     Need("read tasks", READ_TASKS, "results cannot be chosen", "can_read on DAG:{dag} and Task Instances"),
     Need("start runs", START_RUNS, "every call is refused", "can_edit on DAG:{dag}, and can_create on DAG Runs"),
@@ -64,15 +64,15 @@ NEEDS = (
         "can_read and can_edit on HITL Detail",
         is_essential=False,
     ),
+    Need(
+        "read dag versions",
+        READ_VERSIONS,
+        "with more than 50 dags, changes of dags are noticed late",
+        "can_read on DAG Versions",
+        is_essential=False,
+    ),
 )
-"""In the order in which a call needs them."""
-VERSIONS = Need(
-    "read dag versions",
-    READ_VERSIONS,
-    "with more than 50 dags, changes of dags are noticed late",
-    "can_read on DAG Versions",
-    is_essential=False,
-)
+"""In the order in which a call needs them, after `LISTING`."""
 
 
 @dataclass(frozen=True, slots=True)

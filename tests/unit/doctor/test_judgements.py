@@ -105,7 +105,7 @@ CASES = [
         "but this Airflow answers at /airflow/execution/",
     ),
     (judge_execution_url, OptionFacts({BASE_URL: "https://a.test/airflow/"}), OK, "https://a.test/airflow/execution/"),
-    (judge_allow_list, AllowList(0), WARNING, "it is empty"),
+    (judge_allow_list, AllowList(0), FAILURE, "it is empty"),
     (judge_allow_list, AllowList(0, chosen="d"), OK, "selects 0 dags; rights are checked on d"),
     (judge_tools, Tools(0, published=0), OK, "none published"),
     (judge_pins, Tools(0, published=0, pins="p", differences={}), OK, "all tools equal those in p"),
