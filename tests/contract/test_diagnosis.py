@@ -9,6 +9,7 @@ from dagcall.airflow.client import AirflowApi
 from dagcall.airflow.credentials import Credentials, static_token
 from dagcall.airflow.diagnosis import (
     fetch_auth_manager,
+    fetch_broken_dags,
     fetch_heartbeats,
     fetch_option,
     fetch_unfinished_run,
@@ -67,3 +68,7 @@ async def test_unfinished_run_is_found(rest: AirflowRest, airflow: ContractAirfl
     assert await fetch_unfinished_run(rest) == ("one_task", run_id)
     airflow.finish("one_task", run_id, "success")
     assert await fetch_unfinished_run(rest) != ("one_task", run_id)
+
+
+async def test_broken_dags_are_listed(rest: AirflowRest) -> None:
+    assert await fetch_broken_dags(rest) == ()

@@ -335,6 +335,15 @@ async def test_missing_right_is_named(airflow: FakeAirflow, right: str) -> None:
     assert "with FAB: can_" in said(outcomes, name)
 
 
+async def test_airflow_that_fails_meanwhile_is_named(airflow: FakeAirflow) -> None:
+    airflow.add_fault(
+        Fault(route="dags", status=503, body="<html>", times=None, when=lambda _: airflow.access.logins > 1)
+    )
+    outcomes = await examined(airflow)
+    assert "cannot answer now (503)" in the_failure(outcomes, "allow-list")
+    assert outcomes["tools"].blocked_by == "allow-list"
+
+
 async def test_account_that_may_only_read_is_named(airflow: FakeAirflow) -> None:
     outcomes = await examined(airflow, airflow={"username": "viewer", "password": "viewer"})
     text = the_failure(outcomes, "may start runs")
@@ -348,6 +357,16 @@ async def test_right_that_cannot_be_told_is_skipped(airflow: FakeAirflow) -> Non
     outcomes = await examined(airflow)
     assert with_status(outcomes, Status.FAILURE) == set()
     assert "cannot be told with this Airflow" in said(outcomes, "may start runs")
+
+
+async def test_right_to_start_is_not_told_by_old_versions(airflow: FakeAirflow) -> None:
+    airflow.add_fault(Fault(route="version", status=200, body={"version": "3.1.7"}, times=None))
+    accounts = [{"callers": ["*"], "username": "viewer", "password": "viewer"}]
+    outcomes = await examined(airflow, accounts=accounts)
+    assert with_status(outcomes, Status.FAILURE) == set()
+    assert "cannot be told with this Airflow" in said(outcomes, "may start runs")
+    assert "whether it may start runs cannot be told" in said(outcomes, "account viewer")
+    assert airflow.requests_to("backfill_dry_run") == []
 
 
 async def test_answer_that_is_no_answer_is_named(airflow: FakeAirflow) -> None:
@@ -389,10 +408,14 @@ async def test_paused_dag_is_named(airflow: FakeAirflow) -> None:
 
 
 async def test_broken_dag_is_named(airflow: FakeAirflow) -> None:
-    airflow.add_dag(FakeDag("broken", has_import_errors=True))
+    airflow.add_dag(FakeDag("broken", has_import_errors=True, is_stale=True))  # Airflow sets both
+    airflow.add_dag(FakeDag("of_others", has_import_errors=True, is_stale=True))
     airflow.import_errors.append(FakeImportError("broken.py", "Traceback …\n  line 3\nNameError: x\n"))
-    outcomes = await examined(airflow)
-    assert "broken: Airflow cannot import the file" in the_failure(outcomes, "broken dags")
+    outcomes = await examined(airflow, dags=["add", "brok*"])
+    assert "broken: Airflow cannot import the file" in said(outcomes, "broken dags")
+    assert with_status(outcomes, Status.FAILURE) == {"broken dags", "missing dags"}
+    named = await examined(airflow, dags=["add", "broken"])
+    assert "broken: Airflow cannot import the file" in the_failure(named, "broken dags")
     assert "1 file does not import: broken.py (NameError: x)" in said(outcomes, "import errors")
 
 

@@ -21,6 +21,7 @@ from dagcall.airflow.credentials import (
 from dagcall.airflow.diagnosis import (
     Heartbeat,
     fetch_auth_manager,
+    fetch_broken_dags,
     fetch_heartbeats,
     fetch_option,
     fetch_unfinished_run,
@@ -132,6 +133,7 @@ __all__ = [
     "excluding_date",
     "expiries_of",
     "fetch_auth_manager",
+    "fetch_broken_dags",
     "fetch_durations",
     "fetch_heartbeats",
     "fetch_hindrances",

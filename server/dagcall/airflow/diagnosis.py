@@ -13,8 +13,8 @@ from dagcall.airflow.answers import PARSE_ERRORS
 from dagcall.airflow.client import RunKey
 from dagcall.airflow.gate import Purpose
 from dagcall.airflow.http import HttpAnswer, Transport
-from dagcall.airflow.model import RunState
-from dagcall.airflow.paging import RUN_LIST
+from dagcall.airflow.model import DagSummary, RunState
+from dagcall.airflow.paging import PAGE, RUN_LIST
 from dagcall.airflow.rest import AirflowRest
 from dagcall.errors import AirflowNotFound
 
@@ -71,6 +71,21 @@ async def fetch_unfinished_run(rest: AirflowRest) -> RunKey | None:
         attempts=1,
     )
     return found[0] if found else None
+
+
+async def fetch_broken_dags(rest: AirflowRest) -> tuple[DagSummary, ...]:
+    """Return the dags whose files Airflow can no longer import; at most one page.
+
+    Airflow also marks them as stale, so they are missing from the lists of dags from which tools are made.
+    """
+    found = await rest.get(
+        "dags",
+        purpose=Purpose.RESULT,
+        query={"has_import_errors": True, "exclude_stale": False, "order_by": "dag_id", "limit": PAGE},
+        read=lambda data: [DagSummary.from_json(dag) for dag in data["dags"]],
+        attempts=1,
+    )
+    return tuple(dag for dag in found if dag.has_import_errors)
 
 
 async def fetch_auth_manager(front: Transport) -> str | None:

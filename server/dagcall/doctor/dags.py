@@ -19,6 +19,8 @@ class AllowList:
 
     entries: int
     dags: Sequence[DagSummary] = ()
+    broken: Sequence[str] = ()
+    """Dags that an entry selects, but whose files Airflow can no longer import."""
     missing: Mapping[str, str] | None = None
     """A dag id or selector -> why it selects nothing."""
     chosen: str = ""
@@ -71,11 +73,11 @@ def judge_paused(facts: AllowList) -> Finding:
 
 def judge_broken(facts: AllowList) -> Finding:
     """Judge whether dags cannot run because of their files."""
-    broken = [dag.dag_id for dag in facts.dags if dag.has_import_errors]
     stale = [dag.dag_id for dag in facts.dags if dag.is_stale and not dag.has_import_errors]
-    if broken:
+    if facts.broken:
         return failure(
-            f"{listed(broken)}: Airflow cannot import the file", "Repair it; Airflow's UI shows the traceback"
+            f"{listed(list(facts.broken))}: Airflow cannot import the file",
+            "Repair it; Airflow's UI shows the traceback",
         )
     if stale:
         return failure(f"{listed(stale)}: no longer in Airflow's dag folders", "Restore the file, or remove the entry")

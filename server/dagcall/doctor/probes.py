@@ -8,7 +8,7 @@ One method per question makes it long: it is the list of all that the doctor ask
 import asyncio
 import ssl
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import aclosing, asynccontextmanager
 from datetime import datetime
 from email.utils import parsedate_to_datetime
@@ -22,6 +22,7 @@ from dagcall.airflow import (
     AirflowClock,
     AirflowRest,
     Credentials,
+    DagSummary,
     Gate,
     Heartbeat,
     Right,
@@ -29,6 +30,7 @@ from dagcall.airflow import (
     airflow_clock,
     expiries_of,
     fetch_auth_manager,
+    fetch_broken_dags,
     fetch_heartbeats,
     fetch_option,
     fetch_right,
@@ -61,6 +63,7 @@ from dagcall.tools import (
     PinFolder,
     Selection,
     Snapshot,
+    ToolPolicy,
     differences,
     own_tools,
     reason_not_to_run,
@@ -288,7 +291,10 @@ class Probes:
         dags = list({dag.dag_id: dag for dag, _ in selected}.values())
         usable = [dag.dag_id for dag in dags if reason_not_to_run(dag) is None]
         chosen = self._dag_id or next(iter([*usable, *(dag.dag_id for dag in dags)]), "")
-        return AllowList(len(policies), dags, {item.what: item.reason for item in withheld}, chosen)
+        listed = await fetch_broken_dags(self._rest)
+        broken = {dag.dag_id for dag in (*dags, *listed) if dag.has_import_errors and _is_selected(dag, policies)}
+        missing = {item.what: item.reason for item in withheld}
+        return AllowList(len(policies), dags, sorted(broken), missing, chosen)
 
     async def files(self) -> BrokenFiles:
         """Ask for Airflow's import errors."""
@@ -398,6 +404,10 @@ async def probing(
         yield probes
     finally:
         await probes.aclose()
+
+
+def _is_selected(dag: DagSummary, policies: Sequence[ToolPolicy]) -> bool:
+    return any(policy.selects(dag) for policy in policies)
 
 
 def _who(way: LogInSettings) -> str:
