@@ -444,6 +444,11 @@ async def test_dag_that_makes_no_tool_is_named(airflow: FakeAirflow) -> None:
     assert "results names task 'totl', which the dag does not have" in the_failure(outcomes, "tools")
 
 
+async def test_part_that_a_tool_lacks_is_named(airflow: FakeAirflow) -> None:
+    airflow.add_dag(FakeDag("add", doc_md="```toml dagcall\nresults = ['nowhere']\n```"))
+    assert "add: the dagcall block in its doc_md: results names task" in the_warning(await examined(airflow), "tools")
+
+
 async def test_many_dags_are_not_read_one_by_one(airflow: FakeAirflow, tmp_path: Path) -> None:
     for number in range(60):
         airflow.add_dag(FakeDag(f"many_{number}"))

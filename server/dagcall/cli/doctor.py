@@ -36,8 +36,8 @@ def doctor(
 ) -> None:
     """Check everything between dagcall and Airflow, and say what to do where something is wrong.
 
-    Safe in production: it only reads, never starts a run, and sends some 60 requests, and up to three for each of at
-    most 50 dags. Exit code: 0 if no check failed (warnings do not count), 1 if one did, 2 if the settings are invalid.
+    Safe in production: it only reads, never starts a run, and sends some 60 requests, and two for each of at most 50
+    dags. Exit code: 0 if no check failed (warnings do not count), 1 if one did, 2 if the settings are invalid.
     """
     settings = settings_at(config)
     outcomes = run_to_end(_examined(settings, dag))

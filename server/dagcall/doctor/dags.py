@@ -28,11 +28,6 @@ class AllowList:
     is_chosen_missing: bool = False
     """Whether Airflow does not show the dag that was named on the command line."""
 
-    @property
-    def missing_reasons(self) -> list[str]:
-        """What selects nothing, with the reasons."""
-        return [f"{what}: {reason}" for what, reason in (self.missing or {}).items()]
-
 
 def judge_allow_list(facts: AllowList) -> Finding:
     """Judge whether the allow-list selects anything."""
@@ -45,7 +40,7 @@ def judge_allow_list(facts: AllowList) -> Finding:
         return failure("it is empty: nothing is published", "Add [[tools]] to the settings, or set DAGCALL_DAGS")
     if not facts.chosen:
         return failure(
-            "it selects no dag: " + "; ".join(facts.missing_reasons),
+            f"it selects no dag: {_with_reasons(facts.missing or {})}",
             "Check the dag ids, then whether Airflow shows them to dagcall's account",
         )
     count = "1 dag" if len(facts.dags) == 1 else f"{len(facts.dags)} dags"
@@ -56,7 +51,7 @@ def judge_missing(facts: AllowList) -> Finding:
     """Judge whether every entry of the allow-list selects something."""
     if facts.missing:
         return failure(
-            "; ".join(facts.missing_reasons), "Check the ids and tags, then the account's rights, then the files"
+            _with_reasons(facts.missing), "Check the ids and tags, then the account's rights, then the files"
         )
     return ok("every entry selects a dag")
 
@@ -114,6 +109,8 @@ class Tools:
     """None if there are too many dags to read them all here."""
     withheld: Mapping[str, str] | None = None
     """Dag id -> why it is not published, for other reasons than those of other checks."""
+    left_out: Mapping[str, str] | None = None
+    """Dag id and a part of it -> why its tool is published without this part."""
     pins: str | None = None
     """The folder of pins; None for none."""
     differences: Mapping[str, str] | None = None
@@ -126,11 +123,11 @@ def judge_tools(facts: Tools) -> Finding:
     """Judge whether each dag makes a tool."""
     if facts.published is None:
         return skipped(f"{facts.dags} dags would take as many requests", "Run: dagcall tools")
+    advice = "Change the dag or its entry; `dagcall tools` shows all"
     if facts.withheld:
-        return failure(
-            "; ".join(f"{what}: {reason}" for what, reason in facts.withheld.items()),
-            "Change the dag or its entry; `dagcall tools` shows all",
-        )
+        return failure(_with_reasons(facts.withheld), advice)
+    if facts.left_out:
+        return warning(_with_reasons(facts.left_out), advice)
     return ok(f"{facts.published} published" if facts.published else "none published")
 
 
@@ -148,3 +145,9 @@ def judge_pins(facts: Tools) -> Finding:
             "Run `dagcall check`, review the changes, then run `dagcall pin`",
         )
     return ok(f"all tools equal those in {facts.pins}")
+
+
+def _with_reasons(reasons: Mapping[str, str], most: int = 3) -> str:
+    """Return some names with a reason each, and how many more there are."""
+    more = f"; and {len(reasons) - most} more" if len(reasons) > most else ""
+    return "; ".join(f"{what}: {reason}" for what, reason in list(reasons.items())[:most]) + more

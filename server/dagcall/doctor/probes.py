@@ -320,13 +320,17 @@ class Probes:
         snapshot = await Catalog(self._api, self.settings.policies).refresh()
         if snapshot.problem:
             raise AirflowAnswerUnusable(snapshot.problem)
-        elsewhere = {dag.dag_id for dag in found.dags if reason_not_to_run(dag)} | (found.missing or {}).keys()
+        usable = {dag.dag_id for dag in found.dags if not reason_not_to_run(dag)}  # other checks tell the others
         reasons = {item.what: item.reason for item in snapshot.withheld}
+        parts = {
+            what: reason for what, reason in reasons.items() if what.partition(": ")[0] in usable and what not in usable
+        }
         wires = [*(tool.wire for tool in snapshot.tools.values()), *own_tools()]
         published = {wire.name: wire_json(wire) for wire in wires}
         return so_far(
             published=len(snapshot.tools),
-            withheld={what: reason for what, reason in reasons.items() if what not in elsewhere},
+            withheld={what: reason for what, reason in reasons.items() if what in usable},
+            left_out=parts,
             differences=None if reviewed is None else differences(reviewed, published, withheld=reasons),
             pins_problem=problem,
         )
