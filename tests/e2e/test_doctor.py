@@ -8,13 +8,19 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
 
 from dagcall.demo.process_table import family, process_table, send
 from tests.e2e.commands import clean_environ, run_dagcall
 from tests.e2e.running_demo import RunningDemo
 from tests.e2e.test_people import in_airflow
 from tests.support.nginx import nginx
+from tests.support.on_a_socket import on_a_socket
 
 SECONDS = 90.0
 """Longer than Airflow takes to notice a stopped scheduler (30 s), or a changed file."""
@@ -182,12 +188,34 @@ def test_invalid_settings_are_reported(tmp_path: Path) -> None:
     assert "airflow.usrname is not a dagcall setting" in done.stderr
 
 
-@pytest.mark.parametrize(("buffering", "status"), [("on", "warning"), ("off", "ok")])
-async def test_buffering_proxy_is_named(demo: RunningDemo, tmp_path: Path, buffering: str, status: str) -> None:
-    """With HTTP/1.1, nginx 1.31.3 passes on each line; with HTTP/1.0, long its default, it waits for the end."""
-    options = f"proxy_http_version 1.0; proxy_buffering {buffering};"
-    async with nginx(tmp_path, f"location / {{ proxy_pass {demo.airflow_url}; {options} }}") as proxy:
+def holding_back(url: str) -> Starlette:
+    """Return a proxy that passes on an answer only once it is complete."""
+
+    async def passed_on(request: Request) -> Response:
+        headers = {name: value for name, value in request.headers.items() if name not in {"host", "content-length"}}
+        target = f"{url}{request.url.path}?{request.url.query}"
+        async with httpx.AsyncClient(trust_env=False, timeout=60) as http:
+            answer = await http.request(request.method, target, headers=headers, content=await request.body())
+        kept = {name: value for name, value in answer.headers.items() if name in {"content-type", "date"}}
+        return Response(answer.content, answer.status_code, kept)
+
+    return Starlette(routes=[Route("/{path:path}", passed_on, methods=["GET", "POST"])])
+
+
+def test_proxy_that_holds_back_streams_is_named(demo: RunningDemo) -> None:
+    with on_a_socket(holding_back(demo.airflow_url)) as proxy, unfinished_run(demo):
+        checks = examined(demo, DAGCALL_AIRFLOW_URL=proxy)
+    assert names(checks, "failure") == set()
+    assert checks["streaming"]["status"] == "warning"
+    assert "something in front of Airflow holds it back" in checks["streaming"]["found"]
+
+
+@pytest.mark.parametrize("buffering", ["on", "off"])
+async def test_nginx_passes_on_the_stream(demo: RunningDemo, tmp_path: Path, buffering: str) -> None:
+    """Airflow's server sends each line as a chunk, and nginx passes on whole chunks, also with `proxy_buffering on`."""
+    location = f"location / {{ proxy_pass {demo.airflow_url}; proxy_buffering {buffering}; }}"
+    async with nginx(tmp_path, location) as proxy:
         with unfinished_run(demo):
             checks = examined(demo, DAGCALL_AIRFLOW_URL=proxy)
-    assert checks["streaming"]["status"] == status, checks["streaming"]
     assert names(checks, "failure") == set()
+    assert checks["streaming"]["status"] == "ok", checks["streaming"]

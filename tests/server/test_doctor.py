@@ -516,7 +516,7 @@ async def test_run_that_ends_meanwhile_tells_nothing(airflow: FakeAirflow, lines
 
 async def test_times_of_reads_are_shown(airflow: FakeAirflow) -> None:
     text = said(await examined(airflow), "requests at once")
-    assert text.startswith("a read takes ")
+    assert text.startswith("one read ")
     assert ", 2 at once " in text
     assert ", 8 at once " in text
 

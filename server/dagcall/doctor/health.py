@@ -101,7 +101,7 @@ def judge_load(facts: LoadFacts) -> Finding:
     medians = {at_once: median(seconds) for at_once, seconds in facts.rounds.items()}
     (_, calm), *others = medians.items()
     prompt = max([at_once for at_once, seconds in medians.items() if seconds <= LATE * calm + SLACK_SECONDS])
-    found = f"a read takes {duration(calm)}" + "".join(f", {n} at once {duration(s)} each" for n, s in others)
+    found = f"one read {duration(calm)}" + "".join(f", {n} at once {duration(s)}" for n, s in others)
     if calm > SLOW_SECONDS:
         return warning(
             f"{found}: Airflow, or the way to it, is slow",

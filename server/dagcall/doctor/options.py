@@ -38,7 +38,7 @@ def judge_exposure(facts: OptionFacts) -> Finding:
     if facts.options is None:
         return skipped(
             "Airflow does not expose it, or not to this account",
-            "To have it checked, set [api] expose_config = True in Airflow for the time of the check",
+            "To have it checked, set [api] expose_config = True in Airflow for that time",
         )
     return ok("exposed to this account")
 
