@@ -153,6 +153,21 @@ async def test_account_deactivated_during_a_call_is_reported_with_its_run(
     assert run["dag_run_id"] in text_of(answer)
 
 
+async def test_doctor_names_a_deactivated_account(airflow: OwnAirflow) -> None:
+    await deactivate(airflow, "leaver")
+    environ = clean_environ(
+        DAGCALL_AIRFLOW_URL=airflow.url,
+        DAGCALL_AIRFLOW_USERNAME="leaver",
+        DAGCALL_AIRFLOW_PASSWORD="leaver",
+        DAGCALL_DAGS="*",
+    )
+    done = await asyncio.to_thread(run_dagcall, "doctor", "--json", environ=environ)
+    failed = [check for check in json.loads(done.stdout)["checks"] if check["status"] == "failure"]
+    assert [check["name"] for check in failed] == ["log-in"]
+    assert "did not log in user 'leaver'" in failed[0]["found"]
+    assert "a deactivated account" in failed[0]["advice"]
+
+
 @pytest.mark.parametrize(
     ("location", "pasted"),
     [("location /airflow/", "/airflow/home"), ("location /data/", "/data/home?tags=mcp")],
