@@ -13,6 +13,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, RedirectRespons
 from starlette.routing import Route
 
 from dagcall.doctor import Outcome, Status, examine
+from dagcall.errors import ConfigError
 from dagcall.settings.settings import Settings
 from tests.e2e.commands import free_port
 from tests.fake_airflow import FakeAirflow, FakeDag, FakeImportError, FakeTask, Fault
@@ -133,6 +134,13 @@ async def test_private_authority_is_named(tmp_path: Path) -> None:
     assert "add the one that signed the certificate" in text
     assert f"signed by Example Corp CA, found in {authority.file} (airflow.ca_file)" in the_warning(trusted, "TLS")
     assert "valid for 24 h" in said(trusted, "TLS")
+
+
+async def test_unusable_file_is_an_invalid_setting(airflow: FakeAirflow, tmp_path: Path) -> None:
+    log_in = {"username": "admin", "password": "admin", "ca_file": str(tmp_path / "none.pem")}
+    with pytest.raises(ConfigError, match=r"airflow\.ca_file: .*none\.pem cannot be used"):
+        await examined(airflow, airflow=log_in)
+    assert airflow.requests == []
 
 
 async def test_proxy_of_the_environment_is_named(airflow: FakeAirflow, monkeypatch: pytest.MonkeyPatch) -> None:
