@@ -15,6 +15,7 @@ package's `__init__` exports; `lint-imports` checks both ([tool.importlinter] in
     runs/         one call, one run
     mcp/          the protocol: list, call, tasks, elicitation, progress, audit
     app           the parts wired together
+    doctor/       what is wrong between dagcall and Airflow, and what to do
     demo/         a real Airflow on this machine, for trying dagcall out
     cli/          the commands, and the two ways to serve
 

@@ -1,6 +1,7 @@
 """dagcall in front of an Airflow with the FAB auth manager, with accounts of different roles."""
 
 import asyncio
+import json
 import time
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -19,6 +20,7 @@ from tests.auth_managers.calls import client_of, content_of, dag_tools
 from tests.auth_managers.conftest import Serve
 from tests.auth_managers.fab import TOKEN_SECONDS, deactivate, fab_airflow
 from tests.e2e.clients import text_of
+from tests.e2e.commands import clean_environ, run_dagcall
 from tests.faults.record import Record
 from tests.support.nginx import nginx
 from tests.support.own_airflow import OwnAirflow
@@ -85,6 +87,36 @@ async def test_reading_dag_versions_needs_a_permission_of_its_own(
         await rest.aclose()
 
 
+@pytest.mark.parametrize(
+    ("account", "refused"),
+    [
+        ("user", set()),
+        ("add", {"may read questions", "may read dag versions"}),
+        ("approved", {"may read dag versions"}),
+        ("reader", {"may start runs", "may change runs", "may read questions", "may read dag versions"}),
+        ("viewer", {"may start runs", "may change runs"}),
+    ],
+)
+async def test_doctor_names_missing_rights_and_uses_none(
+    airflow: OwnAirflow, record: Record, account: str, refused: set[str]
+) -> None:
+    dag = "approved" if account == "approved" else "add"
+    environ = clean_environ(
+        DAGCALL_AIRFLOW_URL=airflow.url,
+        DAGCALL_AIRFLOW_USERNAME=account,
+        DAGCALL_AIRFLOW_PASSWORD=account,
+        DAGCALL_DAGS="*",
+    )
+    before = await record.count("dags/~/dagRuns"), await record.count("eventLogs", owner=account)
+    done = await asyncio.to_thread(run_dagcall, "doctor", dag, "--json", environ=environ)
+    assert (await record.count("dags/~/dagRuns"), await record.count("eventLogs", owner=account)) == before
+    checks = {check["name"]: check for check in json.loads(done.stdout)["checks"]}
+    assert checks["auth manager"]["found"] == "FAB"
+    assert {name for name, check in checks.items() if check["found"].startswith("not granted")} == refused
+    assert checks["may start runs"]["status"] == ("failure" if "may start runs" in refused else "ok")
+    assert done.returncode == ("may start runs" in refused)
+
+
 async def test_wrong_password_is_reported(serve: Serve) -> None:
     server = serve("user", password="wrong")
     line = server.errors.until(lambda line: "wrong user name or password" in line, seconds=30)
@@ -119,6 +151,21 @@ async def test_account_deactivated_during_a_call_is_reported_with_its_run(
         answer = await calling
     assert answer.is_error
     assert run["dag_run_id"] in text_of(answer)
+
+
+async def test_doctor_names_a_deactivated_account(airflow: OwnAirflow) -> None:
+    await deactivate(airflow, "leaver")
+    environ = clean_environ(
+        DAGCALL_AIRFLOW_URL=airflow.url,
+        DAGCALL_AIRFLOW_USERNAME="leaver",
+        DAGCALL_AIRFLOW_PASSWORD="leaver",
+        DAGCALL_DAGS="*",
+    )
+    done = await asyncio.to_thread(run_dagcall, "doctor", "--json", environ=environ)
+    failed = [check for check in json.loads(done.stdout)["checks"] if check["status"] == "failure"]
+    assert [check["name"] for check in failed] == ["log-in"]
+    assert "wrong user name or password" in failed[0]["found"]  # the name is masked: it is also the password
+    assert "a deactivated account" in failed[0]["advice"]
 
 
 @pytest.mark.parametrize(

@@ -4,6 +4,7 @@ Airflow's token lives a day; Keycloak's token inside it, from which Airflow take
 """
 
 import asyncio
+import json
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
@@ -15,6 +16,7 @@ from tests.auth_managers.conftest import Serve
 from tests.auth_managers.keycloak import CACHE_SECONDS, keycloak_airflow
 from tests.auth_managers.realm import CLIENT_ID, CLIENT_SECRET, Realm
 from tests.e2e.clients import text_of
+from tests.e2e.commands import clean_environ, run_dagcall
 from tests.faults.record import Record
 from tests.support.own_airflow import OwnAirflow
 from tests.support.terminal import terminal_of
@@ -54,6 +56,21 @@ async def test_user_can_do_everything(serve: Serve, record: Record) -> None:
         cancelled = await client.call_tool("cancel_dag_run", {"tool": "held", "dag_run_id": run["dag_run_id"]})
         assert content_of(cancelled)["state"] == "failed"
         assert (await calling).is_error
+
+
+async def test_doctor_shows_how_long_the_inner_token_lasts(airflow: OwnAirflow) -> None:
+    environ = clean_environ(
+        DAGCALL_AIRFLOW_URL=airflow.url,
+        DAGCALL_AIRFLOW_CLIENT_ID=CLIENT_ID,
+        DAGCALL_AIRFLOW_CLIENT_SECRET=CLIENT_SECRET,
+        DAGCALL_DAGS="*",
+    )
+    done = await asyncio.to_thread(run_dagcall, "doctor", "add", "--json", environ=environ)
+    found = {check["name"]: check["found"] for check in json.loads(done.stdout)["checks"]}
+    assert done.returncode == 0, found
+    assert found["auth manager"] == "Keycloak"
+    assert found["token"] == "lasts 24 h, the token inside it 5 min; dagcall renews it before"
+    assert found["may start runs"] == "granted on add"
 
 
 async def test_client_credentials_log_in(serve: Serve, realm: Realm) -> None:

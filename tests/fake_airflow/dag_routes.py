@@ -35,16 +35,20 @@ def _config(airflow: "FakeAirflow", request: httpx.Request, *, section: str, opt
 
 @route("health", "GET", "/api/v2/monitor/health")
 def _health(airflow: "FakeAirflow", _request: httpx.Request) -> Answer:
-    beat = bodies.timestamp(airflow.clock.now())
-    return 200, {
-        "metadatabase": {"status": "healthy"},
-        "scheduler": {
-            "status": "unhealthy" if airflow.is_scheduler_silent else "healthy",
-            "latest_scheduler_heartbeat": None if airflow.is_scheduler_silent else beat,
-        },
-        "triggerer": {"status": "healthy", "latest_triggerer_heartbeat": beat},
-        "dag_processor": {"status": "healthy", "latest_dag_processor_heartbeat": beat},
-    }
+    now = airflow.clock.now()
+    health: dict[str, Any] = {"metadatabase": {"status": "healthy"}}
+    for name in ("scheduler", "triggerer", "dag_processor"):
+        since = airflow.silent_since.get(name)
+        beat = bodies.timestamp(since or now)
+        health[name] = {"status": "unhealthy" if since else "healthy", f"latest_{name}_heartbeat": beat}
+    if airflow.is_scheduler_silent:
+        health["scheduler"] = {"status": "unhealthy", "latest_scheduler_heartbeat": None}
+    return 200, health
+
+
+@route("auth_manager", "GET", "/auth/openapi.json")
+def _auth_manager(airflow: "FakeAirflow", _request: httpx.Request) -> Answer:
+    return 200, {"openapi": "3.1.0", "info": {"title": airflow.auth_manager, "version": "0.1.0"}}
 
 
 @route("log_in", "POST", "/auth/token")

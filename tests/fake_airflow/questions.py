@@ -101,6 +101,17 @@ class PatchRunBody(Body):
     note: str | None = Field(None, max_length=1000)
 
 
+class ClearRunBody(Body):
+    dry_run: bool = True
+    only_failed: bool = False
+
+
+class BackfillBody(Body):
+    dag_id: str
+    from_date: datetime
+    to_date: datetime
+
+
 class BulkRun(Body):
     dag_run_id: str
     dag_id: str | None = None

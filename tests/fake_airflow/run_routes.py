@@ -1,5 +1,6 @@
 """Routes for runs: trigger, read, wait, change."""
 
+import json
 import re
 import uuid
 from collections.abc import Callable, Mapping
@@ -146,6 +147,23 @@ def _delete_run(airflow: "FakeAirflow", request: httpx.Request, *, dag_id: str, 
         raise Refusal(409, detail)
     airflow.delete(run)
     return 204, None
+
+
+@route("clear_run", "POST", "/api/v2/dags/{dag_id}/dagRuns/{run_id}/clear")
+def _clear_run(airflow: "FakeAirflow", request: httpx.Request, *, dag_id: str, run_id: str) -> Answer:
+    writer(airflow, request, dag_id)
+    body = read_body(questions.ClearRunBody, request)
+    run = _run(airflow, dag_id, run_id)
+    if not body.dry_run:
+        airflow.clear(run)
+    return 200, {"task_instances": [], "total_entries": 0}
+
+
+@route("backfill_dry_run", "POST", "/api/v2/backfills/dry_run")
+def _backfill_dry_run(airflow: "FakeAirflow", request: httpx.Request) -> Answer:
+    writer(airflow, request, json.loads(request.content)["dag_id"])
+    read_body(questions.BackfillBody, request)
+    return 200, {"backfills": [], "total_entries": 0}
 
 
 @route("wait", "GET", "/api/v2/dags/{dag_id}/dagRuns/{run_id}/wait")

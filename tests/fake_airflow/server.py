@@ -53,6 +53,11 @@ class FakeAirflow:
         self.latency_seconds = 0.0
         """The real duration of each answer."""
         self.is_scheduler_silent = False
+        """Whether there has never been a scheduler."""
+        self.silent_since: dict[str, datetime] = {}
+        """Component -> its last heartbeat, if it has stopped."""
+        self.auth_manager = "Simple auth manager sub application"
+        """The title of the auth manager's API."""
         self.runs_in_hand = 0
         """How many runs the scheduler is processing while they are set to failed: it finds their tasks skipped and
         makes the run a success (seen on 3.3.2 under load)."""

@@ -146,9 +146,9 @@ class Record:
         found: Json = (await self._http.get(_path(run))).raise_for_status().json()
         return found
 
-    async def count(self, path: str) -> int:
+    async def count(self, path: str, **query: str) -> int:
         """Return the number of entries in a list of Airflow, such as `dags/add/dagRuns` or `eventLogs`."""
-        answer = await self._http.get(f"/api/v2/{path}", params={"limit": 1})
+        answer = await self._http.get(f"/api/v2/{path}", params={"limit": 1, **query})
         return int(answer.raise_for_status().json()["total_entries"])
 
     async def the_ended_run(self, dag_id: str, x: int, state: str | None = None) -> Json:

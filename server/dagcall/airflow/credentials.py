@@ -189,8 +189,17 @@ def no_token(reason: str) -> AirflowUnreachable:
 
 def expiry_of(token: str) -> float | None:
     """Return when a JWT or the token inside it expires, in seconds since the epoch; None if neither says it."""
-    times = [_claims(each).get("exp") for each in (token, _token_inside(token))]
-    return min((float(time) for time in times if isinstance(time, int | float)), default=None)
+    return min((time for time in expiries_of(token) if time is not None), default=None)
+
+
+def expiries_of(token: str) -> tuple[float | None, float | None]:
+    """Return when a JWT expires, and when the token inside it does, in seconds since the epoch; None if unknown."""
+    own, inside = (_claims(each).get("exp") for each in (token, _token_inside(token)))
+    return _time(own), _time(inside)
+
+
+def _time(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
 
 
 def _token_inside(token: str) -> str:

@@ -171,7 +171,7 @@ class Transport:
         self._clock = clock
         self._address = httpx.URL(self.url)
         self._prefix = self._address.raw_path.rstrip(b"/")
-        self._proxy = None if transport else _proxy(url)
+        self._proxy = None if transport else proxy_for(url)
         self._http = transport or _connections(url, self._proxy, max_idle_connections, verify)
         self._translated = _Translated(self.url, is_effect_possible=False)
         self._translated_change = _Translated(self.url, is_effect_possible=True)
@@ -434,7 +434,7 @@ def _connections(url: str, proxy: str | None, max_idle_connections: int, verify:
         raise ConfigError(f"the environment's proxy for {url} cannot be used: {error}") from error
 
 
-def _proxy(url: str) -> str | None:
+def proxy_for(url: str) -> str | None:
     """Return the environment's proxy for a URL; none for an Airflow on this machine."""
     parts = urlsplit(url)
     host = parts.hostname or ""

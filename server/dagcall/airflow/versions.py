@@ -4,6 +4,7 @@ import re
 from collections.abc import Iterable
 
 OLDEST = (3, 1)
+NEWEST_TESTED = (3, 3)
 RESULTS_THROUGH_WAIT = (3, 3)
 """From this version on, `/wait` returns results in map-index order and does not leak connections."""
 AWAITING_INPUT = (3, 3)

@@ -1,4 +1,4 @@
-"""The command line: `dagcall serve | tools | call | pin | check | key | schema | demo`.
+"""The command line: `dagcall serve | tools | call | pin | check | doctor | key | schema | demo`.
 
 Exit codes: 0 success; 1 failure (a tool failed, a pin differs, Airflow is unavailable); 2 the settings or the command
 line are invalid. Answers go to stdout, everything else to stderr.
@@ -17,6 +17,7 @@ from rich.console import Console
 from dagcall.auth import entry_of, new_key
 from dagcall.cli.calling import arguments_of, call_tool
 from dagcall.cli.config import show_config
+from dagcall.cli.doctor import doctor
 from dagcall.cli.init import init
 from dagcall.cli.options import (
     ConfigOption,
@@ -215,6 +216,9 @@ def check(*, config: ConfigOption = None, folder: FolderOption = None) -> None:
         complain(f"{tools_differ} in {target}; review the changes, then run: dagcall pin")
         raise typer.Exit(1)
     print(f"all tools equal their pins in {target}")
+
+
+app.command()(doctor)
 
 
 @app.command()

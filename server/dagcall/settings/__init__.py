@@ -6,7 +6,7 @@ The only package that reads the environment. Refuses to know what the settings a
 from pathlib import Path
 
 from dagcall.settings.airflow import AirflowSettings
-from dagcall.settings.auth import AuthSettings
+from dagcall.settings.auth import AuthSettings, is_loopback
 from dagcall.settings.limits import STDERR, AccountSettings
 from dagcall.settings.log_in import LogInSettings
 from dagcall.settings.origins import Origin, Setting, settings_with_origins
@@ -20,6 +20,7 @@ from dagcall.settings.settings import (
     read_secret,
     settings_from,
 )
+from dagcall.settings.tls import trusting
 
 SCHEMA_FILE = Path(__file__).with_name("dagcall.schema.json")
 """The JSON Schema of the settings file, for editors."""
@@ -38,8 +39,10 @@ __all__ = [
     "address_of",
     "find_config",
     "is_configured_by_environment",
+    "is_loopback",
     "load_settings",
     "read_secret",
     "settings_from",
     "settings_with_origins",
+    "trusting",
 ]
