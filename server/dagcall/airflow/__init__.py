@@ -11,12 +11,14 @@ from dagcall.airflow.clock import AirflowClock
 from dagcall.airflow.credentials import (
     Credentials,
     FetchToken,
+    LogInOutcome,
     is_token,
     no_token,
     static_token,
     subject_of,
     token_command,
 )
+from dagcall.airflow.endpoints import Requests
 from dagcall.airflow.gate import DEFAULT_CEILING, DEFAULT_FLOOR, DEFAULT_QUEUE, MAX_ANSWER_BYTES, Gate, Purpose
 from dagcall.airflow.health import count_running, fetch_durations, fetch_hindrances, fetch_scheduler_silence
 from dagcall.airflow.hitl import MAY_WAIT_FOR_PEOPLE, Question, Response
@@ -72,10 +74,12 @@ __all__ = [
     "IssuerHttp",
     "LogEvent",
     "LogIn",
+    "LogInOutcome",
     "LoggedException",
     "Param",
     "Purpose",
     "Question",
+    "Requests",
     "Response",
     "Run",
     "RunKey",

@@ -11,9 +11,9 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from io import TextIOWrapper
 from logging.handlers import WatchedFileHandler
@@ -27,7 +27,7 @@ from pydantic_core import to_json
 from dagcall.errors import AirflowError, CallerError, ConfigError, DagcallError, RunError
 from dagcall.masking import Masker
 from dagcall.mcp.request import Origin
-from dagcall.runs import run_id_in
+from dagcall.runs import CallTimes, run_id_in
 from dagcall.settings import STDERR
 
 logger = logging.getLogger(__name__)
@@ -57,6 +57,9 @@ class AuditRecord:
     error: str | None = None
     is_written: bool = True
     """False for a request that needs no line: polling a task that is still running."""
+    published: str = ""
+    """The published tool that was called, or that the request is about; empty if there is none of this name."""
+    times: CallTimes = field(default_factory=CallTimes)
 
     def __enter__(self) -> Self:
         return self
@@ -110,6 +113,7 @@ class Audit:
         masker: masks secrets in arguments and errors.
         key: the key for digests, so that arguments cannot be guessed from them.
         wall_clock: the time in UTC.
+        listeners: called with each record and its duration in seconds, whether or not there is a log.
     """
 
     def __init__(
@@ -120,12 +124,14 @@ class Audit:
         masker: Masker,
         key: bytes,
         wall_clock: Callable[[], datetime],
+        listeners: Sequence[Callable[[AuditRecord, float], None]] = (),
     ) -> None:
         self._write = write
         self._arguments = arguments
         self._masker = masker
         self._keyed = hmac.new(key, digestmod="sha256")
         self._wall_clock = wall_clock
+        self._listeners = listeners
 
     def request(
         self,
@@ -136,6 +142,7 @@ class Audit:
         tool: str | None = None,
         dag: str | None = None,
         about: str = "",
+        published: str = "",
     ) -> AuditRecord:
         """Return the record of a request that begins.
 
@@ -146,12 +153,18 @@ class Audit:
             tool: the tool concerned, known or not.
             dag: the tool's dag.
             about: a text that may contain the run id.
+            published: the published tool that is called, or that the request is about; empty if there is none.
         """
         begun_at, started = self._wall_clock(), asyncio.get_running_loop().time()
-        return AuditRecord(self, origin, method, arguments, begun_at, started, tool, dag, run_id_in(about))
+        return AuditRecord(
+            self, origin, method, arguments, begun_at, started, tool, dag, run_id_in(about), published=published
+        )
 
     def write(self, line: AuditRecord) -> None:
         """Write a line, after its request has ended."""
+        seconds = asyncio.get_running_loop().time() - line.started
+        for listener in self._listeners:
+            listener(line, seconds)
         if self._write is None:
             return
         caller = line.origin.caller
@@ -168,7 +181,7 @@ class Audit:
             **self._shown(line.arguments),
             "run": line.run_id and line.run_id[:MAX_TEXT],
             "outcome": line.outcome,
-            "seconds": round(asyncio.get_running_loop().time() - line.started, 3),
+            "seconds": round(seconds, 3),
             "error": line.error and self._masker.masked(line.error.partition("\n")[0])[:MAX_TEXT],
         }
         self._write(_one_line({name: value for name, value in fields.items() if value is not None}))

@@ -196,11 +196,12 @@ class McpServer:
     async def _read_resource(self, ctx: Context, params: ReadResourceRequestParams) -> ReadResourceResult:
         asked = {"uri": params.uri}
         name = tool_of(params.uri)
-        dag = tool.dag_id if name and (tool := self._catalog.snapshot.tools.get(name)) else None
-        with (
-            self.intake.request(),
-            self._audit.request(Origin.of(ctx), "resources/read", asked, tool=name, dag=dag, about=params.uri),
-        ):
+        tool = self._catalog.snapshot.tools.get(name) if name else None
+        dag, published = (tool.dag_id, tool.name) if tool else (None, "")
+        record = self._audit.request(
+            Origin.of(ctx), "resources/read", asked, tool=name, dag=dag, about=params.uri, published=published
+        )
+        with self.intake.request(), record:
             if self.intake.is_closed:
                 message = "dagcall is shutting down. Read again in a moment."
                 raise MCPError(code=INTERNAL_ERROR, message=message)

@@ -6,7 +6,7 @@ The only package that reads the environment. Refuses to know what the settings a
 from pathlib import Path
 
 from dagcall.settings.airflow import AirflowSettings
-from dagcall.settings.auth import AuthSettings
+from dagcall.settings.auth import AuthSettings, is_loopback
 from dagcall.settings.limits import STDERR, AccountSettings
 from dagcall.settings.log_in import LogInSettings
 from dagcall.settings.settings import (
@@ -32,6 +32,7 @@ __all__ = [
     "address_of",
     "find_config",
     "is_configured_by_environment",
+    "is_loopback",
     "load_settings",
     "read_secret",
 ]

@@ -20,6 +20,7 @@ from dagcall.errors import ConfigError
 from dagcall.settings.airflow import AirflowSettings
 from dagcall.settings.auth import ALLOW_ANYONE, AuthSettings, is_every_address, is_loopback
 from dagcall.settings.limits import STDERR, AccountSettings, AuditSettings, LimitSettings
+from dagcall.settings.metrics import Access, MetricsSettings
 from dagcall.text import did_you_mean
 from dagcall.tools import ToolPolicy, policy_from_text
 
@@ -134,6 +135,7 @@ class Settings(BaseSettings):
     auth: AuthSettings = AuthSettings()
     limits: LimitSettings = LimitSettings()
     audit: AuditSettings = AuditSettings()
+    metrics: MetricsSettings = MetricsSettings()
     accounts: tuple[AccountSettings, ...] = ()
     """Airflow accounts for callers, `[[accounts]]` in the file. Empty: dagcall's own account for all callers."""
     tools: tuple[ToolPolicy, ...] = ()
@@ -198,6 +200,16 @@ class Settings(BaseSettings):
             return self.cache_folder
         caches = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()  # noqa: TID251 - the one place
         return Path(caches) / "dagcall"
+
+    @property
+    def metrics_access(self) -> Access:
+        """Who may read `/metrics` on dagcall's own port."""
+        if self.metrics.port is not None:
+            return "none"
+        if self.auth.is_on:
+            return "callers"
+        is_within = is_loopback(self.server.host) and self.server.public_url is None
+        return "open" if is_within else "none"
 
     @property
     def policies(self) -> tuple[ToolPolicy, ...]:
@@ -382,6 +394,7 @@ def _siblings(location: list[Any]) -> list[str]:
         "tools": ToolPolicy,
         "limits": LimitSettings,
         "audit": AuditSettings,
+        "metrics": MetricsSettings,
         "accounts": AccountSettings,
     }
     model = models.get(location[0], Settings) if len(location) > 1 else Settings

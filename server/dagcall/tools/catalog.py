@@ -79,6 +79,8 @@ class Catalog:
         self._every_seconds = EVERY_SECONDS
         self._is_unanswered = False
         """Whether the last refresh got no answer from Airflow itself."""
+        self.read_at: float | None = None
+        """When the last successful refresh ended, by the loop's clock."""
 
     def may_use(self, caller: Caller, tool: Tool) -> bool:
         """Return whether a caller may use a tool."""
@@ -180,6 +182,7 @@ class Catalog:
         try:
             await self._api.fetch_version()
             found = await self._discovery.find(self._found, self._every_seconds)
+            self.read_at = asyncio.get_running_loop().time()
         except AirflowError as error:
             self._is_unanswered = isinstance(error, AirflowUnreachable | AirflowAnswerUnusable)
             found = replace(self._found, problem=str(error))
@@ -231,8 +234,8 @@ class Catalog:
         own_objections = {wire.name: pins.objection(wire_json(wire)) for wire in found.own}
         withheld = [
             *found.withheld,
-            *(Withheld(found.tools[name].dag_id, reason) for name, reason in objections.items() if reason),
-            *(Withheld(name, reason) for name, reason in own_objections.items() if reason),
+            *(Withheld(found.tools[name].dag_id, reason, "pin") for name, reason in objections.items() if reason),
+            *(Withheld(name, reason, "pin") for name, reason in own_objections.items() if reason),
         ]
         return replace(
             found,
