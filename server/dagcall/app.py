@@ -52,7 +52,15 @@ from dagcall.mcp import Audit, McpServer, opened
 from dagcall.metrics import Metrics, State
 from dagcall.results import FailureReader
 from dagcall.runs import Identity, Quotas, Runs, Waiter
-from dagcall.settings import AccountSettings, AirflowSettings, AuthSettings, LogInSettings, Settings, read_secret
+from dagcall.settings import (
+    STDERR,
+    AccountSettings,
+    AirflowSettings,
+    AuthSettings,
+    LogInSettings,
+    Settings,
+    read_secret,
+)
 from dagcall.tools import Catalog, DagCache, Pins
 
 logger = logging.getLogger(__name__)
@@ -69,6 +77,17 @@ class Dagcall:
     metrics: Metrics
     refusals: Refusals
     """How many HTTP requests were refused."""
+    quotas: Quotas
+
+    async def apply(self, settings: Settings, read_pins: Callable[[], Pins] | None) -> None:
+        """Apply the settings that can change while dagcall serves (`RELOADED`), and no others."""
+        self.quotas.limit(**settings.limits.model_dump())
+        await self.catalog.allow(
+            settings.policies,
+            callers=settings.auth.callers,
+            read_pins=read_pins,
+            every_seconds=settings.refresh_seconds,
+        )
 
     @property
     def is_ready(self) -> bool:
@@ -145,6 +164,7 @@ async def assembled(
                 key=identity.key_for("digests in the audit log"),
                 wall_clock=own_clock,
                 listeners=[metrics.requested],
+                is_logged=settings.audit.file != STDERR,  # which has a line for each request already
             ),
             accounts=accounts,
             wait_seconds=settings.server.wait_seconds or wait_seconds,
@@ -156,7 +176,7 @@ async def assembled(
             wall_clock=clock.now,
         )
         mcp.sdk.middleware.insert(0, metrics.watch)  # first in the list, to see how each message ends
-        dagcall = Dagcall(catalog, runs, waiter, mcp, metrics, Refusals())
+        dagcall = Dagcall(catalog, runs, waiter, mcp, metrics, Refusals(), quotas)
         metrics.export(
             State(
                 catalog,

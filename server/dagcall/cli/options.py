@@ -43,6 +43,16 @@ def settings_at(config: Path | None, **server: Any) -> Settings:
     Raises:
         ConfigError: there are none, or they are invalid.
     """
+    path = settings_file(config)
+    return load_settings(path, server={key: value for key, value in server.items() if value is not None})
+
+
+def settings_file(config: Path | None) -> Path | None:
+    """Return the file of the settings; None if they come from the environment alone.
+
+    Raises:
+        ConfigError: there are no settings.
+    """
     path = find_config(config)
     if path is None and not is_configured_by_environment():
         from dagcall.demo.command import default_folder  # noqa: PLC0415 - only where nothing else is configured
@@ -55,7 +65,7 @@ def settings_at(config: Path | None, **server: Any) -> Settings:
                 "DAGCALL_AIRFLOW_URL and DAGCALL_DAGS. To try dagcall without an Airflow, run: dagcall demo"
             )
         say(f"using the demo's settings, {path}")
-    return load_settings(path, server={key: value for key, value in server.items() if value is not None})
+    return path
 
 
 def pin_folder_of(settings: Settings, given: Path | None) -> Path:

@@ -31,6 +31,7 @@ from starlette.types import ASGIApp
 
 from dagcall.app import Dagcall, admitting, assembled, remembered_file
 from dagcall.cli.metrics import METRICS_PATH, metrics_route, only_for
+from dagcall.cli.reload import Reloader, Terminal
 from dagcall.cli.stdio import AnswersOut, endable_stdin, own_stdout
 from dagcall.errors import ConfigError
 from dagcall.gc_tuning import searched_sparingly
@@ -49,8 +50,8 @@ LAST_ANSWERS_SECONDS = 3.0
 """The time for the last answers to reach their callers before the process ends."""
 
 
-async def serve_stdio(settings: Settings, *, read_pins: Callable[[], Pins] | None) -> None:
-    """Serve one client over stdin and stdout, until it closes stdin or a signal stops us."""
+async def serve_stdio(settings: Settings, *, read_pins: Callable[[], Pins] | None, reloader: Reloader) -> None:
+    """Serve one client over stdin and stdout, until it closes stdin or a signal stops us; SIGHUP does so, too."""
     async with (
         searched_sparingly(),
         assembled(
@@ -61,6 +62,7 @@ async def serve_stdio(settings: Settings, *, read_pins: Callable[[], Pins] | Non
         server = dagcall.mcp.sdk
         options = server.create_initialization_options(NotificationOptions(tools_changed=True))
         refreshing = asyncio.create_task(dagcall.catalog.keep_fresh(settings.refresh_seconds))
+        reloading = asyncio.create_task(reloader.run(dagcall))
 
         dagcall.mcp.deliveries.stdio = deliveries = StdioDeliveries()
         dagcall.mcp.sdk.middleware.insert(0, deliveries.watch)  # first in the list, to see how each request ends
@@ -83,10 +85,10 @@ async def serve_stdio(settings: Settings, *, read_pins: Callable[[], Pins] | Non
                 async with asyncio.timeout(LAST_ANSWERS_SECONDS):
                     await answers_out.idle.wait()
             end_stdin()
-            for task in (serving, stopping, refreshing):
+            for task in (serving, stopping, refreshing, reloading):
                 task.cancel()
             outcomes = await asyncio.gather(serving, return_exceptions=True)
-            await asyncio.gather(stopping, refreshing, return_exceptions=True)
+            await asyncio.gather(stopping, refreshing, reloading, return_exceptions=True)
     for outcome in outcomes:
         if isinstance(outcome, Exception):
             raise outcome
@@ -118,6 +120,7 @@ async def serve_http(
     port: int,
     read_pins: Callable[[], Pins] | None,
     on_ready: Callable[[str], None],
+    reloader: Reloader,
 ) -> None:
     """Serve Streamable HTTP at `/mcp`, with `/health` and `/ready`, until stopped.
 
@@ -127,6 +130,7 @@ async def serve_http(
         port: the port to listen on; 0 for any free one.
         read_pins: reads the pins at each refresh; None to publish without pins.
         on_ready: called with the URL once it answers.
+        reloader: rereads the settings, also on SIGHUP; but if a terminal's end sent it, dagcall stops.
 
     Raises:
         ConfigError: the port is in use.
@@ -167,14 +171,24 @@ async def serve_http(
             stopping,
         )
         refreshing = asyncio.create_task(dagcall.catalog.keep_fresh(settings.refresh_seconds))
+        reloading = asyncio.create_task(reloader.run(dagcall))
         draining = asyncio.create_task(_drain(dagcall, stopping, settings.server.drain_seconds))
+        terminal = Terminal()
+
+        def hang_up() -> None:
+            if terminal.is_gone:
+                server.handle_exit(signal.SIGTERM, None)
+            else:
+                reloader.wanted.set()
+
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hang_up)
         on_ready(address_of(host, port))
         try:
             await server.serve(sockets=[listener])
         finally:
-            for task in (refreshing, draining):
+            for task in (refreshing, reloading, draining):
                 task.cancel()
-            await asyncio.gather(refreshing, draining, return_exceptions=True)
+            await asyncio.gather(refreshing, reloading, draining, return_exceptions=True)
 
 
 def http_app(dagcall: Dagcall, *, host_names: Sequence[str], routes: Sequence[Route]) -> ASGIApp:

@@ -3,6 +3,8 @@
 A line says who asked for what, and the outcome; never a result. Arguments are logged as a keyed digest, with secrets
 masked, or not at all. A renamed file is reopened, so that standard log rotation works. A line that cannot be written
 goes into dagcall's own log, and the request continues: its run may already exist.
+
+dagcall's own log gets a line for each request, too, without its arguments.
 """
 
 import asyncio
@@ -32,6 +34,10 @@ from dagcall.settings import STDERR
 
 logger = logging.getLogger(__name__)
 
+calls = logging.getLogger("dagcall.calls")
+"""Logs one line for each request."""
+CALL_FIELDS = "call"
+"""The attribute of these log records that has the fields of the audit log."""
 MAX_ARGUMENTS = 20_000
 MAX_TEXT = 300
 ArgumentsAs = Literal["digest", "full", "none"]
@@ -114,6 +120,7 @@ class Audit:
         key: the key for digests, so that arguments cannot be guessed from them.
         wall_clock: the time in UTC.
         listeners: called with each record and its duration in seconds, whether or not there is a log.
+        is_logged: whether dagcall's own log gets a line for each request.
     """
 
     def __init__(
@@ -125,6 +132,7 @@ class Audit:
         key: bytes,
         wall_clock: Callable[[], datetime],
         listeners: Sequence[Callable[[AuditRecord, float], None]] = (),
+        is_logged: bool = True,
     ) -> None:
         self._write = write
         self._arguments = arguments
@@ -132,6 +140,7 @@ class Audit:
         self._keyed = hmac.new(key, digestmod="sha256")
         self._wall_clock = wall_clock
         self._listeners = listeners
+        self._is_logged = is_logged
 
     def request(
         self,
@@ -165,8 +174,17 @@ class Audit:
         seconds = asyncio.get_running_loop().time() - line.started
         for listener in self._listeners:
             listener(line, seconds)
-        if self._write is None:
+        is_logged = self._is_logged and calls.isEnabledFor(logging.INFO)
+        if self._write is None and not is_logged:
             return
+        fields = self._fields(line, seconds)
+        if is_logged:
+            calls.info("%s", _sentence(fields), extra={CALL_FIELDS: fields})
+        if self._write is not None:
+            self._write(_one_line(fields | self._shown(line.arguments)))
+
+    def _fields(self, line: AuditRecord, seconds: float) -> dict[str, Any]:
+        """Return what both logs say."""
         caller = line.origin.caller
         fields = {
             "time": line.begun_at.isoformat(timespec="milliseconds"),
@@ -178,13 +196,12 @@ class Audit:
             "trace": line.origin.trace_id,
             "tool": line.tool and line.tool[:MAX_TEXT],
             "dag": line.dag,
-            **self._shown(line.arguments),
             "run": line.run_id and line.run_id[:MAX_TEXT],
             "outcome": line.outcome,
             "seconds": round(seconds, 3),
             "error": line.error and self._masker.masked(line.error.partition("\n")[0])[:MAX_TEXT],
         }
-        self._write(_one_line({name: value for name, value in fields.items() if value is not None}))
+        return {name: value for name, value in fields.items() if value is not None}
 
     def _shown(self, arguments: object) -> dict[str, str]:
         if self._arguments == "none":
@@ -199,6 +216,14 @@ class Audit:
             return {"arguments_digest": f"hmac-sha256:{keyed.hexdigest()}"}
         masked = self._masker.masked(text)
         return {"arguments": masked if len(masked) <= MAX_ARGUMENTS else f"{masked[:MAX_ARGUMENTS]}… (cut)"}
+
+
+def _sentence(fields: Mapping[str, Any]) -> str:
+    """Return a request as a line of a log for people."""
+    about = ("tool", "run", "caller", "client", "request", "trace")
+    said = ", ".join(f"{name} {fields[name]}" for name in about if name in fields)
+    error = f": {fields['error']}" if "error" in fields else ""
+    return f"{fields['method']}: {fields['outcome']} after {fields['seconds']:.3f} s ({said}){error}"
 
 
 def _one_line(fields: Mapping[str, Any]) -> str:

@@ -7,7 +7,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import get_args
+from typing import Any, get_args
 
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
@@ -20,7 +20,8 @@ from dagcall.runs import Waiter
 from dagcall.tools import Catalog, WithheldKind
 
 Family = CounterMetricFamily | GaugeMetricFamily
-Values = Mapping[tuple[str, ...], float]
+Values = Mapping[Any, float]
+"""Label values -> value."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -23,3 +23,16 @@ class MetricsSettings(BaseModel):
     host: str = "127.0.0.1"
     """The address of the second port. Beyond this machine, whoever reaches it can read the names of tools and how often
     they are called."""
+
+    def access(self, *, is_authenticated: bool, is_within: bool) -> Access:
+        """Return who may read `/metrics` on dagcall's own port.
+
+        Args:
+            is_authenticated: whether callers authenticate.
+            is_within: whether only this machine reaches the port.
+        """
+        if self.port is not None:
+            return "none"
+        if is_authenticated:
+            return "callers"
+        return "open" if is_within else "none"

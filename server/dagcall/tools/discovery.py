@@ -56,6 +56,10 @@ class Discovery:
         self.pace = Pace(0, 0)
         """The pace of the last refresh."""
 
+    def allow(self, policies: tuple[ToolPolicy, ...]) -> None:
+        """Use another allow-list. What was read of dags stays."""
+        self._selection = Selection(self._api, policies)
+
     def forget(self, dag_id: str) -> None:
         """Let a dag be read at the next refresh, because it is not as it was read."""
         self._outdated.add(dag_id)
