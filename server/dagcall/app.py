@@ -62,6 +62,7 @@ from dagcall.settings import (
     read_secret,
 )
 from dagcall.tools import Catalog, DagCache, Pins
+from dagcall.traces import Traces
 
 logger = logging.getLogger(__name__)
 
@@ -152,7 +153,7 @@ async def assembled(
         quotas=quotas,
         wall_clock=clock.now,
     )
-    accounts, metrics = _accounts(settings, gate, clock, network), Metrics(catalog)
+    accounts, metrics, traces = _accounts(settings, gate, clock, network), Metrics(catalog), Traces.of(api)
     with opened(settings.audit.file) as write:
         mcp = McpServer(
             catalog,
@@ -163,7 +164,7 @@ async def assembled(
                 masker=masker,
                 key=identity.key_for("digests in the audit log"),
                 wall_clock=own_clock,
-                listeners=[metrics.requested],
+                listeners=[metrics.requested, *([] if traces is None else [traces.requested])],
                 is_logged=settings.audit.file != STDERR,  # which has a line for each request already
             ),
             accounts=accounts,
@@ -194,6 +195,8 @@ async def assembled(
         finally:
             await mcp.aclose()
             await runs.aclose()
+            if traces is not None:
+                await traces.aclose()
             await waiter.aclose()
             await rest.aclose()
 

@@ -12,6 +12,7 @@ import httpx
 import pytest
 from mcp import Client, MCPError
 from mcp.server.transport_security import TransportSecuritySettings
+from opentelemetry.trace import SpanKind
 from starlette.applications import Starlette
 
 from dagcall.app import Dagcall
@@ -23,6 +24,7 @@ from dagcall.metrics.metrics import OTHER
 from tests.fake_airflow import FakeAirflow, FakeDag, FakeTask, Fault
 from tests.server.test_calls import add, call, until
 from tests.server.test_http import connected, post
+from tests.support.collected import Collected
 from tests.support.in_memory import Served
 from tests.support.scraped import by_label, scraped, total, value
 from tests.support.task_client import task_client
@@ -66,7 +68,9 @@ async def leave(dagcall: Dagcall, count: int) -> None:
     await asyncio.gather(*calling, return_exceptions=True)
 
 
-async def test_metrics_and_audit_log_agree_on_a_mixed_load(served: Served, tmp_path: Path) -> None:
+async def test_metrics_audit_log_and_traces_agree_on_a_mixed_load(
+    served: Served, tmp_path: Path, collected: Collected
+) -> None:
     """200 calls: successes, failures, time-outs, cancels, refusals, unknown tools, lost answers."""
     airflow, file = mixed_airflow(), tmp_path / "audit.jsonl"
     airflow.add_fault(Fault(route="trigger", status=503))
@@ -77,16 +81,18 @@ async def test_metrics_and_audit_log_agree_on_a_mixed_load(served: Served, tmp_p
         work = [
             *(call(dagcall, "add", "legacy" if n % 2 else "auto", x=n) for n in range(80)),
             *(call(dagcall, "fails", n=n) for n in range(40)),
-            *(timed_out(dagcall, n) for n in range(30)),
             *(call(dagcall, "add", x="no number") for _ in range(20)),
             *(refused(dagcall, f"no_such_tool_{n}") for n in range(10)),
         ]
         await asyncio.gather(*work)
+        await asyncio.gather(*(timed_out(dagcall, n) for n in range(30)))
         await leave(dagcall, 10)
         handles = [line["run"] for line in lines(file) if line["outcome"] == "running"][:5]
         for name in ("cancel_dag_run", "wait_for_dag_run"):
             await asyncio.gather(*(call(dagcall, name, tool="endless", dag_run_id=run_id) for run_id in handles))
-        samples = scraped(dagcall)
+        samples, triggered, requested = scraped(dagcall), len(airflow.requests_to("trigger")), len(airflow.requests)
+        runs = {run.run_id for run in airflow.runs if run.is_final and run.start_date}
+        await until(lambda: len(run_spans_in(collected)) == len(runs))
 
     logged = lines(file)
     assert len(logged) == 200
@@ -102,8 +108,19 @@ async def test_metrics_and_audit_log_agree_on_a_mixed_load(served: Served, tmp_p
     assert value(samples, "dagcall_requests_in_progress") == value(samples, "dagcall_runs_waited_for") == 0
     assert not total(samples, "dagcall_airflow_requests_total", endpoint="other")
     triggers = total(samples, "dagcall_airflow_requests_total", endpoint="/api/v2/dags/{dag_id}/dagRuns", method="POST")
-    assert triggers == len(airflow.requests_to("trigger"))
-    assert total(samples, "dagcall_airflow_requests_total") == len(airflow.requests)
+    assert triggers == triggered
+    assert 0 <= requested - total(samples, "dagcall_airflow_requests_total") < 10  # some may be in flight
+    served_spans = [
+        span for span in collected.all if span.name.startswith("tools/call") and span.kind is SpanKind.SERVER
+    ]
+    assert Counter((dict(span.attributes or {})["dagcall.outcome"],) for span in served_spans) == counted
+    assert Counter(run_spans_in(collected)) == Counter(runs), "each run that has started and ended has one span"
+
+
+def run_spans_in(collected: Collected) -> list[str]:
+    """Return the run of each span of a run."""
+    spans = [span for span in collected.all if span.name.startswith("dag_run ")]
+    return [str(dict(span.attributes or {})["airflow.dag_run.run_id"]) for span in spans]
 
 
 async def test_phases_of_a_call_are_measured(served: Served) -> None:

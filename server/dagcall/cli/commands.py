@@ -100,6 +100,7 @@ def serve(
     with loading():
         from dagcall.cli.reload import Reloader  # noqa: PLC0415 - slow to import
         from dagcall.cli.serve import serve_http, serve_stdio  # noqa: PLC0415
+        from dagcall.cli.traces import exported_traces  # noqa: PLC0415
 
     file = settings_file(config)
     server = {key: value for key, value in {"host": host, "port": port}.items() if value is not None}
@@ -119,18 +120,21 @@ def serve(
             "nothing is published: the allow-list is empty; add [[tools]] to the settings, or set DAGCALL_DAGS"
         )
     if stdio:
-        run_to_end(serve_stdio(settings, read_pins=read_pins, reloader=reloader))
+        with exported_traces():
+            run_to_end(serve_stdio(settings, read_pins=read_pins, reloader=reloader))
         return
 
     def on_ready(url: str) -> None:
-        serving = f"dagcall serves {settings.airflow.url} at {url}"
+        announcement = f"dagcall serves {settings.airflow.url} at {url}"
         if (log_format or settings.log.format) == "json":
-            logging.getLogger(__name__).info("%s", serving)
+            logging.getLogger(__name__).info("%s", announcement)
         else:
-            say(f"{serving} (Ctrl-C stops it)")
+            say(f"{announcement} (Ctrl-C stops it)")
 
     host, port = settings.server.host, settings.server.port
-    run_to_end(serve_http(settings, host=host, port=port, read_pins=read_pins, on_ready=on_ready, reloader=reloader))
+    serving = serve_http(settings, host=host, port=port, read_pins=read_pins, on_ready=on_ready, reloader=reloader)
+    with exported_traces():
+        run_to_end(serving)
 
 
 @app.command()

@@ -80,6 +80,10 @@ class AuditRecord:
         if self.is_written:
             self.audit.write(self)
 
+    def got(self, run_id: str) -> None:
+        """Record the run that a call has got, also for a caller that leaves before its outcome."""
+        self.run_id = run_id
+
     def failed(self, error: BaseException) -> None:
         """Record why the request failed; a protocol error may have a cause."""
         self.error = str(error) or type(error).__name__

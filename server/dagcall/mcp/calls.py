@@ -224,7 +224,7 @@ class ToolCalls:
 
     async def _create_task(self, call: ToolCall) -> ToolOutcome:
         tool = self._catalog.tool(call.name, call.caller)
-        listener = Listener(_now() + self._seconds(call, tool), times=call.record.times)
+        listener = Listener(_now() + self._seconds(call, tool), on_run=call.record.got, times=call.record.times)
         return await self._tasks.create(call.ctx, self._dag_call(call, tool, listener))
 
     # Shared by handlers
@@ -260,6 +260,7 @@ class ToolCalls:
                 on_stage=progress.entered,
                 on_observer=progress.look_through if wants_progress else None,
                 on_outcome=self._deliveries.of(ctx),
+                on_run=call.record.got,
                 times=call.record.times,
             )
             elicitor = Elicitor(

@@ -35,6 +35,8 @@ class Listener:
     """Called with the run's observer; set by listeners that report progress."""
     on_outcome: Callable[[Entry], None] = lambda _: None
     """Called with the run's entry before the outcome is sent, so that the listener can record the delivery there."""
+    on_run: Callable[[str], None] = lambda _: None
+    """Called with the id of the run that the call gets."""
     stops_for_questions: bool = True
     """Whether a question to a person ends the wait; otherwise the wait continues until a person has answered."""
     times: CallTimes = field(default_factory=CallTimes)

@@ -121,6 +121,7 @@ class Runs:
         times.enter("line", self._now())
         started = await self._starter.start(call)
         times.enter("run", self._now())
+        call.listener.on_run(started.run.run_id)
         return started
 
     async def attend(self, tool: Tool, run: Run, listener: Listener, started: Started | None = None) -> Answer:
