@@ -157,5 +157,5 @@ def test_text_log_says_what_became_of_a_call_unless_the_level_is_higher(file: Pa
                 _, said[level] = server.stop()
 
     assert "dagcall.calls: tools/call echo: success after " in said["info"]
-    assert "(tool echo, run mcp__" in said["info"]
+    assert " s (run mcp__" in said["info"]
     assert "dagcall.calls" not in said["warning"]

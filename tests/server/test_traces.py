@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -168,6 +168,27 @@ async def test_shared_run_has_one_span(served: Served, collected: Collected) -> 
     assert of_run.parent.span_id == context_of(first).span_id
 
 
+async def test_run_that_ended_long_before_its_call_is_left_to_an_earlier_trace(
+    served: Served, collected: Collected
+) -> None:
+    airflow = airflow_with(add())
+    tools = [{"dag": "add", "reuse_seconds": 7200}]
+    async with served(airflow, tools=tools) as dagcall:
+        await call(dagcall, "add", x=1)
+        await until(lambda: bool(collected.named("dag_run add")))
+    (run,) = airflow.runs
+    assert run.start_date
+    assert run.end_date
+    run.start_date, run.end_date = run.start_date - timedelta(hours=1), run.end_date - timedelta(hours=1)
+    seen = len(airflow.requests_to("list_task_instances"))
+    async with served(airflow, tools=tools) as dagcall:
+        await call(dagcall, "add", x=1)
+        await until(lambda: len(airflow.requests_to("list_task_instances")) > seen)
+
+    assert len(airflow.runs) == 1
+    assert len(collected.named("dag_run add")) == 1
+
+
 async def test_refused_request_makes_no_request_about_the_run_it_names(served: Served, collected: Collected) -> None:
     airflow = airflow_with(add())
     async with served(airflow) as dagcall:
@@ -219,7 +240,7 @@ async def test_run_that_goes_on_although_its_call_has_failed_gets_its_span_at_it
         of_call = context_of(collected.one("tools/call waits", SpanKind.SERVER))
         spans = RunSpans(dagcall.waiter.api, collected.provider.get_tracer("test"))
         seen = len(airflow.requests_to("run"))
-        spans.add((run.dag_id, run.run_id), of_call, is_over=True)
+        spans.add((run.dag_id, run.run_id), of_call, seconds=0, is_over=True)
         await until(lambda: len(airflow.requests_to("run")) > seen)
         assert not collected.named("dag_run waits")
         airflow.finish(run)

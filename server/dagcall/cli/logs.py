@@ -34,8 +34,9 @@ class JsonFormatter(logging.Formatter):
             "level": record.levelname.lower(),
             "logger": record.name,
             "message": record.getMessage(),
-            **getattr(record, CALL_FIELDS, {}),
         }
+        # A call's own `time` is when it began; lines are in the order of theirs.
+        fields |= {name: value for name, value in getattr(record, CALL_FIELDS, {}).items() if name not in fields}
         if record.exc_info:
             fields["traceback"] = self.formatException(record.exc_info)
         return json.dumps(fields, default=str).replace("\x7f", "\\u007f")

@@ -225,7 +225,8 @@ class Audit:
 def _sentence(fields: Mapping[str, Any]) -> str:
     """Return a request as a line of a log for people."""
     about = ("tool", "run", "caller", "client", "request", "trace")
-    said = ", ".join(f"{name} {fields[name]}" for name in about if name in fields)
+    shown = (name for name in about if name in fields and fields["method"] != f"tools/call {fields[name]}")
+    said = ", ".join(f"{name} {fields[name]}" for name in shown)
     error = f": {fields['error']}" if "error" in fields else ""
     return f"{fields['method']}: {fields['outcome']} after {fields['seconds']:.3f} s ({said}){error}"
 

@@ -4,19 +4,19 @@ Airflow keeps a trace of its own for each run, which REST can neither set nor re
 tasks began and ended, once they have ended, and makes their spans itself; nothing has to be installed in Airflow.
 
 Reading has time: a moment after a call has answered, and every half a minute for runs that go on. It takes one request
-per run, and one for the tasks of many.
+per run, and one for the tasks of many, and lets requests for callers go first.
 """
 
 import asyncio
 import logging
 from contextlib import suppress
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import islice
 
 from cachetools import LRUCache
 from opentelemetry.trace import NonRecordingSpan, Span, SpanContext, Status, StatusCode, Tracer, set_span_in_context
 
-from dagcall.airflow import AirflowApi, Run, RunKey, RunState, TaskInstance
+from dagcall.airflow import AirflowApi, Purpose, Run, RunKey, RunState, TaskInstance
 from dagcall.errors import AirflowError, AirflowNotFound
 from dagcall.loops import Loop
 
@@ -27,6 +27,8 @@ PAUSE_SECONDS = 1.0
 LOOK_SECONDS = 30.0
 """How often to ask which of the other runs have ended."""
 CLOSING_SECONDS = 2.0
+SLACK = timedelta(seconds=5)
+"""How long before its call a run may have ended by Airflow's clock, which is known to the second."""
 MAX_RUNS = 10_000
 """Maximum runs that are followed; the oldest gets no span."""
 BATCH = 50
@@ -47,8 +49,8 @@ class RunSpans:
         self._api = api
         self._tracer = tracer
         self._now = asyncio.get_running_loop().time
-        self._parents: dict[RunKey, SpanContext] = {}
-        """The runs without a span, oldest first, and the call that got each first."""
+        self._parents: dict[RunKey, tuple[SpanContext, datetime]] = {}
+        """The runs without a span, oldest first; the call that got each first, and when it came."""
         self._over: set[RunKey] = set()
         """Those that have probably ended."""
         self._made: LRUCache[RunKey, bool] = LRUCache(MAX_RUNS)
@@ -57,17 +59,19 @@ class RunSpans:
         self._loop = Loop("the spans of runs")
         self._following: asyncio.Task[None] | None = None
 
-    def add(self, key: RunKey, parent: SpanContext, *, is_over: bool) -> None:
+    def add(self, key: RunKey, parent: SpanContext, *, seconds: float, is_over: bool) -> None:
         """Make the span of a run once it has ended.
 
         Args:
             key: the run.
             parent: the span of a call that has this run; the first call counts.
+            seconds: how long ago that call came. If the run had ended before, it belongs to an earlier call's trace.
             is_over: whether the run has probably ended.
         """
         if key in self._made or not parent.trace_flags.sampled:
             return
-        self._parents.setdefault(key, parent)
+        since = self._api.rest.clock.now() - timedelta(seconds=seconds) - SLACK
+        self._parents.setdefault(key, (parent, since))
         if len(self._parents) > MAX_RUNS:
             self._forget(next(iter(self._parents)))
         if is_over:
@@ -112,20 +116,21 @@ class RunSpans:
     async def _make(self) -> None:
         """Make the spans of the runs that have ended."""
         while batch := list(islice(self._over, BATCH)):
-            insides = await self._api.fetch_insides(batch)
+            insides = await self._api.fetch_insides(batch, purpose=Purpose.DISCOVERY)
             for key in batch:
                 try:
-                    run = await self._api.fetch_run(*key, attempts=1)
+                    run = await self._api.fetch_run(*key, attempts=1, purpose=Purpose.DISCOVERY)
                 except AirflowNotFound:  # deleted
                     self._forget(key)
                     continue
                 self._over.discard(key)
-                if run.state.is_final and run.start_date and run.end_date:
-                    self._make_spans(run, run.start_date, run.end_date, insides.get(key, []), self._parents[key])
+                if not run.state.is_final:
+                    continue
+                parent, since = self._parents[key]
+                if run.start_date and run.end_date and run.end_date >= since:  # else it never started, or before
+                    self._make_spans(run, run.start_date, run.end_date, insides.get(key, []), parent)
                     self._made[key] = True
-                    self._forget(key)
-                elif run.state.is_final:  # it never started
-                    self._forget(key)
+                self._forget(key)
 
     def _forget(self, key: RunKey) -> None:
         self._parents.pop(key, None)

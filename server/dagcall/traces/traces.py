@@ -57,14 +57,14 @@ class Traces:
             return
         about = {"airflow.dag_id": record.dag, "airflow.dag_run.run_id": record.run_id}
         known = {name: value for name, value in about.items() if value is not None}
-        span.set_attributes({"dagcall.outcome": record.outcome, "dagcall.caller": record.origin.caller.id, **known})
+        span.set_attributes({"dagcall.outcome": record.outcome, **known})
         began = time.time_ns() - _nanoseconds(asyncio.get_running_loop().time())
         for phase, begin, end in record.times.spans(record.started + seconds):
             part = self._tracer.start_span(NAMES[phase], start_time=began + _nanoseconds(begin), attributes=known)
             part.end(began + _nanoseconds(end))
         if record.run_id is not None and record.dag is not None and record.outcome not in NO_RUN:
             key = record.dag, record.run_id
-            self._run_spans.add(key, span.get_span_context(), is_over=record.outcome in OVER)
+            self._run_spans.add(key, span.get_span_context(), seconds=seconds, is_over=record.outcome in OVER)
 
     async def aclose(self) -> None:
         """Make the spans of runs that have just ended, as far as that is quick."""
