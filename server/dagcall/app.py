@@ -22,6 +22,7 @@ from dagcall.airflow import (
     Gate,
     IssuerHttp,
     LogIn,
+    Requests,
     airflow_clock,
     as_client,
     as_user,
@@ -34,14 +35,34 @@ from dagcall.airflow import (
     subject_of,
     token_command,
 )
-from dagcall.auth import Accounts, AuthMiddleware, IntrospectedTokens, IssuerKeys, JwtTokens, Keys, TokenPolicy, Tokens
+from dagcall.auth import (
+    Accounts,
+    AuthMiddleware,
+    IntrospectedTokens,
+    IssuerKeys,
+    JwtTokens,
+    Keys,
+    Refusals,
+    TokenPolicy,
+    Tokens,
+)
 from dagcall.errors import ConfigError
 from dagcall.masking import Masker
 from dagcall.mcp import Audit, McpServer, opened
+from dagcall.metrics import Metrics, State
 from dagcall.results import FailureReader
 from dagcall.runs import Identity, Quotas, Runs, Waiter
-from dagcall.settings import AccountSettings, AirflowSettings, AuthSettings, LogInSettings, Settings, read_secret
+from dagcall.settings import (
+    STDERR,
+    AccountSettings,
+    AirflowSettings,
+    AuthSettings,
+    LogInSettings,
+    Settings,
+    read_secret,
+)
 from dagcall.tools import Catalog, DagCache, Pins
+from dagcall.traces import Traces
 
 logger = logging.getLogger(__name__)
 
@@ -54,6 +75,20 @@ class Dagcall:
     runs: Runs
     waiter: Waiter
     mcp: McpServer
+    metrics: Metrics
+    refusals: Refusals
+    """How many HTTP requests were refused."""
+    quotas: Quotas
+
+    async def apply(self, settings: Settings, read_pins: Callable[[], Pins] | None) -> None:
+        """Apply the settings that can change while dagcall serves (`RELOADED`), and no others."""
+        self.quotas.limit(**settings.limits.model_dump())
+        await self.catalog.allow(
+            settings.policies,
+            callers=settings.auth.callers,
+            read_pins=read_pins,
+            every_seconds=settings.refresh_seconds,
+        )
 
     @property
     def is_ready(self) -> bool:
@@ -90,7 +125,8 @@ async def assembled(
     )
     own_clock = wall_clock or (lambda: datetime.now(UTC))  # noqa: TID251 - the real clock, except in tests
     clock = airflow_clock(own_clock)
-    network = {"verify": settings.airflow.tls(), "transport": transport}
+    requests = Requests()
+    network = {"verify": settings.airflow.tls(), "transport": transport, "requests": requests}
     credentials = credentials_for(settings.airflow, settings.airflow.url, gate, clock, **network)
     rest = AirflowRest(
         settings.airflow.url,
@@ -117,6 +153,7 @@ async def assembled(
         quotas=quotas,
         wall_clock=clock.now,
     )
+    accounts, metrics, traces = _accounts(settings, gate, clock, network), Metrics(catalog), Traces.of(api)
     with opened(settings.audit.file) as write:
         mcp = McpServer(
             catalog,
@@ -127,8 +164,10 @@ async def assembled(
                 masker=masker,
                 key=identity.key_for("digests in the audit log"),
                 wall_clock=own_clock,
+                listeners=[metrics.requested, *([] if traces is None else [traces.requested])],
+                is_logged=settings.audit.file != STDERR,  # which has a line for each request already
             ),
-            accounts=_accounts(settings, gate, clock, network),
+            accounts=accounts,
             wait_seconds=settings.server.wait_seconds or wait_seconds,
             max_wait_seconds=settings.server.max_wait_seconds,
             cache_seconds=settings.refresh_seconds,
@@ -137,11 +176,27 @@ async def assembled(
             task_key=identity.key_for("tasks without a run"),
             wall_clock=clock.now,
         )
+        mcp.sdk.middleware.insert(0, metrics.watch)  # first in the list, to see how each message ends
+        dagcall = Dagcall(catalog, runs, waiter, mcp, metrics, Refusals(), quotas)
+        metrics.export(
+            State(
+                catalog,
+                waiter,
+                gate,
+                requests,
+                [credentials, *(account.credentials for account in accounts.all)],
+                dagcall.refusals,
+                in_progress=lambda: mcp.intake.in_progress,
+                is_ready=lambda: dagcall.is_ready and not mcp.intake.is_closed,
+            )
+        )
         try:
-            yield Dagcall(catalog, runs, waiter, mcp)
+            yield dagcall
         finally:
             await mcp.aclose()
             await runs.aclose()
+            if traces is not None:
+                await traces.aclose()
             await waiter.aclose()
             await rest.aclose()
 
@@ -246,7 +301,7 @@ def credentials_for(way: LogInSettings, url: str, gate: Gate, clock: AirflowCloc
         url: the address of Airflow's UI.
         gate: the gate that log-ins pass.
         clock: Airflow's clock.
-        network: `transport` and `verify` for `Transport`.
+        network: `transport`, `verify` and `requests` for `Transport`.
 
     Raises:
         ConfigError: a file of a secret, or a library, is unusable.
@@ -322,7 +377,7 @@ def _content(path: Path) -> bytes | None:
 
 @asynccontextmanager
 async def admitting(
-    auth: AuthSettings, *, url: str, metadata_url: str, open_paths: Collection[str]
+    auth: AuthSettings, *, url: str, metadata_url: str, open_paths: Collection[str], refusals: Refusals
 ) -> AsyncIterator[AuthMiddleware]:
     """Wire the authentication of HTTP callers together, without a request to the issuer yet.
 
@@ -331,6 +386,7 @@ async def admitting(
         url: the address that callers use.
         metadata_url: where clients find the issuer.
         open_paths: paths without authentication.
+        refusals: counts refused requests.
 
     Raises:
         ConfigError: a file is unusable.
@@ -344,6 +400,7 @@ async def admitting(
             required_scopes=auth.required_scopes,
             metadata_url=metadata_url if auth.issuer else None,
             open_paths=open_paths,
+            refusals=refusals,
         )
     finally:
         await http.aclose()

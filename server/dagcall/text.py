@@ -26,6 +26,8 @@ def visible(text: str) -> str:
     Drops Unicode's categories Cc (except line breaks and tabs), Cf, Cs, Co and Cn, fillers and variation selectors.
     Unicode's own line ends become line breaks.
     """
+    if text.isascii() and text.isprintable():  # most lines of a log, of which each call has one
+        return text
     return "".join(c for c in text.translate(_LINE_ENDS) if c in "\n\t" or is_visible(c))
 
 

@@ -23,6 +23,7 @@ from typer.testing import CliRunner
 
 import dagcall
 from dagcall.cli.commands import app
+from dagcall.metrics import METRICS
 from dagcall.settings.settings import Settings, load_settings, variable_names
 from dagcall.tools.policy import ToolPolicy
 from tests.fake_airflow import Version
@@ -137,6 +138,14 @@ def commands_table() -> str:
     return table(("command", "what it does"), *rows)
 
 
+def metrics_table() -> str:
+    rows = [
+        (f"`{metric.exported_name}`", metric.kind, ", ".join(f"`{label}`" for label in metric.labels), metric.meaning)
+        for metric in METRICS
+    ]
+    return table(("metric", "kind", "labels", "meaning"), *rows)
+
+
 def help_block(command: str) -> str:
     result = CliRunner().invoke(app, [command, "--help"], prog_name="dagcall", env={"COLUMNS": "80"})
     assert result.exit_code == 0
@@ -148,6 +157,7 @@ GENERATORS: dict[str, Callable[[], str]] = {
     "settings": settings_table,
     "tools": tools_table,
     "commands": commands_table,
+    "metrics": metrics_table,
     "help serve": lambda: help_block("serve"),
     "help call": lambda: help_block("call"),
     "nginx": nginx_snippet,

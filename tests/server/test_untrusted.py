@@ -10,7 +10,8 @@ from mcp import Client, MCPError
 from mcp_types import CallToolResult, TextContent
 
 from dagcall.app import Dagcall
-from dagcall.cli.terminal import LogFormatter, show_answer
+from dagcall.cli.logs import LogFormatter
+from dagcall.cli.terminal import show_answer
 from dagcall.text import has_hidden
 from dagcall.tools.tool import wire_json
 from tests.fake_airflow import FakeAirflow, FakeDag, FakeParam, FakeQuestion, FakeTask, Fault

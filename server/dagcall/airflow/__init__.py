@@ -11,6 +11,7 @@ from dagcall.airflow.clock import AirflowClock
 from dagcall.airflow.credentials import (
     Credentials,
     FetchToken,
+    LogInOutcome,
     expiries_of,
     is_token,
     no_token,
@@ -27,6 +28,7 @@ from dagcall.airflow.diagnosis import (
     fetch_unfinished_run,
     version_of,
 )
+from dagcall.airflow.endpoints import Requests
 from dagcall.airflow.gate import DEFAULT_CEILING, DEFAULT_FLOOR, DEFAULT_QUEUE, MAX_ANSWER_BYTES, Gate, Purpose
 from dagcall.airflow.health import count_running, fetch_durations, fetch_hindrances, fetch_scheduler_silence
 from dagcall.airflow.hitl import MAY_WAIT_FOR_PEOPLE, Question, Response
@@ -113,11 +115,13 @@ __all__ = [
     "IssuerHttp",
     "LogEvent",
     "LogIn",
+    "LogInOutcome",
     "LoggedException",
     "Param",
     "Permission",
     "Purpose",
     "Question",
+    "Requests",
     "Response",
     "Right",
     "Run",

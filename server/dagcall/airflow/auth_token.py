@@ -46,7 +46,7 @@ async def log_in(url: str, who: LogIn, *, gate: Gate, **network: Any) -> str:
         url: the address of Airflow's UI.
         who: who logs in.
         gate: the gate that the request passes.
-        network: `transport` and `verify` for `Transport`.
+        network: `transport`, `verify` and `requests` for `Transport`.
 
     Raises:
         AirflowLogInRefused: Airflow refuses this account.

@@ -262,14 +262,16 @@ class AirflowApi:
             on_send=on_send,
         )
 
-    async def fetch_run(self, dag_id: str, run_id: str, *, attempts: int = READ_ATTEMPTS) -> Run:
+    async def fetch_run(
+        self, dag_id: str, run_id: str, *, attempts: int = READ_ATTEMPTS, purpose: Purpose = Purpose.RESULT
+    ) -> Run:
         """Return a run in its current state.
 
         Raises:
             AirflowNotFound: there is no such run.
         """
         path = run_path(dag_id, run_id)
-        return await self._rest.get(path, purpose=Purpose.RESULT, read=Run.from_json, attempts=attempts)
+        return await self._rest.get(path, purpose=purpose, read=Run.from_json, attempts=attempts)
 
     async def fetch_runs_with_prefix(
         self, dag_id: str | None, run_id_prefix: str, *, limit: int = PAGE
@@ -470,7 +472,7 @@ class AirflowApi:
         return await all_batches(self._rest, TASK_INSTANCE_LIST, body, "task_instances", TaskInstance.from_json)
 
     async def fetch_insides(
-        self, runs: Collection[RunKey], states: Collection[str] | None = None
+        self, runs: Collection[RunKey], states: Collection[str] | None = None, *, purpose: Purpose = Purpose.RESULT
     ) -> dict[RunKey, list[TaskInstance]]:
         """Return the task instances of several runs, or those in one of these states; one request for all.
 
@@ -489,6 +491,7 @@ class AirflowApi:
             "task_instances",
             lambda data: (run_key(data), TaskInstance.from_json(data)),
             attempts=1,
+            purpose=purpose,
         )
         insides: dict[RunKey, list[TaskInstance]] = {}
         for key, instance in pairs:

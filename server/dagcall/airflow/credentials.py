@@ -13,10 +13,10 @@ import binascii
 import json
 import re
 import shlex
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from dagcall.errors import AirflowAnswerUnusable, AirflowError, AirflowLogInRefused, AirflowUnreachable, CircuitOpen
 from dagcall.singleflight import SingleFlight
@@ -35,6 +35,7 @@ REPLACEMENTS, REPLACEMENT_SECONDS = 3, 30.0
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 
 FetchToken = Callable[[], Awaitable[str]]
+LogInOutcome = Literal["success", "refused", "failed"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,8 @@ class Credentials:
         self._failure: _Failure | None = None
         self._refusals = 0
         """How many log-ins in a row Airflow has refused."""
+        self.log_ins = Counter[LogInOutcome]()
+        """How many attempts to get a token ended how."""
 
     async def token(self) -> str | None:
         """Return a valid token, or None if none is needed.
@@ -105,13 +108,16 @@ class Credentials:
             raise
         except AirflowLogInRefused as error:
             self._refusals += 1
+            self.log_ins["refused"] += 1
             seconds = min(FIRST_REFUSAL_SECONDS * 2 ** (self._refusals - 1), LONGEST_REFUSAL_SECONDS)
             self._failure = _Failure(error, secret, _loop_time() + seconds)
             raise
         except (AirflowUnreachable, AirflowAnswerUnusable) as error:
+            self.log_ins["failed"] += 1
             seconds = max(_retry_after(error), FAILURE_SECONDS)
             self._failure = _Failure(error, secret, _loop_time() + seconds)
             raise
+        self.log_ins["success"] += 1
         self._failure, self._refusals = None, 0
         self._token, self._source = token, secret
         self._renew_at = _renew_at(self._now(), expiry_of(token))

@@ -99,6 +99,10 @@ class Gate:
         """How many requests are in flight, with the streams."""
         return self._inside.total()
 
+    def in_flight_for(self, purpose: Purpose) -> int:
+        """Return how many requests are in flight for this purpose."""
+        return self._inside[purpose]
+
     @property
     def _short(self) -> int:
         """How many requests are in flight that end soon."""

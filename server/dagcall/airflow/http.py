@@ -27,6 +27,7 @@ import httpx
 from pydantic_core import to_json
 
 from dagcall.airflow.clock import AirflowClock
+from dagcall.airflow.endpoints import Requests, endpoint_of
 from dagcall.airflow.tls_errors import tls_problem
 from dagcall.errors import (
     AirflowAnswerTooLarge,
@@ -147,6 +148,7 @@ class Transport:
         max_answer_bytes: maximum size of an answer, or of one line of a stream.
         max_idle_connections: how many connections are kept open.
         clock: gets the `Date` of answers; None for none.
+        requests: counts the requests; None to count none.
         transport: replaces the network in tests; an httpx transport.
         verify: TLS verification as in httpx: True, or an `ssl.SSLContext`.
 
@@ -162,6 +164,7 @@ class Transport:
         max_answer_bytes: int,
         max_idle_connections: int = 1,
         clock: AirflowClock | None = None,
+        requests: Requests | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         verify: Any = True,
     ) -> None:
@@ -169,6 +172,7 @@ class Transport:
         self._read_seconds = read_seconds
         self._max_answer_bytes = max_answer_bytes
         self._clock = clock
+        self._requests = Requests() if requests is None else requests
         self._address = httpx.URL(self.url)
         self._prefix = self._address.raw_path.rstrip(b"/")
         self._proxy = None if transport else proxy_for(url)
@@ -284,11 +288,14 @@ class Transport:
             content=None if content is None else content[1],
             extensions=extensions,
         )
-        if self._clock is None:
-            return await self._http.handle_async_request(request)
         sent_at = asyncio.get_running_loop().time()
-        response = await self._http.handle_async_request(request)
-        if response.is_success and (date := response.headers.get("date")):
+        try:
+            response = await self._http.handle_async_request(request)
+        except BaseException as error:
+            self._requests[method, endpoint_of(path), _missing(error)] += 1
+            raise
+        self._requests[method, endpoint_of(path), str(response.status_code)] += 1
+        if self._clock is not None and response.is_success and (date := response.headers.get("date")):
             self._clock.hear(date, sent_at=sent_at)
         return response
 
@@ -403,6 +410,17 @@ class _Translated:
                 ) from error
             case httpx.InvalidURL():
                 raise AirflowAnswerUnusable(f"{self._url} is not a URL that can be asked: {error}") from error
+
+
+def _missing(error: BaseException) -> str:
+    """Return why there is no answer, in a word."""
+    match error:
+        case httpx.TimeoutException():
+            return "timeout"
+        case asyncio.CancelledError():
+            return "cancelled"
+        case _:
+            return "unreachable"
 
 
 def _content_of(body: Any, form: Mapping[str, str] | None) -> tuple[str, bytes] | None:

@@ -29,7 +29,7 @@ def mwaa_token(url: str, environment: str, region: str | None, *, gate: Gate, **
         environment: the environment's name.
         region: the AWS region; None for the one that AWS's own settings name.
         gate: the gate that the log-in passes.
-        network: `transport` and `verify` for `Transport`.
+        network: `transport`, `verify` and `requests` for `Transport`.
 
     Raises:
         ConfigError: boto3 is not installed.

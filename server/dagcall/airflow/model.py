@@ -207,6 +207,8 @@ class Run:
     dag_version: int | None = None
     """The dag version of its tasks; None while it has no tasks."""
     logical_date: datetime | None = None
+    start_date: datetime | None = None
+    """None before it starts."""
 
     @classmethod
     def from_json(cls, data: Mapping[str, Json]) -> Self:
@@ -222,6 +224,7 @@ class Run:
             note=data.get("note") or "",
             dag_version=max(versions, default=None),
             logical_date=_date(data["logical_date"]),
+            start_date=_date(data.get("start_date")),
         )
 
 
@@ -255,6 +258,7 @@ class TaskInstance:
     """Since when it has been `scheduled` or `queued`, by Airflow's clock."""
     end_date: datetime | None = None
     """Also None for instances that Airflow skipped because the run exceeded its time-out."""
+    start_date: datetime | None = None
 
     @property
     def name(self) -> str:
@@ -274,6 +278,7 @@ class TaskInstance:
             pool=data["pool"],
             ready_at=_date(since),
             end_date=_date(data["end_date"]),
+            start_date=_date(data.get("start_date")),
         )
 
 

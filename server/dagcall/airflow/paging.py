@@ -83,6 +83,7 @@ async def all_batches(
     *,
     decode: Callable[[str], Any] = json.loads,
     attempts: int = READ_ATTEMPTS,
+    purpose: Purpose = Purpose.RESULT,
 ) -> tuple[_T, ...]:
     """Return all items of a batch endpoint, whose `page_limit` no version cuts to 100 (measured with 1,000)."""
     found: list[_T] = []
@@ -90,7 +91,7 @@ async def all_batches(
         paged = {**body, "page_limit": BATCH_PAGE, "page_offset": len(found)}
         page = await rest.ask(
             path,
-            purpose=Purpose.RESULT,
+            purpose=purpose,
             body=paged,
             decode=decode,
             read=lambda data: [parse(item) for item in data[key]],

@@ -77,7 +77,7 @@ class AirflowRest:
         gate: the gate that every request passes.
         max_answer_bytes: maximum size of an answer.
         clock: gets the `Date` of every answer; None for a new one.
-        network: `transport` and `verify` for `Transport`.
+        network: `transport`, `verify` and `requests` for `Transport`.
     """
 
     def __init__(

@@ -6,7 +6,7 @@
 from dagcall.auth.accounts import Accounts
 from dagcall.auth.callers import LOCAL, SCOPE_KEY, Caller, label
 from dagcall.auth.keys import Keys, entry_of, new_key
-from dagcall.auth.middleware import AuthMiddleware
+from dagcall.auth.middleware import AuthMiddleware, Refusal, Refusals
 from dagcall.auth.rights import EVERYBODY, Selectors, is_meant
 from dagcall.auth.tokens import IntrospectedTokens, IssuerKeys, JwtTokens, TokenPolicy, Tokens
 
@@ -21,6 +21,8 @@ __all__ = [
     "IssuerKeys",
     "JwtTokens",
     "Keys",
+    "Refusal",
+    "Refusals",
     "Selectors",
     "TokenPolicy",
     "Tokens",

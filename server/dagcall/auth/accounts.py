@@ -23,6 +23,11 @@ class Accounts:
     def __init__(self, entries: Sequence[tuple[tuple[str, ...], Account | None]] = ()) -> None:
         self._entries = entries
 
+    @property
+    def all(self) -> tuple[Account, ...]:
+        """All accounts but dagcall's own."""
+        return tuple(account for _, account in self._entries if account is not None)
+
     def of(self, caller: Caller) -> Account | None:
         """Return a caller's account; None for dagcall's own.
 

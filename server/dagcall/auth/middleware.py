@@ -5,9 +5,10 @@ challenges of RFC 6750 and RFC 9728: 401 says where to get tokens, 403 which sco
 """
 
 import logging
+from collections import Counter
 from collections.abc import Collection, MutableMapping
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
@@ -21,6 +22,9 @@ from dagcall.text import shortened
 
 logger = logging.getLogger(__name__)
 
+Refusal = Literal["missing", "invalid_token", "insufficient_scope", "issuer_away"]
+Refusals = Counter[Refusal]
+"""How many requests were refused, and why."""
 RETRY_SECONDS = 10
 MAX_REASON = 200
 """Maximum characters of a logged reason, which may repeat content of the token, chosen by its sender."""
@@ -38,6 +42,7 @@ class AuthMiddleware:
     """Where clients find the issuer; None without an issuer."""
     open_paths: Collection[str] = ()
     """Paths without authentication."""
+    refusals: Refusals = field(default_factory=Refusals)
 
     async def caller(self, credential: str) -> Caller:
         """Return the caller with this key or token.
@@ -74,17 +79,21 @@ class AuthMiddleware:
         scheme, _, credential = (headers[0] if len(headers) == 1 else "").partition(" ")
         credential = credential.strip()
         if scheme.lower() != "bearer" or not credential:
+            self.refusals["missing"] += 1
             return self._challenge(401, None, "send a bearer token or a key in the header Authorization")
         try:
             caller = await self.caller(credential)
         except InvalidToken as error:
             logger.info("a token was refused: %s", shortened(str(error), MAX_REASON))
+            self.refusals["invalid_token"] += 1
             return self._challenge(401, "invalid_token", "this token or key is invalid")
         except IssuerAway as error:
             logger.warning("a token could not be verified: %s", error)
+            self.refusals["issuer_away"] += 1
             content = {"error": "temporarily_unavailable", "error_description": "tokens cannot be verified now"}
             return JSONResponse(content, status_code=503, headers={"Retry-After": str(RETRY_SECONDS)})
         if missing := [scope for scope in self.required_scopes if scope not in caller.scopes]:
+            self.refusals["insufficient_scope"] += 1
             return self._challenge(403, "insufficient_scope", f"scope {' '.join(missing)} is missing")
         return caller
 

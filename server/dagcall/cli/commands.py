@@ -7,6 +7,7 @@ line are invalid. Answers go to stdout, everything else to stderr.
 import logging
 import os
 import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Annotated
@@ -19,6 +20,7 @@ from dagcall.cli.calling import arguments_of, call_tool
 from dagcall.cli.config import show_config
 from dagcall.cli.doctor import doctor
 from dagcall.cli.init import init
+from dagcall.cli.logs import begin_logging, set_level, set_up_logging
 from dagcall.cli.options import (
     ConfigOption,
     FolderOption,
@@ -26,14 +28,15 @@ from dagcall.cli.options import (
     pin_folder_of,
     reader_of_pins,
     settings_at,
+    settings_file,
 )
 from dagcall.cli.reading import published_by, read_snapshot, require_answer, run_to_end
 from dagcall.cli.runs import show_runs
-from dagcall.cli.terminal import LogFormatter, complain, indented, say, set_up_logging, show_answer
+from dagcall.cli.terminal import complain, indented, say, show_answer
 from dagcall.cli.tools import tools_app
 from dagcall.errors import ConfigError, DagcallError
 from dagcall.gc_tuning import loading
-from dagcall.settings import SCHEMA_FILE, read_secret
+from dagcall.settings import SCHEMA_FILE, LogFormat, LogLevel, Settings, load_settings, read_secret
 from dagcall.text import visible
 from dagcall.tools import PinFolder, Pins, differences, names_alike, pin_text
 
@@ -49,9 +52,7 @@ app = typer.Typer(
 
 def main() -> None:
     """Run the command line."""
-    handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(LogFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
-    logging.basicConfig(handlers=[handler], level=logging.ERROR)
+    begin_logging()
     try:
         app()
     except ConfigError as error:
@@ -93,7 +94,13 @@ def serve(
         ),
     ] = None,
     folder: FolderOption = None,
-    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more.")] = False,
+    log_level: Annotated[
+        LogLevel | None, typer.Option(help="The lowest level that is logged.", show_default="info")
+    ] = None,
+    log_format: Annotated[
+        LogFormat | None, typer.Option(help="One JSON object per line, or text.", show_default="text")
+    ] = None,
+    verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log more: --log-level debug.")] = False,
 ) -> None:
     """Serve the tools over HTTP or stdio.
 
@@ -101,25 +108,43 @@ def serve(
     --stdio, the one client that starts this command.
     """
     with loading():
-        from dagcall.cli.serve import serve_http, serve_stdio  # noqa: PLC0415 - slow to import
+        from dagcall.cli.reload import Reloader  # noqa: PLC0415 - slow to import
+        from dagcall.cli.serve import serve_http, serve_stdio  # noqa: PLC0415
+        from dagcall.cli.traces import exported_traces  # noqa: PLC0415
 
-    settings = settings_at(config, host=host, port=port)
-    has_pins = settings.pins is not None or folder is not None
-    read_pins = reader_of_pins(pin_folder_of(settings, folder)) if (has_pins if pinned is None else pinned) else None
-    set_up_logging(verbose=verbose)
+    file = settings_file(config)
+    server = {key: value for key, value in {"host": host, "port": port}.items() if value is not None}
+    given_level: LogLevel | None = "debug" if verbose else log_level
+
+    def reread() -> tuple[Settings, Callable[[], Pins] | None]:
+        settings = load_settings(file, server=server)
+        has_pins = settings.pins is not None or folder is not None
+        is_pinned = has_pins if pinned is None else pinned
+        return settings, reader_of_pins(pin_folder_of(settings, folder)) if is_pinned else None
+
+    settings, read_pins = reread()
+    set_up_logging(given_level or settings.log.level, log_format or settings.log.format)
+    reloader = Reloader(settings, file, reread=reread, on_settings=lambda new: set_level(given_level or new.log.level))
     if not settings.policies:
         logging.getLogger(__name__).warning(
             "nothing is published: the allow-list is empty; add [[tools]] to the settings, or set DAGCALL_DAGS"
         )
     if stdio:
-        run_to_end(serve_stdio(settings, read_pins=read_pins))
+        with exported_traces():
+            run_to_end(serve_stdio(settings, read_pins=read_pins, reloader=reloader))
         return
 
     def on_ready(url: str) -> None:
-        say(f"dagcall serves {settings.airflow.url} at {url} (Ctrl-C stops it)")
+        announcement = f"dagcall serves {settings.airflow.url} at {url}"
+        if (log_format or settings.log.format) == "json":
+            logging.getLogger(__name__).info("%s", announcement)
+        else:
+            say(f"{announcement} (Ctrl-C stops it)")
 
     host, port = settings.server.host, settings.server.port
-    run_to_end(serve_http(settings, host=host, port=port, read_pins=read_pins, on_ready=on_ready))
+    serving = serve_http(settings, host=host, port=port, read_pins=read_pins, on_ready=on_ready, reloader=reloader)
+    with exported_traces():
+        run_to_end(serving)
 
 
 app.add_typer(tools_app, name="tools")

@@ -10,8 +10,8 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from typing import IO, Any, cast
 
 import anyio
@@ -23,17 +23,20 @@ from mcp.server.stdio import stdio_server
 from mcp.server.transport_security import TransportSecuritySettings
 from pydantic import AnyHttpUrl
 from sse_starlette.sse import AppStatus
+from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from dagcall.app import Dagcall, admitting, assembled, remembered_file
+from dagcall.cli.metrics import METRICS_PATH, metrics_route, only_for
+from dagcall.cli.reload import Reloader, Terminal
 from dagcall.cli.stdio import AnswersOut, endable_stdin, own_stdout
 from dagcall.errors import ConfigError
 from dagcall.gc_tuning import searched_sparingly
 from dagcall.mcp import StdioDeliveries, with_client_names, with_delivery, with_escaped_line_ends
-from dagcall.settings import AuthSettings, Settings, address_of
+from dagcall.settings import AuthSettings, Settings, address_of, is_loopback
 from dagcall.tools import DagCache, Pins
 
 logger = logging.getLogger(__name__)
@@ -47,17 +50,19 @@ LAST_ANSWERS_SECONDS = 3.0
 """The time for the last answers to reach their callers before the process ends."""
 
 
-async def serve_stdio(settings: Settings, *, read_pins: Callable[[], Pins] | None) -> None:
-    """Serve one client over stdin and stdout, until it closes stdin or a signal stops us."""
+async def serve_stdio(settings: Settings, *, read_pins: Callable[[], Pins] | None, reloader: Reloader) -> None:
+    """Serve one client over stdin and stdout, until it closes stdin or a signal stops us; SIGHUP does so, too."""
     async with (
         searched_sparingly(),
         assembled(
             settings, wait_seconds=STDIO_WAIT_SECONDS, read_pins=read_pins, remembered=_remembered(settings)
         ) as dagcall,
+        _second_port(dagcall, settings),
     ):
         server = dagcall.mcp.sdk
         options = server.create_initialization_options(NotificationOptions(tools_changed=True))
         refreshing = asyncio.create_task(dagcall.catalog.keep_fresh(settings.refresh_seconds))
+        reloading = asyncio.create_task(reloader.run(dagcall))
 
         dagcall.mcp.deliveries.stdio = deliveries = StdioDeliveries()
         dagcall.mcp.sdk.middleware.insert(0, deliveries.watch)  # first in the list, to see how each request ends
@@ -80,10 +85,10 @@ async def serve_stdio(settings: Settings, *, read_pins: Callable[[], Pins] | Non
                 async with asyncio.timeout(LAST_ANSWERS_SECONDS):
                     await answers_out.idle.wait()
             end_stdin()
-            for task in (serving, stopping, refreshing):
+            for task in (serving, stopping, refreshing, reloading):
                 task.cancel()
             outcomes = await asyncio.gather(serving, return_exceptions=True)
-            await asyncio.gather(stopping, refreshing, return_exceptions=True)
+            await asyncio.gather(stopping, refreshing, reloading, return_exceptions=True)
     for outcome in outcomes:
         if isinstance(outcome, Exception):
             raise outcome
@@ -115,6 +120,7 @@ async def serve_http(
     port: int,
     read_pins: Callable[[], Pins] | None,
     on_ready: Callable[[str], None],
+    reloader: Reloader,
 ) -> None:
     """Serve Streamable HTTP at `/mcp`, with `/health` and `/ready`, until stopped.
 
@@ -124,6 +130,7 @@ async def serve_http(
         port: the port to listen on; 0 for any free one.
         read_pins: reads the pins at each refresh; None to publish without pins.
         on_ready: called with the URL once it answers.
+        reloader: rereads the settings, also on SIGHUP; but if a terminal's end sent it, dagcall stops.
 
     Raises:
         ConfigError: the port is in use.
@@ -136,6 +143,7 @@ async def serve_http(
         assembled(
             settings, wait_seconds=HTTP_WAIT_SECONDS, read_pins=read_pins, remembered=_remembered(settings)
         ) as dagcall,
+        _second_port(dagcall, settings),
     ):
         stopping = asyncio.Event()
         reached = settings.server.model_copy(update={"host": host, "port": port})
@@ -147,8 +155,9 @@ async def serve_http(
                 url,
             )
         routes = [*_probes(dagcall, stopping), *metadata_routes(settings.auth, url)]
-        app = http_app(dagcall, host_names=reached.host_names, routes=routes)
-        guarded = await context.enter_async_context(_guarded(settings, app, url, routes))
+        metrics = [] if settings.metrics_access == "none" else [_metrics_route(dagcall, settings, reached.host_names)]
+        app = http_app(dagcall, host_names=reached.host_names, routes=[*routes, *metrics])
+        guarded = await context.enter_async_context(_guarded(dagcall, settings, app, url, routes))
         # sse-starlette would close every stream at the first signal; we answer their calls instead.
         AppStatus.disable_automatic_graceful_drain()  # type: ignore[no-untyped-call]
         server = _HttpServer(
@@ -162,14 +171,24 @@ async def serve_http(
             stopping,
         )
         refreshing = asyncio.create_task(dagcall.catalog.keep_fresh(settings.refresh_seconds))
+        reloading = asyncio.create_task(reloader.run(dagcall))
         draining = asyncio.create_task(_drain(dagcall, stopping, settings.server.drain_seconds))
+        terminal = Terminal()
+
+        def hang_up() -> None:
+            if terminal.is_gone:
+                server.handle_exit(signal.SIGTERM, None)
+            else:
+                reloader.wanted.set()
+
+        asyncio.get_running_loop().add_signal_handler(signal.SIGHUP, hang_up)
         on_ready(address_of(host, port))
         try:
             await server.serve(sockets=[listener])
         finally:
-            for task in (refreshing, draining):
+            for task in (refreshing, reloading, draining):
                 task.cancel()
-            await asyncio.gather(refreshing, draining, return_exceptions=True)
+            await asyncio.gather(refreshing, reloading, draining, return_exceptions=True)
 
 
 def http_app(dagcall: Dagcall, *, host_names: Sequence[str], routes: Sequence[Route]) -> ASGIApp:
@@ -190,15 +209,56 @@ def http_app(dagcall: Dagcall, *, host_names: Sequence[str], routes: Sequence[Ro
 
 
 @asynccontextmanager
-async def _guarded(settings: Settings, app: ASGIApp, url: str, routes: Sequence[Route]) -> AsyncIterator[ASGIApp]:
+async def _guarded(
+    dagcall: Dagcall, settings: Settings, app: ASGIApp, url: str, routes: Sequence[Route]
+) -> AsyncIterator[ASGIApp]:
     """Add authentication to the app, if it is on; `routes` stay open."""
     if not settings.auth.is_on:
         yield app
         return
     metadata_url = str(build_resource_metadata_url(AnyHttpUrl(url)))
     open_paths = {route.path for route in routes}
-    async with admitting(settings.auth, url=url, metadata_url=metadata_url, open_paths=open_paths) as admission:
+    async with admitting(
+        settings.auth, url=url, metadata_url=metadata_url, open_paths=open_paths, refusals=dagcall.refusals
+    ) as admission:
         yield admission.guard(app)
+
+
+def _metrics_route(dagcall: Dagcall, settings: Settings, host_names: Sequence[str]) -> Route:
+    """Return the route of dagcall's own port; with authentication, it is not one of the open ones."""
+    hosts = _hosts_taken(host_names)
+    if settings.metrics_access == "open":
+        return metrics_route(dagcall.metrics, hosts=hosts)
+    return metrics_route(dagcall.metrics, hosts=hosts, is_allowed=only_for(settings.metrics.callers or ()))
+
+
+@asynccontextmanager
+async def _second_port(dagcall: Dagcall, settings: Settings) -> AsyncIterator[None]:
+    """Serve the metrics on their own port during the block, if they have one.
+
+    Raises:
+        ConfigError: the port is in use.
+    """
+    host, port = settings.metrics.host, settings.metrics.port
+    if port is None:
+        yield
+        return
+    listener = _listen(host, port, setting="metrics.port")
+    # Web pages can reach only this machine's own addresses; other names are those by which Prometheus finds this one.
+    hosts = (
+        _hosts_taken(settings.server.host_names)
+        if is_loopback(host)
+        else TransportSecuritySettings(enable_dns_rebinding_protection=False)
+    )
+    app = Starlette(routes=[metrics_route(dagcall.metrics, hosts=hosts)])
+    server = _SecondServer(uvicorn.Config(app, log_config=None, access_log=False, lifespan="off"))
+    serving = asyncio.create_task(server.serve(sockets=[listener]), name="metrics")
+    logger.info("metrics are at %s", address_of(host, port).replace(MCP_PATH, METRICS_PATH))
+    try:
+        yield
+    finally:
+        server.should_exit = server.force_exit = True
+        await asyncio.gather(serving, return_exceptions=True)
 
 
 def metadata_routes(auth: AuthSettings, url: str) -> list[Route]:
@@ -232,6 +292,15 @@ class _HttpServer(uvicorn.Server):
         self.should_exit = True
 
 
+class _SecondServer(uvicorn.Server):
+    """uvicorn, leaving signals to the first server."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Do nothing."""
+        yield
+
+
 async def _drain(dagcall: Dagcall, stopping: asyncio.Event, drain_seconds: float) -> None:
     """On a stop, give calls some time to finish, then answer the rest with their handles."""
     await stopping.wait()
@@ -242,13 +311,13 @@ async def _drain(dagcall: Dagcall, stopping: asyncio.Event, drain_seconds: float
     await _answer_waiting_calls(dagcall)
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def _listen(host: str, port: int, *, setting: str = "--port") -> socket.socket:
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
         listener = socket.create_server((host, port), family=family, backlog=512)
     except OSError as error:
         raise ConfigError(
-            f"port {port} of {host} cannot be used: {os.strerror(error.errno or 0)}; choose another with --port"
+            f"port {port} of {host} cannot be used: {os.strerror(error.errno or 0)}; choose another with {setting}"
         ) from error
     # asyncio sets this only for sockets that it creates itself; without it, every answer is delayed by 40 ms.
     listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -4,7 +4,6 @@ Answers go to stdout, everything else to stderr.
 """
 
 import json
-import logging
 import sys
 from typing import Any
 
@@ -45,18 +44,3 @@ def say(text: str) -> None:
 def complain(text: str) -> None:
     """Print an error to stderr; text from elsewhere cannot control the terminal."""
     print(visible(text), file=sys.stderr, flush=True)
-
-
-class LogFormatter(logging.Formatter):
-    """Makes log text safe: a message can neither control the terminal nor fake another log line."""
-
-    def format(self, record: logging.LogRecord) -> str:
-        """Return the message with its traceback; all lines except the first are indented."""
-        return visible(super().format(record)).replace("\n", "\n    ")
-
-
-def set_up_logging(*, verbose: bool) -> None:
-    """Configure logging to stderr for `serve`: on stdio, stdout is reserved for the protocol."""
-    logging.getLogger().setLevel(logging.WARNING)
-    logging.getLogger("stamina").setLevel(logging.WARNING if verbose else logging.ERROR)
-    logging.getLogger("dagcall").setLevel(logging.DEBUG if verbose else logging.INFO)

@@ -3,7 +3,7 @@
 Turns errors and answers into MCP messages and text. Refuses to know how bytes come in: `cli` serves it.
 """
 
-from dagcall.mcp.audit import Audit, opened
+from dagcall.mcp.audit import Audit, AuditRecord, opened
 from dagcall.mcp.delivery import StdioDeliveries, with_delivery
 from dagcall.mcp.handshake import with_client_names
 from dagcall.mcp.line_ends import escaped, with_escaped_line_ends
@@ -12,6 +12,7 @@ from dagcall.mcp.server import McpServer
 
 __all__ = [
     "Audit",
+    "AuditRecord",
     "McpServer",
     "StdioDeliveries",
     "escaped",

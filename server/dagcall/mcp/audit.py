@@ -3,6 +3,8 @@
 A line says who asked for what, and the outcome; never a result. Arguments are logged as a keyed digest, with secrets
 masked, or not at all. A renamed file is reopened, so that standard log rotation works. A line that cannot be written
 goes into dagcall's own log, and the request continues: its run may already exist.
+
+dagcall's own log gets a line for each request, too, without its arguments.
 """
 
 import asyncio
@@ -11,9 +13,9 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from io import TextIOWrapper
 from logging.handlers import WatchedFileHandler
@@ -27,11 +29,15 @@ from pydantic_core import to_json
 from dagcall.errors import AirflowError, CallerError, ConfigError, DagcallError, RunError
 from dagcall.masking import Masker
 from dagcall.mcp.request import Origin
-from dagcall.runs import run_id_in
+from dagcall.runs import CallTimes, run_id_in
 from dagcall.settings import STDERR
 
 logger = logging.getLogger(__name__)
 
+calls = logging.getLogger("dagcall.calls")
+"""Logs one line for each request."""
+CALL_FIELDS = "call"
+"""The attribute of these log records that has the fields of the audit log."""
 MAX_ARGUMENTS = 20_000
 MAX_TEXT = 300
 ArgumentsAs = Literal["digest", "full", "none"]
@@ -57,6 +63,9 @@ class AuditRecord:
     error: str | None = None
     is_written: bool = True
     """False for a request that needs no line: polling a task that is still running."""
+    published: str = ""
+    """The published tool that was called, or that the request is about; empty if there is none of this name."""
+    times: CallTimes = field(default_factory=CallTimes)
 
     def __enter__(self) -> Self:
         return self
@@ -70,6 +79,10 @@ class AuditRecord:
                 self.failed(error)
         if self.is_written:
             self.audit.write(self)
+
+    def got(self, run_id: str) -> None:
+        """Record the run that a call has got, also for a caller that leaves before its outcome."""
+        self.run_id = run_id
 
     def failed(self, error: BaseException) -> None:
         """Record why the request failed; a protocol error may have a cause."""
@@ -110,6 +123,8 @@ class Audit:
         masker: masks secrets in arguments and errors.
         key: the key for digests, so that arguments cannot be guessed from them.
         wall_clock: the time in UTC.
+        listeners: called with each record and its duration in seconds, whether or not there is a log.
+        is_logged: whether dagcall's own log gets a line for each request.
     """
 
     def __init__(
@@ -120,12 +135,16 @@ class Audit:
         masker: Masker,
         key: bytes,
         wall_clock: Callable[[], datetime],
+        listeners: Sequence[Callable[[AuditRecord, float], None]] = (),
+        is_logged: bool = True,
     ) -> None:
         self._write = write
         self._arguments = arguments
         self._masker = masker
         self._keyed = hmac.new(key, digestmod="sha256")
         self._wall_clock = wall_clock
+        self._listeners = listeners
+        self._is_logged = is_logged
 
     def request(
         self,
@@ -136,6 +155,7 @@ class Audit:
         tool: str | None = None,
         dag: str | None = None,
         about: str = "",
+        published: str = "",
     ) -> AuditRecord:
         """Return the record of a request that begins.
 
@@ -146,14 +166,29 @@ class Audit:
             tool: the tool concerned, known or not.
             dag: the tool's dag.
             about: a text that may contain the run id.
+            published: the published tool that is called, or that the request is about; empty if there is none.
         """
         begun_at, started = self._wall_clock(), asyncio.get_running_loop().time()
-        return AuditRecord(self, origin, method, arguments, begun_at, started, tool, dag, run_id_in(about))
+        return AuditRecord(
+            self, origin, method, arguments, begun_at, started, tool, dag, run_id_in(about), published=published
+        )
 
     def write(self, line: AuditRecord) -> None:
         """Write a line, after its request has ended."""
-        if self._write is None:
+        seconds = asyncio.get_running_loop().time() - line.started
+        for listener in self._listeners:
+            listener(line, seconds)
+        is_logged = self._is_logged and calls.isEnabledFor(logging.INFO)
+        if self._write is None and not is_logged:
             return
+        fields = self._fields(line, seconds)
+        if is_logged:
+            calls.info("%s", _sentence(fields), extra={CALL_FIELDS: fields})
+        if self._write is not None:
+            self._write(_one_line(fields | self._shown(line.arguments)))
+
+    def _fields(self, line: AuditRecord, seconds: float) -> dict[str, Any]:
+        """Return what both logs say."""
         caller = line.origin.caller
         fields = {
             "time": line.begun_at.isoformat(timespec="milliseconds"),
@@ -165,13 +200,12 @@ class Audit:
             "trace": line.origin.trace_id,
             "tool": line.tool and line.tool[:MAX_TEXT],
             "dag": line.dag,
-            **self._shown(line.arguments),
             "run": line.run_id and line.run_id[:MAX_TEXT],
             "outcome": line.outcome,
-            "seconds": round(asyncio.get_running_loop().time() - line.started, 3),
+            "seconds": round(seconds, 3),
             "error": line.error and self._masker.masked(line.error.partition("\n")[0])[:MAX_TEXT],
         }
-        self._write(_one_line({name: value for name, value in fields.items() if value is not None}))
+        return {name: value for name, value in fields.items() if value is not None}
 
     def _shown(self, arguments: object) -> dict[str, str]:
         if self._arguments == "none":
@@ -186,6 +220,15 @@ class Audit:
             return {"arguments_digest": f"hmac-sha256:{keyed.hexdigest()}"}
         masked = self._masker.masked(text)
         return {"arguments": masked if len(masked) <= MAX_ARGUMENTS else f"{masked[:MAX_ARGUMENTS]}… (cut)"}
+
+
+def _sentence(fields: Mapping[str, Any]) -> str:
+    """Return a request as a line of a log for people."""
+    about = ("tool", "run", "caller", "client", "request", "trace")
+    shown = (name for name in about if name in fields and fields["method"] != f"tools/call {fields[name]}")
+    said = ", ".join(f"{name} {fields[name]}" for name in shown)
+    error = f": {fields['error']}" if "error" in fields else ""
+    return f"{fields['method']}: {fields['outcome']} after {fields['seconds']:.3f} s ({said}){error}"
 
 
 def _one_line(fields: Mapping[str, Any]) -> str:

@@ -137,15 +137,20 @@ class ToolCalls:
         name, about = params.name, ""
         if name in self._own_tools:
             name, about = _text(arguments, "tool", params.name), _text(arguments, "dag_run_id", "")
-        dag = tool.dag_id if (tool := self._catalog.snapshot.tools.get(name)) else None
         origin = Origin.of(ctx)
-        with self._audit.request(
-            origin, f"tools/call {params.name}", arguments, tool=name, dag=dag, about=about
-        ) as record:
-            outcome = await self._guarded(ToolCall(ctx, params, origin, record))
+        with self._audit.request(origin, f"tools/call {params.name}", arguments, tool=name, about=about) as record:
+            self._recognise(call := ToolCall(ctx, params, origin, record))
+            outcome = await self._guarded(call)
             if record.error is None:
                 record.answered(outcome)
             return outcome
+
+    def _recognise(self, call: ToolCall) -> None:
+        """Let the record say which dag a call is about, and whether the called tool is published."""
+        tools, record = self._catalog.snapshot.tools, call.record
+        tool = tools.get(record.tool or "")
+        record.dag = None if tool is None else tool.dag_id
+        record.published = call.name if call.name in tools or call.name in self._own_tools else ""
 
     async def _guarded(self, call: ToolCall) -> ToolOutcome:
         """Answer a call; turn errors into answers."""
@@ -174,6 +179,7 @@ class ToolCalls:
                 "Nothing was started: dagcall has started a moment ago and still reads the dags from Airflow. Call "
                 "again in a few seconds."
             )
+        self._recognise(call)  # the dags may have been read meanwhile
         if handler := self._handlers.get(call.name):
             self._catalog.require_own(call.name)
             return await handler(call)
@@ -218,7 +224,7 @@ class ToolCalls:
 
     async def _create_task(self, call: ToolCall) -> ToolOutcome:
         tool = self._catalog.tool(call.name, call.caller)
-        listener = Listener(_now() + self._seconds(call, tool))
+        listener = Listener(_now() + self._seconds(call, tool), on_run=call.record.got, times=call.record.times)
         return await self._tasks.create(call.ctx, self._dag_call(call, tool, listener))
 
     # Shared by handlers
@@ -254,6 +260,8 @@ class ToolCalls:
                 on_stage=progress.entered,
                 on_observer=progress.look_through if wants_progress else None,
                 on_outcome=self._deliveries.of(ctx),
+                on_run=call.record.got,
+                times=call.record.times,
             )
             elicitor = Elicitor(
                 ctx.session,

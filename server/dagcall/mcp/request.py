@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from mcp.server import ServerRequestContext
 from mcp_types import CLIENT_INFO_META_KEY
+from opentelemetry.trace import format_trace_id, get_current_span
 
 from dagcall.auth import LOCAL, SCOPE_KEY, Caller, label
 
@@ -40,7 +41,7 @@ class Origin:
     """The client's name and version, as it claims."""
     request_id: str | None
     trace_id: str | None
-    """The id of the caller's W3C trace."""
+    """The id of the W3C trace: the caller's, or dagcall's own if it makes spans."""
 
     @classmethod
     def of(cls, ctx: Context) -> Self:
@@ -49,12 +50,14 @@ class Origin:
         traceparent = (ctx.meta or {}).get("traceparent")
         if traceparent is None and ctx.request is not None:
             traceparent = ctx.request.headers.get("traceparent")
-        trace = _TRACEPARENT.fullmatch(traceparent) if isinstance(traceparent, str) else None
+        said = _TRACEPARENT.fullmatch(traceparent) if isinstance(traceparent, str) else None
+        span = get_current_span().get_span_context()  # continues the caller's trace, or begins one
+        trace_id = format_trace_id(span.trace_id) if span.is_valid else said[1] if said else None
         return cls(
             caller=caller_of(ctx),
             client=_client_name(ctx),
             request_id=request_id if _REQUEST_ID.fullmatch(request_id) else None,
-            trace_id=trace[1] if trace else None,
+            trace_id=trace_id,
         )
 
     @property

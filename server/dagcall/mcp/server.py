@@ -46,6 +46,7 @@ from dagcall.mcp.request import Context, Origin, caller_id_of, caller_of
 from dagcall.mcp.resources import Resources, listed_resources, listed_templates, tool_of
 from dagcall.mcp.task_guard import require_declared
 from dagcall.mcp.tasks import Tasks
+from dagcall.mcp.trace_context import with_http_parent
 from dagcall.runs import Runs
 from dagcall.text import shortened, visible
 from dagcall.tools import READ_TOOL_NAME, WAIT_TOOL_NAME, Catalog, own_tools
@@ -114,6 +115,8 @@ class McpServer:
         )
         if isinstance(get_tracer_provider(), ProxyTracerProvider):  # no span exporter
             self.sdk.middleware.clear()  # the SDK's own, which creates a span per message
+        else:
+            self.sdk.middleware.insert(0, with_http_parent)
         self.sdk.middleware.insert(0, Cancellation().watch)  # first in the list, to see how each request ends
         remember = self._list_changes.remember_session
         self.sdk.add_notification_handler("notifications/initialized", NotificationParams, remember)
@@ -196,11 +199,12 @@ class McpServer:
     async def _read_resource(self, ctx: Context, params: ReadResourceRequestParams) -> ReadResourceResult:
         asked = {"uri": params.uri}
         name = tool_of(params.uri)
-        dag = tool.dag_id if name and (tool := self._catalog.snapshot.tools.get(name)) else None
-        with (
-            self.intake.request(),
-            self._audit.request(Origin.of(ctx), "resources/read", asked, tool=name, dag=dag, about=params.uri),
-        ):
+        tool = self._catalog.snapshot.tools.get(name) if name else None
+        dag, published = (tool.dag_id, tool.name) if tool else (None, "")
+        record = self._audit.request(
+            Origin.of(ctx), "resources/read", asked, tool=name, dag=dag, about=params.uri, published=published
+        )
+        with self.intake.request(), record:
             if self.intake.is_closed:
                 message = "dagcall is shutting down. Read again in a moment."
                 raise MCPError(code=INTERNAL_ERROR, message=message)

@@ -274,7 +274,13 @@ class Tasks:
             dag = tool.dag_id if (tool := self._catalog.snapshot.tools.get(handle.tool)) else None
             asked = params.model_dump(mode="json", exclude={"meta"})
             with self._audit.request(
-                Origin.of(ctx), ctx.method, asked, tool=handle.tool, dag=dag, about=handle.run_id
+                Origin.of(ctx),
+                ctx.method,
+                asked,
+                tool=handle.tool,
+                dag=dag,
+                about=handle.run_id,
+                published=handle.tool if tool else "",
             ) as line:
                 answer = await handler(ctx, params)
                 if ctx.method == "tasks/get":

@@ -6,6 +6,7 @@ are ids here, and answers are data.
 
 from dagcall.runs.answer import SHARED, Answer
 from dagcall.runs.call import IN_LINE, Call, Listener, Started
+from dagcall.runs.call_times import PHASES, CallTimes, Phase
 from dagcall.runs.delivery_marks import says_cancelled
 from dagcall.runs.hitl_forms import MAX_QUESTIONS, form_of, message_of, question_json, waiting_message
 from dagcall.runs.intervals import LONGEST_SECONDS, POLL_SHORTEST_SECONDS, interval_seconds
@@ -23,14 +24,17 @@ __all__ = [
     "LONGEST_SECONDS",
     "MAX_QUESTIONS",
     "META_IDEMPOTENCY_KEY",
+    "PHASES",
     "POLL_SHORTEST_SECONDS",
     "PREFIX",
     "SHARED",
     "Answer",
     "Call",
+    "CallTimes",
     "Entry",
     "Identity",
     "Listener",
+    "Phase",
     "Quotas",
     "RunObserver",
     "Runs",

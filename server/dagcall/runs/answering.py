@@ -65,7 +65,10 @@ class Answering:
         watch = _Watch(tool, run, listener, self._api.run_url(run.dag_id, run.run_id), run.state)
         reading = {Action.READ_RESULTS: self._read_results, Action.READ_FAILURE: self._read_failure}
         try:
+            listener.times.enter("run", self._now())
             step = NEXT[State.WAITING, await self._wait(watch)]
+            if step.action in reading:
+                listener.times.enter("answer", self._now())
             async with self.in_time(listener.deadline) as watch.until:
                 while read := reading.get(step.action):
                     listener.on_stage("reading the results")

@@ -8,6 +8,7 @@ from itertools import count
 from dagcall.airflow import Account, Run
 from dagcall.errors import AirflowError, AirflowUnreachable, CallerError, TriggerRefused
 from dagcall.plain_json import Json
+from dagcall.runs.call_times import CallTimes
 from dagcall.runs.ledger import Entry
 from dagcall.runs.task_watcher import RunObserver
 from dagcall.tools import WAIT_TOOL_NAME, Tool
@@ -34,8 +35,11 @@ class Listener:
     """Called with the run's observer; set by listeners that report progress."""
     on_outcome: Callable[[Entry], None] = lambda _: None
     """Called with the run's entry before the outcome is sent, so that the listener can record the delivery there."""
+    on_run: Callable[[str], None] = lambda _: None
+    """Called with the id of the run that the call gets."""
     stops_for_questions: bool = True
     """Whether a question to a person ends the wait; otherwise the wait continues until a person has answered."""
+    times: CallTimes = field(default_factory=CallTimes)
 
 
 @dataclass(frozen=True, slots=True)

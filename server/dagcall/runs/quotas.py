@@ -83,13 +83,17 @@ class Quotas:
         max_argument_bytes: int = MAX_BYTES,
     ) -> None:
         self._api = api
-        self._calls_per_minute = calls_per_minute
-        self._max_concurrent = max_concurrent
-        self.max_argument_bytes = max_argument_bytes
+        self.limit(calls_per_minute, max_concurrent, max_argument_bytes)
         self._counts: dict[Who, _Count] = {}
         self._counted_for: dict[str, Who] = {}
         """Run id -> who has or had this run."""
         self._tidied_at = monotonic()
+
+    def limit(self, calls_per_minute: int | None, max_concurrent: int | None, max_argument_bytes: int) -> None:
+        """Use other limits from now on, as for a new object."""
+        self._calls_per_minute = calls_per_minute
+        self._max_concurrent = max_concurrent
+        self.max_argument_bytes = max_argument_bytes
 
     async def admit(self, caller: str, tool: Tool, run_id: str) -> None:
         """Count a run that is about to be started, unless it is counted already; call `attempted` afterwards.

@@ -117,7 +117,12 @@ class Runs:
             CallerError: nothing was started.
             AirflowError: a request to Airflow failed; the message says what is known of the run.
         """
-        return await self._starter.start(call)
+        times = call.listener.times
+        times.enter("line", self._now())
+        started = await self._starter.start(call)
+        times.enter("run", self._now())
+        call.listener.on_run(started.run.run_id)
+        return started
 
     async def attend(self, tool: Tool, run: Run, listener: Listener, started: Started | None = None) -> Answer:
         """Wait for a run that `begin` or `look` returned, and answer as `call` does.

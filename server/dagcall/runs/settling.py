@@ -156,6 +156,10 @@ class Settler:
         start, call = posting.start, posting.start.call
         sending = posting.sending = _Sending(posting.entry)
 
+        def on_send() -> None:
+            call.listener.times.enter("start", self._now())
+            sending.sent()
+
         async def send() -> Run:
             return await self._api.trigger(
                 call.tool.dag_id,
@@ -165,7 +169,7 @@ class Settler:
                 note=call.full_note,
                 who=f"{call.caller}/{call.tool.name}",
                 account=call.account,
-                on_send=sending.sent,
+                on_send=on_send,
             )
 
         try:

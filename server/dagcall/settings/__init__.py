@@ -7,7 +7,8 @@ from pathlib import Path
 
 from dagcall.settings.airflow import AirflowSettings
 from dagcall.settings.auth import AuthSettings, is_loopback
-from dagcall.settings.limits import STDERR, AccountSettings
+from dagcall.settings.changes import Changes, changes_between
+from dagcall.settings.limits import STDERR, AccountSettings, LogFormat, LogLevel
 from dagcall.settings.log_in import LogInSettings
 from dagcall.settings.origins import Origin, Setting, settings_with_origins
 from dagcall.settings.settings import (
@@ -32,11 +33,15 @@ __all__ = [
     "AccountSettings",
     "AirflowSettings",
     "AuthSettings",
+    "Changes",
+    "LogFormat",
     "LogInSettings",
+    "LogLevel",
     "Origin",
     "Setting",
     "Settings",
     "address_of",
+    "changes_between",
     "find_config",
     "is_configured_by_environment",
     "is_loopback",

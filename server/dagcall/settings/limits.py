@@ -1,4 +1,4 @@
-"""`[limits]`, `[audit]` and `[[accounts]]`: quotas of callers, the audit log, and Airflow accounts for callers."""
+"""`[limits]`, `[audit]`, `[log]` and `[[accounts]]`: quotas of callers, logs, and Airflow accounts for callers."""
 
 from pathlib import Path
 from typing import Annotated, Literal, Self
@@ -10,6 +10,8 @@ from dagcall.plain_json import MAX_BYTES
 from dagcall.settings.log_in import LogInSettings
 
 STDERR = Path("stderr")
+LogLevel = Literal["debug", "info", "warning", "error"]
+LogFormat = Literal["text", "json"]
 
 
 class LimitSettings(BaseModel):
@@ -35,6 +37,17 @@ class AuditSettings(BaseModel):
     """The audit log: a file (reopened after it was renamed) or `stderr`. Default: no audit log."""
     arguments: Literal["digest", "full", "none"] = "digest"
     """How arguments are logged: `digest` (keyed), `full` (likely secrets masked) or `none`."""
+
+
+class LogSettings(BaseModel):
+    """`[log]`: dagcall's own log, on stderr."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    level: LogLevel = "info"
+    """The lowest level that is logged: `debug`, `info` (one line for each call), `warning` or `error`."""
+    format: LogFormat = "text"
+    """`text`, or `json` for one JSON object on each line."""
 
 
 class AccountSettings(LogInSettings):

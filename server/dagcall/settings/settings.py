@@ -19,7 +19,8 @@ from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource
 from dagcall.errors import ConfigError
 from dagcall.settings.airflow import AirflowSettings
 from dagcall.settings.auth import ALLOW_ANYONE, AuthSettings, is_every_address, is_loopback
-from dagcall.settings.limits import STDERR, AccountSettings, AuditSettings, LimitSettings
+from dagcall.settings.limits import STDERR, AccountSettings, AuditSettings, LimitSettings, LogSettings
+from dagcall.settings.metrics import Access, MetricsSettings
 from dagcall.text import did_you_mean
 from dagcall.tools import ToolPolicy, policy_from_text
 
@@ -134,6 +135,8 @@ class Settings(BaseSettings):
     auth: AuthSettings = AuthSettings()
     limits: LimitSettings = LimitSettings()
     audit: AuditSettings = AuditSettings()
+    metrics: MetricsSettings = MetricsSettings()
+    log: LogSettings = LogSettings()
     accounts: tuple[AccountSettings, ...] = ()
     """Airflow accounts for callers, `[[accounts]]` in the file. Empty: dagcall's own account for all callers."""
     tools: tuple[ToolPolicy, ...] = ()
@@ -198,6 +201,12 @@ class Settings(BaseSettings):
             return self.cache_folder
         caches = os.environ.get("XDG_CACHE_HOME") or Path("~/.cache").expanduser()  # noqa: TID251 - the one place
         return Path(caches) / "dagcall"
+
+    @property
+    def metrics_access(self) -> Access:
+        """Who may read `/metrics` on dagcall's own port."""
+        is_within = is_loopback(self.server.host) and self.server.public_url is None
+        return self.metrics.access(is_authenticated=self.auth.is_on, is_within=is_within)
 
     @property
     def policies(self) -> tuple[ToolPolicy, ...]:
@@ -360,8 +369,7 @@ def _with_paths(
 
 def _with_path(value: Any, change: Callable[[Path], Path], field: FieldInfo | None) -> Any:
     """Return one setting, likewise. Invalid values are left for pydantic to report."""
-    kinds = [] if field is None else [field.annotation, *get_args(field.annotation)]
-    table = next((kind for kind in kinds if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
+    kinds, table = _kinds(field), _table(field)
     if table is not None and isinstance(value, dict):
         return _with_paths(value, change, table)
     if table is not None and isinstance(value, list):
@@ -372,6 +380,16 @@ def _with_path(value: Any, change: Callable[[Path], Path], field: FieldInfo | No
         except RuntimeError as error:  # an unknown ~user, or no home folder
             raise ValueError(f"{str(value)!r}: {error}") from error
     return value
+
+
+def _kinds(field: FieldInfo | None) -> list[Any]:
+    """Return the types of a setting, and of its items."""
+    return [] if field is None else [field.annotation, *get_args(field.annotation)]
+
+
+def _table(field: FieldInfo | None) -> type[BaseModel] | None:
+    """Return the model of a table; None for any other setting."""
+    return next((kind for kind in _kinds(field) if isinstance(kind, type) and issubclass(kind, BaseModel)), None)
 
 
 def _sentences(source: str, error: ValidationError) -> str:
@@ -392,16 +410,8 @@ def _sentence(error: Any) -> str:
 
 def _siblings(location: list[Any]) -> list[str]:
     """Return the names of the settings in the table of an unknown one."""
-    models: dict[Any, type[BaseModel]] = {
-        "airflow": AirflowSettings,
-        "server": ServerSettings,
-        "auth": AuthSettings,
-        "tools": ToolPolicy,
-        "limits": LimitSettings,
-        "audit": AuditSettings,
-        "accounts": AccountSettings,
-    }
-    model = models.get(location[0], Settings) if len(location) > 1 else Settings
+    table = _table(Settings.model_fields.get(location[0])) if len(location) > 1 else None
+    model = table or Settings
     if "annotations" in location[:-1]:
         model = ToolPolicy.model_fields["annotations"].default.__class__
     return [name for name in model.model_fields if not (model is Settings and name == "dags")]

@@ -12,7 +12,7 @@ from dagcall.tools.pin_folder import PinFolder
 from dagcall.tools.pins import Pins, differences, names_alike, pin_text
 from dagcall.tools.policy import ToolPolicy, policy_from_text
 from dagcall.tools.selection import Selection
-from dagcall.tools.snapshot import Snapshot
+from dagcall.tools.snapshot import Snapshot, WithheldKind
 from dagcall.tools.tool import CANCEL_TOOL_NAME, READ_TOOL_NAME, WAIT_TOOL_NAME, Tool, own_tools, wire_json
 
 __all__ = [
@@ -29,6 +29,7 @@ __all__ = [
     "Snapshot",
     "Tool",
     "ToolPolicy",
+    "WithheldKind",
     "differences",
     "names_alike",
     "own_tools",

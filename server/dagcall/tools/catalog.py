@@ -77,8 +77,12 @@ class Catalog:
         self._first = asyncio.Event()
         self._wanted = asyncio.Event()
         self._every_seconds = EVERY_SECONDS
+        self._publishing = asyncio.Lock()
+        """Held while the snapshot is replaced, so that a refresh cannot bring back an old allow-list."""
         self._is_unanswered = False
         """Whether the last refresh got no answer from Airflow itself."""
+        self.read_at: float | None = None
+        """When the last successful refresh ended, by the loop's clock."""
 
     def may_use(self, caller: Caller, tool: Tool) -> bool:
         """Return whether a caller may use a tool."""
@@ -146,6 +150,34 @@ class Catalog:
         self._discovery.forget(dag_id)
         self._wanted.set()
 
+    async def allow(
+        self,
+        policies: tuple[ToolPolicy, ...],
+        *,
+        callers: tuple[str, ...],
+        read_pins: Callable[[], Pins] | None,
+        every_seconds: float,
+    ) -> None:
+        """Use other settings from now on. What they no longer allow goes at once, whether or not Airflow answers.
+
+        Args:
+            policies: as for a new catalog.
+            callers: likewise.
+            read_pins: likewise.
+            every_seconds: how often to refresh.
+        """
+        async with self._publishing:
+            before = self.snapshot
+            self._policies, self._callers, self._every_seconds = policies, callers, every_seconds
+            self._read_pins = read_pins
+            self._discovery.allow(policies)
+            dags = {tool.dag_id: tool.dag for tool in self._found.tools.values()}
+            self._found = replace(self._found, tools=self._tools_of(tuple(dags.values())))
+            self.snapshot = await self._reviewed()
+            self._tell_operator(before, self.snapshot)
+        self._wanted.set()
+        await self._announce(before)
+
     async def keep_fresh(self, every_seconds: float) -> None:
         """Refresh repeatedly; until the first refresh, publish the cached dags."""
         loop = asyncio.get_running_loop()
@@ -160,9 +192,9 @@ class Catalog:
             started = loop.time()
             await self.refresh()
             took = loop.time() - started
-            pause = max(every_seconds, took / REFRESH_SHARE, self.pause_seconds)
+            pause = max(self._every_seconds, took / REFRESH_SHARE, self.pause_seconds)
             if self._is_unanswered:  # its duration says nothing about the time that reading takes
-                pause = min(every_seconds, AGAIN_SECONDS)
+                pause = min(self._every_seconds, AGAIN_SECONDS)
             try:
                 async with asyncio.timeout(pause):
                     await self._wanted.wait()
@@ -175,11 +207,13 @@ class Catalog:
 
     async def refresh(self) -> Snapshot:
         """Read the dags and replace the snapshot. Never raises because of Airflow."""
-        before = self.snapshot
+        policies = self._policies
         self._is_unanswered = False
+        before = self.snapshot
         try:
             await self._api.fetch_version()
             found = await self._discovery.find(self._found, self._every_seconds)
+            self.read_at = asyncio.get_running_loop().time()
         except AirflowError as error:
             self._is_unanswered = isinstance(error, AirflowUnreachable | AirflowAnswerUnusable)
             found = replace(self._found, problem=str(error))
@@ -187,24 +221,39 @@ class Catalog:
                 logger.warning("%s; the tools stay as they were (%d)", error, len(before.tools))
         if before.problem and not found.problem:
             logger.warning("Airflow at %s answers again", self._api.url)
-        self._found = found
-        found = await self._reviewed()
-        self.snapshot = found
-        self._first.set()
-        self._tell_operator(before, found)
+        async with self._publishing:
+            if policies is self._policies:
+                before = self.snapshot
+                self._found = found
+                self.snapshot = await self._reviewed()
+                self._first.set()
+                self._tell_operator(before, self.snapshot)
+        if policies is not self._policies:  # `allow` has published what is known, and wants another refresh
+            return self.snapshot
         if self._remembered is not None and found.problem is None:
             await asyncio.to_thread(
                 self._remembered.keep, {tool.dag_id: tool.dag for tool in self._found.tools.values()}.values()
             )
-        if self.on_change and (changed := _changed(before, found)):
+        await self._announce(before)
+        return self.snapshot
+
+    async def _announce(self, before: Snapshot) -> None:
+        """Tell clients what has changed since an earlier snapshot."""
+        if self.on_change and (changed := _changed(before, self.snapshot)):
             await self.on_change(changed)
-        return found
 
     async def _restore(self, dags: tuple[Dag, ...]) -> None:
         """Publish the tools of the last process, if the allow-list and the pins still allow them.
 
         Each call asks Airflow whether its dag can run, so the cache alone never starts a run.
         """
+        if tools := self._tools_of(dags):
+            self._found = Snapshot(tools)
+            self.snapshot = await self._reviewed()
+            self._first.set()
+
+    def _tools_of(self, dags: tuple[Dag, ...]) -> dict[str, Tool]:
+        """Return the tools that the allow-list makes of known dags, without asking Airflow."""
         tools: dict[str, Tool] = {}
         by_id = {dag.dag_id: dag for dag in dags}
         selected = [(policy, [dag.summary for dag in dags if policy.selects(dag.summary)]) for policy in self._policies]
@@ -217,10 +266,7 @@ class Catalog:
                 logger.exception("no tool could be made of the cached dag %s", summary.dag_id)
                 continue
             tools.setdefault(tool.name, tool)
-        if tools:
-            self._found = Snapshot(dict(sorted(tools.items())))
-            self.snapshot = await self._reviewed()
-            self._first.set()
+        return dict(sorted(tools.items()))
 
     async def _reviewed(self) -> Snapshot:
         """Return the found tools without those that differ from their pins."""
@@ -231,8 +277,8 @@ class Catalog:
         own_objections = {wire.name: pins.objection(wire_json(wire)) for wire in found.own}
         withheld = [
             *found.withheld,
-            *(Withheld(found.tools[name].dag_id, reason) for name, reason in objections.items() if reason),
-            *(Withheld(name, reason) for name, reason in own_objections.items() if reason),
+            *(Withheld(found.tools[name].dag_id, reason, "pin") for name, reason in objections.items() if reason),
+            *(Withheld(name, reason, "pin") for name, reason in own_objections.items() if reason),
         ]
         return replace(
             found,

@@ -56,6 +56,10 @@ class Discovery:
         self.pace = Pace(0, 0)
         """The pace of the last refresh."""
 
+    def allow(self, policies: tuple[ToolPolicy, ...]) -> None:
+        """Use another allow-list. What was read of dags stays."""
+        self._selection = Selection(self._api, policies)
+
     def forget(self, dag_id: str) -> None:
         """Let a dag be read at the next refresh, because it is not as it was read."""
         self._outdated.add(dag_id)
@@ -106,14 +110,18 @@ class Discovery:
                 other = tools[outcome.name].dag_id
                 withheld.append(
                     Withheld(
-                        outcome.dag_id, f"its tool name {outcome.name!r} is taken by dag {other!r}; give it a name"
+                        outcome.dag_id,
+                        f"its tool name {outcome.name!r} is taken by dag {other!r}; give it a name",
+                        "name_taken",
                     )
                 )
             else:
                 tools[outcome.name] = outcome
                 withheld += (
                     Withheld(
-                        f"{outcome.dag_id}: {item.what}", f"{_sentence(item.reason)} The tool is published without it"
+                        f"{outcome.dag_id}: {item.what}",
+                        f"{_sentence(item.reason)} The tool is published without it",
+                        "partly",
                     )
                     for item in outcome.left_out
                 )
@@ -191,20 +199,20 @@ class Discovery:
             is_new: whether it was due to be read now.
         """
         if reason := reason_not_to_run(dag):
-            return Withheld(dag.dag_id, reason)
+            return Withheld(dag.dag_id, reason, "cannot_run")
         known = self._last_known(dag.dag_id, policy)
         try:
             return await self._made(self._dag(dag.dag_id, problem), policy, known, is_new=is_new)
         except ToolUnpublishable as error:
             return Withheld(dag.dag_id, str(error))
         except AirflowNotFound:
-            return Withheld(dag.dag_id, "it disappeared from Airflow while it was read")
+            return Withheld(dag.dag_id, "it disappeared from Airflow while it was read", "missing")
         except AirflowLogInRefused as error:
-            return known or Withheld(dag.dag_id, f"it could not be read: {error}")
+            return known or Withheld(dag.dag_id, f"it could not be read: {error}", "unreadable")
         except (AirflowRefused, AirflowRejected) as error:
-            return Withheld(dag.dag_id, f"{NOT_SHOWN}: {error}")
+            return Withheld(dag.dag_id, f"{NOT_SHOWN}: {error}", "hidden")
         except AirflowError as error:
-            return known or Withheld(dag.dag_id, f"it could not be read: {error}")
+            return known or Withheld(dag.dag_id, f"it could not be read: {error}", "unreadable")
         except Exception:
             logger.exception("no tool could be made of dag %s", dag.dag_id)
             return Withheld(dag.dag_id, "dagcall could not make a tool of it; see its log")
@@ -217,10 +225,10 @@ class Discovery:
         tasks = await self._tasks_of(tool, is_new=is_new)
         if problem := _unknown_result_task(tool, tasks):
             if policy.results is not None:
-                return Withheld(dag.dag_id, problem)
+                return Withheld(dag.dag_id, problem, "no_result")
             tool = tool_from_dag(dag, policy, refusal=problem)
         reason = self._reason_for_no_result(tool, tasks)
-        return Withheld(dag.dag_id, reason) if reason else tool
+        return Withheld(dag.dag_id, reason, "no_result") if reason else tool
 
     async def _tasks_of(self, tool: Tool, *, is_new: bool) -> tuple[Task, ...] | None:
         """Return the tasks of a dag; None if Airflow does not show them and they are not needed."""
@@ -290,6 +298,7 @@ def _without_arguments(outcome: Tool | Withheld) -> Tool | Withheld:
         outcome.dag_id,
         "Airflow would ignore its arguments, and its tasks would see the defaults: dag_run_conf_overrides_params is "
         "False in Airflow's [core]",
+        "arguments_ignored",
     )
 
 

@@ -18,7 +18,7 @@ from dagcall.errors import (
 )
 from dagcall.masking import Masker
 from dagcall.tools.policy import ToolPolicy
-from dagcall.tools.snapshot import Snapshot, Withheld
+from dagcall.tools.snapshot import Snapshot, Withheld, WithheldKind
 from dagcall.tools.tool import Tool
 
 logger = logging.getLogger(__name__)
@@ -63,6 +63,7 @@ class Selection:
         failures: list[AirflowError] = []
         for policy in self._policies:
             dags: tuple[DagSummary, ...] = ()
+            kind: WithheldKind = "missing"
             try:
                 dags = await self._selected_by(policy, named)
                 reason = None if dags else SELECTS_NOTHING
@@ -75,15 +76,16 @@ class Selection:
                 AirflowRejected,
             ) as error:  # with some rights, 403 also for a dag that does not exist
                 failures.append(error)
-                reason = f"{NOT_SHOWN}: {error}"
+                reason, kind = f"{NOT_SHOWN}: {error}", "hidden"
             except AirflowError as error:
                 failures.append(error)
                 stays = [tool for tool in last.tools.values() if tool.entry == policy]
                 kept += stays
+                kind = "unreadable"
                 reason = f"it could not be read: {error}" + ("; what it selects stays as it was" if stays else "")
             selected.append((policy, dags))
             if reason:
-                withheld.append(Withheld(policy.dag or policy.selector, reason))
+                withheld.append(Withheld(policy.dag or policy.selector, reason, kind))
         if len(failures) == len(self._policies) and failures:
             raise failures[0]
         return list(allotted(selected)), kept, await self._with_import_hints(withheld)

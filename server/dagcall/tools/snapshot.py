@@ -4,10 +4,24 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import Literal
 
 from mcp_types import Tool as WireTool
 
 from dagcall.tools.tool import Tool, own_tools
+
+WithheldKind = Literal[
+    "missing",  # there is no such dag, or dagcall's account may not see it
+    "hidden",  # Airflow refuses to show it
+    "unreadable",  # Airflow did not answer
+    "cannot_run",  # paused, stale, import errors, no manual runs
+    "no_schema",  # no tool can be made of its params, or of its settings
+    "no_result",  # what makes its result does not exist, or would not run
+    "name_taken",
+    "arguments_ignored",  # by Airflow's settings
+    "pin",  # differs from its pin
+    "partly",  # a part of a tool that is published without it
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +31,8 @@ class Withheld:
     what: str
     """A dag id, the selector of an entry that selects nothing, or a part of a tool that is published without it."""
     reason: str
+    kind: WithheldKind = "no_schema"
+    """The kind of the reason, for counting."""
 
 
 @dataclass(frozen=True)

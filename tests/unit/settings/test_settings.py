@@ -8,6 +8,7 @@ import pytest
 from pydantic import BaseModel
 
 from dagcall.errors import ConfigError
+from dagcall.settings.auth import ALLOW_ANYONE
 from dagcall.settings.settings import Settings, find_config, load_settings, read_secret, variable_names
 
 
@@ -256,3 +257,19 @@ def test_settings_file_in_a_variable_may_start_from_the_home_folder(
     (tmp_path / "d.toml").touch()
     monkeypatch.setenv("DAGCALL_CONFIG", "~/d.toml")
     assert find_config(None) == (tmp_path / "d.toml").resolve()
+
+
+@pytest.mark.parametrize(
+    ("settings", "access"),
+    [
+        ({}, "open"),
+        ({"server": {"host": "::1"}}, "open"),
+        ({"server": {"public_url": "https://dagcall.example/mcp"}}, "none"),
+        ({"server": {"host": "10.0.0.5"}, "auth": {"allow_anyone": ALLOW_ANYONE}}, "none"),
+        ({"auth": {"keys_file": "keys.toml"}}, "callers"),
+        ({"auth": {"keys_file": "keys.toml"}, "metrics": {"port": 9090}}, "none"),
+        ({"metrics": {"port": 9090}}, "none"),
+    ],
+)
+def test_metrics_are_open_only_within_this_machine(settings: dict[str, Any], access: str) -> None:
+    assert Settings.model_validate(settings).metrics_access == access
