@@ -17,11 +17,18 @@ from dagcall.airflow.credentials import (
     subject_of,
     token_command,
 )
+from dagcall.airflow.dag_source import DagSource
 from dagcall.airflow.gate import DEFAULT_CEILING, DEFAULT_FLOOR, DEFAULT_QUEUE, MAX_ANSWER_BYTES, Gate, Purpose
-from dagcall.airflow.health import count_running, fetch_durations, fetch_hindrances, fetch_scheduler_silence
+from dagcall.airflow.health import (
+    count_running,
+    fetch_durations,
+    fetch_hindrances,
+    fetch_latest_successes,
+    fetch_scheduler_silence,
+)
 from dagcall.airflow.hitl import MAY_WAIT_FOR_PEOPLE, Question, Response
 from dagcall.airflow.http import IssuerHttp
-from dagcall.airflow.import_errors import import_hint
+from dagcall.airflow.import_errors import BrokenFile, ImportErrors, import_hint
 from dagcall.airflow.managed import google_token, mwaa_token
 from dagcall.airflow.model import (
     FINISHED,
@@ -60,15 +67,18 @@ __all__ = [
     "AirflowClock",
     "AirflowRest",
     "Breaker",
+    "BrokenFile",
     "Credentials",
     "Dag",
     "DagQuery",
+    "DagSource",
     "DagSummary",
     "DagVersion",
     "ExcludingDate",
     "FetchToken",
     "Frame",
     "Gate",
+    "ImportErrors",
     "IssuerHttp",
     "LogEvent",
     "LogIn",
@@ -89,6 +99,7 @@ __all__ = [
     "excluding_date",
     "fetch_durations",
     "fetch_hindrances",
+    "fetch_latest_successes",
     "fetch_results",
     "fetch_scheduler_silence",
     "fetch_stored_map_indexes",
