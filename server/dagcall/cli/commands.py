@@ -1,7 +1,7 @@
-"""The command line: `dagcall serve | tools | call | pin | check | key | schema | demo`.
+"""The command line: `dagcall serve | tools | call | pin | check | lint | key | schema | demo`.
 
-Exit codes: 0 success; 1 failure (a tool failed, a pin differs, Airflow is unavailable); 2 the settings or the command
-line are invalid. Answers go to stdout, everything else to stderr.
+Exit codes: 0 success; 1 failure (a tool failed, a pin differs, a tool breaks a rule, Airflow is unavailable); 2 the
+settings or the command line are invalid. Answers go to stdout, everything else to stderr.
 """
 
 import logging
@@ -16,15 +16,25 @@ from rich.console import Console
 
 from dagcall.auth import entry_of, new_key
 from dagcall.cli.calling import arguments_of, call_tool
+from dagcall.cli.lint import lint
 from dagcall.cli.options import (
+    AirflowPythonOption,
     ConfigOption,
+    DagsOption,
     FolderOption,
     configured_pins,
     pin_folder_of,
     reader_of_pins,
     settings_at,
 )
-from dagcall.cli.reading import published_by, read_snapshot, require_answer, run_to_end
+from dagcall.cli.reading import (
+    complain_about_files,
+    dag_files_in,
+    published_by,
+    read_snapshot,
+    require_answer,
+    run_to_end,
+)
 from dagcall.cli.terminal import LogFormatter, complain, indented, readable, say, set_up_logging, show, show_answer
 from dagcall.errors import ConfigError, DagcallError
 from dagcall.gc_tuning import loading
@@ -183,11 +193,19 @@ def pin(
     config: ConfigOption = None,
     folder: FolderOption = None,
     prune: Annotated[bool, typer.Option("--prune", help="Remove the pins of tools that are not published.")] = False,
+    dags: DagsOption = None,
+    airflow_python: AirflowPythonOption = "python",
 ) -> None:
-    """Write what agents see of each tool into a file, to review and commit."""
+    """Write what agents see of each tool into a file, to review and commit.
+
+    With --dags, the tools are those of dag files that are not deployed yet. If Airflow cannot import some of them, the
+    exit code is 1, the other tools are pinned, and no pin is removed.
+    """
     settings = settings_at(config)
     target = pin_folder_of(settings, folder)
-    published = published_by(require_answer(run_to_end(read_snapshot(settings))))
+    files = dag_files_in(dags, airflow_python)
+    published = published_by(require_answer(run_to_end(read_snapshot(settings, files=files))))
+    is_any_broken = complain_about_files(files)
     if unknown := sorted(set(names or ()) - published.keys()):
         raise ConfigError(f"tool {unknown[0]!r} is not published, so it cannot be pinned; `dagcall tools` says why")
     pin_folder = PinFolder(target)
@@ -197,26 +215,41 @@ def pin(
         file = pin_folder.write(name, pin_text(published[name]))
         print(f"{'pinned' if is_changed else 'unchanged'}: {file}")
     for name in sorted((pins.tools.keys() | pins.broken.keys()) - published.keys()):
-        what = "removed" if prune else "no longer published (--prune removes it)"
-        file = pin_folder.remove(name) if prune else target / f"{name}.json"
+        is_removed = prune and not is_any_broken
+        what = "no longer published (--prune removes it)"
+        if prune:
+            what = "removed" if is_removed else "kept, because Airflow cannot import every file"
+        file = pin_folder.remove(name) if is_removed else target / f"{name}.json"
         print(visible(f"{what}: {file}"))
     for alike in names_alike(published):
         complain(
             f"{' and '.join(alike)} differ only in case: on a case-insensitive file system, their pins are one file, "
             "and all but one of them are withheld; rename them"
         )
+    if is_any_broken:
+        raise typer.Exit(1)
 
 
 @app.command()
-def check(*, config: ConfigOption = None, folder: FolderOption = None) -> None:
+def check(
+    *,
+    config: ConfigOption = None,
+    folder: FolderOption = None,
+    dags: DagsOption = None,
+    airflow_python: AirflowPythonOption = "python",
+) -> None:
     """Compare what is published with the pins and print the differences.
 
-    Exit code: 0 if nothing differs, 1 if something differs, 2 if it could not compare.
+    With --dags, the tools are those of dag files that are not deployed yet.
+
+    Exit code: 0 if nothing differs, 1 if something differs or a dag file is broken, 2 if it could not compare.
     """
     settings = settings_at(config)
     target = pin_folder_of(settings, folder)
     pins = PinFolder(target).read()
-    snapshot = require_answer(run_to_end(read_snapshot(settings)))
+    files = dag_files_in(dags, airflow_python)
+    snapshot = require_answer(run_to_end(read_snapshot(settings, files=files)))
+    is_any_broken = complain_about_files(files)
     found = differences(pins, published_by(snapshot), withheld={item.what: item.reason for item in snapshot.withheld})
     for name, text in found.items():
         is_one_line = "\n" not in text and not text.endswith(":")
@@ -226,8 +259,12 @@ def check(*, config: ConfigOption = None, folder: FolderOption = None) -> None:
             "1 tool differs from its pin" if len(found) == 1 else f"{len(found)} tools differ from their pins"
         )
         complain(f"{tools_differ} in {target}; review the changes, then run: dagcall pin")
+    if found or is_any_broken:
         raise typer.Exit(1)
     print(f"all tools equal their pins in {target}")
+
+
+app.command()(lint)
 
 
 @app.command()

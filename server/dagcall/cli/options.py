@@ -32,6 +32,24 @@ FolderOption = Annotated[
     ),
 ]
 
+DagsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--dags",
+        metavar="FOLDER",
+        help="Read the tools from this folder of dag files, without an Airflow server.",
+        show_default=False,
+    ),
+]
+AirflowPythonOption = Annotated[
+    str,
+    typer.Option(
+        "--airflow-python",
+        metavar="PATH",
+        help="With --dags: the Python of an environment with Airflow, which runs the dag files.",
+    ),
+]
+
 
 def settings_at(config: Path | None, **server: Any) -> Settings:
     """Read the settings: from the given file, the usual places, or those of the demo.

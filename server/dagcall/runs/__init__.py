@@ -14,6 +14,7 @@ from dagcall.runs.quotas import Quotas
 from dagcall.runs.run_ids import Identity, run_id_in
 from dagcall.runs.runs import Runs
 from dagcall.runs.starting import META_IDEMPOTENCY_KEY
+from dagcall.runs.task_progress import usual_seconds
 from dagcall.runs.task_watcher import RunObserver
 from dagcall.runs.waiter import Waiter
 
@@ -40,5 +41,6 @@ __all__ = [
     "question_json",
     "run_id_in",
     "says_cancelled",
+    "usual_seconds",
     "waiting_message",
 ]
