@@ -9,10 +9,12 @@ package's `__init__` exports; `lint-imports` checks both ([tool.importlinter] in
     masking       secrets out of text
     airflow/      Airflow's REST API, 3.1 to 3.3
     auth/         who calls, and what they may do
+    dag_files/    a folder of dag files -> its dags, as Airflow would show them
     tools/        a dag and the operator's policy -> an MCP tool; the catalog of all tools
     settings/     dagcall.toml and DAGCALL_*
     results/      a finished run -> plain JSON, a preview, or a report of its failure
     runs/         one call, one run
+    lint/         what would leave a model guessing, or make a provider refuse
     mcp/          the protocol: list, call, tasks, elicitation, progress, audit
     app           the parts wired together
     doctor/       what is wrong between dagcall and Airflow, and what to do

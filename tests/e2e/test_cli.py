@@ -15,6 +15,7 @@ from typer.core import TyperGroup
 
 from dagcall.cli.commands import app
 from dagcall.demo.stack import DAGS as DEMO_DAGS
+from dagcall.demo.stack import dag_files
 from dagcall.tools.naming import GENERIC_TOOL_NAMES
 from tests.e2e.commands import clean_environ, free_port, run_dagcall
 from tests.e2e.demo_calls import FERRY, SUMMARIES
@@ -52,6 +53,7 @@ async def test_tools_lists_the_published_tools(demo: RunningDemo, tmp_path: Path
     callers = {tool["name"]: ["*"] for tool in listed}
     answer = json.loads(as_json.stdout)
     assert answer.pop("usual_seconds").keys() == callers.keys()
+    assert all(50 < tokens < 2000 for tokens in answer.pop("tokens").values())
     assert answer == {"tools": listed, "callers": callers, "pins": {}, "withheld": [], "problem": None}
     for tool in listed:
         assert f" {tool['name']} " in table.stdout
@@ -366,3 +368,32 @@ def test_snippet_for_claude_desktop_starts_a_server(demo: RunningDemo) -> None:
         timeout=60,
     )
     assert json.loads(done.stdout)["result"]["protocolVersion"] == "2025-06-18"
+
+
+# dagcall lint
+
+
+def test_lint_looks_at_tools_and_recent_runs(demo: RunningDemo, tmp_path: Path) -> None:
+    """Only the demo's dags, because its Airflow also contains those of the tests."""
+    environ = clean_environ(
+        DAGCALL_AIRFLOW_URL=demo.airflow_url,
+        DAGCALL_AIRFLOW_USERNAME="agent",
+        DAGCALL_AIRFLOW_PASSWORD_FILE=str(demo.folder / "airflow-agent-password"),
+        DAGCALL_DAGS=",".join(sorted(Path(name).stem for name in dag_files(DEMO_DAGS))),
+    )
+    done = run_dagcall("lint", "--json", environ=environ, folder=tmp_path)
+    assert (done.returncode, done.stderr) == (0, "")
+    found = json.loads(done.stdout)
+    # Plain defaults, on purpose. What other tests have called by now decides about the runs.
+    about_tools = [finding for finding in found["findings"] if finding["rule"] not in {"slow-run", "large-result"}]
+    assert [(finding["subject"], finding["rule"]) for finding in about_tools] == [
+        ("score_many", "open-object"),
+        ("summarize_text", "open-list"),
+    ]
+    assert all(finding["level"] == "warning" for finding in found["findings"])
+    assert found["tokens"]["total"] == sum(found["tokens"]["tools"].values())
+
+
+def test_lint_could_not_look_without_an_airflow(tmp_path: Path) -> None:
+    environ = clean_environ(DAGCALL_AIRFLOW_URL=f"http://127.0.0.1:{free_port()}", DAGCALL_DAGS="*")
+    assert "cannot be reached" in complaint(run_dagcall("lint", environ=environ, folder=tmp_path), 2)

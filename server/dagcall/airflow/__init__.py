@@ -19,6 +19,7 @@ from dagcall.airflow.credentials import (
     subject_of,
     token_command,
 )
+from dagcall.airflow.dag_source import DagSource
 from dagcall.airflow.diagnosis import (
     Heartbeat,
     fetch_auth_manager,
@@ -30,10 +31,16 @@ from dagcall.airflow.diagnosis import (
 )
 from dagcall.airflow.endpoints import Requests
 from dagcall.airflow.gate import DEFAULT_CEILING, DEFAULT_FLOOR, DEFAULT_QUEUE, MAX_ANSWER_BYTES, Gate, Purpose
-from dagcall.airflow.health import count_running, fetch_durations, fetch_hindrances, fetch_scheduler_silence
+from dagcall.airflow.health import (
+    count_running,
+    fetch_durations,
+    fetch_hindrances,
+    fetch_latest_successes,
+    fetch_scheduler_silence,
+)
 from dagcall.airflow.hitl import MAY_WAIT_FOR_PEOPLE, Question, Response
 from dagcall.airflow.http import IssuerHttp, Transport, proxy_for
-from dagcall.airflow.import_errors import import_hint
+from dagcall.airflow.import_errors import BrokenFile, ImportErrors, import_hint
 from dagcall.airflow.managed import google_token, mwaa_token
 from dagcall.airflow.model import (
     FINISHED,
@@ -102,9 +109,11 @@ __all__ = [
     "AirflowClock",
     "AirflowRest",
     "Breaker",
+    "BrokenFile",
     "Credentials",
     "Dag",
     "DagQuery",
+    "DagSource",
     "DagSummary",
     "DagVersion",
     "ExcludingDate",
@@ -112,6 +121,7 @@ __all__ = [
     "Frame",
     "Gate",
     "Heartbeat",
+    "ImportErrors",
     "IssuerHttp",
     "LogEvent",
     "LogIn",
@@ -141,6 +151,7 @@ __all__ = [
     "fetch_durations",
     "fetch_heartbeats",
     "fetch_hindrances",
+    "fetch_latest_successes",
     "fetch_option",
     "fetch_results",
     "fetch_right",

@@ -102,6 +102,15 @@ class AirflowApi:
         """Sends requests; the waiter gets places for streams from its gate."""
         return self._rest
 
+    @property
+    def has_account(self) -> bool:
+        """Whether it shows only what dagcall's account may see."""
+        return True
+
+    def now(self) -> datetime:
+        """Return the current time by Airflow's clock."""
+        return self._rest.clock.now()
+
     async def version(self) -> tuple[int, ...]:
         """Return Airflow's version as last fetched, e.g. `(3, 3, 2)`."""
         return self._version or await self.fetch_version()

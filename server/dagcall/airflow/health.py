@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from dagcall.airflow.gate import Purpose
-from dagcall.airflow.model import RunState, TaskInstance
+from dagcall.airflow.model import Run, RunState, TaskInstance
 from dagcall.airflow.paging import RUN_LIST, task_path
 from dagcall.airflow.rest import AirflowRest
 
@@ -26,6 +26,15 @@ async def fetch_durations(rest: AirflowRest, dag_id: str) -> list[float]:
         rest,
         {"dag_ids": [dag_id], "states": [RunState.SUCCESS], "order_by": "-end_date", "page_limit": PAST_RUNS},
         lambda data: [float(run["duration"]) for run in data["dag_runs"] if run["duration"] is not None],
+    )
+
+
+async def fetch_latest_successes(rest: AirflowRest, dag_id: str, *, most: int) -> list[Run]:
+    """Return the dag's latest successful runs, the latest first."""
+    return await _look_at_runs(
+        rest,
+        {"dag_ids": [dag_id], "states": [RunState.SUCCESS], "order_by": "-end_date", "page_limit": most},
+        lambda data: [Run.from_json(run) for run in data["dag_runs"]],
     )
 
 

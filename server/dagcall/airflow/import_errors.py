@@ -36,6 +36,14 @@ class BrokenFile:
         """Read one element of `GET /importErrors`."""
         return cls(data["filename"], data["stack_trace"] or "")
 
+    @property
+    def reason(self) -> str:
+        """The exception, with its line in this file if the traceback names one; not masked."""
+        lines = [line for line in self.traceback.splitlines() if line.strip()]
+        places = re.findall(rf'{re.escape(self.name)}", line (\d+)', self.traceback)
+        said = in_one_line(lines[-1]) if lines else "Airflow gives no reason"
+        return f"line {places[-1]}: {said}" if places else said
+
 
 @dataclass(frozen=True, slots=True)
 class ImportErrors:

@@ -1,7 +1,7 @@
-"""The command line: `dagcall serve | tools | call | pin | check | doctor | key | schema | demo`.
+"""The command line: `dagcall init | serve | tools | call | …`.
 
-Exit codes: 0 success; 1 failure (a tool failed, a pin differs, Airflow is unavailable); 2 the settings or the command
-line are invalid. Answers go to stdout, everything else to stderr.
+Exit codes: 0 success; 1 failure (a tool failed, a pin differs, a tool breaks a rule, Airflow is unavailable); 2 the
+settings or the command line are invalid. Answers go to stdout, everything else to stderr.
 """
 
 import logging
@@ -10,19 +10,23 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from typer.core import TyperGroup
 
 from dagcall.auth import entry_of, new_key
 from dagcall.cli.calling import arguments_of, call_tool
 from dagcall.cli.config import show_config
 from dagcall.cli.doctor import doctor
 from dagcall.cli.init import init
+from dagcall.cli.lint import lint
 from dagcall.cli.logs import begin_logging, set_level, set_up_logging
 from dagcall.cli.options import (
+    AirflowPythonOption,
     ConfigOption,
+    DagsOption,
     FolderOption,
     configured_pins,
     pin_folder_of,
@@ -30,7 +34,14 @@ from dagcall.cli.options import (
     settings_at,
     settings_file,
 )
-from dagcall.cli.reading import published_by, read_snapshot, require_answer, run_to_end
+from dagcall.cli.reading import (
+    complain_about_files,
+    dag_files_in,
+    published_by,
+    read_snapshot,
+    require_answer,
+    run_to_end,
+)
 from dagcall.cli.runs import show_runs
 from dagcall.cli.terminal import complain, indented, say, show_answer
 from dagcall.cli.tools import tools_app
@@ -40,7 +51,18 @@ from dagcall.settings import SCHEMA_FILE, LogFormat, LogLevel, Settings, load_se
 from dagcall.text import visible
 from dagcall.tools import PinFolder, Pins, differences, names_alike, pin_text
 
+ORDER = ("init", "doctor", "tools", "call", "runs", "lint", "pin", "check", "serve", "config", "key", "schema", "demo")
+"""The commands as `dagcall --help` lists them: setting up, looking, reviewing, serving."""
+
+
+class _Commands(TyperGroup):
+    def list_commands(self, ctx: Any) -> list[str]:  # noqa: ARG002 - the signature is click's
+        """Return the names of the commands in order."""
+        return list(ORDER)
+
+
 app = typer.Typer(
+    cls=_Commands,
     name="dagcall",
     help="Publish Airflow dags as MCP tools: each allow-listed dag becomes a function that an agent can call.",
     epilog="New here? `dagcall demo` starts a real Airflow with example dags, and dagcall in front of it.",
@@ -67,8 +89,11 @@ def main() -> None:
 
 
 app.command()(init)
-app.command("config")(show_config)
+app.command()(doctor)
+app.add_typer(tools_app, name="tools")
 app.command("runs")(show_runs)
+app.command()(lint)
+app.command("config")(show_config)
 
 
 @app.command()
@@ -147,9 +172,6 @@ def serve(
         run_to_end(serving)
 
 
-app.add_typer(tools_app, name="tools")
-
-
 @app.command()
 def call(
     tool: Annotated[str, typer.Argument(help="The tool's name, as `dagcall tools` shows it.")],
@@ -196,11 +218,19 @@ def pin(
     config: ConfigOption = None,
     folder: FolderOption = None,
     prune: Annotated[bool, typer.Option("--prune", help="Remove the pins of tools that are not published.")] = False,
+    dags: DagsOption = None,
+    airflow_python: AirflowPythonOption = "python",
 ) -> None:
-    """Write what agents see of each tool into a file, to review and commit."""
+    """Write what agents see of each tool into a file, to review and commit.
+
+    With --dags, the tools are those of dag files that are not deployed yet. If Airflow cannot import some of them, the
+    exit code is 1, the other tools are pinned, and no pin is removed.
+    """
     settings = settings_at(config)
     target = pin_folder_of(settings, folder)
-    published = published_by(require_answer(run_to_end(read_snapshot(settings))))
+    files = dag_files_in(dags, airflow_python)
+    published = published_by(require_answer(run_to_end(read_snapshot(settings, files=files))))
+    is_any_broken = complain_about_files(files)
     if unknown := sorted(set(names or ()) - published.keys()):
         raise ConfigError(f"tool {unknown[0]!r} is not published, so it cannot be pinned; `dagcall tools` says why")
     pin_folder = PinFolder(target)
@@ -210,26 +240,41 @@ def pin(
         file = pin_folder.write(name, pin_text(published[name]))
         print(f"{'pinned' if is_changed else 'unchanged'}: {file}")
     for name in sorted((pins.tools.keys() | pins.broken.keys()) - published.keys()):
-        what = "removed" if prune else "no longer published (--prune removes it)"
-        file = pin_folder.remove(name) if prune else target / f"{name}.json"
+        is_removed = prune and not is_any_broken
+        what = "no longer published (--prune removes it)"
+        if prune:
+            what = "removed" if is_removed else "kept, because Airflow cannot import every file"
+        file = pin_folder.remove(name) if is_removed else target / f"{name}.json"
         print(visible(f"{what}: {file}"))
     for alike in names_alike(published):
         complain(
             f"{' and '.join(alike)} differ only in case: on a case-insensitive file system, their pins are one file, "
             "and all but one of them are withheld; rename them"
         )
+    if is_any_broken:
+        raise typer.Exit(1)
 
 
 @app.command()
-def check(*, config: ConfigOption = None, folder: FolderOption = None) -> None:
+def check(
+    *,
+    config: ConfigOption = None,
+    folder: FolderOption = None,
+    dags: DagsOption = None,
+    airflow_python: AirflowPythonOption = "python",
+) -> None:
     """Compare what is published with the pins and print the differences.
 
-    Exit code: 0 if nothing differs, 1 if something differs, 2 if it could not compare.
+    With --dags, the tools are those of dag files that are not deployed yet.
+
+    Exit code: 0 if nothing differs, 1 if something differs or a dag file is broken, 2 if it could not compare.
     """
     settings = settings_at(config)
     target = pin_folder_of(settings, folder)
     pins = PinFolder(target).read()
-    snapshot = require_answer(run_to_end(read_snapshot(settings)))
+    files = dag_files_in(dags, airflow_python)
+    snapshot = require_answer(run_to_end(read_snapshot(settings, files=files)))
+    is_any_broken = complain_about_files(files)
     found = differences(pins, published_by(snapshot), withheld={item.what: item.reason for item in snapshot.withheld})
     for name, text in found.items():
         is_one_line = "\n" not in text and not text.endswith(":")
@@ -239,11 +284,9 @@ def check(*, config: ConfigOption = None, folder: FolderOption = None) -> None:
             "1 tool differs from its pin" if len(found) == 1 else f"{len(found)} tools differ from their pins"
         )
         complain(f"{tools_differ} in {target}; review the changes, then run: dagcall pin")
+    if found or is_any_broken:
         raise typer.Exit(1)
     print(f"all tools equal their pins in {target}")
-
-
-app.command()(doctor)
 
 
 @app.command()

@@ -32,6 +32,24 @@ FolderOption = Annotated[
     ),
 ]
 
+DagsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--dags",
+        metavar="FOLDER",
+        help="Read the tools from this folder of dag files, without an Airflow server.",
+        show_default=False,
+    ),
+]
+AirflowPythonOption = Annotated[
+    str,
+    typer.Option(
+        "--airflow-python",
+        metavar="PATH",
+        help="With --dags: the Python of an environment with Airflow, which runs the dag files.",
+    ),
+]
+
 
 def settings_file(config: Path | None) -> Path | None:
     """Return the settings file: the given one, that of the usual places, or the demo's; None to use only variables.

@@ -17,6 +17,7 @@ from dagcall.cli.options import ConfigOption, configured_pins, pin_folder_of, se
 from dagcall.cli.reading import published_by, require_answer, run_to_end
 from dagcall.cli.terminal import complain, indented, readable
 from dagcall.errors import AirflowError, ConfigError
+from dagcall.lint import estimated_tokens
 from dagcall.settings import Settings
 from dagcall.text import did_you_mean, visible
 from dagcall.tools import PinFolder, Pins, Snapshot, Tool, wire_json
@@ -39,6 +40,8 @@ class Known:
     """`pinned`, `differs` or `not pinned`; empty without pins."""
     usual_seconds: float | None
     """How long its dag usually takes; None if too few runs succeeded lately."""
+    tokens: int
+    """About how many tokens its definition takes in a model's context."""
 
 
 @tools_app.callback()
@@ -60,6 +63,7 @@ def show_tools(
             "callers": callers,
             "pins": {name: item.pin for name, item in known.items() if item.pin},
             "usual_seconds": {name: item.usual_seconds for name, item in known.items()},
+            "tokens": {name: item.tokens for name, item in known.items()},
             "withheld": [{"what": item.what, "reason": item.reason} for item in snapshot.withheld],
             "problem": snapshot.problem,
         }
@@ -144,6 +148,8 @@ def _columns(
         columns["callers"] = lambda name, _: "everybody" if EVERYBODY in callers[name] else ", ".join(callers[name])
     if any(item.pin for item in known.values()):
         columns["pin"] = lambda name, _: known[name].pin
+    if known:
+        columns[f"tokens ({sum(item.tokens for item in known.values())})"] = lambda name, _: str(known[name].tokens)
     if any(item.usual_seconds is not None for item in known.values()):
         columns["usually takes"] = lambda name, _: _duration(known[name].usual_seconds)
     return columns
@@ -180,7 +186,10 @@ async def _read(
             return None
 
         seconds = dict(zip(dag_ids, await asyncio.gather(*map(usual, dag_ids)), strict=True))
-        known = {name: Known(_pin(tool, pins), seconds.get(tool.dag_id)) for name, tool in snapshot.tools.items()}
+        known = {
+            name: Known(_pin(tool, pins), seconds.get(tool.dag_id), estimated_tokens(wire_json(tool.wire)))
+            for name, tool in snapshot.tools.items()
+        }
         return snapshot, known
 
 

@@ -5,30 +5,43 @@ Mostly pure; `catalog` reads Airflow and the pins. Refuses to know runs and wait
 
 from dagcall.tools.catalog import Catalog
 from dagcall.tools.dag_cache import DagCache
-from dagcall.tools.discovery import reason_not_to_run
-from dagcall.tools.input_schema import InputSchema
+from dagcall.tools.discovery import PAUSED, reason_not_to_run
+from dagcall.tools.input_schema import TYPE_SAYING_KEYS, InputSchema
 from dagcall.tools.keywords import JsonObject
 from dagcall.tools.pin_folder import PinFolder
 from dagcall.tools.pins import Pins, differences, names_alike, pin_text
 from dagcall.tools.policy import ToolPolicy, policy_from_text
 from dagcall.tools.selection import Selection
-from dagcall.tools.snapshot import Snapshot, WithheldKind
-from dagcall.tools.tool import CANCEL_TOOL_NAME, READ_TOOL_NAME, WAIT_TOOL_NAME, Tool, own_tools, wire_json
+from dagcall.tools.snapshot import Snapshot, Withheld, WithheldKind
+from dagcall.tools.tool import (
+    CANCEL_TOOL_NAME,
+    READ_TOOL_NAME,
+    WAIT_TOOL_NAME,
+    LeftOut,
+    Tool,
+    own_tools,
+    wire_json,
+    written_description,
+)
 
 __all__ = [
     "CANCEL_TOOL_NAME",
+    "PAUSED",
     "READ_TOOL_NAME",
+    "TYPE_SAYING_KEYS",
     "WAIT_TOOL_NAME",
     "Catalog",
     "DagCache",
     "InputSchema",
     "JsonObject",
+    "LeftOut",
     "PinFolder",
     "Pins",
     "Selection",
     "Snapshot",
     "Tool",
     "ToolPolicy",
+    "Withheld",
     "WithheldKind",
     "differences",
     "names_alike",
@@ -37,4 +50,5 @@ __all__ = [
     "policy_from_text",
     "reason_not_to_run",
     "wire_json",
+    "written_description",
 ]

@@ -10,7 +10,7 @@ from dataclasses import replace
 
 from mcp_types import Tool as WireTool
 
-from dagcall.airflow import AirflowApi, Dag
+from dagcall.airflow import Dag, DagSource
 from dagcall.auth import EVERYBODY, LOCAL, Caller, is_meant
 from dagcall.errors import (
     AirflowAnswerUnusable,
@@ -45,7 +45,7 @@ class Catalog:
     """Keeps the published tools.
 
     Args:
-        api: Airflow.
+        source: shows the dags: Airflow, or dag files.
         policies: the allow-list.
         read_pins: reads the pins at each refresh; None to publish without pins.
         remembered: the cache of the dags; None to start without one.
@@ -55,7 +55,7 @@ class Catalog:
 
     def __init__(
         self,
-        api: AirflowApi,
+        source: DagSource,
         policies: tuple[ToolPolicy, ...],
         *,
         read_pins: Callable[[], Pins] | None = None,
@@ -63,9 +63,9 @@ class Catalog:
         callers: tuple[str, ...] = (EVERYBODY,),
         on_change: Callable[[Collection[Tool]], Awaitable[None]] | None = None,
     ) -> None:
-        self._api = api
+        self._source = source
         self._policies = policies
-        self._discovery = Discovery(api, policies)
+        self._discovery = Discovery(source, policies)
         self._read_pins = read_pins
         self._remembered = remembered
         self._callers = callers
@@ -211,7 +211,7 @@ class Catalog:
         self._is_unanswered = False
         before = self.snapshot
         try:
-            await self._api.fetch_version()
+            await self._source.fetch_version()
             found = await self._discovery.find(self._found, self._every_seconds)
             self.read_at = asyncio.get_running_loop().time()
         except AirflowError as error:
@@ -220,7 +220,7 @@ class Catalog:
             if before.problem != found.problem:
                 logger.warning("%s; the tools stay as they were (%d)", error, len(before.tools))
         if before.problem and not found.problem:
-            logger.warning("Airflow at %s answers again", self._api.url)
+            logger.warning("Airflow at %s answers again", self._source.url)
         async with self._publishing:
             if policies is self._policies:
                 before = self.snapshot

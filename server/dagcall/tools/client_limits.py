@@ -88,7 +88,6 @@ RULES = (
         "OpenAI, Gemini, VS Code",
         "an array without items",
         lambda schema: schema.get("type") != "array" or isinstance(schema.get("items"), Mapping),
-        is_about_values=True,
     ),
     Rule(
         "CrewAI, OpenAI, ajv",

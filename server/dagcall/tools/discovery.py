@@ -9,7 +9,7 @@ import asyncio
 import logging
 import math
 
-from dagcall.airflow import AirflowApi, Dag, DagSummary, Purpose, Task, reason_for_no_result
+from dagcall.airflow import Dag, DagSource, DagSummary, Purpose, Task, reason_for_no_result
 from dagcall.errors import (
     AirflowAnswerUnusable,
     AirflowError,
@@ -35,13 +35,13 @@ class Discovery:
     """Finds the tools.
 
     Args:
-        api: Airflow.
+        source: shows the dags: Airflow, or dag files.
         policies: the allow-list.
     """
 
-    def __init__(self, api: AirflowApi, policies: tuple[ToolPolicy, ...]) -> None:
-        self._api = api
-        self._selection = Selection(api, policies)
+    def __init__(self, source: DagSource, policies: tuple[ToolPolicy, ...]) -> None:
+        self._source = source
+        self._selection = Selection(source, policies)
         self._last = Snapshot()
         self._conf_counts = False
         """Whether Airflow has confirmed that runs get their conf, or does not show this setting."""
@@ -58,7 +58,7 @@ class Discovery:
 
     def allow(self, policies: tuple[ToolPolicy, ...]) -> None:
         """Use another allow-list. What was read of dags stays."""
-        self._selection = Selection(self._api, policies)
+        self._selection = Selection(self._source, policies)
 
     def forget(self, dag_id: str) -> None:
         """Let a dag be read at the next refresh, because it is not as it was read."""
@@ -132,7 +132,7 @@ class Discovery:
         if self._conf_counts:
             return False
         try:
-            ignores = await self._api.fetch_ignores_conf()
+            ignores = await self._source.fetch_ignores_conf()
         except (CircuitOpen, AirflowLogInRefused):
             raise
         except (AirflowRefused, AirflowRejected, AirflowNotFound, AirflowAnswerUnusable):
@@ -145,7 +145,7 @@ class Discovery:
     async def _follow_versions(self, dags: int) -> None:
         """Forget what was read of dags that have a new version."""
         try:
-            versions = await self._api.fetch_versions(since=self._newest_version)
+            versions = await self._source.fetch_versions(since=self._newest_version)
         except (CircuitOpen, AirflowLogInRefused):
             raise
         except AirflowRefused as error:
@@ -175,7 +175,7 @@ class Discovery:
     async def _read(self, listed: DagSummary) -> None:
         """Read a dag and keep it. A dag that Airflow no longer shows is asked for again at each refresh."""
         try:
-            dag = await self._api.fetch_dag(listed.dag_id)
+            dag = await self._source.fetch_dag(listed.dag_id)
         except (AirflowRefused, AirflowRejected, AirflowNotFound):
             self._readings.forget(listed.dag_id)
             raise
@@ -239,7 +239,7 @@ class Discovery:
             if not is_new or (is_same_version and tasks is not None and not are_needed):
                 return tasks
         try:
-            tasks = await self._api.fetch_tasks(tool.dag_id, purpose=Purpose.DISCOVERY)
+            tasks = await self._source.fetch_tasks(tool.dag_id, purpose=Purpose.DISCOVERY)
         except AirflowError as error:
             if are_needed:
                 raise
@@ -252,7 +252,7 @@ class Discovery:
         """Return why runs triggered now would have no result; None if they would, or if it is unknown."""
         if tasks is None:
             return None
-        logical_date = self._api.rest.clock.now() if tool.policy.logical_date == "now" else None
+        logical_date = self._source.now() if tool.policy.logical_date == "now" else None
         reason = reason_for_no_result(tasks, tool.policy.results or (), logical_date)
         if reason:  # a dag without runs may be fixed without a new version
             self._tasks[tool.dag_id] = (None, tasks)
@@ -277,6 +277,9 @@ def _is_same(one: Dag, other: Dag) -> bool:
     return one == other and repr(one) == repr(other)
 
 
+PAUSED = "it is paused in Airflow; unpause it there to publish it"
+
+
 def reason_not_to_run(dag: DagSummary) -> str | None:
     """Return why a dag cannot run now, as a clause; None if it can."""
     if dag.is_stale:
@@ -284,7 +287,7 @@ def reason_not_to_run(dag: DagSummary) -> str | None:
     if dag.has_import_errors:
         return "its file has import errors in Airflow"
     if dag.is_paused:
-        return "it is paused in Airflow; unpause it there to publish it"
+        return PAUSED
     if dag.allowed_run_types is not None and "manual" not in dag.allowed_run_types:
         return "its author does not allow manual runs (allowed_run_types)"
     return None

@@ -46,7 +46,7 @@ _AIRFLOW_FORM_KEYS = frozenset(
 _DROPPED_KEYS = _AIRFLOW_FORM_KEYS | {"$schema", "x-mcp-header"}
 _Path = tuple[str | int, ...]
 _LEFT_OUT = object()
-_TYPE_SAYING_KEYS = frozenset({"type", "enum", "const", "$ref", "anyOf", "oneOf", "allOf", "not", "if"})
+TYPE_SAYING_KEYS = frozenset({"type", "enum", "const", "$ref", "anyOf", "oneOf", "allOf", "not", "if"})
 
 # The formats that a plain Airflow installation checks. Listed explicitly, so that other packages in dagcall's
 # environment change no verdict.
@@ -264,7 +264,7 @@ def _property(param: Param, fixed: Mapping[str, Json], hidden: frozenset[str]) -
             raise ToolUnpublishable(f"param {param.name!r} is hidden but has no valid default; set it in fixed")
         return None
     schema = _author_schema(param, has_default=not is_required)
-    inferred = {} if _TYPE_SAYING_KEYS & param.schema.keys() else _inferred_type(param.value)
+    inferred = {} if TYPE_SAYING_KEYS & param.schema.keys() else _inferred_type(param.value)
     ours = (Checker.of(inferred, Draft202012Validator),) if inferred else ()
     return Property(
         param=param.name,
@@ -334,7 +334,7 @@ def _first_problem(checker: Checker, value: Json) -> str | None:
 
 def _author_schema(param: Param, *, has_default: bool) -> JsonObject:
     found = cleaned(param.schema, owner=f"the schema of param {param.name!r}", adapted=_without_form_keys)
-    if not _TYPE_SAYING_KEYS & found.keys():
+    if not TYPE_SAYING_KEYS & found.keys():
         found |= _inferred_type(param.value)
     if property_name_from_param(param.name) != param.name:
         found.setdefault("title", visible(param.name))

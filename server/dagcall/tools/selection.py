@@ -7,7 +7,7 @@ import logging
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 
-from dagcall.airflow import PAGE, AirflowApi, DagQuery, DagSummary, import_hint
+from dagcall.airflow import PAGE, DagQuery, DagSource, DagSummary, import_hint
 from dagcall.errors import (
     AirflowError,
     AirflowLogInRefused,
@@ -26,7 +26,9 @@ logger = logging.getLogger(__name__)
 NO_SUCH_DAG = "there is no such dag in Airflow, or dagcall's account may not see it"
 SELECTS_NOTHING = "selects no dag that dagcall's account can see"
 NOT_SHOWN = "Airflow does not show it to dagcall's account"
-NOT_THERE = (NO_SUCH_DAG, SELECTS_NOTHING, NOT_SHOWN)
+NO_SUCH_DAG_IN_FILES = "no dag file defines it"
+SELECTS_NOTHING_IN_FILES = "selects no dag of the dag files"
+NOT_THERE = (NO_SUCH_DAG, SELECTS_NOTHING, NOT_SHOWN, NO_SUCH_DAG_IN_FILES, SELECTS_NOTHING_IN_FILES)
 """Reasons that may be caused by a file that Airflow cannot import."""
 NAMED_ONE_BY_ONE = 5
 """Up to how many dags that the allow-list names are asked for one by one; more are looked up in the list of all."""
@@ -36,12 +38,12 @@ class Selection:
     """Finds the dags that the allow-list selects.
 
     Args:
-        api: Airflow.
+        source: shows the dags: Airflow, or dag files.
         policies: the allow-list.
     """
 
-    def __init__(self, api: AirflowApi, policies: tuple[ToolPolicy, ...]) -> None:
-        self._api = api
+    def __init__(self, source: DagSource, policies: tuple[ToolPolicy, ...]) -> None:
+        self._source = source
         self._policies = policies
         self.requests = 0
         """How many requests the last selection took."""
@@ -61,16 +63,18 @@ class Selection:
         kept: list[Tool] = []
         withheld: list[Withheld] = []
         failures: list[AirflowError] = []
+        no_such_dag = NO_SUCH_DAG if self._source.has_account else NO_SUCH_DAG_IN_FILES
+        selects_nothing = SELECTS_NOTHING if self._source.has_account else SELECTS_NOTHING_IN_FILES
         for policy in self._policies:
             dags: tuple[DagSummary, ...] = ()
             kind: WithheldKind = "missing"
             try:
                 dags = await self._selected_by(policy, named)
-                reason = None if dags else SELECTS_NOTHING
+                reason = None if dags else selects_nothing
             except (CircuitOpen, AirflowLogInRefused):  # other entries would fail likewise
                 raise
             except AirflowNotFound:
-                reason = NO_SUCH_DAG
+                reason = no_such_dag
             except (
                 AirflowRefused,
                 AirflowRejected,
@@ -96,7 +100,7 @@ class Selection:
             return withheld
         self.requests += 1
         try:
-            errors = await self._api.fetch_import_errors()
+            errors = await self._source.fetch_import_errors()
         except AirflowError as error:
             logger.debug("Airflow's import errors could not be read: %s", error)
             return withheld
@@ -115,7 +119,7 @@ class Selection:
             return {}
         self.requests += 1
         try:
-            if await self._api.count_dags() > PAGE * len(named):
+            if await self._source.count_dags() > PAGE * len(named):
                 return {}
             return {dag.dag_id: dag for dag in await self._listed(DagQuery()) if dag.dag_id in named}
         except (CircuitOpen, AirflowLogInRefused):
@@ -131,10 +135,10 @@ class Selection:
         if policy.dag in named:
             return (named[policy.dag],)
         self.requests += 1
-        return (await self._api.fetch_summary(policy.dag),)
+        return (await self._source.fetch_summary(policy.dag),)
 
     async def _listed(self, query: DagQuery) -> tuple[DagSummary, ...]:
-        dags = await self._api.fetch_dags(query)
+        dags = await self._source.fetch_dags(query)
         self.requests += max(1, -(-len(dags) // PAGE))
         return dags
 

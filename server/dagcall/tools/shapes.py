@@ -11,7 +11,7 @@ from collections.abc import Collection, Iterator, Mapping
 from dagcall.plain_json import Json
 from dagcall.text import cut, escaped
 from dagcall.tools.client_limits import MAX_TEXT, PUBLISHED_FORMATS, is_key
-from dagcall.tools.keywords import DEFINITIONS, KEYWORDS_OF, KINDS, JsonObject, kind_of, referred_to
+from dagcall.tools.keywords import DEFINITIONS, KEYWORDS_OF, KINDS, JsonObject, kind_of, objects_in, referred_to
 from dagcall.tools.patterns import common_pattern
 
 _FORMAT_WORDS = {"time": "A time as HH:MM:SS."}
@@ -35,10 +35,12 @@ def all_shaped(properties: JsonObject, definitions: JsonObject) -> tuple[JsonObj
     """
     loops = _loops(properties, definitions)
     levels = max((_lists_within_lists(schema.get("default")) for schema in properties.values()), default=0)
-    widened = _widened(definitions, loops)
+    schemas = (*properties.values(), *definitions.values())
+    counts_items = any("unevaluatedItems" in part for schema in schemas for part in objects_in(schema))
+    widened = _widened(definitions, loops, counts_items=counts_items)
 
     def shaper(cut: Collection[str] = ()) -> _Shaper:
-        return _Shaper(definitions, cut=cut, widened=widened, levels=levels)
+        return _Shaper(definitions, cut=cut, widened=widened, levels=levels, counts_items=counts_items)
 
     shaped = {name: shaper().shaped(schema) for name, schema in properties.items()}
     found: JsonObject = {}
@@ -51,11 +53,11 @@ def all_shaped(properties: JsonObject, definitions: JsonObject) -> tuple[JsonObj
     return shaped, found
 
 
-def _widened(definitions: JsonObject, loops: Mapping[str, Collection[str]]) -> set[str]:
+def _widened(definitions: JsonObject, loops: Mapping[str, Collection[str]], *, counts_items: bool) -> set[str]:
     """Return the definitions that, once shaped, accept more than before, directly or through a reference."""
     widened: set[str] = set()
     for name, back in loops.items():
-        shaper = _Shaper(definitions, cut=back)
+        shaper = _Shaper(definitions, cut=back, counts_items=counts_items)
         shaper.shaped(definitions[name])
         if shaper.losses:
             widened.add(name)
@@ -112,6 +114,7 @@ class _Shaper:
         cut: references that are not followed, because they close a loop.
         widened: references to definitions that accept more than before.
         levels: minimum levels of nested lists that a schema for any value describes.
+        counts_items: whether `unevaluatedItems` occurs, which depends on the places that have `items`.
     """
 
     def __init__(
@@ -121,11 +124,13 @@ class _Shaper:
         cut: Collection[str] = (),
         widened: Collection[str] = (),
         levels: int = 0,
+        counts_items: bool = False,
     ) -> None:
         self._definitions = definitions
         self._cut = cut
         self._widened = widened
         self._levels = max(levels, MIN_LEVELS)
+        self._counts_items = counts_items
         self.losses = 0
         """How many times a shaped schema accepts more than before."""
 
@@ -189,7 +194,7 @@ class _Shaper:
         found = {key: value for key, value in schema.items() if key in keywords}
         found.pop("contentSchema", None)
         self._shape_text(found, words)
-        self._shape_array(found, needs_items=is_value and kind == "array", is_value=is_value)
+        self._shape_array(found, is_array=kind == "array", is_value=is_value)
         self._shape_object(found, words, is_value=is_value)
         return found
 
@@ -204,15 +209,18 @@ class _Shaper:
         elif name is not None:
             self._lose(words, _FORMAT_WORDS.get(name, f"Format: {name}."))
 
-    def _shape_array(self, found: JsonObject, *, needs_items: bool, is_value: bool) -> None:
+    def _shape_array(self, found: JsonObject, *, is_array: bool, is_value: bool) -> None:
         if "prefixItems" in found:
             found["prefixItems"] = [self.shaped(item, is_value=is_value) for item in found["prefixItems"]]
         items = found.get("items", True)
         if items is False:
             length = len(found.get("prefixItems", []))
             found["maxItems"] = min(length, found.get("maxItems", length))
-        if needs_items and not (isinstance(items, Mapping) and items):
+        if is_array and is_value and not (isinstance(items, Mapping) and items):
             found["items"] = any_value(self._levels - 1)
+        elif is_array and not isinstance(items, Mapping):
+            self.losses += self._counts_items and "items" not in found
+            found["items"] = {}
         elif isinstance(items, Mapping):
             found["items"] = self.shaped(items, is_value=is_value)
         elif "items" in found:

@@ -225,14 +225,19 @@ def wire_json(tool: WireTool) -> dict[str, Any]:
 
 def _description(dag: Dag, policy: ToolPolicy, schema: InputSchema) -> str:
     """Return the description: the operator's or the author's text, then how to call the tool."""
+    said = written_description(dag, policy) or f"Runs the Airflow dag {visible(dag.dag_id)}."
+    how = _how_to_call(schema)
+    return f"{cut(said, MAX_TEXT - len(how) - 2)}\n\n{how}"
+
+
+def written_description(dag: Dag, policy: ToolPolicy) -> str:
+    """Return the operator's or the author's text in full; empty if there is none."""
     if policy.description:
         said = policy.description
     else:
         lead, paragraph = (dag.description or "").strip(), first_paragraph(dag.doc_md or "")
         said = lead if paragraph in lead else f"{lead}\n\n{paragraph}".strip()
-    said = visible(said).strip() or f"Runs the Airflow dag {visible(dag.dag_id)}."
-    how = _how_to_call(schema)
-    return f"{cut(said, MAX_TEXT - len(how) - 2)}\n\n{how}"
+    return visible(said).strip()
 
 
 def _how_to_call(schema: InputSchema) -> str:

@@ -63,3 +63,15 @@ def test_long_reason_is_shortened() -> None:
 def test_broken_file_is_parsed_from_airflows_json() -> None:
     assert BrokenFile.from_json({"filename": "a.py", "stack_trace": "E: 1"}) == BrokenFile("a.py", "E: 1")
     assert BrokenFile.from_json({"filename": "a.py", "stack_trace": None}) == BrokenFile("a.py", "")
+
+
+@pytest.mark.parametrize(
+    ("traceback", "reason"),
+    [
+        ('File "/dags/x.py", line 3, in f\n  y\nFile "/lib/z.py", line 9\nKeyError: 1\n', "line 3: KeyError: 1"),
+        ("x.py: duplicate dag id", "x.py: duplicate dag id"),
+        ("", "Airflow gives no reason"),
+    ],
+)
+def test_reason_for_a_broken_file(traceback: str, reason: str) -> None:
+    assert BrokenFile("x.py", traceback).reason == reason

@@ -63,6 +63,11 @@ def test_every_client_accepts_dagcalls_own_tools(own: Any) -> None:
         pytest.param(tool({"a": {"type": ["null", "string"]}}), "Semantic Kernel, Gemini: refuses a list", id="types"),
         pytest.param(tool({"a": {"type": "array"}}), "OpenAI, Gemini, VS Code: refuses an array", id="items"),
         pytest.param(
+            tool({"a": {"type": "null", "not": {"type": "array"}}}),
+            "OpenAI, Gemini, VS Code: refuses an array",
+            id="items within not",
+        ),
+        pytest.param(
             tool({"a": {"type": "string", "pattern": "(?=a)"}}), "CrewAI, OpenAI, ajv: refuses a regular", id="pattern"
         ),
         pytest.param(

@@ -76,6 +76,16 @@ def p(schema: dict[str, Any], value: Any = None) -> dict[str, Any]:
         ),
         pytest.param({"type": ["string", "null"], "const": None}, {"type": "null"}, id="a constant null"),
         pytest.param(
+            {"type": "string", "not": {"type": "array"}, "if": {"type": "array", "items": True}},
+            {"type": "string", "not": {"type": "array", "items": {}}, "if": {"type": "array", "items": {}}},
+            id="items of an array that only restricts",
+        ),
+        pytest.param(
+            {"type": "string", "not": {"type": "array", "unevaluatedItems": {"type": "null"}}},
+            {"type": "string"},
+            id="items that unevaluatedItems would not see any more",
+        ),
+        pytest.param(
             {"anyOf": [{"type": "null"}, {"type": "string", "enum": [1]}]},
             {"anyOf": [{"type": "null"}, {"type": "string", "enum": [1]}]},
             id="values that do not fit",
