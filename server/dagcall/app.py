@@ -1,4 +1,4 @@
-"""Wires dagcall together: the only module that knows every part."""
+"""Wires dagcall together: the only module that knows every part, and so longer than most."""
 
 import hashlib
 import json

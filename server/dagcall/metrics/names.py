@@ -64,7 +64,7 @@ OPERATIONS = Metric(
     CONVENTIONS,
 )
 IN_PROGRESS = Metric("dagcall_requests_in_progress", "gauge", (), "Tool calls and reads of resources in progress.")
-WAITED_FOR = Metric("dagcall_runs_waited_for", "gauge", (), "Runs whose end somebody waits for.")
+WAITED_FOR = Metric("dagcall_runs_waited_for", "gauge", (), "Runs that callers wait for.")
 READY = Metric("dagcall_ready", "gauge", (), "1 if `GET /ready` says so, otherwise 0.")
 AIRFLOW_REQUESTS = Metric(
     "dagcall_airflow_requests",
