@@ -12,7 +12,7 @@ UNIT := tests/unit tests/server tests/project
 DEMO := tests/e2e tests/packaging
 TIMES := --durations=30 --durations-min=3
 
-.PHONY: help install demo test test-demo test-rest check format overload conformance versions clients scale chaos fuzz soak mutate pin bench build clean
+.PHONY: help install demo test test-demo test-rest check format overload conformance versions clients scale chaos fuzz soak mutate pin bench build package clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -94,8 +94,12 @@ pin: .venv/.ready ## tool_schemas/ anew, from the demo that runs
 
 build: .venv/.ready ## wheel and sdist in dist/
 	@rm -rf dist
-	@$(UV) build --quiet
+	@$(UV) build --quiet --build-constraints deploy/build-tools.txt --require-hashes
 	@ls dist
+
+package: build ## the MCPB bundle and the Helm chart beside them; checks every package (5 minutes)
+	@$(RUN) python -m tests.packaging
+	@$(RUN) pytest tests/packaging -m "long or not long" $(TIMES) $(ARGS)
 
 clean: ## remove what these commands made here
 	rm -rf .venv .tools dist .coverage* .mypy_cache .pytest_cache .ruff_cache .hypothesis .mutation

@@ -1,82 +1,24 @@
-"""The content of the wheel and the sdist, and the unit tests on the installed wheel."""
+"""The content of the wheel and the sdist, and the wheel where nothing else of the checkout is."""
 
 import asyncio
-import os
 import re
 import shutil
-import subprocess
 import sys
 import tarfile
 import zipfile
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
+from mcp import Client, StdioServerParameters
+from mcp.client.stdio import stdio_client
 
-from dagcall.demo.installation import UV_REQUIREMENTS, InstallationError, cache_folder, find_uv, install_uv
+from dagcall.demo.installation import UV_REQUIREMENTS, InstallationError, install_uv
+from tests.e2e.serving_process import environ_for, http_server
+from tests.packaging.conftest import Built, Place
+from tests.packaging.packages import REQUIREMENTS, ROOT
 from tests.support.terminal import terminal_of
-
-ROOT = Path(__file__).parents[2]
-COMMAND_SECONDS = 600.0
-#: Variables in the developer's environment that would make the checkout importable.
-_FOREIGN = re.compile(r"DAGCALL_|PYTHON|PYTEST|VIRTUAL_ENV|COVERAGE|FORCE_COLOR|PY_COLORS|GITHUB_ACTIONS|TTY_|COLUMNS")
-
-
-@dataclass(frozen=True)
-class Place:
-    """A folder in which the checkout is not importable."""
-
-    path: Path
-    uv: str
-    environ: Mapping[str, str]
-
-    def run(self, *command: str | Path, folder: Path | None = None) -> str:
-        """Run a command; return its output.
-
-        Raises:
-            AssertionError: it failed; the message contains its output.
-        """
-        done = subprocess.run(  # noqa: S603 - our own commands
-            command,
-            env=self.environ,
-            cwd=folder or self.path,
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=COMMAND_SECONDS,
-        )
-        assert done.returncode == 0, f"{command}:\n{done.stdout}{done.stderr}"
-        return done.stdout
-
-
-@dataclass(frozen=True)
-class Built:
-    """The built distributions."""
-
-    wheel: Path
-    sdist: Path
-    place: Place
-
-
-@pytest.fixture(scope="module")
-def built(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Built:
-    terminal_of(request.config)("building wheel and sdist")
-    own = os.environ.items()  # noqa: TID251 - a child process starts with its parent's environment
-    environ = {name: value for name, value in own if not _FOREIGN.match(name)}
-    uv = find_uv(environ) or asyncio.run(_fetched_uv(environ))
-    place = Place(tmp_path_factory.mktemp("distribution"), uv, environ)
-    place.run(uv, "build", "--quiet", "--out-dir", place.path / "dist", ROOT)
-    (wheel,) = (place.path / "dist").glob("*.whl")
-    (sdist,) = (place.path / "dist").glob("*.tar.gz")
-    return Built(wheel, sdist, place)
-
-
-async def _fetched_uv(environ: Mapping[str, str]) -> str:
-    cache = cache_folder(environ)
-    cache.mkdir(parents=True, exist_ok=True)
-    return await install_uv(cache, environ, lambda _: None)
 
 
 def test_wheel_contains_only_the_package(built: Built) -> None:
@@ -107,7 +49,12 @@ def test_sdist_contains_what_a_packager_needs(built: Built) -> None:
         "LICENSE",
         "Makefile",
         "README.md",
+        "deploy/docker/Dockerfile",
+        "deploy/helm/dagcall/values.yaml",
+        "deploy/mcpb/icon.png",
+        "deploy/systemd/dagcall.service",
         "pyproject.toml",
+        "server.json",
         "server/dagcall/__init__.py",
         "tests/unit/tools/test_input_schema.py",
         "tests/e2e/dags/factorial.py",
@@ -133,21 +80,26 @@ class Installed:
 
 @pytest.fixture(scope="module")
 def installed(request: pytest.FixtureRequest, built: Built) -> Installed:
-    """The wheel in a separate environment, with the locked test dependencies."""
+    """The wheel in a separate environment, with what it needs to run and nothing else."""
     terminal_of(request.config)("installing the wheel into a separate environment")
+    return _installed(built, "environment", REQUIREMENTS)
+
+
+def _installed(built: Built, name: str, export: list[str]) -> Installed:
     place = built.place
-    with tarfile.open(built.sdist) as sdist:
-        sdist.extractall(place.path, filter="data")
-    source = place.path / built.sdist.name.removesuffix(".tar.gz")
-    environment = place.path / "environment"
-    place.run(place.uv, "venv", "--quiet", "--python", sys.executable, environment)
-    pins = place.path / "pins.txt"
-    pins.write_text(place.run(place.uv, "export", "--frozen", "--quiet", "--no-emit-project", folder=source))
-    install: list[str | Path] = [place.uv, "pip", "install", "--quiet", "--python", environment / "bin" / "python"]
-    place.run(*install, "--requirements", pins)
+    folder = place.path / name
+    folder.mkdir()
+    place.run("tar", "-xzf", built.sdist, "-C", folder)  # tarfile's filters are missing in Debian 12's Python 3.11.2
+    source = folder / built.sdist.name.removesuffix(".tar.gz")
+    python = folder / "venv" / "bin" / "python"
+    place.run(place.uv, "venv", "--quiet", "--python", sys.executable, python.parents[1])
+    requirements = folder / "requirements.txt"
+    requirements.write_text(place.run(place.uv, *export, folder=source))
+    install: list[str | Path] = [place.uv, "pip", "install", "--quiet", "--python", python]
+    place.run(*install, "--require-hashes", "--requirements", requirements)
     place.run(*install, "--no-deps", built.wheel)
     shutil.rmtree(source / "server" / "dagcall")
-    return Installed(environment / "bin", source, place)
+    return Installed(python.parent, source, place)
 
 
 def test_uv_is_installed_only_with_the_right_hash(built: Built, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,10 +123,49 @@ def test_installed_command_works(installed: Installed) -> None:
     assert '"title": "dagcall.toml"' in installed.run("dagcall", "schema")
 
 
-FOLDERS = ("tests/unit", "tests/server", "tests/project")
+IMPORT_ALL = """
+import importlib, pkgutil, dagcall
+print(dagcall.__file__)
+for module in pkgutil.walk_packages(dagcall.__path__, "dagcall."):
+    if not module.name.endswith("__main__"):
+        importlib.import_module(module.name)
+        print(module.name)
+"""
 
 
-def test_unit_tests_pass_with_the_installed_wheel(installed: Installed) -> None:
+def test_every_module_needs_only_what_the_wheel_names(installed: Installed) -> None:
+    where, *modules = installed.run("python", "-I", "-c", IMPORT_ALL).splitlines()
+    assert Path(where).is_relative_to(installed.bin.parent)
+    assert len(modules) > 100
+    assert installed.place.run(installed.place.uv, "pip", "check", "--python", installed.bin / "python") == ""
+
+
+async def test_installed_wheel_serves_calls_over_http(installed: Installed, airflow_url: str) -> None:
+    with http_server(environ_for(airflow_url), [str(installed.bin / "dagcall")]) as server:
+        assert await sum_by(server.url) == 42
+        assert server.stop()[0] == 0
+
+
+async def test_installed_wheel_serves_calls_over_stdio(installed: Installed, airflow_url: str) -> None:
+    command = StdioServerParameters(
+        command=str(installed.bin / "dagcall"), args=["serve", "--stdio"], env=environ_for(airflow_url), cwd="/"
+    )
+    assert await sum_by(stdio_client(command)) == 42
+
+
+async def sum_by(server: Any) -> int:
+    """Call the tool `add` of a server."""
+    async with Client(server) as client:
+        result = await client.call_tool("add", {"x": 41})
+    assert result.structured_content is not None
+    found: int = result.structured_content["results"]["one"]
+    return found
+
+
+@pytest.mark.long
+def test_unit_tests_pass_with_the_installed_wheel(request: pytest.FixtureRequest, built: Built) -> None:
+    terminal_of(request.config)("the unit tests again, with the installed wheel")
+    installed = _installed(built, "tested", [word for word in REQUIREMENTS if word != "--no-dev"])
     where = installed.run("python", "-c", "import dagcall; print(dagcall.__file__)")
     assert Path(where.strip()).is_relative_to(installed.bin.parent)
     said = installed.run(

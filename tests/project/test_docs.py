@@ -38,6 +38,7 @@ PAGES = (
     *(
         DOCS / f"{name}.md"
         for name in (
+            "installation",
             "clients",
             "writing-dags",
             "results",

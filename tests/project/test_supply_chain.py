@@ -12,7 +12,11 @@ from dagcall.demo.installation import UV_REQUIREMENTS, find_uv
 
 ROOT = Path(__file__).parents[2]
 REQUIREMENTS = sorted(
-    [*Path(dagcall.__file__).parent.glob("demo/*.txt"), *ROOT.glob("tests/*/requirements/*.txt")],
+    [
+        *Path(dagcall.__file__).parent.glob("demo/*.txt"),
+        *ROOT.glob("tests/*/requirements/*.txt"),
+        *ROOT.glob("deploy/*.txt"),
+    ],
     key=lambda path: path.name,
 )
 HASH = r"--hash=sha256:[0-9a-f]{64}"
@@ -36,7 +40,7 @@ def test_every_locked_package_has_hashes() -> None:
 
 
 def test_demo_and_tests_have_locked_requirements() -> None:
-    assert {path.parent.name for path in REQUIREMENTS} == {"demo", "requirements"}
+    assert {path.parent.name for path in REQUIREMENTS} == {"demo", "deploy", "requirements"}
 
 
 @pytest.mark.parametrize("path", REQUIREMENTS, ids=lambda path: path.name)
@@ -67,6 +71,13 @@ def test_uv_is_installed_by_its_hash() -> None:
     assert f"UV_REQUIREMENTS := server/dagcall/demo/{UV_REQUIREMENTS.name}\n" in makefile
     (install,) = re.findall(r"pip install.*", makefile)
     assert install.endswith(" --require-hashes --only-binary :all: -r $(UV_REQUIREMENTS)")
+
+
+@pytest.mark.parametrize("name", ["Makefile", "deploy/docker/Dockerfile"])
+def test_wheel_is_built_by_tools_with_the_right_hashes(name: str) -> None:
+    builds = re.findall(r"(?:uv|\(UV\)) build .*", (ROOT / name).read_text(encoding="utf-8"))
+    assert builds
+    assert [line for line in builds if "build-tools.txt --require-hashes" not in line] == []
 
 
 def test_uv_in_the_current_folder_is_not_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -288,6 +288,8 @@ def _require_answerable_host(server: ServerSettings, auth: AuthSettings, source:
 def find_config(given: Path | None) -> Path | None:
     """Return the file to read: the one given, `DAGCALL_CONFIG`, or `dagcall.toml` in the current folder.
 
+    Links are not followed: in Kubernetes, the folder to which they point disappears when a file beside it changes.
+
     Raises:
         ConfigError: the named file does not exist.
     """
@@ -296,9 +298,9 @@ def find_config(given: Path | None) -> Path | None:
         if not named.is_file():
             where = "" if given else f" (from {CONFIG_VARIABLE})"
             raise ConfigError(f"settings file not found: {named}{where}")
-        return named.resolve()
+        return named.absolute()
     here = Path(FILE_NAME)
-    return here.resolve() if here.is_file() else None
+    return here.absolute() if here.is_file() else None
 
 
 def is_configured_by_environment() -> bool:

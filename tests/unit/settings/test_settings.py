@@ -1,5 +1,6 @@
 """Settings: what they mean, and one sentence per mistake."""
 
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, get_args
@@ -248,6 +249,31 @@ def test_path_in_a_variable_may_start_from_the_home_folder(monkeypatch: pytest.M
         monkeypatch.setenv(f"DAGCALL_{setting.partition('.')[0]}_{key}".upper(), value.strip('"'))
     monkeypatch.setenv(f"DAGCALL_{setting.replace('.', '_')}".upper(), "~/x")
     assert value_of(load_settings(None), setting) == Path("/home/ann/x")
+
+
+def test_files_beside_a_link_to_the_settings_are_found_after_a_change(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As Kubernetes mounts ConfigMaps and Secrets: links into a folder that it replaces as a whole."""
+    monkeypatch.chdir(tmp_path)
+
+    def mount(folder: str, **contents: str) -> None:
+        (tmp_path / folder).mkdir()
+        for name, content in contents.items():
+            (tmp_path / folder / name).write_text(content)
+        (tmp_path / "..new").symlink_to(folder)
+        (tmp_path / "..new").rename(tmp_path / "..data")
+
+    settings = '[auth]\nkeys_file = "keys"\n'
+    mount("..1", **{"dagcall.toml": settings, "keys": ""})
+    for name in ("dagcall.toml", "keys"):
+        (tmp_path / name).symlink_to(f"..data/{name}")
+    keys_file = load_settings(find_config(None)).auth.keys_file
+    mount("..2", **{"dagcall.toml": settings, "keys": "changed"})
+    shutil.rmtree(tmp_path / "..1")
+
+    assert keys_file is not None
+    assert keys_file.read_text() == "changed"
 
 
 def test_settings_file_in_a_variable_may_start_from_the_home_folder(
