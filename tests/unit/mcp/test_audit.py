@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import logging
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from mcp import Client, MCPError
 from dagcall.auth.callers import LOCAL
 from dagcall.errors import ConfigError
 from dagcall.masking import Masker
-from dagcall.mcp.audit import Audit, opened
+from dagcall.mcp.audit import CALL_FIELDS, Audit, opened
 from dagcall.mcp.request import Origin
 from tests.fake_airflow import FakeAirflow, FakeDag, FakeTask
 from tests.server.test_calls import add, call
@@ -245,3 +246,38 @@ async def test_lone_surrogate_is_written_unchanged(tmp_path: Path) -> None:
             pass
 
     assert lines(file)[0]["method"] == "tools/call \ud800\x7f"
+
+
+async def test_log_has_a_line_for_each_request_with_the_fields_of_the_audit_log(
+    served: Served, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    airflow = FakeAirflow()
+    airflow.add_dag(add())
+    file = tmp_path / "audit.jsonl"
+
+    with caplog.at_level(logging.INFO, logger="dagcall.calls"):
+        async with served(airflow, dags=["*"], audit={"file": str(file)}) as dagcall:
+            await call(dagcall, "add", x=1)
+            await call(dagcall, "cancel_dag_run", tool="add", dag_run_id="unknown")
+
+    logged = [record for record in caplog.records if record.name == "dagcall.calls"]
+    audited = [{key: value for key, value in line.items() if key != "arguments_digest"} for line in lines(file)]
+    assert [getattr(record, CALL_FIELDS) for record in logged] == audited
+    first, second = (record.getMessage() for record in logged)
+    assert first.startswith("tools/call add: success after 0.")
+    assert f" s (run {airflow.runs[0].run_id}, caller local, client mcp 0.1.0, request " in first
+    assert " s (tool add, caller local, client mcp 0.1.0, request " in second
+    assert "): there is no run 'unknown' that you started" in second
+
+
+async def test_audit_log_on_stderr_replaces_the_lines_of_the_log(
+    served: Served, caplog: pytest.LogCaptureFixture
+) -> None:
+    airflow = FakeAirflow()
+    airflow.add_dag(add())
+
+    with caplog.at_level(logging.INFO, logger="dagcall.calls"):
+        async with served(airflow, dags=["*"], audit={"file": "stderr"}) as dagcall:
+            await call(dagcall, "add", x=1)
+
+    assert not [record for record in caplog.records if record.name == "dagcall.calls"]
