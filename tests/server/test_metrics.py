@@ -18,6 +18,7 @@ from starlette.applications import Starlette
 from dagcall.app import Dagcall
 from dagcall.auth import SCOPE_KEY, Caller
 from dagcall.cli.metrics import metrics_route, only_for
+from dagcall.cli.runs import called_runs
 from dagcall.mcp.calls import META_WAIT_SECONDS
 from dagcall.metrics import METRICS
 from dagcall.metrics.metrics import OTHER
@@ -92,6 +93,7 @@ async def test_metrics_audit_log_and_traces_agree_on_a_mixed_load(
             await asyncio.gather(*(call(dagcall, name, tool="endless", dag_run_id=run_id) for run_id in handles))
         samples, triggered, requested = scraped(dagcall), len(airflow.requests_to("trigger")), len(airflow.requests)
         runs = {run.run_id for run in airflow.runs if run.is_final and run.start_date}
+        listed = await called_runs(dagcall.waiter.api, 1000)
         await until(lambda: len(run_spans_in(collected)) == len(runs))
 
     logged = lines(file)
@@ -100,8 +102,13 @@ async def test_metrics_audit_log_and_traces_agree_on_a_mixed_load(
     assert counted == Counter((line["outcome"],) for line in logged)
     assert counted[("success",)] == 80
     assert counted[("left",)] == 10
+    unanswered = [line for line in logged if line["outcome"] == "airflow"]
+    assert unanswered == [], "faults that Airflow recovers from end no call"
     assert set(counted) == {("success",), ("failed",), ("running",), ("refused",), ("left",)}
     published = {"add", "fails", "endless", "cancel_dag_run", "wait_for_dag_run"}
+    states = Counter(run.state for run in listed)
+    assert {run.run_id for run in listed} == {line["run"] for line in logged if line.get("run")}
+    assert (states["success"], states["failed"], states["cancelled"]) == (80, 40, len(handles))
     called = Counter(name if (name := line["method"].split()[1]) in published else "" for line in logged)
     assert by_label(samples, "dagcall_requests_total", "tool") == Counter({(name,): n for name, n in called.items()})
     assert total(samples, "mcp_server_operation_duration_seconds_count", mcp_method_name="tools/call") == 200

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from datetime import datetime
 from typing import Annotated
 
 import typer
@@ -10,6 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from dagcall.airflow import AirflowApi, Run
 from dagcall.cli.options import ConfigOption, settings_at
 from dagcall.cli.reading import run_to_end
 from dagcall.cli.terminal import readable
@@ -47,7 +47,7 @@ def show_runs(
 
     Reads Airflow, so it shows the calls of every dagcall with this Airflow, and of every caller.
     """
-    found = [run for run in run_to_end(_called_runs(settings_at(config), limit)) if tool in {None, run.tool}]
+    found = [run for run in run_to_end(_read(settings_at(config), limit)) if tool in {None, run.tool}]
     if as_json:
         print(readable([asdict(run) for run in found]))
     elif found:
@@ -66,31 +66,34 @@ def _show(found: Sequence[CalledRun]) -> None:
     Console().print(table)
 
 
-async def _called_runs(settings: Settings, limit: int) -> list[CalledRun]:
+async def _read(settings: Settings, limit: int) -> list[CalledRun]:
     from dagcall.app import assembled  # noqa: PLC0415 - slow to import
-    from dagcall.mcp import said_in_note  # noqa: PLC0415 - likewise
-    from dagcall.runs import PREFIX, says_cancelled  # noqa: PLC0415 - likewise
-
-    def seconds(start: datetime, end: datetime | None) -> float | None:
-        return None if end is None else round((end - start).total_seconds(), 3)
 
     async with assembled(settings, wait_seconds=0) as dagcall:
-        api = dagcall.waiter.api
-        found = await api.fetch_runs_with_prefix(None, PREFIX, limit=limit)
-        called = []
-        for run in found:
-            tool, caller = said_in_note(run.note) or (run.dag_id, "")
-            state = "cancelled" if says_cancelled(run) else str(run.state)
-            called.append(
-                CalledRun(
-                    run.run_after.isoformat(timespec="seconds"),
-                    tool,
-                    run.dag_id,
-                    run.run_id,
-                    caller,
-                    state,
-                    seconds(run.run_after, run.end_date),
-                    api.run_url(run.dag_id, run.run_id),
-                )
-            )
-        return called
+        return await called_runs(dagcall.waiter.api, limit)
+
+
+async def called_runs(api: AirflowApi, limit: int) -> list[CalledRun]:
+    """Return the newest runs that calls started, newest first.
+
+    Args:
+        api: Airflow.
+        limit: how many runs to look at.
+    """
+    from dagcall.mcp import said_in_note  # noqa: PLC0415 - slow to import
+    from dagcall.runs import PREFIX, says_cancelled  # noqa: PLC0415 - likewise
+
+    def called(run: Run) -> CalledRun:
+        tool, caller = said_in_note(run.note) or (run.dag_id, "")
+        return CalledRun(
+            started=run.run_after.isoformat(timespec="seconds"),
+            tool=tool,
+            dag_id=run.dag_id,
+            run_id=run.run_id,
+            caller=caller,
+            state="cancelled" if says_cancelled(run) else str(run.state),
+            seconds=None if run.end_date is None else round((run.end_date - run.run_after).total_seconds(), 3),
+            url=api.run_url(run.dag_id, run.run_id),
+        )
+
+    return [called(run) for run in await api.fetch_runs_with_prefix(None, PREFIX, limit=limit)]
