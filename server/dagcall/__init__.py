@@ -15,7 +15,10 @@ package's `__init__` exports; `lint-imports` checks both ([tool.importlinter] in
     results/      a finished run -> plain JSON, a preview, or a report of its failure
     runs/         one call, one run
     lint/         what would leave a model guessing, or make a provider refuse
+    log_ins       the settings of a log-in -> credentials for Airflow
     mcp/          the protocol: list, call, tasks, elicitation, progress, audit
+    metrics/      what Prometheus reads
+    traces/       spans of calls, runs and tasks
     app           the parts wired together
     doctor/       what is wrong between dagcall and Airflow, and what to do
     demo/         a real Airflow on this machine, for trying dagcall out

@@ -1,14 +1,14 @@
-"""Wires dagcall together: the only module that knows every part, and so longer than most."""
+"""Wires dagcall together: the only module that knows every part."""
 
 import hashlib
 import json
 import logging
 import secrets
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from functools import lru_cache, partial
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,23 +17,11 @@ from dagcall.airflow import (
     AirflowApi,
     AirflowClock,
     AirflowRest,
-    Credentials,
-    FetchToken,
     Gate,
     IssuerHttp,
-    LogIn,
     Requests,
     airflow_clock,
-    as_client,
-    as_user,
-    google_token,
-    is_token,
-    log_in,
-    mwaa_token,
-    no_token,
-    static_token,
     subject_of,
-    token_command,
 )
 from dagcall.auth import (
     Accounts,
@@ -46,7 +34,7 @@ from dagcall.auth import (
     TokenPolicy,
     Tokens,
 )
-from dagcall.errors import ConfigError
+from dagcall.log_ins import credentials_for, lasting_secret
 from dagcall.masking import Masker
 from dagcall.mcp import Audit, McpServer, opened
 from dagcall.metrics import Metrics, State
@@ -57,7 +45,6 @@ from dagcall.settings import (
     AccountSettings,
     AirflowSettings,
     AuthSettings,
-    LogInSettings,
     Settings,
     read_secret,
 )
@@ -214,7 +201,7 @@ def identity_secret(settings: Settings) -> bytes:
         return server.secret.get_secret_value().encode()
     if server.secret_file is not None:
         return read_secret(server.secret_file, "server.secret_file").encode()
-    lasting = _lasting_secret(airflow)
+    lasting = lasting_secret(airflow)
     if not lasting:
         logger.info("without server.secret, retries are not recognised after a restart")
         return secrets.token_bytes(32)
@@ -269,15 +256,6 @@ def known_secrets(settings: Settings) -> list[str]:
     ]
 
 
-def _lasting_secret(log_in: LogInSettings) -> str | None:
-    """Return the password, client secret or fixed token; None if the log-in uses none of them."""
-    if log_in.password_file is not None:
-        return read_secret(log_in.password_file, "airflow.password_file")
-    if log_in.client_secret_file is not None:
-        return read_secret(log_in.client_secret_file, "airflow.client_secret_file")
-    return next(log_in.secrets(), None)
-
-
 def _accounts(settings: Settings, gate: Gate, clock: AirflowClock, network: Mapping[str, Any]) -> Accounts:
     """Return the Airflow accounts for callers.
 
@@ -291,88 +269,6 @@ def _accounts(settings: Settings, gate: Gate, clock: AirflowClock, network: Mapp
         return Account(entry.name, credentials_for(entry, settings.airflow.url, gate, clock, **network))
 
     return Accounts([(entry.callers, account(entry)) for entry in settings.accounts])
-
-
-def credentials_for(way: LogInSettings, url: str, gate: Gate, clock: AirflowClock, **network: Any) -> Credentials:
-    """Return credentials for Airflow. Files are reread at each log-in, so that new secrets work immediately.
-
-    Args:
-        way: how to log in.
-        url: the address of Airflow's UI.
-        gate: the gate that log-ins pass.
-        clock: Airflow's clock.
-        network: `transport`, `verify` and `requests` for `Transport`.
-
-    Raises:
-        ConfigError: a file of a secret, or a library, is unusable.
-    """
-    fetch: FetchToken | None = None
-    get_token = partial(log_in, url, gate=gate, **network)
-    if way.username is not None:
-        return _secret_credentials(way, partial(as_user, way.username), clock, get_token)
-    if way.client_id is not None:
-        return _secret_credentials(way, partial(as_client, way.client_id), clock, get_token)
-    if way.token_file is not None:
-        return _file_credentials(way.token_file, clock)
-    if way.token is not None:
-        token = way.token.get_secret_value()
-        _require_token(token, "airflow.token")
-        fetch = static_token(token)
-    elif way.token_command is not None:
-        fetch = token_command(way.token_command)
-    elif way.auth == "mwaa":
-        assert way.mwaa_environment is not None  # noqa: S101 - the settings require it
-        fetch = mwaa_token(url, way.mwaa_environment, way.aws_region, gate=gate, **network)
-    elif way.auth == "composer":
-        fetch = google_token()
-    return Credentials(fetch, now=clock.timestamp)
-
-
-def _file_credentials(path: Path, clock: AirflowClock) -> Credentials:
-    _require_token(read_secret(path, "airflow.token_file"), f"airflow.token_file: {path}")
-
-    async def read() -> str:
-        return _read_again(path, "token")
-
-    return Credentials(read, now=clock.timestamp, secret=lambda: _content(path))
-
-
-def _require_token(text: str, setting: str) -> None:
-    if not is_token(text.strip()):
-        raise ConfigError(f"{setting} contains no valid token: it has spaces or characters that are invalid in a token")
-
-
-def _secret_credentials(
-    way: LogInSettings,
-    log_in_with: Callable[[str], LogIn],
-    clock: AirflowClock,
-    get_token: Callable[[LogIn], Awaitable[str]],
-) -> Credentials:
-    """Return the credentials of a user or client with a password or secret, in the settings or in a file."""
-    path, secret = way.password_file or way.client_secret_file, _lasting_secret(way) or ""
-    what = "password" if way.username is not None else "client secret"
-
-    async def fetch() -> str:
-        current = secret if path is None else _read_again(path, what)
-        return await get_token(log_in_with(current))
-
-    return Credentials(fetch, now=clock.timestamp, secret=lambda: None if path is None else _content(path))
-
-
-def _read_again(path: Path, what: str) -> str:
-    """Reread a secret while dagcall serves. Only the operator's log names a missing file."""
-    try:
-        return read_secret(path, f"airflow.{what.replace(' ', '_')}_file")
-    except ConfigError as error:
-        logger.warning("there is no %s for Airflow: %s", what, error)
-        raise no_token(f"the file that holds the {what} cannot be read now") from error
-
-
-def _content(path: Path) -> bytes | None:
-    try:
-        return path.read_bytes()
-    except OSError:
-        return None
 
 
 @asynccontextmanager

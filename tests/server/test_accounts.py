@@ -7,6 +7,10 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from dagcall.airflow import Gate, airflow_clock
+from dagcall.errors import ConfigError
+from dagcall.log_ins import credentials_for
+from dagcall.settings import AccountSettings
 from dagcall.settings.settings import Settings, load_settings
 from tests.fake_airflow import FakeAirflow, FakeDag, FakeTask, Fault
 from tests.fake_airflow.access import FakeUser
@@ -241,6 +245,14 @@ async def test_missing_token_file_is_read_again_once_it_is_back(
     assert problem == "there is no token for Airflow: the file that holds the token cannot be read now"
     assert str(file) not in text
     assert again["results"] == {"total": 3}
+
+
+@pytest.mark.parametrize("way", ["token_file", "password_file", "client_secret_file"])
+async def test_unusable_file_of_an_account_is_named_with_its_table(tmp_path: Path, way: str) -> None:
+    names = {"password_file": {"username": "clerk"}, "client_secret_file": {"client_id": "c"}}
+    account = AccountSettings.model_validate({"callers": ["*"], way: tmp_path / "none", **names.get(way, {})})
+    with pytest.raises(ConfigError, match=rf"^accounts\.{way}: .*none cannot be read: No such file"):
+        credentials_for(account, "http://airflow.test", Gate(), airflow_clock())
 
 
 @pytest.mark.parametrize(

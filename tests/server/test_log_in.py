@@ -9,7 +9,6 @@ import pytest
 from dagcall.airflow.auth_token import as_client, as_user, log_in
 from dagcall.airflow.gate import Gate
 from dagcall.airflow.rest import airflow_clock
-from dagcall.app import credentials_for
 from dagcall.errors import (
     AirflowAnswerUnusable,
     AirflowError,
@@ -17,6 +16,7 @@ from dagcall.errors import (
     AirflowUnreachable,
     ConfigError,
 )
+from dagcall.log_ins import credentials_for
 from dagcall.settings.airflow import AirflowSettings
 from tests.fake_airflow import FakeAirflow, FakeDag, Fault
 from tests.fake_airflow.access import FakeUser

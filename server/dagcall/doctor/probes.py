@@ -38,7 +38,6 @@ from dagcall.airflow import (
     version_in,
     version_of,
 )
-from dagcall.app import credentials_for
 from dagcall.doctor.connecting import MAX_BYTES, READ_SECONDS, certificate, connection, lookup, public_url
 from dagcall.doctor.dags import MANY, AllowList, BrokenFiles, Tools
 from dagcall.doctor.health import ComponentFacts, LoadFacts, StreamFacts
@@ -56,6 +55,7 @@ from dagcall.errors import (
     AirflowUnreachable,
     ConfigError,
 )
+from dagcall.log_ins import credentials_for
 from dagcall.settings import AccountSettings, LogInSettings, Settings
 from dagcall.text import in_one_line, shortened
 from dagcall.tools import (

@@ -16,6 +16,8 @@ from dagcall.settings.tls import trusting
 class AirflowSettings(LogInSettings):
     """`[airflow]`: where Airflow is and how to log in."""
 
+    table = "airflow"
+
     url: str = "http://127.0.0.1:8080"
     """The address of Airflow's UI, as in a browser; /home, /api/v2 and a query are ignored."""
     ui_url: str | None = None

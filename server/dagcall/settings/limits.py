@@ -53,6 +53,8 @@ class LogSettings(BaseModel):
 class AccountSettings(LogInSettings):
     """One `[[accounts]]` entry: the Airflow account that starts, stops and answers the runs of some callers."""
 
+    table = "accounts"
+
     callers: Selectors
     """The callers, as in `[[tools]]`. The first matching entry applies; if there are entries, others may not call."""
     is_own: bool = False

@@ -3,7 +3,7 @@
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
 
@@ -15,6 +15,8 @@ class LogInSettings(BaseModel):
     """How to log in to Airflow: at most one way."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+    table: ClassVar[str]
+    """The table of the settings, for messages."""
 
     username: Name = None
     """The user name for /auth/token; needs password or password_file."""
