@@ -285,7 +285,10 @@ async def test_task_instances_and_logs_are_fetched(airflow: ContractAirflow, api
     await trigger(api, "grouped", run_id)
     airflow.set_task("grouped", run_id, "group.first", "failed", log=log)
     (failed,) = await api.fetch_task_instances("grouped", run_id, task_ids=("group.first",))
-    assert failed == TaskInstance("group.first", -1, "failed", 1, 0, end_date=failed.end_date)
+    assert failed == TaskInstance(
+        "group.first", -1, "failed", 1, 0, start_date=failed.start_date, end_date=failed.end_date
+    )
+    assert failed.start_date is not None
     assert failed.end_date is not None
     others = [TaskInstance(task_id, -1, None, 0, 0) for task_id in ("group.inner", "group.other")]
     assert sorted(await api.fetch_task_instances("grouped", run_id), key=lambda i: i.task_id) == [failed, *others]

@@ -200,7 +200,7 @@ def test_tools_command_lists_the_callers_of_each_tool(site: Site) -> None:
     callers = json.loads(run_dagcall("tools", "--json", environ=site.environ).stdout)["callers"]
     assert callers == {"build": ["scope:dags.run"], "payroll": ["group:finance"], "report": ["*"]}
     rows = [[cell.strip() for cell in line.strip("│┃").split("│")] for line in table.stdout.splitlines()]
-    assert [row for row in rows if row[0] in callers] == [
+    assert [row[:4] for row in rows if row[0] in callers] == [
         ["build", "build", "none", "scope:dags.run"],
         ["payroll", "payroll", "none", "group:finance"],
         ["report", "report", "none", "everybody"],

@@ -127,7 +127,7 @@ IMPORT_ALL = """
 import importlib, pkgutil, dagcall
 print(dagcall.__file__)
 for module in pkgutil.walk_packages(dagcall.__path__, "dagcall."):
-    if not module.name.endswith("__main__"):
+    if not module.name.endswith(("__main__", "parse_dags")):  # parse_dags runs in Airflow's environment
         importlib.import_module(module.name)
         print(module.name)
 """
