@@ -272,7 +272,7 @@ async def test_temporary_failure_of_the_token_command_does_not_end_a_wait(
             raise no_token("the token command 'print-token' printed no token (exit code 1)")
         return airflow.access.token()
 
-    monkeypatch.setattr("dagcall.app.token_command", lambda _: fetch)
+    monkeypatch.setattr("dagcall.log_ins.token_command", lambda _: fetch)
     login = {"username": None, "password": None, "token_command": "print-token"}
     async with served(airflow, wait_seconds=600, dags=["*"], airflow=login) as dagcall:
         mine = await waiting_for(dagcall, "mine", 9)
