@@ -78,7 +78,7 @@ chaos: .venv/.ready ## faults at random, for ten minutes or SECONDS, the same ag
 soak: .venv/.ready ## mixed calls for a quarter of an hour, or SECONDS: what dagcall holds is level (writes docs/benchmarks.md)
 	@SEED=$(SEED) SECONDS=$(SECONDS) $(RUN) pytest tests/soak -m long -o faulthandler_timeout=0 $(ARGS)
 
-bench: .venv/.ready ## what dagcall costs, measured on an Airflow of its own (16 minutes; writes bench/results.json)
+bench: .venv/.ready ## what dagcall costs, measured on an Airflow of its own (29 minutes; writes bench/results.json)
 	@$(RUN) python -m bench $(ARGS)
 
 format: .venv/.ready ## format the code and mend what ruff can mend
