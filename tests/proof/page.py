@@ -79,6 +79,8 @@ its own; [bench/README.md](../bench/README.md) says how. `make soak` measures wh
 
 The goal for CPU per call applies with Airflow in dagcall's own memory: over HTTP, two requests through httpx cost more
 than everything else. The goal is 2.2 times the bare server, and it is missed: 2.24 times one after another, 2.6 times
+with 16 at once. Since that run, each call also has a line in dagcall's log and is counted for Prometheus. Measured in
+turns with and without them, this takes 0.03 to 0.04 ms and 0.02 to 0.05 ms more: 2.4 times one after another, 2.7 times
 with 16 at once.
 
 ## Measurements
