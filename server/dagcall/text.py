@@ -101,6 +101,11 @@ def did_you_mean(name: str, known: Iterable[str], *, nothing: str = "there are n
     return f"; there are {', '.join(names)}" if names else f"; {nothing}"
 
 
+def last_line(text: str) -> str:
+    """Return the last line that is not blank, which names the exception of a traceback; empty without one."""
+    return next((line for line in reversed(text.splitlines()) if line.strip()), "")
+
+
 def shortened(text: str, length: int = 300) -> str:
     """Keep both ends of a long text: a validator's message starts with the whole value and ends with the reason."""
     return text if len(text) <= length else f"{text[: length - 103]} … {text[-100:]}"

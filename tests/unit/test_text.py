@@ -14,6 +14,7 @@ from dagcall.text import (
     escaped,
     has_hidden,
     in_one_line,
+    last_line,
     shortened,
     text_length,
     visible,
@@ -179,3 +180,8 @@ def test_long_text_keeps_both_ends() -> None:
 )
 def test_cut_text_ends_with_a_long_sentence_or_a_word(text: str, most: int, kept: str) -> None:
     assert cut(text, most) == kept
+
+
+@pytest.mark.parametrize(("text", "last"), [("a\n  b \n\n \n", "  b "), ("a", "a"), ("\n \n", ""), ("", "")])
+def test_last_line_is_the_last_that_is_not_blank(text: str, last: str) -> None:
+    assert last_line(text) == last

@@ -24,13 +24,22 @@ from dagcall.airflow.hitl import MAY_WAIT_FOR_PEOPLE, Question, Response, is_ope
 from dagcall.airflow.http import Query, Stream
 from dagcall.airflow.import_errors import BrokenFile, ImportErrors
 from dagcall.airflow.model import Dag, DagSummary, DagVersion, LogEvent, Run, RunState, Task, TaskInstance, run_key
-from dagcall.airflow.paging import PAGE, RUN_LIST, all_batches, all_pages, dag_path, run_path, segment, task_path
+from dagcall.airflow.paging import (
+    PAGE,
+    RUN_LIST,
+    TASK_INSTANCE_LIST,
+    all_batches,
+    all_pages,
+    dag_path,
+    run_path,
+    segment,
+    task_path,
+)
 from dagcall.airflow.rest import READ_ATTEMPTS, READ_SECONDS, AirflowRest
 from dagcall.airflow.versions import BULK_RUNS, OLDEST, RESULTS_THROUGH_WAIT, known_states, version_in
 from dagcall.errors import AirflowAnswerUnusable, AirflowNotFound, AirflowRefused
 from dagcall.plain_json import Json
 
-TASK_INSTANCE_LIST = "dags/~/dagRuns/~/taskInstances/list"
 ASKED_ONE_BY_ONE = 5
 """Up to how many runs of a dag are asked one by one for questions."""
 

@@ -15,7 +15,7 @@ from pydantic.dataclasses import dataclass as checked
 from dagcall.airflow.model import STRICT
 from dagcall.masking import Masker
 from dagcall.plain_json import Json
-from dagcall.text import in_one_line, shortened
+from dagcall.text import in_one_line, last_line, shortened
 
 REDACTED = "REDACTED"
 """The start of a traceback that Airflow hides from this account."""
@@ -39,9 +39,8 @@ class BrokenFile:
     @property
     def reason(self) -> str:
         """The exception, with its line in this file if the traceback names one; not masked."""
-        lines = [line for line in self.traceback.splitlines() if line.strip()]
         places = re.findall(rf'{re.escape(self.name)}", line (\d+)', self.traceback)
-        said = in_one_line(lines[-1]) if lines else "Airflow gives no reason"
+        said = in_one_line(last_line(self.traceback)) or "Airflow gives no reason"
         return f"line {places[-1]}: {said}" if places else said
 
 
@@ -87,7 +86,7 @@ def _letters(name: str) -> str:
 
 
 def _reason(file: BrokenFile, masker: Masker) -> str:
-    lines = [line for line in file.traceback.splitlines() if line.strip()]
-    if not lines or file.traceback.startswith(REDACTED):
+    line = last_line(file.traceback)
+    if not line or file.traceback.startswith(REDACTED):
         return ""
-    return f": {shortened(in_one_line(masker.masked(lines[-1])), MAX_REASON_CHARACTERS)}"
+    return f": {shortened(in_one_line(masker.masked(line)), MAX_REASON_CHARACTERS)}"

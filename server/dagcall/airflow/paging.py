@@ -16,6 +16,7 @@ from dagcall.airflow.rest import READ_ATTEMPTS, AirflowRest
 PAGE = 100
 BATCH_PAGE = 1000
 RUN_LIST = "dags/~/dagRuns/list"
+TASK_INSTANCE_LIST = "dags/~/dagRuns/~/taskInstances/list"
 
 _T = TypeVar("_T")
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from dagcall.airflow.gate import Purpose
 from dagcall.airflow.http import Query
-from dagcall.airflow.paging import RUN_LIST, dag_path, run_path, task_path
+from dagcall.airflow.paging import RUN_LIST, TASK_INSTANCE_LIST, dag_path, run_path, task_path
 from dagcall.airflow.rest import AirflowRest
 from dagcall.errors import AirflowError, AirflowLogInRefused, AirflowNotFound, AirflowRefused, AirflowRejected
 
@@ -64,7 +64,7 @@ CHANGE_RUNS = Permission(
     proofs=(AirflowRejected,),
 )
 READ_TASK_INSTANCES = Permission(
-    lambda _: "dags/~/dagRuns/~/taskInstances/list",
+    lambda _: TASK_INSTANCE_LIST,
     lambda dag: {"dag_ids": [dag], "dag_run_ids": [NO_RUN], "page_limit": 1},
     proofs=(AirflowNotFound,),
 )

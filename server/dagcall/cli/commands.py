@@ -37,7 +37,6 @@ from dagcall.cli.options import (
 from dagcall.cli.reading import (
     complain_about_files,
     dag_files_in,
-    published_by,
     read_snapshot,
     require_answer,
     run_to_end,
@@ -49,7 +48,7 @@ from dagcall.errors import ConfigError, DagcallError
 from dagcall.gc_tuning import loading
 from dagcall.settings import SCHEMA_FILE, LogFormat, LogLevel, Settings, load_settings, read_secret
 from dagcall.text import visible
-from dagcall.tools import PinFolder, Pins, differences, names_alike, pin_text
+from dagcall.tools import PinFolder, Pins, differences, names_alike, pin_text, published_by
 
 ORDER = ("init", "doctor", "tools", "call", "runs", "lint", "pin", "check", "serve", "config", "key", "schema", "demo")
 """The commands as `dagcall --help` lists them: setting up, looking, reviewing, serving."""

@@ -9,10 +9,10 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from dagcall.cli.options import ConfigOption, settings_at, settings_file
+from dagcall.cli.options import ConfigOption, settings_file
 from dagcall.cli.terminal import readable
 from dagcall.plain_json import Json
-from dagcall.settings import Origin, Setting, settings_with_origins
+from dagcall.settings import Origin, Setting, load_settings, settings_with_origins
 from dagcall.text import visible
 
 
@@ -26,8 +26,7 @@ def show_config(
     The options of `dagcall serve` override what is shown.
     """
     path = settings_file(config)
-    settings = settings_at(config)
-    found = settings_with_origins(settings, path, os.environ)  # noqa: TID251 - to show where a value comes from
+    found = settings_with_origins(load_settings(path), path, os.environ)  # noqa: TID251 - to show where a value comes from
     if as_json:
         content = [
             {"name": item.name, "value": item.value, "from": _where(item, str(path)), "variable": item.variable}

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
 
@@ -73,18 +73,16 @@ def settings_file(config: Path | None) -> Path | None:
     return path
 
 
-def settings_at(config: Path | None, **server: Any) -> Settings:
+def settings_at(config: Path | None) -> Settings:
     """Read the settings: from the given file, the usual places, or those of the demo.
 
     Args:
         config: the file of `--config`.
-        server: options for `[server]`; those that are None are left out.
 
     Raises:
         ConfigError: there are none, or they are invalid.
     """
-    path = settings_file(config)
-    return load_settings(path, server={key: value for key, value in server.items() if value is not None})
+    return load_settings(settings_file(config))
 
 
 def pin_folder_of(settings: Settings, given: Path | None) -> Path:

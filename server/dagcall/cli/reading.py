@@ -2,16 +2,18 @@
 
 import asyncio
 import os
-from collections.abc import Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
+from dagcall.airflow import AirflowApi
 from dagcall.cli.terminal import complain
 from dagcall.dag_files import DagFiles, read_dag_files
 from dagcall.errors import ConfigError
 from dagcall.settings import Settings
-from dagcall.tools import Catalog, Pins, Snapshot, own_tools, wire_json
+from dagcall.tools import Catalog, Pins, Snapshot
 
 T = TypeVar("T")
 
@@ -60,6 +62,15 @@ async def read_snapshot(
         return await dagcall.catalog.refresh()
 
 
+@asynccontextmanager
+async def airflow_of(settings: Settings) -> AsyncIterator[AirflowApi]:
+    """Give a command the Airflow that the settings name, without a request yet."""
+    from dagcall.app import assembled  # noqa: PLC0415 - slow to import
+
+    async with assembled(settings, wait_seconds=0) as dagcall:
+        yield dagcall.waiter.api
+
+
 def require_answer(snapshot: Snapshot) -> Snapshot:
     """Return the snapshot.
 
@@ -69,9 +80,3 @@ def require_answer(snapshot: Snapshot) -> Snapshot:
     if snapshot.problem:
         raise ConfigError(snapshot.problem)
     return snapshot
-
-
-def published_by(snapshot: Snapshot) -> dict[str, dict[str, Any]]:
-    """Return everything that agents see, including dagcall's own tools, by name."""
-    wires = [*(tool.wire for tool in snapshot.tools.values()), *own_tools()]
-    return {wire.name: wire_json(wire) for wire in wires}

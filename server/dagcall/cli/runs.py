@@ -11,7 +11,7 @@ from rich.text import Text
 
 from dagcall.airflow import AirflowApi, Run
 from dagcall.cli.options import ConfigOption, settings_at
-from dagcall.cli.reading import run_to_end
+from dagcall.cli.reading import airflow_of, run_to_end
 from dagcall.cli.terminal import readable
 from dagcall.settings import Settings
 from dagcall.text import visible
@@ -67,10 +67,8 @@ def _show(found: Sequence[CalledRun]) -> None:
 
 
 async def _read(settings: Settings, limit: int) -> list[CalledRun]:
-    from dagcall.app import assembled  # noqa: PLC0415 - slow to import
-
-    async with assembled(settings, wait_seconds=0) as dagcall:
-        return await called_runs(dagcall.waiter.api, limit)
+    async with airflow_of(settings) as api:
+        return await called_runs(api, limit)
 
 
 async def called_runs(api: AirflowApi, limit: int) -> list[CalledRun]:

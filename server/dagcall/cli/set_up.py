@@ -28,14 +28,14 @@ from dagcall.cli.client_files import (
 )
 from dagcall.cli.new_files import replace_keeping_copy, write_new
 from dagcall.cli.options import PIN_FOLDER
-from dagcall.cli.reading import published_by, read_snapshot, run_to_end
+from dagcall.cli.reading import airflow_of, read_snapshot, require_answer, run_to_end
 from dagcall.cli.terminal import indented
 from dagcall.cli.tools import print_snapshot
 from dagcall.demo.introduction import dagcall_command
 from dagcall.errors import AirflowError, AirflowLogInRefused, ConfigError
 from dagcall.settings import FILE_NAME, Settings, settings_from
 from dagcall.text import in_one_line, visible
-from dagcall.tools import PinFolder, Snapshot, ToolPolicy, pin_text, policy_from_text
+from dagcall.tools import PinFolder, Snapshot, ToolPolicy, pin_text, policy_from_text, published_by
 
 DEFAULT_URL = "http://127.0.0.1:8080"
 SHOWN_DAGS = 50
@@ -231,9 +231,7 @@ class SetUp:
 
     def preview(self, settings: Settings) -> Snapshot:
         """Show what would be published."""
-        snapshot = run_to_end(read_snapshot(settings))
-        if snapshot.problem:
-            raise ConfigError(snapshot.problem)
+        snapshot = require_answer(run_to_end(read_snapshot(settings)))
         print_snapshot(snapshot, dict.fromkeys(snapshot.tools, settings.auth.callers))
         return snapshot
 
@@ -303,17 +301,13 @@ class SetUp:
 
 
 async def _version(settings: Settings) -> str:
-    from dagcall.app import assembled  # noqa: PLC0415 - slow to import
-
-    async with assembled(settings, wait_seconds=0) as dagcall:
-        return ".".join(map(str, await dagcall.waiter.api.fetch_version()))
+    async with airflow_of(settings) as api:
+        return ".".join(map(str, await api.fetch_version()))
 
 
 async def _dags(settings: Settings) -> tuple[DagSummary, ...]:
-    from dagcall.app import assembled  # noqa: PLC0415 - slow to import
-
-    async with assembled(settings, wait_seconds=0) as dagcall:
-        return await dagcall.waiter.api.fetch_dags(DagQuery())
+    async with airflow_of(settings) as api:
+        return await api.fetch_dags(DagQuery())
 
 
 def one_line_about(dag: DagSummary) -> str:

@@ -14,13 +14,13 @@ from rich.text import Text
 from dagcall.airflow import fetch_durations
 from dagcall.auth import EVERYBODY
 from dagcall.cli.options import ConfigOption, configured_pins, pin_folder_of, settings_at
-from dagcall.cli.reading import published_by, require_answer, run_to_end
+from dagcall.cli.reading import read_snapshot, require_answer, run_to_end
 from dagcall.cli.terminal import complain, indented, readable
 from dagcall.errors import AirflowError, ConfigError
 from dagcall.lint import estimated_tokens
 from dagcall.settings import Settings
 from dagcall.text import did_you_mean, visible
-from dagcall.tools import PinFolder, Pins, Snapshot, Tool, wire_json
+from dagcall.tools import PinFolder, Pins, Snapshot, Tool, published_by, wire_json
 
 MOST_DURATIONS = 50
 """Each dag costs a request, so the usual durations of more dags are left out."""
@@ -84,7 +84,7 @@ def show_tool(
 ) -> None:
     """Show one tool exactly as a model sees it."""
     settings = settings_at(config)
-    snapshot, _ = run_to_end(_read(settings, None, with_durations=False))
+    snapshot = run_to_end(read_snapshot(settings, read_pins=configured_pins(settings)))
     published = published_by(require_answer(snapshot))
     if name not in published:
         raise ConfigError(f"tool {name!r} is not published{did_you_mean(name, published)}")
@@ -170,15 +170,13 @@ def _pins(settings: Settings) -> Pins | None:
     return PinFolder(folder).read() if settings.pins is not None or folder.is_dir() else None
 
 
-async def _read(
-    settings: Settings, pins: Pins | None, *, with_durations: bool = True
-) -> tuple[Snapshot, dict[str, Known]]:
+async def _read(settings: Settings, pins: Pins | None) -> tuple[Snapshot, dict[str, Known]]:
     from dagcall.app import assembled  # noqa: PLC0415 - slow to import
     from dagcall.runs import usual_seconds  # noqa: PLC0415 - likewise
 
     async with assembled(settings, wait_seconds=0, read_pins=configured_pins(settings)) as dagcall:
         snapshot = await dagcall.catalog.refresh()
-        dag_ids = list(snapshot.of_dag) if with_durations and len(snapshot.of_dag) <= MOST_DURATIONS else []
+        dag_ids = list(snapshot.of_dag) if len(snapshot.of_dag) <= MOST_DURATIONS else []
 
         async def usual(dag_id: str) -> float | None:
             with suppress(AirflowError):  # only informative

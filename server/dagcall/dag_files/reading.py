@@ -13,7 +13,7 @@ from pathlib import Path
 
 from dagcall.dag_files.dag_files import DagFiles
 from dagcall.errors import ConfigError
-from dagcall.text import in_one_line, shortened
+from dagcall.text import in_one_line, last_line, shortened
 
 SCRIPT = Path(__file__).parent / "parse_dags.py"
 NO_AIRFLOW = 3
@@ -74,6 +74,4 @@ def _environ_for(home: str, environ: Mapping[str, str]) -> dict[str, str]:
 
 
 def _end_of(text: str) -> str:
-    """Return the last line, which names the exception of a traceback."""
-    lines = [line for line in text.splitlines() if line.strip()]
-    return shortened(in_one_line(lines[-1]), MAX_REASON) if lines else "nothing was said"
+    return shortened(in_one_line(last_line(text)), MAX_REASON) or "nothing was said"

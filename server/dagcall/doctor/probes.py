@@ -57,7 +57,7 @@ from dagcall.errors import (
 )
 from dagcall.log_ins import credentials_for
 from dagcall.settings import AccountSettings, LogInSettings, Settings
-from dagcall.text import in_one_line, shortened
+from dagcall.text import in_one_line, last_line, shortened
 from dagcall.tools import (
     Catalog,
     PinFolder,
@@ -65,9 +65,8 @@ from dagcall.tools import (
     Snapshot,
     ToolPolicy,
     differences,
-    own_tools,
+    published_by,
     reason_not_to_run,
-    wire_json,
 )
 
 FIRST_STATE_SECONDS = 3.0
@@ -299,7 +298,7 @@ class Probes:
     async def files(self) -> BrokenFiles:
         """Ask for Airflow's import errors."""
         errors = await self._api.fetch_import_errors()
-        files = [f"{file.name} ({_last_line(file.traceback)})" for file in errors.files]
+        files = [f"{file.name} ({_reason(file.traceback)})" for file in errors.files]
         return BrokenFiles(files, errors.total, errors.may_be_read)
 
     async def tools(self) -> Tools:
@@ -325,13 +324,11 @@ class Probes:
         parts = {
             what: reason for what, reason in reasons.items() if what.partition(": ")[0] in usable and what not in usable
         }
-        wires = [*(tool.wire for tool in snapshot.tools.values()), *own_tools()]
-        published = {wire.name: wire_json(wire) for wire in wires}
         return so_far(
             published=len(snapshot.tools),
             withheld={what: reason for what, reason in reasons.items() if what in usable},
             left_out=parts,
-            differences=None if reviewed is None else differences(reviewed, published, withheld=reasons),
+            differences=None if reviewed is None else differences(reviewed, published_by(snapshot), withheld=reasons),
             pins_problem=problem,
         )
 
@@ -433,6 +430,5 @@ def _date(text: str) -> float | None:
         return None
 
 
-def _last_line(traceback: str) -> str:
-    lines = [line for line in traceback.splitlines() if line.strip()]
-    return shortened(in_one_line(lines[-1]), MAX_LINE) if lines else "no reason given"
+def _reason(traceback: str) -> str:
+    return shortened(in_one_line(last_line(traceback)), MAX_LINE) or "no reason given"

@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
+from functools import cached_property
 
 from dagcall.airflow import BrokenFile
 from dagcall.lint.providers import (
@@ -45,7 +46,7 @@ class RecentRuns:
     result_bytes: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Evidence:
     """What the rules look at."""
 
@@ -59,7 +60,7 @@ class Evidence:
     wait_seconds: Mapping[Transport, float] = field(default_factory=dict)
     """How long a call waits unless the tool's entry sets it."""
 
-    @property
+    @cached_property
     def tokens(self) -> dict[str, int]:
         """About how many tokens each tool costs, dagcall's own included."""
         wires = [*(tool.wire for tool in self.snapshot.tools.values()), *self.snapshot.own]

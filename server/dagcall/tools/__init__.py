@@ -12,7 +12,7 @@ from dagcall.tools.pin_folder import PinFolder
 from dagcall.tools.pins import Pins, differences, names_alike, pin_text
 from dagcall.tools.policy import ToolPolicy, policy_from_text
 from dagcall.tools.selection import Selection
-from dagcall.tools.snapshot import Snapshot, Withheld, WithheldKind
+from dagcall.tools.snapshot import Snapshot, Withheld, WithheldKind, published_by
 from dagcall.tools.tool import (
     CANCEL_TOOL_NAME,
     READ_TOOL_NAME,
@@ -48,6 +48,7 @@ __all__ = [
     "own_tools",
     "pin_text",
     "policy_from_text",
+    "published_by",
     "reason_not_to_run",
     "wire_json",
     "written_description",

@@ -4,11 +4,11 @@ from collections import defaultdict
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Literal
+from typing import Any, Literal
 
 from mcp_types import Tool as WireTool
 
-from dagcall.tools.tool import Tool, own_tools
+from dagcall.tools.tool import Tool, own_tools, wire_json
 
 WithheldKind = Literal[
     "missing",  # there is no such dag, or dagcall's account may not see it
@@ -56,3 +56,9 @@ class Snapshot:
         for tool in self.tools.values():
             tools[tool.dag_id].append(tool)
         return tools
+
+
+def published_by(snapshot: Snapshot) -> dict[str, dict[str, Any]]:
+    """Return everything that agents see, including dagcall's own tools, by name."""
+    wires = [*(tool.wire for tool in snapshot.tools.values()), *own_tools()]
+    return {wire.name: wire_json(wire) for wire in wires}
