@@ -9,10 +9,12 @@ UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 UV_REQUIREMENTS := server/dagcall/demo/uv.txt
 RUN := $(UV) run --frozen --no-sync
 UNIT := tests/unit tests/server tests/project
-DEMO := tests/e2e tests/packaging
+# What runs side by side in `make test`: these, and all the rest. Each takes about as long.
+CALLS := tests/e2e tests/auth_managers
+FAULTS := tests/faults tests/clients tests/conformance tests/chaos
 TIMES := --durations=30 --durations-min=3
 
-.PHONY: help install demo test test-demo test-rest check format overload conformance versions clients scale chaos fuzz soak mutate pin bench build package clean
+.PHONY: help install demo test test-calls test-faults test-rest check format overload conformance versions clients scale chaos fuzz soak mutate pin bench build package clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -33,16 +35,19 @@ install: .venv/.ready ## make .venv, ready for work
 demo: .venv/.ready ## a real Airflow with example dags, and dagcall in front of it (Ctrl-C stops both)
 	@$(RUN) dagcall demo $(ARGS)
 
-test: check ## every test, real Airflows included (20 minutes on 2 cores)
-	@echo "two halves side by side, each with Airflows of its own and printed when it ends:"
-	@echo "what users of the demo see ($(DEMO)), and all the rest"
-	@$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-demo test-rest
+test: check ## every test, real Airflows included (17 minutes on 2 cores)
+	@echo "three parts side by side, each with Airflows of its own and printed when it ends:"
+	@printf '* %s\n' "$(CALLS)" "$(FAULTS)" "all the rest"
+	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target test-calls test-faults test-rest
 
-test-demo: .venv/.ready
-	@$(RUN) pytest $(DEMO) $(TIMES) $(ARGS)
+test-calls: .venv/.ready
+	@$(RUN) pytest $(CALLS) $(TIMES) $(ARGS)
+
+test-faults: .venv/.ready
+	@$(RUN) pytest $(FAULTS) $(TIMES) $(ARGS)
 
 test-rest: .venv/.ready
-	@$(RUN) pytest $(patsubst %,--ignore %,$(UNIT) $(DEMO)) $(TIMES) $(ARGS)
+	@$(RUN) pytest $(patsubst %,--ignore %,$(UNIT) $(CALLS) $(FAULTS)) $(TIMES) $(ARGS)
 
 check: .venv/.ready ## format, lint, types, unit tests (a minute)
 	@$(UV) lock --check --quiet

@@ -8,7 +8,7 @@ from typing import Any
 from mcp import Client
 from mcp_types import CallToolResult
 
-from tests.e2e.serving_process import HttpServer
+from tests.support.serving_process import HttpServer
 
 CALL_SECONDS = 120.0
 

@@ -6,10 +6,10 @@ from contextlib import ExitStack
 import pytest
 import pytest_asyncio
 
-from tests.e2e.commands import clean_environ
-from tests.e2e.serving_process import HttpServer, http_server
 from tests.faults.record import Record
+from tests.support.commands import clean_environ
 from tests.support.own_airflow import OwnAirflow
+from tests.support.serving_process import HttpServer, http_server
 
 Serve = Callable[..., HttpServer]
 

@@ -19,9 +19,9 @@ from dagcall.errors import AirflowRefused
 from tests.auth_managers.calls import client_of, content_of, dag_tools
 from tests.auth_managers.conftest import Serve
 from tests.auth_managers.fab import TOKEN_SECONDS, deactivate, fab_airflow
-from tests.e2e.clients import text_of
-from tests.e2e.commands import clean_environ, run_dagcall
 from tests.faults.record import Record
+from tests.support.clients import text_of
+from tests.support.commands import clean_environ, run_dagcall
 from tests.support.nginx import nginx
 from tests.support.own_airflow import OwnAirflow
 from tests.support.terminal import terminal_of

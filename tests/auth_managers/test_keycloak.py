@@ -15,9 +15,9 @@ from tests.auth_managers.calls import client_of, content_of, dag_tools
 from tests.auth_managers.conftest import Serve
 from tests.auth_managers.keycloak import CACHE_SECONDS, keycloak_airflow
 from tests.auth_managers.realm import CLIENT_ID, CLIENT_SECRET, Realm
-from tests.e2e.clients import text_of
-from tests.e2e.commands import clean_environ, run_dagcall
 from tests.faults.record import Record
+from tests.support.clients import text_of
+from tests.support.commands import clean_environ, run_dagcall
 from tests.support.own_airflow import OwnAirflow
 from tests.support.terminal import terminal_of
 

@@ -10,10 +10,10 @@ from contextlib import AsyncExitStack, ExitStack, asynccontextmanager, suppress
 from pathlib import Path
 
 from tests.chaos.schedule import REPLICAS
-from tests.e2e.commands import DAGCALL, clean_environ
-from tests.e2e.serving_process import HttpServer, http_server
 from tests.faults.fault_proxy import FaultProxy, fault_proxy
+from tests.support.commands import DAGCALL, clean_environ
 from tests.support.own_airflow import OwnAirflow
+from tests.support.serving_process import HttpServer, http_server
 
 OFF_CLOCK = [sys.executable, "-P", str(Path(__file__).with_name("off_clock.py"))]
 TOOLS = ("quick", "slow", "approved", "failing")

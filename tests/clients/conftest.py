@@ -1,36 +1,24 @@
-"""One real Airflow, one dagcall in front of it, and the programs of all clients."""
+"""One dagcall, and the programs of all clients."""
 
 import asyncio
 import tomllib
 from collections.abc import AsyncIterator, Iterator
-from pathlib import Path
 
 import pytest
 
 from tests.clients.table import TOOLS, Trial
 from tests.clients.trials import Trials
-from tests.e2e.commands import clean_environ
-from tests.e2e.running_demo import RunningDemo, running_demo
-from tests.e2e.serving_process import http_server
 from tests.faults.record import Record, until
-from tests.support.terminal import terminal_of
+from tests.support.commands import clean_environ
+from tests.support.running_demo import RunningDemo
+from tests.support.serving_process import http_server
 
-DAGS = Path(__file__).parent / "dags"
 SETTINGS = """
 [airflow]
 url = "{url}"
 username = "{username}"
 password_file = "{password_file}"
 """
-
-
-@pytest.fixture(scope="package")
-def demo(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDemo]:
-    """Run a demo with this folder's dags."""
-    dags = {"client_dags.py": (DAGS / "client_dags.py").read_text()}
-    with running_demo(tmp_path_factory.mktemp("clients"), dags, tell=terminal_of(request.config)) as running:
-        asyncio.run(dags_of(running))
-        yield running
 
 
 async def dags_of(demo: RunningDemo) -> None:
@@ -46,6 +34,7 @@ async def dags_of(demo: RunningDemo) -> None:
 @pytest.fixture(scope="package")
 def environ(demo: RunningDemo, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """Return the environment of a dagcall that publishes this folder's dags."""
+    asyncio.run(dags_of(demo))
     airflow = tomllib.loads(demo.config.read_text())["airflow"]
     settings = SETTINGS.format(
         url=demo.airflow_url,

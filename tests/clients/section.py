@@ -6,8 +6,8 @@ from pathlib import Path
 from typing import Any
 
 from tests.clients.table import ACTIONS, CLIENTS, TRANSPORTS, Client, trials
-from tests.e2e.environments import REQUIREMENTS
 from tests.proof.markdown import table
+from tests.support.environments import REQUIREMENTS
 
 HERE = Path(__file__).parent
 COLUMNS = {

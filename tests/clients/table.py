@@ -31,7 +31,7 @@ class Client:
     name: str
     """The client's usual name."""
     environment: str
-    """Its environment: a file in tests/e2e/requirements, or a folder beside this file with a package.json."""
+    """Its environment: a file in tests/support/requirements, or a folder beside this file with a package.json."""
     program: str
     """Its file in `programs/` or in that folder."""
     packages: tuple[str, ...]

@@ -12,8 +12,8 @@ from typing import Any, Self
 import pytest
 
 from tests.clients.table import ROWS, Client, Trial
-from tests.e2e.commands import DAGCALL
-from tests.e2e.environments import interpreter_of
+from tests.support.commands import DAGCALL
+from tests.support.environments import interpreter_of
 from tests.support.node import node_project
 from tests.support.terminal import terminal_of
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from tests.conformance.serving import Serving, serving_with_log_in
-from tests.e2e.commands import clean_environ
+from tests.support.commands import clean_environ
 
 PROBE_SECONDS = 280.0
 CALL_SECONDS = "120"

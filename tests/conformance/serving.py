@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.conformance.stdio_bridge import stdio_bridge
-from tests.e2e.commands import clean_environ, free_port
-from tests.e2e.running_demo import RunningDemo
-from tests.e2e.serving_process import http_server
 from tests.support.authorization_server import served
+from tests.support.commands import clean_environ, free_port
 from tests.support.log_in_server import LogInServer
+from tests.support.running_demo import RunningDemo
+from tests.support.serving_process import http_server
 
-DAGS = Path(__file__).parent / "dags"
 SETTINGS = """\
 [airflow]
 url = "{url}"

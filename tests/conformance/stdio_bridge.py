@@ -16,8 +16,8 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from tests.e2e.serving_process import Message, StdioServer, stdio_server
 from tests.support.on_a_socket import on_a_socket
+from tests.support.serving_process import Message, StdioServer, stdio_server
 
 SESSION = "Mcp-Session-Id"
 QUIET_SECONDS = 600.0

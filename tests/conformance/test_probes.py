@@ -5,7 +5,7 @@ import pytest
 from tests.conformance.findings import Findings
 from tests.conformance.probes import PROBES, Probe
 from tests.conformance.serving import Serving
-from tests.e2e.environments import interpreter_of
+from tests.support.environments import interpreter_of
 
 
 @pytest.mark.long

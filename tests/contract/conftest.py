@@ -10,6 +10,7 @@ import pytest
 from tests.contract.fake_side import ContractAirflow, fake_side
 from tests.contract.real_airflow import real_airflow
 from tests.fake_airflow import Version
+from tests.support.plain_http import PLAIN
 from tests.support.terminal import terminal_of
 
 AIRFLOWS = [f"{kind}-{version}" for version in get_args(Version) for kind in ("fake", "real")]
@@ -41,6 +42,7 @@ async def http(airflow: ContractAirflow) -> AsyncIterator[httpx.AsyncClient]:
         transport=airflow.transport,
         headers={"Authorization": f"Bearer {airflow.token()}"},
         trust_env=False,
+        verify=PLAIN,
         timeout=120,
     ) as client:
         yield client

@@ -28,9 +28,10 @@ import httpx
 
 from dagcall.demo.installation import REQUIREMENTS, make_environment
 from dagcall.demo.processes import CHILD
-from tests.e2e.commands import free_port
 from tests.fake_airflow import FakeQuestion, Version
 from tests.fake_airflow.dags import as_params
+from tests.support.commands import free_port
+from tests.support.plain_http import PLAIN
 
 DAGS = Path(__file__).parent / "dags"
 JWT_SECRET = "0123456789abcdef" * 4
@@ -83,7 +84,9 @@ class RealAirflow:
         """End a run as a user does."""
         path = f"{self.url}/api/v2/dags/{dag_id}/dagRuns/{run_id}"
         headers = {"Authorization": f"Bearer {self.token()}"}
-        httpx.patch(path, json={"state": state}, headers=headers, trust_env=False, timeout=120).raise_for_status()
+        httpx.patch(
+            path, json={"state": state}, headers=headers, trust_env=False, verify=PLAIN, timeout=120
+        ).raise_for_status()
 
     def set_task(
         self, dag_id: str, run_id: str, task_id: str, state: str, *, log: Sequence[Mapping[str, Any]] = ()
@@ -269,13 +272,18 @@ def _database(
     """Return a database with the dags; recreate it if the dags or the environment have changed."""
     content = b"".join(path.read_bytes() for path in sorted(dags.glob("*.py"))) + bytes(python)
     database = cache / f"{version}-{dags.name}-{hashlib.sha256(content).hexdigest()[:12]}.db"
+    empty = cache / f"{version}-{python.parents[1].name}.db"
     if not database.exists():
         tell(f"creating a database for Airflow {version}; this happens once per change of the dags")
         home = cache / f"{version}-{uuid.uuid4().hex}"
         home.mkdir()
         settings = environ | _settings(home, dags, all_admins=False)
-        for command in (["db", "migrate"], ["dags", "reserialize"]):
-            _run_airflow(python, home, settings, command)
+        if empty.exists():
+            shutil.copy(empty, home / "airflow.db")
+        else:
+            _run_airflow(python, home, settings, ["db", "migrate"])
+            shutil.copy(home / "airflow.db", empty)
+        _run_airflow(python, home, settings, ["dags", "reserialize"])
         (home / "airflow.db").rename(database)
         shutil.rmtree(home)
         for outdated in cache.glob(f"{version}-{dags.name}-*.db"):
@@ -312,7 +320,7 @@ def _wait_until_it_answers(airflow: RealAirflow, process: subprocess.Popen[bytes
     deadline = time.monotonic() + START_SECONDS
     while True:
         with contextlib.suppress(httpx.TransportError):
-            if httpx.get(f"{airflow.url}/api/v2/version", trust_env=False).is_success:
+            if httpx.get(f"{airflow.url}/api/v2/version", trust_env=False, verify=PLAIN).is_success:
                 return
         if process.poll() is not None or time.monotonic() > deadline:
             raise RuntimeError(f"Airflow {airflow.version} did not start:\n{log.read_text(errors='replace')[-3000:]}")

@@ -28,12 +28,13 @@ from dagcall.errors import (
     AirflowUnreachable,
 )
 from tests.contract.fake_side import ContractAirflow
+from tests.support.plain_http import PLAIN
 
 REQUIRED = Param("n", None, {"type": "integer", "minimum": 1}, None)
 
 
 def rest_of(airflow: ContractAirflow, credentials: Credentials) -> AirflowRest:
-    return AirflowRest(airflow.url, credentials, gate=Gate(), transport=airflow.transport)
+    return AirflowRest(airflow.url, credentials, gate=Gate(), transport=airflow.transport, verify=PLAIN)
 
 
 @pytest.fixture
@@ -352,7 +353,7 @@ async def test_log_in_with_a_password(airflow: ContractAirflow) -> None:
     assert (await AirflowApi(rest).fetch_summary("one_task")).dag_id == "one_task"
     await rest.aclose()
     with pytest.raises(AirflowRefused, match="wrong user name or password"):
-        await log_in(airflow.url, as_user("admin", "wrong"), gate=Gate(), transport=airflow.transport)
+        await log_in(airflow.url, as_user("admin", "wrong"), gate=Gate(), transport=airflow.transport, verify=PLAIN)
 
 
 @pytest.mark.parametrize("old", ["expired", "bad"])

@@ -18,6 +18,7 @@ from dagcall.tools.policy import ToolPolicy
 from dagcall.tools.tool import Tool, tool_from_dag, wire_json
 from tests.contract.fake_side import ContractAirflow
 from tests.support.any_arguments import any_arguments, grown
+from tests.support.plain_http import PLAIN
 
 
 async def tools_with_params(api: AirflowApi) -> list[Tool]:
@@ -34,6 +35,7 @@ async def test_published_tools_meet_the_limits_of_all_clients(airflow: ContractA
         Credentials(static_token(airflow.token()), now=time.time),
         gate=Gate(),
         transport=airflow.transport,
+        verify=PLAIN,
     )
     tools = {tool.dag_id: tool for tool in await tools_with_params(AirflowApi(rest))}
     await rest.aclose()
@@ -50,6 +52,7 @@ async def test_validated_arguments_never_cause_an_airflow_error(airflow: Contrac
         Credentials(static_token(airflow.token()), now=time.time),
         gate=Gate(),
         transport=airflow.transport,
+        verify=PLAIN,
     )
     api = AirflowApi(rest)
     loop = asyncio.get_running_loop()

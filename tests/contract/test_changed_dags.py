@@ -17,6 +17,7 @@ from tests.contract.conftest import AIRFLOWS
 from tests.contract.fake_side import ContractAirflow, FakeSide
 from tests.contract.real_airflow import real_airflow, reparse
 from tests.fake_airflow import FakeAirflow, FakeDag, Version
+from tests.support.plain_http import PLAIN
 from tests.support.terminal import terminal_of
 
 FILE = """\
@@ -80,7 +81,7 @@ def _changing_fake(version: Version) -> Changing:
 async def api(changing: Changing) -> AsyncIterator[AirflowApi]:
     airflow = changing.airflow
     credentials = Credentials(static_token(airflow.token()), now=time.time)
-    rest = AirflowRest(airflow.url, credentials, gate=Gate(), transport=airflow.transport)
+    rest = AirflowRest(airflow.url, credentials, gate=Gate(), transport=airflow.transport, verify=PLAIN)
     yield AirflowApi(rest)
     await rest.aclose()
 

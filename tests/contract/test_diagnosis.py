@@ -20,12 +20,13 @@ from dagcall.airflow.http import Transport
 from dagcall.airflow.rest import AirflowRest
 from dagcall.errors import AirflowRefused
 from tests.contract.fake_side import ContractAirflow
+from tests.support.plain_http import PLAIN
 
 
 @pytest.fixture
 async def rest(airflow: ContractAirflow) -> AsyncIterator[AirflowRest]:
     credentials = Credentials(static_token(airflow.token()), now=time.time)
-    rest = AirflowRest(airflow.url, credentials, gate=Gate(), transport=airflow.transport)
+    rest = AirflowRest(airflow.url, credentials, gate=Gate(), transport=airflow.transport, verify=PLAIN)
     yield rest
     await rest.aclose()
 

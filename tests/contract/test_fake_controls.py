@@ -9,6 +9,7 @@ import pytest
 
 from tests.fake_airflow import FakeAirflow, FakeDag, FakeTask, FakeUser, Fault, SkipTask
 from tests.fake_airflow.serving import WallClock, served
+from tests.support.plain_http import PLAIN
 
 
 def refuse(_params: Mapping[str, Any]) -> Any:
@@ -220,7 +221,7 @@ async def test_fake_can_be_served_on_a_socket() -> None:
     fake.add_dag(FakeDag("a b", tasks=[FakeTask("one", lambda _: "ü")], checks=1))
     with served(fake) as url:
         headers = {"Authorization": f"Bearer {fake.access.token()}"}
-        async with httpx.AsyncClient(base_url=f"{url}/api/v2", headers=headers, trust_env=False) as http:
+        async with httpx.AsyncClient(base_url=f"{url}/api/v2", headers=headers, trust_env=False, verify=PLAIN) as http:
             assert (await trigger(http, "a b")).status_code == 200
             path = "/dags/a%20b/dagRuns/r/wait"
             async with http.stream("GET", path, params={"interval": 0.01, "result": "one"}) as answer:

@@ -17,12 +17,13 @@ from dagcall.airflow.model import Frame, LogEvent, LoggedException, TaskInstance
 from dagcall.airflow.rest import AirflowRest
 from dagcall.results.task_log import own_events, written_events
 from tests.contract.fake_side import ContractAirflow
+from tests.support.plain_http import PLAIN
 
 
 @pytest.fixture
 async def api(airflow: ContractAirflow) -> AsyncIterator[AirflowApi]:
     credentials = Credentials(static_token(airflow.token()), now=time.time)
-    rest = AirflowRest(airflow.url, credentials, gate=Gate(), transport=airflow.transport)
+    rest = AirflowRest(airflow.url, credentials, gate=Gate(), transport=airflow.transport, verify=PLAIN)
     yield AirflowApi(rest)
     await rest.aclose()
 

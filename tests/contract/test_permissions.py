@@ -27,6 +27,7 @@ from dagcall.airflow.permissions import (
 from dagcall.airflow.rest import AirflowRest
 from dagcall.airflow.versions import version_in
 from tests.contract.fake_side import ContractAirflow
+from tests.support.plain_http import PLAIN
 
 READING = {
     "list dags": LIST_DAGS,
@@ -45,7 +46,7 @@ CHANGING = {"start runs": START_RUNS, "change runs": CHANGE_RUNS}
 @pytest.fixture(params=["admin", "viewer"])
 async def rest(request: pytest.FixtureRequest, airflow: ContractAirflow) -> AsyncIterator[AirflowRest]:
     credentials = Credentials(static_token(airflow.token(request.param)), now=time.time)
-    rest = AirflowRest(airflow.url, credentials, gate=Gate(), transport=airflow.transport)
+    rest = AirflowRest(airflow.url, credentials, gate=Gate(), transport=airflow.transport, verify=PLAIN)
     yield rest
     await rest.aclose()
 

@@ -15,6 +15,7 @@ from dagcall.airflow.rest import AirflowRest
 from dagcall.errors import AirflowConflict, AirflowNotFound, AirflowRefused, AirflowRejected
 from tests.contract.fake_side import ContractAirflow
 from tests.fake_airflow import FakeParam, FakeQuestion
+from tests.support.plain_http import PLAIN
 
 APPROVAL = FakeQuestion("Go on?", defaults=["Reject"])
 
@@ -22,7 +23,7 @@ APPROVAL = FakeQuestion("Go on?", defaults=["Reject"])
 @pytest.fixture
 async def api(airflow: ContractAirflow) -> AsyncIterator[AirflowApi]:
     credentials = Credentials(static_token(airflow.token()), now=lambda: 0)
-    rest = AirflowRest(airflow.url, credentials, gate=Gate(), transport=airflow.transport)
+    rest = AirflowRest(airflow.url, credentials, gate=Gate(), transport=airflow.transport, verify=PLAIN)
     yield AirflowApi(rest)
     await rest.aclose()
 

@@ -23,12 +23,13 @@ from dagcall.results.results import Results
 from dagcall.tools.policy import ToolPolicy
 from dagcall.tools.tool import Tool, tool_from_dag
 from tests.contract.fake_side import ContractAirflow
+from tests.support.plain_http import PLAIN
 
 
 @pytest.fixture
 async def api(airflow: ContractAirflow) -> AsyncIterator[AirflowApi]:
     credentials = Credentials(static_token(airflow.token()), now=time.time)
-    rest = AirflowRest(airflow.url, credentials, gate=Gate(), transport=airflow.transport)
+    rest = AirflowRest(airflow.url, credentials, gate=Gate(), transport=airflow.transport, verify=PLAIN)
     yield AirflowApi(rest)
     await rest.aclose()
 

@@ -23,6 +23,7 @@ from tests.contract.fake_side import ContractAirflow, fake_side
 from tests.contract.real_airflow import real_airflow
 from tests.fake_airflow import Version
 from tests.fake_airflow.access import FakeUser
+from tests.support.plain_http import PLAIN
 from tests.support.terminal import terminal_of
 
 SEEN = ("many_000", "one_task")
@@ -63,7 +64,7 @@ def airflow(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
 @pytest.fixture(params=["admin"])
 async def api(request: pytest.FixtureRequest, airflow: ContractAirflow) -> AsyncIterator[AirflowApi]:
     credentials = Credentials(static_token(airflow.token(request.param)), now=time.time)
-    rest = AirflowRest(airflow.url, credentials, gate=Gate(), transport=airflow.transport)
+    rest = AirflowRest(airflow.url, credentials, gate=Gate(), transport=airflow.transport, verify=PLAIN)
     yield AirflowApi(rest)
     await rest.aclose()
 

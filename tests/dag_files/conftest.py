@@ -11,8 +11,8 @@ import pytest
 
 from dagcall.demo.installation import make_environment
 from tests.contract.real_airflow import requirements_of
-from tests.e2e.commands import clean_environ, run_dagcall
 from tests.fake_airflow import Version
+from tests.support.commands import clean_environ, run_dagcall
 from tests.support.terminal import terminal_of
 
 VERSIONS: tuple[Version, ...] = get_args(Version)

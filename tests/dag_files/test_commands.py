@@ -20,7 +20,7 @@ every_version = pytest.mark.parametrize("version", VERSIONS)
 
 @every_version
 def test_pin_writes_what_a_server_would_publish(python_of: PythonOf, tmp_path: Path, version: Version) -> None:
-    """`tool_schemas/` was pinned from a running Airflow, which `tests/e2e/test_tool_schemas.py` compares it with."""
+    """`tool_schemas/` was pinned from a running Airflow; `tests/commands/test_tool_schemas.py` compares them."""
     done = dagcall(python_of(version), DEMO_DAGS, "pin", folder=tmp_path, allowed=DEMO_DAG_IDS)
     assert (done.returncode, done.stderr) == (0, "")
     written = {path.name: path.read_text() for path in (tmp_path / "tool_schemas").iterdir()}

@@ -12,8 +12,9 @@ import pytest
 from dagcall.dag_files.reading import SCRIPT
 from tests.contract.real_airflow import DAGS, real_airflow
 from tests.dag_files.conftest import VERSIONS, PythonOf
-from tests.e2e.commands import clean_environ
 from tests.fake_airflow import Version
+from tests.support.commands import clean_environ
+from tests.support.plain_http import PLAIN
 from tests.support.terminal import terminal_of
 
 NOT_IN_FILES = frozenset({"is_paused", "last_parsed_time", "latest_dag_version"})
@@ -52,6 +53,7 @@ def sides(
             base_url=f"{airflow.url}/api/v2",
             headers={"Authorization": f"Bearer {airflow.token()}"},
             trust_env=False,
+            verify=PLAIN,
             timeout=120,
         ) as http,
     ):

@@ -20,7 +20,7 @@ from dagcall.lint import estimated_tokens
 from dagcall.lint.tokens import text_read
 from dagcall.tools import Catalog, ToolPolicy, own_tools, wire_json
 from tests.dag_files.conftest import NEWEST, PythonOf
-from tests.e2e.commands import clean_environ
+from tests.support.commands import clean_environ
 from tests.support.node import NodeProject, node_project
 from tests.support.terminal import terminal_of
 

@@ -1,5 +1,1 @@
-"""Tests of dagcall in separate processes, with a real Airflow or the fake on a real socket."""
-
-import pytest
-
-pytest.register_assert_rewrite("tests.e2e.clients")
+"""Calls of the demo's dags by every kind of client."""

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.running_demo import RunningDemo, running_demo
+from tests.support.running_demo import RunningDemo, running_demo
 from tests.support.terminal import terminal_of
 
 DAGS = Path(__file__).parent / "dags"

@@ -10,8 +10,8 @@ from mcp import Client
 
 from dagcall.tools.client_limits import objections
 from dagcall.tools.naming import property_name_from_param, tool_name_from_dag_id
-from tests.e2e.clients import CONNECTIONS, connected, text_of
-from tests.e2e.running_demo import RunningDemo
+from tests.support.clients import CONNECTIONS, connected, text_of
+from tests.support.running_demo import RunningDemo
 
 TOOL = tool_name_from_dag_id("7_arguments")
 every_connection = pytest.mark.parametrize("connection", CONNECTIONS)

@@ -9,10 +9,10 @@ import pytest
 from mcp import Client
 from mcp_types import ToolListChangedNotification
 
-from tests.e2e.clients import CONNECTIONS, answer_of, connected, text_of
 from tests.e2e.conftest import DAGS
-from tests.e2e.demo_calls import FAILURES, DemoFailure, demo_calls, repeated_order_calls
-from tests.e2e.running_demo import RunningDemo
+from tests.support.clients import CONNECTIONS, answer_of, connected, text_of
+from tests.support.demo_calls import FAILURES, DemoFailure, demo_calls, repeated_order_calls
+from tests.support.running_demo import RunningDemo
 
 LONGEST_SECONDS = 240.0
 """The limit for calls that take a few seconds on an idle machine."""

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.clients import CONNECTIONS, connected, text_of
-from tests.e2e.commands import run_dagcall
-from tests.e2e.running_demo import RunningDemo
+from tests.support.clients import CONNECTIONS, connected, text_of
+from tests.support.commands import run_dagcall
+from tests.support.running_demo import RunningDemo
 
 
 @pytest.mark.parametrize("connection", CONNECTIONS)

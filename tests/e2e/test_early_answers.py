@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.clients import CONNECTIONS, connected, text_of
-from tests.e2e.running_demo import RunningDemo
+from tests.support.clients import CONNECTIONS, connected, text_of
+from tests.support.running_demo import RunningDemo
 
 SECONDS = 60
 

@@ -7,8 +7,9 @@ import httpx
 import pytest
 from mcp import Client
 
-from tests.e2e.clients import connected, text_of
-from tests.e2e.running_demo import RunningDemo
+from tests.support.clients import connected, text_of
+from tests.support.plain_http import PLAIN
+from tests.support.running_demo import RunningDemo
 
 LONGEST_SECONDS = 240.0
 AGAIN_FAILS = "Calling again with the same arguments starts a new run, which will probably fail in the same way."
@@ -140,7 +141,7 @@ async def test_run_set_to_failed_by_a_user_is_reported(demo: RunningDemo, tmp_pa
 
 def end_when_it_sleeps(demo: RunningDemo) -> None:
     """Set the run to failed in Airflow once its second task is running."""
-    with httpx.Client(base_url=demo.airflow_url, trust_env=False, timeout=30) as http:
+    with httpx.Client(base_url=demo.airflow_url, trust_env=False, verify=PLAIN, timeout=30) as http:
         user = {"username": "admin", "password": demo.admin_password}
         token = http.post("/auth/token", json=user).raise_for_status().json()["access_token"]
         http.headers["Authorization"] = f"Bearer {token}"

@@ -10,9 +10,10 @@ import pytest
 from mcp import Client, MCPError
 from mcp_types import INVALID_PARAMS, CallToolResult, ResourceLink, TextContent, TextResourceContents
 
-from tests.e2e.clients import CONNECTIONS, connected
-from tests.e2e.commands import run_dagcall
-from tests.e2e.running_demo import RunningDemo
+from tests.support.clients import CONNECTIONS, connected
+from tests.support.commands import run_dagcall
+from tests.support.plain_http import PLAIN
+from tests.support.running_demo import RunningDemo
 
 LONGEST_SECONDS = 240.0
 LIMIT = 100_000
@@ -146,7 +147,7 @@ def test_old_client_gets_no_resource_link(demo: RunningDemo) -> None:
     """Revision 2025-06-18 introduced resource links."""
     call = {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": {"name": "large_rows", "arguments": {}}}
     headers = {"Accept": "application/json, text/event-stream", "MCP-Protocol-Version": "2025-03-26"}
-    answer = httpx.post(demo.url, json=call, headers=headers, timeout=LONGEST_SECONDS, trust_env=False)
+    answer = httpx.post(demo.url, json=call, headers=headers, timeout=LONGEST_SECONDS, trust_env=False, verify=PLAIN)
     (line,) = (line for line in answer.text.splitlines() if line.startswith("data: {"))
 
     assert [block["type"] for block in json.loads(line.removeprefix("data: "))["result"]["content"]] == ["text"]

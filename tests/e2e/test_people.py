@@ -13,9 +13,10 @@ import pytest
 from mcp.client.context import ClientRequestContext
 from mcp_types import CallToolResult, ElicitRequestFormParams, ElicitRequestParams, ElicitResult
 
-from tests.e2e.clients import CONNECTIONS, connected, text_of
-from tests.e2e.commands import COMMAND_SECONDS, DAGCALL, run_dagcall
-from tests.e2e.running_demo import RunningDemo
+from tests.support.clients import CONNECTIONS, connected, text_of
+from tests.support.commands import COMMAND_SECONDS, DAGCALL, run_dagcall
+from tests.support.plain_http import PLAIN
+from tests.support.running_demo import RunningDemo
 
 MODERN_HTTP, LEGACY_HTTP = "http 2026-07-28", "http 2025-11-25"
 
@@ -48,16 +49,6 @@ def content_of(result: CallToolResult) -> dict[str, Any]:
     return result.structured_content
 
 
-def in_airflow(demo: RunningDemo) -> httpx.Client:
-    """Return a client of Airflow's REST API that is logged in as admin."""
-    user = {"username": "admin", "password": demo.admin_password}
-    with httpx.Client(base_url=demo.airflow_url, trust_env=False, timeout=60) as http:
-        token = http.post("/auth/token", json=user).raise_for_status().json()["access_token"]
-    return httpx.Client(
-        base_url=f"{demo.airflow_url}/api/v2", headers={"Authorization": f"Bearer {token}"}, trust_env=False, timeout=60
-    )
-
-
 def answered_in_airflow(demo: RunningDemo, content: dict[str, Any], tool: str) -> httpx.Response:
     """Answer the only question of a run as Airflow's UI does, after two heartbeats of the scheduler.
 
@@ -65,7 +56,7 @@ def answered_in_airflow(demo: RunningDemo, content: dict[str, Any], tool: str) -
     """
     (question,) = content["questions"]
     path = f"/dags/{tool}/dagRuns/{content['dag_run_id']}/taskInstances/{question['task_id']}/-1/hitlDetails"
-    with in_airflow(demo) as http:
+    with demo.rest() as http:
         beats = set[str]()
         while len(beats) < 3:
             time.sleep(0.5)
@@ -75,7 +66,7 @@ def answered_in_airflow(demo: RunningDemo, content: dict[str, Any], tool: str) -
 
 
 def is_there(url: str) -> bool:
-    return httpx.get(url, trust_env=False, timeout=60).is_success
+    return httpx.get(url, trust_env=False, verify=PLAIN, timeout=60).is_success
 
 
 @pytest.mark.parametrize("connection", CONNECTIONS)
@@ -102,7 +93,7 @@ async def test_user_is_asked_if_the_client_supports_elicitation(
         f"The Airflow dag ask_approval waits for a person (task approve of run {run_id}).\n\n{subject}\n\n"
         f"Order **{run_id}**"
     )
-    with in_airflow(demo) as http:
+    with demo.rest() as http:
         note = http.get(f"/dags/ask_approval/dagRuns/{run_id}").json()["note"]
     assert "Answered through MCP by mcp 0.1.0: approve." in note
 

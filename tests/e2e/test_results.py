@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.clients import CONNECTIONS, connected, text_of
-from tests.e2e.running_demo import RunningDemo
+from tests.support.clients import CONNECTIONS, connected, text_of
+from tests.support.running_demo import RunningDemo
 
 SECONDS = 240
 VALUES = {

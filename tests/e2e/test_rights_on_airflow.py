@@ -11,9 +11,8 @@ from mcp_types import CallToolResult, TextContent
 
 from dagcall.auth.keys import entry_of, new_key
 from dagcall.cli.remote import connected
-from tests.e2e.running_demo import RunningDemo
-from tests.e2e.serving_process import HttpServer, http_server
-from tests.e2e.test_people import in_airflow
+from tests.support.running_demo import RunningDemo
+from tests.support.serving_process import HttpServer, http_server
 
 Mode = Literal["auto", "legacy"]
 ERAS = pytest.mark.parametrize("mode", ["auto", "legacy"])
@@ -91,7 +90,7 @@ async def test_each_caller_lists_and_calls_its_own_tools(demo: RunningDemo, serv
 
     assert hidden.replace("summarize_text", "TOOL") == missing.replace("summarise_tent", "TOOL")
     assert len(demo.runs_of("summarize_text")) == before
-    with in_airflow(demo) as http:
+    with demo.rest() as http:
         run = http.get(f"/dags/factorial/dagRuns/{answer['dag_run_id']}").raise_for_status().json()
     assert run["note"].startswith("Called through MCP (dagcall) as tool factorial (request ")
     assert ") by ci (key:ci) with " in run["note"]

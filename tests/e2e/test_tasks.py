@@ -17,8 +17,9 @@ from mcp import StdioServerParameters
 from mcp.client.stdio import stdio_client
 from mcp_types import HEADER_MISMATCH, INVALID_PARAMS, MISSING_REQUIRED_CLIENT_CAPABILITY
 
-from tests.e2e.environments import interpreter_of
-from tests.e2e.running_demo import RunningDemo
+from tests.support.environments import interpreter_of
+from tests.support.plain_http import PLAIN
+from tests.support.running_demo import RunningDemo
 from tests.support.task_client import task_client
 
 HERE = Path(__file__).parent
@@ -50,7 +51,7 @@ def post(demo: RunningDemo) -> Post:
             **({"Mcp-Name": name} if name is not None else {}),
         }
         body = {"jsonrpc": "2.0", "id": next(ids), "method": method, "params": {**params, "_meta": meta}}
-        with httpx.Client(trust_env=False, timeout=60) as http:
+        with httpx.Client(trust_env=False, verify=PLAIN, timeout=60) as http:
             answer = http.post(demo.url, json=body, headers=headers)
         assert answer.status_code == status, answer.text
         found: dict[str, Any] = answer.json()

@@ -1,9 +1,9 @@
 """The spans of a run and its tasks, from the times that a real Airflow gives."""
 
-from tests.e2e.running_demo import RunningDemo
-from tests.e2e.serving_process import MODERN, http_server
-from tests.e2e.test_processes import until
 from tests.support.otlp_receiver import receiving
+from tests.support.polling import until
+from tests.support.running_demo import RunningDemo
+from tests.support.serving_process import MODERN, http_server
 
 CALL = "tools/call score_many"
 TEXTS = ["It was good.", "It was bad."]

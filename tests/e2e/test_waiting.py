@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from mcp import Client
 
-from tests.e2e.clients import connected, text_of
-from tests.e2e.commands import run_dagcall
-from tests.e2e.running_demo import RunningDemo
+from tests.support.clients import connected, text_of
+from tests.support.commands import run_dagcall
+from tests.support.running_demo import RunningDemo
 
 SECONDS = 120
 FOR_A_WHILE: Any = {"dagcall/wait_seconds": 10}

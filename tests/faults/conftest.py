@@ -3,7 +3,7 @@
 import asyncio
 import itertools
 import tomllib
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Literal, cast
@@ -14,14 +14,12 @@ from mcp_types import CallToolResult, RequestParamsMeta
 
 from dagcall.airflow.gate import DEFAULT_CEILING, STREAMING_LIMIT
 from dagcall.runs.call import IN_LINE
-from tests.e2e.commands import clean_environ
-from tests.e2e.running_demo import RunningDemo, running_demo
-from tests.e2e.serving_process import HttpServer, http_server
 from tests.faults.fault_proxy import FaultProxy, fault_proxy
 from tests.faults.record import Record, until
-from tests.support.terminal import terminal_of
+from tests.support.commands import clean_environ
+from tests.support.running_demo import RunningDemo
+from tests.support.serving_process import HttpServer, http_server
 
-DAGS = Path(__file__).parent / "dags"
 CALL_SECONDS = 180.0
 """No call in these tests may take longer (I3): less than the 240 s after which every call times out."""
 
@@ -35,13 +33,6 @@ dag = "held"
 
 Mode = Literal["auto", "legacy"]
 _numbers = itertools.count(1)
-
-
-@pytest.fixture(scope="package")
-def demo(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDemo]:
-    dags = {"fault_dags.py": (DAGS / "fault_dags.py").read_text()}
-    with running_demo(tmp_path_factory.mktemp("faults"), dags, tell=terminal_of(request.config)) as running:
-        yield running
 
 
 @pytest.fixture

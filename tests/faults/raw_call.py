@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
 
-from tests.e2e.serving_process import MODERN, headers, request
+from tests.support.serving_process import MODERN, headers, request
 
 RESET = struct.pack("ii", 1, 0)
 

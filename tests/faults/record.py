@@ -8,7 +8,8 @@ from typing import Any, Self, TypeVar
 import httpx
 from mcp_types import CallToolResult
 
-from tests.e2e.clients import text_of
+from tests.support.clients import text_of
+from tests.support.plain_http import PLAIN
 
 Json = dict[str, Any]
 T = TypeVar("T")
@@ -35,7 +36,7 @@ class Record:
     def __init__(self, url: str, password: str) -> None:
         self.url = url
         self._password = password
-        self._http = httpx.AsyncClient(base_url=url, trust_env=False, timeout=120)
+        self._http = httpx.AsyncClient(base_url=url, trust_env=False, verify=PLAIN, timeout=120)
 
     async def __aenter__(self) -> Self:
         user = {"username": "admin", "password": self._password}
@@ -191,7 +192,7 @@ class Record:
         """Trigger `count` runs at the same time, as an impatient script does."""
         limits = httpx.Limits(max_connections=count)
         async with httpx.AsyncClient(
-            base_url=self.url, trust_env=False, timeout=180, limits=limits, headers=self._http.headers
+            base_url=self.url, trust_env=False, verify=PLAIN, timeout=180, limits=limits, headers=self._http.headers
         ) as http:
             tasks = [
                 asyncio.create_task(

@@ -10,12 +10,12 @@ from contextlib import contextmanager
 import pytest
 
 from dagcall.demo.process_table import family, process_table, send
-from tests.e2e.clients import text_of
-from tests.e2e.running_demo import RunningDemo
 from tests.faults.conftest import CALL_SECONDS, Mode, Serve, call
 from tests.faults.fault_proxy import FaultProxy
 from tests.faults.matrix import fault
 from tests.faults.record import Record, until
+from tests.support.clients import text_of
+from tests.support.running_demo import RunningDemo
 
 modes = pytest.mark.parametrize("mode", ["auto", "legacy"])
 

@@ -4,10 +4,10 @@ import asyncio
 
 from mcp_types import CallToolResult
 
-from tests.e2e.clients import text_of
 from tests.faults.conftest import Serve, call
 from tests.faults.matrix import fault
 from tests.faults.record import Json, Record
+from tests.support.clients import text_of
 
 CALLS = 6
 """More calls than streams: some of their runs are watched by the shared poll."""

@@ -10,10 +10,11 @@ import pytest
 from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
 
-from tests.e2e.serving_process import LEGACY, MODERN, STOP_SECONDS, HttpServer, headers, request
 from tests.faults.conftest import Mode, Serve, call, call_on, leave
 from tests.faults.matrix import fault
 from tests.faults.record import Record, until
+from tests.support.plain_http import PLAIN
+from tests.support.serving_process import LEGACY, MODERN, STOP_SECONDS, HttpServer, headers, request
 
 ENDS_THE_RUN = """
 [[tools]]
@@ -58,7 +59,7 @@ async def test_dropped_connection_leaves_nothing_waiting(airflow: Record, serve:
     server = serve(DAGCALL_SERVER_DRAIN_SECONDS=LONG)
     message = request(revision, 1, "tools/call", {"name": "held", "arguments": {"x": x}})
     async with (
-        httpx.AsyncClient(trust_env=False, timeout=60) as http,
+        httpx.AsyncClient(trust_env=False, verify=PLAIN, timeout=60) as http,
         http.stream("POST", server.url, json=message, headers=headers(revision, message)) as response,
     ):
         assert response.is_success

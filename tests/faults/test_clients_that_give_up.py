@@ -13,13 +13,14 @@ from mcp import Client, MCPError, StdioServerParameters
 from mcp.client.stdio import stdio_client
 from mcp_types import CallToolResult
 
-from tests.e2e.commands import DAGCALL, clean_environ, free_port
-from tests.e2e.environments import interpreter_of
-from tests.e2e.output import Output
 from tests.faults.conftest import BOTH, CALL_SECONDS, Mode, Serve, call_on
 from tests.faults.fault_proxy import FaultProxy
 from tests.faults.matrix import fault
 from tests.faults.record import Json, Record, until
+from tests.support.commands import DAGCALL, clean_environ, free_port
+from tests.support.environments import interpreter_of
+from tests.support.output import Output
+from tests.support.plain_http import PLAIN
 
 HERE = Path(__file__).parent
 PATIENCE_SECONDS = 2.0
@@ -225,7 +226,7 @@ async def test_http_api_client_gets_its_run_after_a_timeout(
     airflow: Record, proxy: FaultProxy, serve: Serve, mcpo: Path, x: int
 ) -> None:
     with api_of(mcpo, serve().url) as url:
-        async with httpx.AsyncClient(base_url=url, trust_env=False) as http:
+        async with httpx.AsyncClient(base_url=url, trust_env=False, verify=PLAIN) as http:
 
             async def is_ready() -> bool:
                 try:

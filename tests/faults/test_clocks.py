@@ -7,9 +7,9 @@ from mcp import Client
 
 from dagcall.app import assembled
 from dagcall.settings.settings import Settings
-from tests.e2e.running_demo import RunningDemo
 from tests.faults.matrix import fault
 from tests.faults.record import Record
+from tests.support.running_demo import RunningDemo
 
 
 @fault("dagcall's clock is an hour ahead of Airflow's, or behind it")

@@ -2,10 +2,10 @@
 
 import asyncio
 
-from tests.e2e.clients import text_of
 from tests.faults.conftest import Mode, Serve, call
 from tests.faults.matrix import fault
 from tests.faults.record import Record
+from tests.support.clients import text_of
 
 
 @fault("twenty callers on two servers with one key, at the same time", seen="each caller: the result of the only run")

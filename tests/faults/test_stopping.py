@@ -8,12 +8,12 @@ from typing import Any
 import pytest
 from mcp_types import CallToolResult
 
-from tests.e2e.clients import text_of
-from tests.e2e.serving_process import LEGACY, MODERN, StdioServer, request, stdio_server
 from tests.faults.conftest import Mode, Serve, call
 from tests.faults.fault_proxy import Fault, FaultProxy, Loss
 from tests.faults.matrix import fault
 from tests.faults.record import Json, Record, until
+from tests.support.clients import text_of
+from tests.support.serving_process import LEGACY, MODERN, StdioServer, request, stdio_server
 
 MANY = (30, pytest.param(200, marks=pytest.mark.overload))
 """How many callers wait at the same time; 200 is the dag's `max_active_runs`."""

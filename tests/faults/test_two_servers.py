@@ -10,13 +10,13 @@ import pytest
 from mcp_types import CallToolResult
 
 from dagcall.runs.delivery_marks import MARK
-from tests.e2e.clients import text_of
-from tests.e2e.serving_process import MODERN, HttpServer
 from tests.faults.conftest import Serve, call
 from tests.faults.fault_proxy import Fault, FaultProxy, Loss
 from tests.faults.matrix import fault
 from tests.faults.raw_call import RawCall, raw_call
 from tests.faults.record import Record, until
+from tests.support.clients import text_of
+from tests.support.serving_process import MODERN, HttpServer
 
 SECRET = "two servers, one secret: 32 bytes or more"
 HELD = "/dags/held$"

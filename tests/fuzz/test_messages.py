@@ -9,7 +9,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.e2e.serving_process import (
+from tests.fake_airflow import FakeAirflow, FakeDag, FakeParam, FakeTask
+from tests.fake_airflow.serving import WallClock, served
+from tests.fuzz.effort import tried, trying
+from tests.fuzz.mutations import Mutation, mutated, mutations
+from tests.support.plain_http import PLAIN
+from tests.support.serving_process import (
     LEGACY,
     MODERN,
     HttpServer,
@@ -21,10 +26,6 @@ from tests.e2e.serving_process import (
     request,
     stdio_server,
 )
-from tests.fake_airflow import FakeAirflow, FakeDag, FakeParam, FakeTask
-from tests.fake_airflow.serving import WallClock, served
-from tests.fuzz.effort import tried, trying
-from tests.fuzz.mutations import Mutation, mutated, mutations
 
 LONGEST_SECONDS = 30.0
 REQUESTS: list[tuple[str, dict[str, Any]]] = [
@@ -78,7 +79,7 @@ def require_alive(server: HttpServer | StdioServer, answer: Message) -> None:
 
 @revisions
 def test_any_message_over_http_gets_an_answer(environ: dict[str, str], revision: str) -> None:
-    with http_server(environ) as server, httpx.Client(trust_env=False, timeout=LONGEST_SECONDS) as http:
+    with http_server(environ) as server, httpx.Client(trust_env=False, verify=PLAIN, timeout=LONGEST_SECONDS) as http:
         server.ask(revision, "tools/list")
 
         @trying(80)

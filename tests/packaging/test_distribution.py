@@ -15,9 +15,9 @@ from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
 
 from dagcall.demo.installation import UV_REQUIREMENTS, InstallationError, install_uv
-from tests.e2e.serving_process import environ_for, http_server
 from tests.packaging.conftest import Built, Place
 from tests.packaging.packages import REQUIREMENTS, ROOT
+from tests.support.serving_process import environ_for, http_server
 from tests.support.terminal import terminal_of
 
 

@@ -18,9 +18,9 @@ import pytest
 
 from dagcall.cli.serve import LAST_ANSWERS_SECONDS
 from dagcall.settings.settings import ServerSettings
-from tests.e2e.commands import clean_environ, free_port, run_dagcall
 from tests.packaging.packages import DEPLOY, ROOT
 from tests.packaging.tools import Tools, output_of
+from tests.support.commands import clean_environ, free_port, run_dagcall
 from tests.support.terminal import terminal_of
 
 DOCKERFILE = DEPLOY / "docker" / "Dockerfile"

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from dagcall.demo.installation import cache_folder, find_uv, install_uv, make_environment
-from tests.e2e.commands import clean_environ
+from tests.support.commands import clean_environ
 from tests.support.node import NodeProject, node_project
 
 HERE = Path(__file__).parent

@@ -12,10 +12,10 @@ import httpx
 
 from dagcall.demo.folder import Folder
 from dagcall.demo.stack import socket_folder
-from tests.e2e.commands import clean_environ, free_ports
 from tests.faults.record import Record, until
 from tests.scale.balancing import location, upstream
 from tests.scale.replica import Replica
+from tests.support.commands import clean_environ, free_ports
 from tests.support.nginx import nginx
 from tests.support.own_airflow import OwnAirflow, own_airflow
 from tests.support.redis import redis

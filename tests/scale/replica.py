@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from pathlib import Path
 
-from tests.e2e.serving_process import HttpServer, http_server
+from tests.support.serving_process import HttpServer, http_server
 
 
 class Replica:

@@ -15,13 +15,13 @@ from mcp import Client
 from mcp_types import CallToolResult
 
 from dagcall.runs.delivery_marks import MARK
-from tests.e2e.clients import text_of
 from tests.faults.record import Json, Record, until
 from tests.proof import record as proof
 from tests.scale.balancing import location, upstream
 from tests.scale.callers import MODES, Mode, PersistentCaller, call, call_all
 from tests.scale.deployment import API_SERVER, TASKS_PER_WORKER, WORKER, Deployment, answers, deployment
 from tests.scale.section import ROWS
+from tests.support.clients import text_of
 from tests.support.nginx import nginx
 from tests.support.task_client import FINAL, task_client
 from tests.support.terminal import terminal_of

@@ -15,11 +15,11 @@ from starlette.routing import Route
 from dagcall.doctor import Outcome, Status, examine
 from dagcall.errors import ConfigError
 from dagcall.settings.settings import Settings
-from tests.e2e.commands import free_port
 from tests.fake_airflow import FakeAirflow, FakeDag, FakeImportError, FakeTask, Fault
 from tests.fake_airflow.access import FakeUser
 from tests.fake_airflow.serving import WallClock, served
 from tests.server.test_tls import Authority, tls_airflow
+from tests.support.commands import free_port
 from tests.support.on_a_socket import on_a_socket
 
 NOT_EXPOSED = {"configuration", "arguments", "idle sleep", "parse interval", "execution API"}

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.commands import clean_environ
-from tests.e2e.running_demo import RunningDemo, running_demo
-from tests.e2e.serving_process import http_server
 from tests.faults.record import Record, until
 from tests.proof import record
 from tests.soak.callers import Caller, Count
 from tests.soak.levels import Levels, grown, of_process, rows_a_run
+from tests.support.commands import clean_environ
+from tests.support.running_demo import RunningDemo, running_demo
+from tests.support.serving_process import http_server
 from tests.support.terminal import terminal_of
 
 DAGS = Path(__file__).parent / "dags"

@@ -1,0 +1,5 @@
+"""What several packages of tests share."""
+
+import pytest
+
+pytest.register_assert_rewrite("tests.support.clients")

@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from dagcall.demo.installation import make_environment
-from tests.e2e.commands import clean_environ, free_port
+from tests.support.commands import clean_environ, free_port
 from tests.support.listening import listening
 
 REQUIREMENTS = Path(__file__).parent / "requirements" / "nginx-1.31.3.txt"

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dagcall.demo.installation import cache_folder, exclusively, make_environment, run
-from tests.e2e.commands import clean_environ
+from tests.support.commands import clean_environ
 
-NODE = Path(__file__).parents[1] / "e2e" / "requirements" / "node-24.19.0.txt"
+NODE = Path(__file__).parent / "requirements" / "node-24.19.0.txt"
 PROGRAM_SECONDS = 600.0
 """Longer than any program takes, so that a hanging program fails its test."""
 

@@ -8,7 +8,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from dagcall.demo.installation import cache_folder, environment_folder, exclusively, find_uv, install_uv, run
-from tests.e2e.commands import clean_environ, free_port
+from tests.support.commands import clean_environ, free_port
 from tests.support.listening import listening
 
 REQUIREMENTS = Path(__file__).parent / "requirements" / "redis-6.2.5.1.txt"

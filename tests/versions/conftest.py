@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.e2e.conftest import DAGS, OWN_DAGS
-from tests.e2e.running_demo import RunningDemo, running_demo
 from tests.proof import record
+from tests.support.running_demo import RunningDemo, running_demo
 from tests.support.terminal import terminal_of
 
 HERE = Path(__file__).parent

@@ -7,13 +7,13 @@ import pytest
 from mcp.client.context import ClientRequestContext
 from mcp_types import ElicitRequestParams, ElicitResult
 
-from tests.e2e.clients import connected
-from tests.e2e.running_demo import RunningDemo
 from tests.e2e.test_arguments import *  # noqa: F403
 from tests.e2e.test_demo_calls import *  # noqa: F403
 from tests.e2e.test_failures import *  # noqa: F403
 from tests.e2e.test_large_results import *  # noqa: F403
 from tests.e2e.test_results import *  # noqa: F403
+from tests.support.clients import connected
+from tests.support.running_demo import RunningDemo
 
 del test_author_declares_the_result_task  # noqa: F821 - from Airflow 3.3 on
 # Airflow 3.1 stores no UUID and says something else of NaN.

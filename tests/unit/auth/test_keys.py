@@ -1,4 +1,4 @@
-"""Named keys: the file, and changes to it while dagcall runs. tests/e2e/test_callers.py sends keys over HTTP."""
+"""Named keys: the file, and changes to it while dagcall runs. tests/processes/test_callers.py sends keys over HTTP."""
 
 import logging
 import os

@@ -1,4 +1,4 @@
-"""Which requests the middleware admits, beyond the HTTP requests that tests/e2e/test_callers.py sends."""
+"""Which requests the middleware admits, beyond the HTTP requests that tests/processes/test_callers.py sends."""
 
 import logging
 from collections.abc import MutableMapping

@@ -1,6 +1,6 @@
 """The issuer's keys and token introspection: when dagcall asks the issuer, and which tokens it accepts.
 
-tests/e2e/test_callers.py sends every kind of token over HTTP.
+tests/processes/test_callers.py sends every kind of token over HTTP.
 """
 
 import asyncio

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import dagcall
-from tests.e2e.demo_calls import SALES, SUMMARIES, DemoCall
+from tests.support.demo_calls import SALES, SUMMARIES, DemoCall
 
 DAGS = Path(dagcall.__file__).parent / "demo" / "dags"
 

@@ -17,12 +17,12 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from dagcall.demo.process_table import family, process_table, send
-from tests.e2e.commands import clean_environ, run_dagcall
-from tests.e2e.running_demo import RunningDemo
-from tests.e2e.test_people import in_airflow
 from tests.fake_airflow.serving import WallClock
+from tests.support.commands import clean_environ, run_dagcall
 from tests.support.nginx import nginx
 from tests.support.on_a_socket import on_a_socket
+from tests.support.plain_http import PLAIN
+from tests.support.running_demo import RunningDemo
 
 SECONDS = 90.0
 """Longer than Airflow takes to notice a stopped scheduler (30 s), or a changed file."""
@@ -70,12 +70,12 @@ def own_dag(demo: RunningDemo) -> Iterator[Path]:
     file = demo.folder / "dags" / "breakable.py"
     file.write_text(FILE)
     try:
-        with in_airflow(demo) as http:
+        with demo.rest() as http:
             until(lambda: http.get("/dags/breakable").is_success)
         yield file
     finally:
         file.unlink()
-        with in_airflow(demo) as http:
+        with demo.rest() as http:
             until(lambda: http.get("/dags/breakable").json().get("is_stale", True))
             http.delete("/dags/breakable")
 
@@ -84,7 +84,7 @@ def own_dag(demo: RunningDemo) -> Iterator[Path]:
 def unfinished_run(demo: RunningDemo) -> Iterator[None]:
     """Start a run that takes some time; set it to failed at the end."""
     run = {"logical_date": None, "dag_run_id": f"doctor-{time.monotonic_ns()}", "conf": {"seconds": 5, "batches": 5}}
-    with in_airflow(demo) as http:
+    with demo.rest() as http:
         http.post("/dags/slow_steps/dagRuns", json=run).raise_for_status()
         try:
             yield
@@ -106,14 +106,14 @@ def stopped(demo: RunningDemo, part: str) -> Iterator[None]:
     finally:
         resumed = WallClock().now()
         send(rows, signal.SIGCONT)
-        with in_airflow(demo) as http:
+        with demo.rest() as http:
             # The first heartbeat afterwards is written with the time of the one before; the status may change twice.
             until(lambda: last_heartbeat(http, part) > resumed)
 
 
 def test_demo_is_well_and_stays_untouched(demo: RunningDemo) -> None:
     def traces() -> list[int]:
-        with in_airflow(demo) as http:
+        with demo.rest() as http:
             return [
                 http.get(path, params={"limit": 1}).raise_for_status().json()["total_entries"]
                 for path in ("/dags/~/dagRuns", "/eventLogs", "/dags/~/dagVersions")
@@ -143,7 +143,7 @@ def test_lines_are_for_people(demo: RunningDemo) -> None:
 
 
 def test_stopped_scheduler_is_named(demo: RunningDemo) -> None:
-    with stopped(demo, "scheduler"), in_airflow(demo) as http:
+    with stopped(demo, "scheduler"), demo.rest() as http:
         until(lambda: http.get("/monitor/health").json()["scheduler"]["status"] == "unhealthy")
         checks = examined(demo, code=1)
         printed = run_dagcall("doctor", environ=demo.environ)
@@ -154,7 +154,7 @@ def test_stopped_scheduler_is_named(demo: RunningDemo) -> None:
 
 
 def test_paused_dag_is_named(demo: RunningDemo) -> None:
-    with in_airflow(demo) as http:
+    with demo.rest() as http:
         http.patch("/dags/factorial", json={"is_paused": True}).raise_for_status()
         try:
             checks = examined(demo)
@@ -166,7 +166,7 @@ def test_paused_dag_is_named(demo: RunningDemo) -> None:
 
 
 def test_broken_dag_is_named(demo: RunningDemo) -> None:
-    with own_dag(demo) as file, in_airflow(demo) as http:
+    with own_dag(demo) as file, demo.rest() as http:
         file.write_text(FILE + "\nraise RuntimeError('as asked')\n")
         until(lambda: http.get("/dags/breakable").json()["has_import_errors"])
         checks = examined(demo, code=1)
@@ -202,7 +202,7 @@ def holding_back(url: str) -> Starlette:
     async def passed_on(request: Request) -> Response:
         headers = {name: value for name, value in request.headers.items() if name not in {"host", "content-length"}}
         target = f"{url}{request.url.path}?{request.url.query}"
-        async with httpx.AsyncClient(trust_env=False, timeout=60) as http:
+        async with httpx.AsyncClient(trust_env=False, verify=PLAIN, timeout=60) as http:
             answer = await http.request(request.method, target, headers=headers, content=await request.body())
         kept = {name: value for name, value in answer.headers.items() if name in {"content-type", "date"}}
         return Response(answer.content, answer.status_code, kept)

@@ -13,10 +13,10 @@ import pytest
 from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
 
-from tests.e2e.clients import text_of
-from tests.e2e.commands import COMMAND_SECONDS, clean_environ, run_dagcall
-from tests.e2e.demo_calls import FERRY
-from tests.e2e.running_demo import RunningDemo
+from tests.support.clients import text_of
+from tests.support.commands import COMMAND_SECONDS, clean_environ, run_dagcall
+from tests.support.demo_calls import FERRY
+from tests.support.running_demo import RunningDemo
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "docs" / "getting-started.md").read_text(encoding="utf-8")

@@ -8,11 +8,11 @@ from typing import Any, Literal
 
 import pytest
 
-from tests.e2e.commands import run_dagcall
-from tests.e2e.output import Output
-from tests.e2e.serving_process import LEGACY, MODERN, Message, environ_for, http_server, request, stdio_server
 from tests.fake_airflow import FakeAirflow, FakeDag, FakeTask
 from tests.fake_airflow.serving import WallClock, served
+from tests.support.commands import run_dagcall
+from tests.support.output import Output
+from tests.support.serving_process import LEGACY, MODERN, Message, environ_for, http_server, request, stdio_server
 
 Transport = Literal["http", "stdio"]
 Ask = Callable[..., Message]

@@ -12,8 +12,13 @@ import pytest
 from jwt.utils import base64url_encode
 
 from dagcall.auth.keys import entry_of, hash_of, new_key
-from tests.e2e.commands import run_dagcall
-from tests.e2e.serving_process import (
+from tests.fake_airflow import FakeAirflow, FakeDag, FakeTask
+from tests.fake_airflow.serving import WallClock, served
+from tests.support.authorization_server import AUDIENCE, CLIENT, AuthorizationServer, SigningKey
+from tests.support.authorization_server import served as served_authority
+from tests.support.commands import run_dagcall
+from tests.support.plain_http import PLAIN
+from tests.support.serving_process import (
     LEGACY,
     MODERN,
     HttpServer,
@@ -23,10 +28,6 @@ from tests.e2e.serving_process import (
     request,
     stdio_server,
 )
-from tests.fake_airflow import FakeAirflow, FakeDag, FakeTask
-from tests.fake_airflow.serving import WallClock, served
-from tests.support.authorization_server import AUDIENCE, CLIENT, AuthorizationServer, SigningKey
-from tests.support.authorization_server import served as served_authority
 
 revisions = pytest.mark.parametrize("revision", [MODERN, LEGACY])
 METADATA = "https://dagcall.example/.well-known/oauth-protected-resource/mcp"
@@ -42,7 +43,7 @@ def ask(server: HttpServer, credential: str | None, revision: str = MODERN, **mo
     sent = headers(revision, message) | more
     if credential is not None:
         sent["Authorization"] = f"Bearer {credential}"
-    return httpx.post(server.url, json=message, headers=sent, timeout=60, trust_env=False)
+    return httpx.post(server.url, json=message, headers=sent, timeout=60, trust_env=False, verify=PLAIN)
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +123,9 @@ def test_request_without_a_token_gets_a_challenge(server: HttpServer, revision: 
 
 
 def test_metadata_names_the_resource_and_the_issuer(server: HttpServer, authority: AuthorizationServer) -> None:
-    metadata = httpx.get(f"{server.root}/.well-known/oauth-protected-resource/mcp", trust_env=False, timeout=60).json()
+    metadata = httpx.get(
+        f"{server.root}/.well-known/oauth-protected-resource/mcp", trust_env=False, verify=PLAIN, timeout=60
+    ).json()
 
     assert metadata["resource"] == AUDIENCE
     assert metadata["authorization_servers"] == [authority.issuer]
@@ -206,6 +209,7 @@ def test_token_in_the_url_is_ignored(server: HttpServer, authority: Authorizatio
         json=message,
         headers=headers(MODERN, message),
         trust_env=False,
+        verify=PLAIN,
     )
 
     assert response.status_code == 401
@@ -215,7 +219,7 @@ def test_two_tokens_are_refused(server: HttpServer, authority: AuthorizationServ
     message = request(MODERN, 1, "tools/list", {})
     twice = [("Authorization", f"Bearer {authority.token()}")] * 2
     response = httpx.post(
-        server.url, json=message, headers=[*headers(MODERN, message).items(), *twice], trust_env=False
+        server.url, json=message, headers=[*headers(MODERN, message).items(), *twice], trust_env=False, verify=PLAIN
     )
 
     assert response.status_code == 401
@@ -224,12 +228,12 @@ def test_two_tokens_are_refused(server: HttpServer, authority: AuthorizationServ
 @pytest.mark.parametrize("method", ["GET", "DELETE", "PUT", "OPTIONS"])
 @pytest.mark.parametrize("path", ["/mcp", "/mcp/", "/metrics", "/", "/health/", "//health", "/HEALTH"])
 def test_all_other_paths_require_authentication(server: HttpServer, method: str, path: str) -> None:
-    assert httpx.request(method, server.root + path, trust_env=False, timeout=60).status_code == 401
+    assert httpx.request(method, server.root + path, trust_env=False, verify=PLAIN, timeout=60).status_code == 401
 
 
 @pytest.mark.parametrize("path", ["/health", "/ready"])
 def test_probes_require_no_authentication(server: HttpServer, path: str) -> None:
-    assert httpx.get(server.root + path, trust_env=False, timeout=60).status_code == 200
+    assert httpx.get(server.root + path, trust_env=False, verify=PLAIN, timeout=60).status_code == 200
 
 
 @revisions
@@ -412,7 +416,7 @@ def test_serve_refuses_a_public_address_without_authentication(airflow: str, hos
 def test_plain_text_public_url_is_warned_about(airflow: str, scheme: str) -> None:
     environ = environ_for(airflow, DAGCALL_SERVER_PUBLIC_URL=f"{scheme}://dagcall.example/mcp")
     with http_server(environ) as server:
-        assert httpx.get(f"{server.root}/health", trust_env=False, timeout=60).is_success
+        assert httpx.get(f"{server.root}/health", trust_env=False, verify=PLAIN, timeout=60).is_success
         _, errors = server.stop()
 
     assert ("callers reach dagcall at http://dagcall.example/mcp, in plain text" in errors) is (scheme == "http")

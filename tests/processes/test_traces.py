@@ -6,10 +6,12 @@ from pathlib import Path
 
 import httpx
 
-from tests.e2e.serving_process import LEGACY, MODERN, environ_for, headers, http_server, request, stdio_server
-from tests.e2e.test_processes import airflow_with_dags, until
 from tests.fake_airflow.serving import served
+from tests.processes.example import airflow_with_dags
 from tests.support.otlp_receiver import receiving
+from tests.support.plain_http import PLAIN
+from tests.support.polling import until
+from tests.support.serving_process import LEGACY, MODERN, environ_for, headers, http_server, request, stdio_server
 
 TRACE, AGENT = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
 SOON = {"OTEL_BSP_SCHEDULE_DELAY": "100"}
@@ -22,7 +24,9 @@ def test_call_run_and_task_arrive_in_the_trace_of_the_http_header() -> None:
         with http_server(environ) as server:
             message = request(LEGACY, 1, "tools/call", {"name": "echo", "arguments": {"it": "a"}})
             sent = headers(LEGACY, message) | {"traceparent": f"00-{TRACE}-{AGENT}-01"}
-            httpx.post(server.url, json=message, headers=sent, timeout=60, trust_env=False).raise_for_status()
+            httpx.post(
+                server.url, json=message, headers=sent, timeout=60, trust_env=False, verify=PLAIN
+            ).raise_for_status()
             until(lambda: bool(collector.named("dag_run echo")))
             code, errors = server.stop()
 

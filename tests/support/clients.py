@@ -15,7 +15,7 @@ from mcp.client.session import ElicitationFnT, MessageHandlerFnT
 from mcp.client.stdio import stdio_client
 from mcp_types import CallToolResult, TextContent
 
-from tests.e2e.running_demo import RunningDemo
+from tests.support.running_demo import RunningDemo
 
 CONNECTIONS = ["http 2026-07-28", "http 2025-11-25", "stdio 2026-07-28", "stdio 2025-11-25"]
 """Transport and protocol revision; the SDK's client calls the revisions `auto` and `legacy`."""
@@ -45,8 +45,14 @@ async def connected(
         server: Any = demo.url
         if transport == "stdio":
             words = ["-m", "dagcall", "serve", "--stdio", "--config", str(demo.config)]
-            # With another secret than the demo's dagcall, identical calls of both are not treated as repeats.
-            environ = {**demo.environ, "DAGCALL_SERVER_SECRET": secrets.token_hex(32)}
+            # With another secret than the demo's dagcall, identical calls of both are not treated as repeats. As for a
+            # user, it starts with the remembered tools of the previous one.
+            environ = {
+                **demo.environ,
+                "DAGCALL_SERVER_SECRET": secrets.token_hex(32),
+                "DAGCALL_REMEMBER": "true",
+                "XDG_CACHE_HOME": str(demo.folder / "cache"),
+            }
             parameters = StdioServerParameters(command=sys.executable, args=words, env=environ)
             server = stdio_client(parameters, errlog=errlog)
         async with Client(server, mode=mode, message_handler=on_message, elicitation_callback=on_question) as client:

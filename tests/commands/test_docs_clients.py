@@ -18,9 +18,9 @@ from mcp.client.stdio import stdio_client
 
 from dagcall.demo.installation import cache_folder, find_uv, install_uv
 from dagcall.settings.settings import load_settings
-from tests.e2e.clients import text_of
-from tests.e2e.commands import clean_environ, run_dagcall
-from tests.e2e.running_demo import RunningDemo
+from tests.support.clients import text_of
+from tests.support.commands import clean_environ, run_dagcall
+from tests.support.running_demo import RunningDemo
 
 ROOT = Path(__file__).parents[2]
 README, CLIENTS, RESULTS = (

@@ -10,9 +10,10 @@ from typing import Any
 
 import httpx
 
-from tests.e2e.commands import DAGCALL, clean_environ, free_port
-from tests.e2e.output import Output
 from tests.fake_airflow import FakeAirflow
+from tests.support.commands import DAGCALL, clean_environ, free_port
+from tests.support.output import Output
+from tests.support.plain_http import PLAIN
 
 MODERN, LEGACY = "2026-07-28", "2025-11-25"
 START_SECONDS = 120.0
@@ -89,7 +90,13 @@ class HttpServer(Server):
     def stream(self, revision: str, message: Mapping[str, Any]) -> Iterator[Message]:
         """Send one request and yield the messages as they arrive."""
         with httpx.stream(
-            "POST", self.url, json=message, headers=headers(revision, message), timeout=60, trust_env=False
+            "POST",
+            self.url,
+            json=message,
+            headers=headers(revision, message),
+            timeout=60,
+            trust_env=False,
+            verify=PLAIN,
         ) as response:
             if response.headers["content-type"].startswith("application/json"):
                 yield json.loads(response.read())

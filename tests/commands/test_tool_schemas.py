@@ -13,8 +13,8 @@ from jsonschema import Draft202012Validator
 from dagcall.demo.stack import DAGS, dag_files
 from dagcall.tools.naming import GENERIC_TOOL_NAMES
 from dagcall.tools.pins import pin_text
-from tests.e2e.commands import clean_environ, run_dagcall
-from tests.e2e.running_demo import RunningDemo
+from tests.support.commands import clean_environ, run_dagcall
+from tests.support.running_demo import RunningDemo
 
 FOLDER = Path(__file__).parents[2] / "tool_schemas"
 PINS = sorted(FOLDER.glob("*.json"))

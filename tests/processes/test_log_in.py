@@ -17,12 +17,13 @@ from mcp.shared._httpx_utils import create_mcp_http_client
 from mcp.shared.auth import OAuthClientInformationFull, OAuthClientMetadata, OAuthToken
 from mcp_types import CallToolResult
 
-from tests.e2e.serving_process import HttpServer, environ_for, http_server
 from tests.fake_airflow import FakeAirflow, FakeDag, FakeTask
 from tests.fake_airflow.serving import WallClock, served
 from tests.support.authorization_server import SigningKey
 from tests.support.authorization_server import served as served_authority
 from tests.support.log_in_server import LogInServer
+from tests.support.plain_http import PLAIN
+from tests.support.serving_process import HttpServer, environ_for, http_server
 
 Mode = Literal["auto", "legacy"]
 ERAS = pytest.mark.parametrize("mode", ["auto", "legacy"])
@@ -56,7 +57,7 @@ class Browser:
         self._came_back = ""
 
     async def open(self, url: str) -> None:
-        async with httpx.AsyncClient(trust_env=False) as http:
+        async with httpx.AsyncClient(trust_env=False, verify=PLAIN) as http:
             self._came_back = (await http.get(url)).headers["location"]
 
     async def came_back(self) -> AuthorizationCodeResult:
@@ -149,7 +150,9 @@ async def test_client_with_a_refused_token_logs_in_again(
     async with logged_in(server, mode, Memory()) as client:
         first = await client.call_tool("echo", {"it": "one"})
         authority.rotate(SigningKey("second"))
-        async with httpx.AsyncClient(trust_env=False) as http:  # makes dagcall reload the keys before they expire
+        async with httpx.AsyncClient(
+            trust_env=False, verify=PLAIN
+        ) as http:  # makes dagcall reload the keys before they expire
             await http.post(server.url, headers={"Authorization": f"Bearer {authority.token(aud=server.url)}"})
         second = await client.call_tool("echo", {"it": "two"})
 

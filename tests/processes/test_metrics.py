@@ -6,16 +6,17 @@ import httpx
 import pytest
 
 from dagcall.auth.keys import entry_of, new_key
-from tests.e2e.commands import free_port
-from tests.e2e.serving_process import MODERN, HttpServer, environ_for, http_server, request, stdio_server
-from tests.e2e.test_processes import airflow_with_dags
 from tests.fake_airflow.serving import served
+from tests.processes.example import airflow_with_dags
+from tests.support.commands import free_port
+from tests.support.plain_http import PLAIN
 from tests.support.scraped import Samples, samples_of, total, value
+from tests.support.serving_process import MODERN, HttpServer, environ_for, http_server, request, stdio_server
 
 
 def get(url: str, key: str = "") -> httpx.Response:
     headers = {"Authorization": f"Bearer {key}"} if key else {}
-    return httpx.get(url, headers=headers, trust_env=False, timeout=60)
+    return httpx.get(url, headers=headers, trust_env=False, verify=PLAIN, timeout=60)
 
 
 def scrape(url: str) -> Samples:

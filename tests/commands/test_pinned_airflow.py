@@ -3,10 +3,10 @@
 import json
 from pathlib import Path
 
-from tests.e2e.commands import run_dagcall
-from tests.e2e.running_demo import RunningDemo
-from tests.e2e.serving_process import MODERN, http_server
-from tests.e2e.test_pinned import SOON
+from tests.processes.test_pinned import SOON
+from tests.support.commands import run_dagcall
+from tests.support.running_demo import RunningDemo
+from tests.support.serving_process import MODERN, http_server
 
 DAG = '''"""A dag that a test edits after its review. It does not have the tag by which the demo publishes dags."""
 

@@ -9,8 +9,10 @@ from typing import Any, Literal
 
 import pytest
 
-from tests.e2e.commands import DAGCALL
-from tests.e2e.serving_process import (
+from tests.fake_airflow import FakeAirflow, FakeDag, FakeTask
+from tests.fake_airflow.serving import WallClock, served
+from tests.support.commands import DAGCALL
+from tests.support.serving_process import (
     LEGACY,
     MODERN,
     STOP_SECONDS,
@@ -20,8 +22,6 @@ from tests.e2e.serving_process import (
     request,
     stdio_server,
 )
-from tests.fake_airflow import FakeAirflow, FakeDag, FakeTask
-from tests.fake_airflow.serving import WallClock, served
 
 BIG = "x" * 90_000
 """An answer contains it twice, which is more than a pipe buffers."""

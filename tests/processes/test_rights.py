@@ -12,11 +12,21 @@ import httpx
 import pytest
 
 from dagcall.auth.keys import entry_of, new_key
-from tests.e2e.commands import run_dagcall
-from tests.e2e.serving_process import LEGACY, MODERN, HttpServer, Message, environ_for, headers, http_server, request
 from tests.fake_airflow import FakeAirflow, FakeDag, FakeTask
 from tests.fake_airflow.access import FakeUser
 from tests.fake_airflow.serving import WallClock, served
+from tests.support.commands import run_dagcall
+from tests.support.plain_http import PLAIN
+from tests.support.serving_process import (
+    LEGACY,
+    MODERN,
+    HttpServer,
+    Message,
+    environ_for,
+    headers,
+    http_server,
+    request,
+)
 
 CI, ANN, IDLE = new_key(), new_key(), new_key()
 EXTENSION = "io.modelcontextprotocol/tasks"
@@ -75,7 +85,9 @@ class Site:
         for name in ("uri", "taskId"):
             if revision == MODERN and name in message["params"]:
                 sent["Mcp-Name"] = message["params"][name]
-        with httpx.stream("POST", self.server.url, json=message, headers=sent, timeout=60, trust_env=False) as response:
+        with httpx.stream(
+            "POST", self.server.url, json=message, headers=sent, timeout=60, trust_env=False, verify=PLAIN
+        ) as response:
             if response.headers["content-type"].startswith("application/json"):
                 yield iter([json.loads(response.read())])
             else:

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from mcp import Client
 
-from tests.e2e.serving_process import HttpServer, environ_for, http_server
 from tests.fake_airflow import NOTSET, FakeAirflow, FakeDag, FakeParam, FakeTask
 from tests.fake_airflow.serving import WallClock, served
+from tests.support.serving_process import HttpServer, environ_for, http_server
 
 CALLS = 100
 AT_ONCE = 8

@@ -7,10 +7,11 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 
-from tests.e2e.serving_process import LEGACY, MODERN, environ_for, headers, http_server, request
 from tests.fake_airflow import FakeAirflow, FakeDag, FakeParam, FakeTask
 from tests.fake_airflow.serving import WallClock, served
 from tests.support.any_arguments import any_arguments, grown
+from tests.support.plain_http import PLAIN
+from tests.support.serving_process import LEGACY, MODERN, environ_for, headers, http_server, request
 
 PARAMS: dict[str, Any] = {
     "n": FakeParam(1, type="integer"),
@@ -35,7 +36,7 @@ def test_any_arguments_get_an_answer(revision: str) -> None:
     with (
         served(airflow) as url,
         http_server(environ_for(url)) as server,
-        httpx.Client(trust_env=False, timeout=60) as http,
+        httpx.Client(trust_env=False, verify=PLAIN, timeout=60) as http,
     ):
         server.ask(revision, "tools/list")
 

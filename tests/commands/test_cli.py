@@ -17,9 +17,9 @@ from dagcall.cli.commands import app
 from dagcall.demo.stack import DAGS as DEMO_DAGS
 from dagcall.demo.stack import dag_files
 from dagcall.tools.naming import GENERIC_TOOL_NAMES
-from tests.e2e.commands import clean_environ, free_port, run_dagcall
-from tests.e2e.demo_calls import FERRY, SUMMARIES
-from tests.e2e.running_demo import RunningDemo
+from tests.support.commands import clean_environ, free_port, run_dagcall
+from tests.support.demo_calls import FERRY, SUMMARIES
+from tests.support.running_demo import RunningDemo
 
 GROUP = typer.main.get_command(app)
 assert isinstance(GROUP, TyperGroup)

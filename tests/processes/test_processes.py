@@ -4,8 +4,7 @@ import contextlib
 import json
 import re
 import signal
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Any
@@ -14,8 +13,13 @@ import httpx
 import pytest
 
 from dagcall.tools.naming import GENERIC_TOOL_NAMES
-from tests.e2e.commands import free_port
-from tests.e2e.serving_process import (
+from tests.fake_airflow import FakeAirflow
+from tests.fake_airflow.serving import served
+from tests.processes.example import airflow_with_dags
+from tests.support.commands import free_port
+from tests.support.plain_http import PLAIN
+from tests.support.polling import until
+from tests.support.serving_process import (
     LEGACY,
     MODERN,
     STOP_SECONDS,
@@ -29,19 +33,8 @@ from tests.e2e.serving_process import (
     stdio_server,
     the_run_of,
 )
-from tests.fake_airflow import NOTSET, FakeAirflow, FakeDag, FakeParam, FakeTask
-from tests.fake_airflow.serving import WallClock, served
 
 revisions = pytest.mark.parametrize("revision", [MODERN, LEGACY])
-
-
-def airflow_with_dags() -> FakeAirflow:
-    airflow = FakeAirflow(clock=WallClock())
-    airflow.add_dag(FakeDag("echo", params={"it": ""}, tasks=[FakeTask("back", lambda params: params["it"])]))
-    airflow.add_dag(FakeDag("nest", params={"it": []}, tasks=[FakeTask("back", lambda params: params["it"])]))
-    required = {"x": FakeParam(NOTSET, type="integer")}
-    airflow.add_dag(FakeDag("endless", params=required, tasks=[FakeTask("work")], checks=None))
-    return airflow
 
 
 @pytest.fixture
@@ -63,19 +56,11 @@ def call(name: str, **arguments: Any) -> Message:
     return {"name": name, "arguments": arguments}
 
 
-def until(is_it: Callable[[], bool]) -> None:
-    """Poll until the condition holds: the change happens in another process."""
-    deadline = time.monotonic() + 120
-    while not is_it():
-        assert time.monotonic() < deadline, "it did not happen within 120 s"
-        time.sleep(0.05)
-
-
 # Starting
 
 
 def ready(server: HttpServer) -> tuple[int, Message]:
-    response = httpx.get(f"{server.root}/ready", trust_env=False, timeout=60)
+    response = httpx.get(f"{server.root}/ready", trust_env=False, verify=PLAIN, timeout=60)
     return response.status_code, response.json()
 
 
@@ -105,7 +90,7 @@ def test_airflow_that_starts_later_is_served() -> None:
     with http_server(environ_for(airflow_url)) as server:
         server.errors.until(lambda line: airflow_url in line and "cannot be reached" in line, seconds=120)
         assert ready(server) == (503, {"is_ready": False})  # without the reason, because the endpoint is public
-        assert httpx.get(f"{server.root}/health", trust_env=False, timeout=60).json() == {"status": "ok"}
+        assert httpx.get(f"{server.root}/health", trust_env=False, verify=PLAIN, timeout=60).json() == {"status": "ok"}
         assert server.ask(MODERN, "tools/list")["result"]["tools"] == []
         refused = server.ask(MODERN, "tools/call", **call("echo", it="x"))["error"]["message"]
         assert airflow_url in refused
@@ -190,13 +175,16 @@ def answers_to(server: HttpServer | StdioServer, revision: str, messages: list[M
             yield answering.result()[-1]
 
 
-@pytest.mark.parametrize(
-    ("transport", "revision", "is_there"),
-    [("http", MODERN, False), ("http", LEGACY, True), ("stdio", MODERN, True), ("stdio", LEGACY, False)],
-)
-def test_starting_calls_get_their_run_ids_at_shutdown(
-    airflow: FakeAirflow, transport: str, revision: str, *, is_there: bool
-) -> None:
+def test_starting_calls_get_their_run_ids_at_shutdown() -> None:
+    """Four servers at once, because each waits for Airflow as long as it may."""
+    servers = [("http", MODERN, False), ("http", LEGACY, True), ("stdio", MODERN, True), ("stdio", LEGACY, False)]
+    with ThreadPoolExecutor(len(servers)) as threads:
+        for checking in [threads.submit(check_starting_calls, *each) for each in servers]:
+            checking.result()
+
+
+def check_starting_calls(transport: str, revision: str, is_there: bool) -> None:  # noqa: FBT001 - one row of the table
+    airflow = airflow_with_dags()
     start = http_server if transport == "http" else stdio_server
     airflow.hold("trigger", times=None, after_effect=is_there)
     messages = [request(revision, number, "tools/call", call("endless", x=number)) for number in range(3)]
@@ -279,7 +267,7 @@ def test_client_that_mixes_two_revisions_is_served(server: HttpServer) -> None:
 def test_foreign_host_and_origin_are_refused(server: HttpServer, header: str, value: str, status: int) -> None:
     message = request(MODERN, 1, "tools/list", {})
     foreign = headers(MODERN, message) | {header: value}
-    response = httpx.post(server.url, json=message, headers=foreign, trust_env=False, timeout=60)
+    response = httpx.post(server.url, json=message, headers=foreign, trust_env=False, verify=PLAIN, timeout=60)
     assert response.status_code == status
     assert "echo" not in response.text
 
@@ -319,7 +307,7 @@ def test_arguments_nested_200_deep_are_refused(server: HttpServer) -> None:
 @revisions
 def test_invalid_request_body_is_refused(server: HttpServer, revision: str, body: bytes, status: int) -> None:
     known = headers(revision, request(revision, 1, "tools/list", {})) | {"Content-Type": "application/json"}
-    response = httpx.post(server.url, content=body, headers=known, trust_env=False, timeout=60)
+    response = httpx.post(server.url, content=body, headers=known, trust_env=False, verify=PLAIN, timeout=60)
     assert response.status_code == status
     assert len(response.text) < 1000
     assert server.ask(revision, "tools/list")["result"]["tools"]

@@ -14,9 +14,13 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.e2e.commands import DAGCALL, free_port
-from tests.e2e.output import Output
-from tests.e2e.serving_process import (
+from tests.fake_airflow.serving import served
+from tests.processes.example import airflow_with_dags
+from tests.support.commands import DAGCALL, free_port
+from tests.support.output import Output
+from tests.support.plain_http import PLAIN
+from tests.support.polling import until
+from tests.support.serving_process import (
     MODERN,
     START_SECONDS,
     HttpServer,
@@ -25,8 +29,6 @@ from tests.e2e.serving_process import (
     request,
     stdio_server,
 )
-from tests.e2e.test_processes import airflow_with_dags, until
-from tests.fake_airflow.serving import served
 
 
 def environ_of(airflow_url: str, file: Path) -> dict[str, str]:
@@ -105,7 +107,7 @@ def test_closed_terminal_stops_dagcall_but_sighup_within_it_does_not(file: Path)
     with served(airflow_with_dags()) as url, in_a_terminal(environ_of(url, file)) as (server, terminal):
         server.process.send_signal(signal.SIGHUP)
         server.errors.until(lambda line: "the settings were reloaded" in line, seconds=60)
-        assert httpx.get(f"{server.root}/health", trust_env=False).status_code == 200
+        assert httpx.get(f"{server.root}/health", trust_env=False, verify=PLAIN).status_code == 200
         os.close(terminal)
         code, _ = server.ended()
 

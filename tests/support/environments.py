@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dagcall.demo.installation import make_environment
-from tests.e2e.commands import clean_environ
+from tests.support.commands import clean_environ
 from tests.support.terminal import terminal_of
 
 REQUIREMENTS = Path(__file__).parent / "requirements"

@@ -15,8 +15,9 @@ import httpx
 
 from dagcall.demo.process_table import ProcessRow, family, process_table, still_running
 from dagcall.demo.processes import CHILD
-from tests.e2e.commands import DAGCALL, clean_environ, free_ports
-from tests.e2e.output import Output
+from tests.support.commands import DAGCALL, clean_environ, free_ports
+from tests.support.output import Output
+from tests.support.plain_http import PLAIN
 
 START_SECONDS = 900.0
 """The first start installs Airflow; later starts take 30 to 60 s."""
@@ -44,10 +45,10 @@ class RunningDemo:
 
     def runs_of(self, dag_id: str) -> dict[str, str]:
         """Return the runs of a dag from Airflow: run id -> state."""
-        with self._as_admin() as http:
+        with self.rest() as http:
             found: dict[str, str] = {}
             while True:
-                answer = http.get(f"/api/v2/dags/{dag_id}/dagRuns", params={"limit": 100, "offset": len(found)})
+                answer = http.get(f"/dags/{dag_id}/dagRuns", params={"limit": 100, "offset": len(found)})
                 page: dict[str, Any] = answer.raise_for_status().json()
                 found |= {run["dag_run_id"]: run["state"] for run in page["dag_runs"]}
                 if len(found) >= page["total_entries"]:
@@ -55,17 +56,22 @@ class RunningDemo:
 
     def note_of(self, dag_id: str, run_id: str) -> str:
         """Return the note of a run from Airflow."""
-        with self._as_admin() as http:
-            run = http.get(f"/api/v2/dags/{dag_id}/dagRuns/{run_id}").raise_for_status().json()
+        with self.rest() as http:
+            run = http.get(f"/dags/{dag_id}/dagRuns/{run_id}").raise_for_status().json()
         return run["note"] or ""
 
-    @contextmanager
-    def _as_admin(self) -> Iterator[httpx.Client]:
-        with httpx.Client(base_url=self.airflow_url, trust_env=False, timeout=30) as http:
-            user = {"username": "admin", "password": self.admin_password}
+    def rest(self) -> httpx.Client:
+        """Return a client of Airflow's REST API that is logged in as admin."""
+        user = {"username": "admin", "password": self.admin_password}
+        with httpx.Client(base_url=self.airflow_url, trust_env=False, verify=PLAIN, timeout=60) as http:
             token = http.post("/auth/token", json=user).raise_for_status().json()["access_token"]
-            http.headers["Authorization"] = f"Bearer {token}"
-            yield http
+        return httpx.Client(
+            base_url=f"{self.airflow_url}/api/v2",
+            headers={"Authorization": f"Bearer {token}"},
+            trust_env=False,
+            verify=PLAIN,
+            timeout=60,
+        )
 
 
 @contextmanager

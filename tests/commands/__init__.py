@@ -1,0 +1,1 @@
+"""The commands and the documents' programs, as their users run them in front of the demo."""
