@@ -19,6 +19,7 @@ from dagcall.mcp import AuditRecord
 from dagcall.metrics import names
 from dagcall.metrics.names import Metric
 from dagcall.metrics.state import State
+from dagcall.runs import PHASES
 from dagcall.tools import Catalog, own_tools
 
 OTHER = "_OTHER"
@@ -60,7 +61,8 @@ class Metrics:
         ProcessCollector(registry=self._registry)
         requests = names.REQUESTS
         self._requests = Counter(requests.name, requests.meaning, requests.labels, registry=self._registry)
-        self._phases = self._histogram(names.PHASES)
+        phases = self._histogram(names.PHASES)
+        self._phases = {phase: phases.labels(phase) for phase in PHASES}
         self._operations = self._histogram(names.OPERATIONS)
 
     def _histogram(self, metric: Metric) -> Histogram:
@@ -80,7 +82,7 @@ class Metrics:
         method = record.method.partition(" ")[0]
         self._requests.labels(method, record.published, record.outcome).inc()
         for phase, begin, end in record.times.spans(record.started + seconds):
-            self._phases.labels(phase).observe(end - begin)
+            self._phases[phase].observe(end - begin)
 
     async def watch(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
         """Measure a message from its arrival to its answer."""
