@@ -10,6 +10,7 @@ Each test run uses a new seed. A failing run prints its seed and the steps:
 import os
 import random
 import secrets
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Literal, TypeVar
@@ -39,6 +40,8 @@ from tests.support.virtual_time import VirtualTimeLoop
 
 SEED = int(os.environ.get("DAGCALL_SEED") or secrets.randbits(32))  # noqa: TID251 - configures the test, not dagcall
 EXAMPLES = int(os.environ.get("DAGCALL_EXAMPLES") or 25)  # noqa: TID251 - likewise
+LONG_SECONDS = 10 * EXAMPLES
+"""They take 0.2 s each. After this time, they tell their seed, which pytest's time-out would not show."""
 MOST_CALLERS = 12
 DRAINED_SECONDS = 1.6
 """How soon after a drain every waiting call must have its answer."""
@@ -445,8 +448,14 @@ def test_identical_calls_adopt_their_finished_runs_after_a_crash() -> None:
     life.teardown()
 
 
-def test_every_call_gets_one_run_and_its_answer() -> None:
+def test_every_call_gets_one_run_and_its_answer(capfd: pytest.CaptureFixture[str]) -> None:
+    def tell(*_: object) -> None:
+        with capfd.disabled():
+            print(f"DAGCALL_SEED={SEED} takes longer than {LONG_SECONDS} s", file=sys.stderr)  # noqa: T201
+
     print(f"DAGCALL_SEED={SEED} repeats these examples")  # noqa: T201 - shown if the test fails
+    signal.signal(signal.SIGALRM, tell)
+    signal.alarm(LONG_SECONDS)
     run_state_machine_as_test(
         seed(SEED)(LifeOfCalls),
         settings=settings(
@@ -458,3 +467,4 @@ def test_every_call_gets_one_run_and_its_answer() -> None:
             suppress_health_check=list(HealthCheck),
         ),
     )
+    signal.alarm(0)
