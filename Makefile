@@ -11,7 +11,7 @@ RUN := $(UV) run --frozen --no-sync
 UNIT := tests/unit tests/server tests/project
 # What runs side by side in `make test`: these, and all the rest. Each takes about as long.
 CALLS := tests/e2e tests/auth_managers
-FAULTS := tests/faults tests/clients tests/conformance tests/chaos
+FAULTS := tests/fuzz tests/packaging tests/chaos tests/faults tests/clients tests/conformance
 TIMES := --durations=30 --durations-min=3
 
 .PHONY: help install demo test test-calls test-faults test-rest check format overload conformance versions clients scale chaos fuzz soak mutate pin bench build package clean
@@ -35,7 +35,7 @@ install: .venv/.ready ## make .venv, ready for work
 demo: .venv/.ready ## a real Airflow with example dags, and dagcall in front of it (Ctrl-C stops both)
 	@$(RUN) dagcall demo $(ARGS)
 
-test: check ## every test, real Airflows included (17 minutes on 2 cores)
+test: check ## every test, real Airflows included (19 minutes on 2 cores)
 	@echo "three parts side by side, each with Airflows of its own and printed when it ends:"
 	@printf '* %s\n' "$(CALLS)" "$(FAULTS)" "all the rest"
 	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target test-calls test-faults test-rest

@@ -55,9 +55,9 @@ async def refused(dagcall: Dagcall, name: str) -> None:
 
 
 async def timed_out(dagcall: Dagcall, n: int) -> None:
-    """Call a dag that takes longer than the call waits."""
+    """Call a dag that takes longer than the call waits, which is long enough for its start on a busy machine."""
     async with Client(dagcall.mcp.sdk) as client:
-        await client.call_tool("endless", {"n": n}, meta={META_WAIT_SECONDS: 0.05})  # type: ignore[arg-type]
+        await client.call_tool("endless", {"n": n}, meta={META_WAIT_SECONDS: 2.0})  # type: ignore[arg-type]
 
 
 async def leave(dagcall: Dagcall, count: int) -> None:
