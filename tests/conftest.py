@@ -17,6 +17,5 @@ OWN_DAGS = [
 @pytest.fixture(scope="session")
 def demo(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDemo]:
     """A running demo with the dags of tests/faults, tests/clients and tests/conformance."""
-    own_dags = {path.name: path.read_text() for path in OWN_DAGS}
-    with running_demo(tmp_path_factory.mktemp("demo"), own_dags, tell=terminal_of(request.config)) as running:
+    with running_demo(tmp_path_factory.mktemp("demo"), OWN_DAGS, tell=terminal_of(request.config)) as running:
         yield running

@@ -22,6 +22,7 @@ from tests.support.commands import clean_environ, run_dagcall
 from tests.support.nginx import nginx
 from tests.support.on_a_socket import on_a_socket
 from tests.support.plain_http import PLAIN
+from tests.support.polling import until
 from tests.support.running_demo import RunningDemo
 
 SECONDS = 90.0
@@ -57,11 +58,8 @@ def names(checks: dict[str, dict[str, Any]], status: str) -> set[str]:
     return {name for name, check in checks.items() if check["status"] == status}
 
 
-def until(look: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + SECONDS
-    while not look():
-        assert time.monotonic() < deadline, "Airflow did not notice"
-        time.sleep(0.5)
+def airflow_notices(look: Callable[[], bool]) -> None:
+    until(look, seconds=SECONDS, interval=0.5)
 
 
 @contextmanager
@@ -71,12 +69,12 @@ def own_dag(demo: RunningDemo) -> Iterator[Path]:
     file.write_text(FILE)
     try:
         with demo.rest() as http:
-            until(lambda: http.get("/dags/breakable").is_success)
+            airflow_notices(lambda: http.get("/dags/breakable").is_success)
         yield file
     finally:
         file.unlink()
         with demo.rest() as http:
-            until(lambda: http.get("/dags/breakable").json().get("is_stale", True))
+            airflow_notices(lambda: http.get("/dags/breakable").json().get("is_stale", True))
             http.delete("/dags/breakable")
 
 
@@ -108,7 +106,7 @@ def stopped(demo: RunningDemo, part: str) -> Iterator[None]:
         send(rows, signal.SIGCONT)
         with demo.rest() as http:
             # The first heartbeat afterwards is written with the time of the one before; the status may change twice.
-            until(lambda: last_heartbeat(http, part) > resumed)
+            airflow_notices(lambda: last_heartbeat(http, part) > resumed)
 
 
 def test_demo_is_well_and_stays_untouched(demo: RunningDemo) -> None:
@@ -144,7 +142,7 @@ def test_lines_are_for_people(demo: RunningDemo) -> None:
 
 def test_stopped_scheduler_is_named(demo: RunningDemo) -> None:
     with stopped(demo, "scheduler"), demo.rest() as http:
-        until(lambda: http.get("/monitor/health").json()["scheduler"]["status"] == "unhealthy")
+        airflow_notices(lambda: http.get("/monitor/health").json()["scheduler"]["status"] == "unhealthy")
         checks = examined(demo, code=1)
         printed = run_dagcall("doctor", environ=demo.environ)
     assert names(checks, "failure") == {"scheduler"}
@@ -168,7 +166,7 @@ def test_paused_dag_is_named(demo: RunningDemo) -> None:
 def test_broken_dag_is_named(demo: RunningDemo) -> None:
     with own_dag(demo) as file, demo.rest() as http:
         file.write_text(FILE + "\nraise RuntimeError('as asked')\n")
-        until(lambda: http.get("/dags/breakable").json()["has_import_errors"])
+        airflow_notices(lambda: http.get("/dags/breakable").json()["has_import_errors"])
         checks = examined(demo, code=1)
     assert names(checks, "failure") == {"broken dags"}
     assert checks["broken dags"]["found"].startswith("breakable: ")

@@ -282,7 +282,8 @@ def _database(
             shutil.copy(empty, home / "airflow.db")
         else:
             _run_airflow(python, home, settings, ["db", "migrate"])
-            shutil.copy(home / "airflow.db", empty)
+            shutil.copy(home / "airflow.db", home / "empty.db")
+            (home / "empty.db").rename(empty)  # at once: another test process may be about to copy it
         _run_airflow(python, home, settings, ["dags", "reserialize"])
         (home / "airflow.db").rename(database)
         shutil.rmtree(home)

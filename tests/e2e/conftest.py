@@ -19,6 +19,6 @@ OWN_DAGS = (
 @pytest.fixture(scope="package")
 def demo(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDemo]:
     """A running demo with `OWN_DAGS` as its user's dags. It also contains the runs of other tests."""
-    own_dags = {name: (DAGS / name).read_text() for name in OWN_DAGS}
+    own_dags = [DAGS / name for name in OWN_DAGS]
     with running_demo(tmp_path_factory.mktemp("demo"), own_dags, tell=terminal_of(request.config)) as running:
         yield running

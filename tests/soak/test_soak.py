@@ -57,7 +57,7 @@ async def test_resources_do_not_grow(tmp_path: Path, request: pytest.FixtureRequ
     tell(f"soak: SEED={SEED} SECONDS={SECONDS:.0f}")
     folder = tmp_path / "server"
     folder.mkdir()
-    with running_demo(tmp_path / "demo", {"soak_dags.py": (DAGS / "soak_dags.py").read_text()}, tell) as demo:
+    with running_demo(tmp_path / "demo", [DAGS / "soak_dags.py"], tell) as demo:
         environ = environ_for(demo, folder)
         command = [sys.executable, "-m", "tests.soak.observed"]
         async with Record(demo.airflow_url, demo.admin_password) as airflow:

@@ -4,9 +4,9 @@ import time
 from collections.abc import Callable
 
 
-def until(is_it: Callable[[], bool]) -> None:
-    """Poll until a condition holds."""
-    deadline = time.monotonic() + 120
+def until(is_it: Callable[[], bool], *, seconds: float = 120, interval: float = 0.05) -> None:
+    """Poll until a condition holds, at most for so many seconds."""
+    deadline = time.monotonic() + seconds
     while not is_it():
-        assert time.monotonic() < deadline, "it did not happen within 120 s"
-        time.sleep(0.05)
+        assert time.monotonic() < deadline, f"it did not happen within {seconds:.0f} s"
+        time.sleep(interval)

@@ -1,11 +1,12 @@
 """`dagcall demo`, started as a user starts it, and stopped with Ctrl-C."""
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -76,20 +77,20 @@ class RunningDemo:
 
 @contextmanager
 def running_demo(
-    base: Path, own_dags: Mapping[str, str], tell: Callable[[str], None], *, command: Sequence[str] = DAGCALL
+    base: Path, own_dags: Iterable[Path], tell: Callable[[str], None], *, command: Sequence[str] = DAGCALL
 ) -> Iterator[RunningDemo]:
     """Run a demo; at the end, stop it as a user does and check that it leaves no processes behind.
 
     Args:
         base: an empty folder.
-        own_dags: the files in the user's dags folder: name -> text.
+        own_dags: the files that the user's dags folder gets.
         tell: called with each progress message.
         command: the command `dagcall`.
     """
     folder = base / "dagcall" / "demo"
     (folder / "dags").mkdir(parents=True)
-    for name, text in own_dags.items():
-        (folder / "dags" / name).write_text(text)
+    for path in own_dags:
+        shutil.copy(path, folder / "dags")
     environ = clean_environ(XDG_DATA_HOME=str(base))
     port, airflow_port = free_ports(2)
     words = ["demo", "--port", str(port), "--airflow-port", str(airflow_port), "--dir", str(folder)]

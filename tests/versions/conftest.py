@@ -24,7 +24,7 @@ passed: Counter[str] = Counter()
 def demo(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDemo]:
     """A running demo with the dags of tests/e2e. It also contains the runs of other tests."""
     version: str = request.param
-    own_dags = {name: (DAGS / name).read_text() for name in OWN_DAGS}
+    own_dags = [DAGS / name for name in OWN_DAGS]
     command = [sys.executable, str(HERE / "older_demo.py"), version]
     command.append(str(HERE / "requirements" / f"airflow-{version}-demo.txt"))
     base = tmp_path_factory.mktemp(f"airflow-{version}")
