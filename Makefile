@@ -9,12 +9,9 @@ UV := $(shell command -v uv 2>/dev/null || echo .tools/bin/uv)
 UV_REQUIREMENTS := server/dagcall/demo/uv.txt
 RUN := $(UV) run --frozen --no-sync
 UNIT := tests/unit tests/server tests/project
-# What runs side by side in `make test`: these, and all the rest. Each takes about as long.
-CALLS := tests/e2e tests/auth_managers
-FAULTS := tests/fuzz tests/packaging tests/chaos tests/faults tests/clients tests/conformance
 TIMES := --durations=30 --durations-min=3
 
-.PHONY: help install demo test test-calls test-faults test-rest check format overload conformance versions clients scale chaos fuzz soak mutate pin bench build package clean
+.PHONY: help install demo test check check-code check-units format overload conformance versions clients scale chaos fuzz soak mutate pin bench build package clean
 
 help: ## list these commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "  make %-11s %s\n", $$1, $$2}'
@@ -36,27 +33,21 @@ demo: .venv/.ready ## a real Airflow with example dags, and dagcall in front of 
 	@$(RUN) dagcall demo $(ARGS)
 
 test: check ## every test, real Airflows included (19 minutes on 2 cores)
-	@echo "three parts side by side, each with Airflows of its own and printed when it ends:"
-	@printf '* %s\n' "$(CALLS)" "$(FAULTS)" "all the rest"
-	@$(MAKE) --no-print-directory --jobs=3 --output-sync=target test-calls test-faults test-rest
-
-test-calls: .venv/.ready
-	@$(RUN) pytest $(CALLS) $(TIMES) $(ARGS)
-
-test-faults: .venv/.ready
-	@$(RUN) pytest $(FAULTS) $(TIMES) $(ARGS)
-
-test-rest: .venv/.ready
-	@$(RUN) pytest $(patsubst %,--ignore %,$(UNIT) $(CALLS) $(FAULTS)) $(TIMES) $(ARGS)
+	@$(RUN) pytest $(patsubst %,--ignore %,$(UNIT)) --numprocesses 4 --dist loadfile --no-loadscope-reorder $(TIMES) $(ARGS)
 
 check: .venv/.ready ## format, lint, types, unit tests (a minute)
+	@$(MAKE) --no-print-directory --jobs=2 check-code check-units
+
+check-code: .venv/.ready
 	@$(UV) lock --check --quiet
 	@$(RUN) ruff format --check --quiet
 	@$(RUN) ruff check --quiet
-	@$(RUN) mypy
 	@told=$$($(RUN) lint-imports --no-logo --no-cache) || { echo "$$told"; exit 1; }
+	@$(RUN) mypy
+
+check-units: .venv/.ready
 	@$(RUN) coverage erase
-	@$(RUN) coverage run -m pytest $(UNIT) -q --numprocesses auto
+	@$(RUN) coverage run -m pytest $(UNIT) -q --numprocesses auto --dist worksteal
 	@$(RUN) coverage combine --quiet
 	@$(RUN) coverage report
 

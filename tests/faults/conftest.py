@@ -15,7 +15,7 @@ from mcp_types import CallToolResult, RequestParamsMeta
 from dagcall.airflow.gate import DEFAULT_CEILING, STREAMING_LIMIT
 from dagcall.runs.call import IN_LINE
 from tests.faults.fault_proxy import FaultProxy, fault_proxy
-from tests.faults.record import Record, until
+from tests.faults.record import ARGUMENTS, Record, until
 from tests.support.commands import clean_environ
 from tests.support.running_demo import RunningDemo
 from tests.support.serving_process import HttpServer, http_server
@@ -32,6 +32,8 @@ dag = "held"
 """
 
 Mode = Literal["auto", "legacy"]
+TESTS = 1000
+"""More than there are: other processes count from another thousand."""
 _numbers = itertools.count(1)
 
 
@@ -51,9 +53,10 @@ async def proxy(airflow: Record) -> AsyncIterator[FaultProxy]:
 
 
 @pytest.fixture
-def x() -> int:
-    """Return an argument value that no other test uses."""
-    return next(_numbers) * 1000
+def x(worker_id: str) -> int:
+    """Return the first of the arguments that no other test uses."""
+    process = 0 if worker_id == "master" else int(worker_id.removeprefix("gw"))
+    return (process * TESTS + next(_numbers)) * ARGUMENTS
 
 
 Serve = Callable[..., HttpServer]

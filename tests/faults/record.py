@@ -15,6 +15,8 @@ Json = dict[str, Any]
 T = TypeVar("T")
 TASK = "total"
 UNTIL_SECONDS = 180.0
+ARGUMENTS = 1000
+"""How many arguments each test has for itself."""
 
 
 async def until(look: Callable[[], Awaitable[T | None]]) -> T:
@@ -65,8 +67,8 @@ class Record:
         return [run for run in await self.runs(dag_id) if run["conf"] == {"x": x}]
 
     async def runs_from(self, dag_id: str, first: int) -> dict[int, Json]:
-        """Return the runs whose argument is at least `first`, by argument; check that each has one run (I1)."""
-        runs = [run for run in await self.runs(dag_id) if run["conf"]["x"] >= first]
+        """Return a test's runs by argument, of which it has one (I1); `first` is the test's first argument."""
+        runs = [run for run in await self.runs(dag_id) if first <= run["conf"]["x"] < first + ARGUMENTS]
         by_x = {run["conf"]["x"]: run for run in runs}
         assert len(by_x) == len(runs)
         return by_x

@@ -1,5 +1,6 @@
 """Messages of running tests on the terminal."""
 
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -13,6 +14,9 @@ def terminal_of(config: pytest.Config) -> Callable[[str], None]:
     def tell(line: str) -> None:
         if reporter is not None and capturing is not None:
             with capturing.global_and_fixture_disabled():
-                reporter.write_line(line)
+                if hasattr(config, "workerinput"):  # pytest-xdist leaves such a process only the terminal's stderr
+                    print(f"\n{line}", file=sys.stderr, flush=True)  # noqa: T201
+                else:
+                    reporter.write_line(line)
 
     return tell
