@@ -38,6 +38,24 @@ JWT_SECRET = "0123456789abcdef" * 4
 START_SECONDS = 120
 """It takes three to eight seconds on an idle machine."""
 STOP_SECONDS = 20
+PARSED = "parsed: 0\n"
+PARSE_AT_EACH_LINE = """
+import os
+import sys
+
+import airflow.cli.commands.dag_command
+from airflow.__main__ import main
+
+told = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)
+for _ in sys.stdin:
+    if (child := os.fork()) == 0:
+        sys.argv = ["airflow", "dags", "reserialize"]
+        main()
+        os._exit(0)
+    print("parsed:", os.waitpid(child, 0)[1], file=told, flush=True)
+"""
+"""Parses a folder more than once: `airflow dags reserialize` spends most of its time with imports."""
 
 
 def requirements_of(version: Version) -> Path:
@@ -54,6 +72,7 @@ class RealAirflow:
     version: Version
     url: str
     home: Path
+    python: Path
     transport: None = None
 
     def token(self, user: str = "admin", *, seconds: float = 3600) -> str:
@@ -197,7 +216,7 @@ def real_airflow(
     python = _python(version, environ, tell)
     shutil.copy(_database(version, python, cache, environ, tell=tell, dags=dags), home / "airflow.db")
     port = free_port()
-    airflow = RealAirflow(version, f"http://127.0.0.1:{port}", home)
+    airflow = RealAirflow(version, f"http://127.0.0.1:{port}", home, python)
     settings = environ | _settings(home, dags, all_admins=all_admins)
     settings["AIRFLOW__CORE__EXECUTION_API_SERVER_URL"] = f"{airflow.url}/execution/"
     if auth_manager is not None:
@@ -216,17 +235,37 @@ def real_airflow(
         yield airflow
 
 
-def reparse(airflow: RealAirflow, dags: Path) -> None:
-    """Parse the files of a folder, and write their dags into the database as Airflow's dag processor does.
+@contextmanager
+def parser_of(airflow: RealAirflow, dags: Path) -> Iterator[Callable[[], None]]:
+    """Yield a function that parses the files of a folder, and writes their dags as Airflow's dag processor does.
 
     Raises:
         RuntimeError: Airflow could not.
     """
-    environ = dict(os.environ)  # noqa: TID251 - a child process starts with its parent's environment
-    python = _python(airflow.version, environ, lambda _: None)
-    _run_airflow(
-        python, airflow.home, environ | _settings(airflow.home, dags, all_admins=False), ["dags", "reserialize"]
-    )
+    log = airflow.home / "parse.log"
+    with (
+        log.open("wb") as errors,
+        subprocess.Popen(  # noqa: S603 - our own program
+            [airflow.python, "-c", PARSE_AT_EACH_LINE],
+            env=os.environ | _settings(airflow.home, dags, all_admins=False),  # noqa: TID251 - it starts with its parent's
+            cwd=airflow.home,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        ) as process,
+    ):
+        assert process.stdin is not None
+        assert process.stdout is not None
+        to_it, from_it = process.stdin, process.stdout
+
+        def parse() -> None:
+            print(file=to_it, flush=True)
+            if from_it.readline() != PARSED:
+                raise RuntimeError(f"airflow dags reserialize failed:\n{log.read_text(errors='replace')}")
+
+        yield parse
+        to_it.close()
 
 
 def _run_airflow(python: Path, home: Path, settings: Mapping[str, str], command: Sequence[str]) -> None:

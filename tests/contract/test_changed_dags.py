@@ -15,7 +15,7 @@ from dagcall.airflow.model import DagSummary, DagVersion
 from dagcall.airflow.rest import AirflowRest
 from tests.contract.conftest import AIRFLOWS
 from tests.contract.fake_side import ContractAirflow, FakeSide
-from tests.contract.real_airflow import real_airflow, reparse
+from tests.contract.real_airflow import parser_of, real_airflow
 from tests.fake_airflow import FakeAirflow, FakeDag, Version
 from tests.support.plain_http import PLAIN
 from tests.support.terminal import terminal_of
@@ -47,17 +47,20 @@ def changing(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFa
     dags = tmp_path_factory.mktemp("dags") / "changing"
     dags.mkdir()
     (dags / "changing.py").write_text(FILE.replace("VALUE", "1"))
-    with real_airflow(
-        cast("Version", version),
-        cache=request.config.cache.mkdir("airflow"),
-        home=tmp_path_factory.mktemp(f"airflow-{version}"),
-        tell=terminal_of(request.config),
-        dags=dags,
-    ) as real:
+    with (
+        real_airflow(
+            cast("Version", version),
+            cache=request.config.cache.mkdir("airflow"),
+            home=tmp_path_factory.mktemp(f"airflow-{version}"),
+            tell=terminal_of(request.config),
+            dags=dags,
+        ) as real,
+        parser_of(real, dags) as parse,
+    ):
 
         def write(value: int) -> None:
             (dags / "changing.py").write_text(FILE.replace("VALUE", str(value)))
-            reparse(real, dags)
+            parse()
 
         yield Changing(real, write)
 

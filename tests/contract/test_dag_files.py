@@ -2,20 +2,19 @@
 
 import json
 import subprocess
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import httpx
 import pytest
 
 from dagcall.dag_files.reading import SCRIPT
-from tests.contract.real_airflow import DAGS, real_airflow
-from tests.dag_files.conftest import VERSIONS, PythonOf
-from tests.fake_airflow import Version
+from tests.contract.conftest import AIRFLOWS
+from tests.contract.real_airflow import DAGS, RealAirflow
 from tests.support.commands import clean_environ
 from tests.support.plain_http import PLAIN
-from tests.support.terminal import terminal_of
+
+pytestmark = pytest.mark.parametrize("airflow", [name for name in AIRFLOWS if name.startswith("real")], indirect=True)
 
 NOT_IN_FILES = frozenset({"is_paused", "last_parsed_time", "latest_dag_version"})
 """What only Airflow's database has."""
@@ -32,31 +31,15 @@ class Sides:
     """The files that Airflow reports as broken."""
 
 
-@pytest.fixture(scope="module", params=VERSIONS)
-def sides(
-    request: pytest.FixtureRequest, python_of: PythonOf, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Sides]:
-    version = cast("Version", request.param)
+@pytest.fixture(scope="module")
+def sides(airflow: RealAirflow, tmp_path_factory: pytest.TempPathFactory) -> Sides:
     home = tmp_path_factory.mktemp("home")
     environ = clean_environ(AIRFLOW_HOME=str(home), AIRFLOW__CORE__LOAD_EXAMPLES="False")
-    done = subprocess.run(  # noqa: S603 - our own program
-        [python_of(version), SCRIPT, DAGS], env=environ, capture_output=True, check=True
-    )
-    with (
-        real_airflow(
-            version,
-            cache=request.config.cache.mkdir("airflow"),
-            home=tmp_path_factory.mktemp(f"airflow-{version}"),
-            tell=terminal_of(request.config),
-        ) as airflow,
-        httpx.Client(
-            base_url=f"{airflow.url}/api/v2",
-            headers={"Authorization": f"Bearer {airflow.token()}"},
-            trust_env=False,
-            verify=PLAIN,
-            timeout=120,
-        ) as http,
-    ):
+    done = subprocess.run([airflow.python, SCRIPT, DAGS], env=environ, capture_output=True, check=True)  # noqa: S603 - our own program
+    headers = {"Authorization": f"Bearer {airflow.token()}"}
+    with httpx.Client(
+        base_url=f"{airflow.url}/api/v2", headers=headers, trust_env=False, verify=PLAIN, timeout=120
+    ) as http:
 
         def read(path: str) -> Any:
             return http.get(path).raise_for_status().json()
@@ -69,9 +52,8 @@ def sides(
             dag_id: {"details": read(f"/dags/{dag_id}/details"), "tasks": read(f"/dags/{dag_id}/tasks")["tasks"]}
             for dag_id in dag_ids
         }
-        listed = read("/dags?limit=1")["total_entries"]
-        assert listed == len(printed["dags"])
-        yield Sides(printed, shown, {error["filename"] for error in read("/importErrors")["import_errors"]})
+        assert read("/dags?limit=1")["total_entries"] == len(printed["dags"])
+        return Sides(printed, shown, {error["filename"] for error in read("/importErrors")["import_errors"]})
 
 
 def test_every_field_that_dagcall_reads_is_the_same(sides: Sides) -> None:
