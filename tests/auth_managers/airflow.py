@@ -1,4 +1,4 @@
-"""What the Airflows of this suite share: their dags, and a pool without slots."""
+"""What the Airflows of this suite share: their packages, their dags, and a pool without slots."""
 
 from functools import partial
 from pathlib import Path
@@ -7,6 +7,8 @@ from tests.faults.record import Record, until
 from tests.support.own_airflow import OwnAirflow
 
 HERE = Path(__file__).parent
+REQUIREMENTS = HERE / "requirements" / "airflow-auth-managers.txt"
+"""Both auth managers are in one environment, which takes long to make."""
 DAGS = ("add", "held", "broken", "approved")
 
 

@@ -4,10 +4,9 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from tests.auth_managers.airflow import HERE, with_dags
+from tests.auth_managers.airflow import HERE, REQUIREMENTS, with_dags
 from tests.support.own_airflow import OwnAirflow, own_airflow
 
-REQUIREMENTS = HERE / "requirements" / "airflow-fab-3.10.2.txt"
 TOKEN_SECONDS = 20
 PATH = "/airflow"
 SETTINGS = {

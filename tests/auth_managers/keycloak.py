@@ -4,11 +4,10 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from tests.auth_managers.airflow import HERE, with_dags
+from tests.auth_managers.airflow import HERE, REQUIREMENTS, with_dags
 from tests.auth_managers.realm import CLIENT_ID, CLIENT_SECRET, REALM, Realm, User
 from tests.support.own_airflow import OwnAirflow, own_airflow
 
-REQUIREMENTS = HERE / "requirements" / "airflow-keycloak-0.11.2.txt"
 CACHE_SECONDS = 1
 """How long Airflow remembers which dags an account sees; 30 by default."""
 HOUR = 3600.0
