@@ -50,7 +50,7 @@ async def test_renamed_and_unusually_typed_arguments_reach_the_task(
     written = {"options": '{"k": [1.0]}', "count": 4.0, "counts": "[1, 2.0]", "maybe": ["x"], "point": {"x": 5.0}}
     many = {"word": "long-enough-1", "anything": {"n": 9007199254740993}}
 
-    async with connected(demo, connection, tmp_path / "stderr") as client:
+    async with connected(demo, connection, tmp_path / "stderr", allowed="7_arguments") as client:
         content = await answer(client, sent(**odd, **written, **many))
 
     assert content["results"]["show"]["params"] == {

@@ -33,7 +33,10 @@ async def test_parallel_demo_calls_get_their_complete_answers(
 @every_connection
 async def test_repeated_order_is_recognised(demo: RunningDemo, connection: str, tmp_path: Path) -> None:
     calls = repeated_order_calls(f"{connection} {uuid.uuid4()}")
-    async with asyncio.timeout(LONGEST_SECONDS), connected(demo, connection, tmp_path / "stderr") as client:
+    async with (
+        asyncio.timeout(LONGEST_SECONDS),
+        connected(demo, connection, tmp_path / "stderr", allowed="submit_order") as client,
+    ):
         answers = [await answer_of(client, demo, call.tool, call.arguments) for call in calls]
     assert [answer["results"] for answer in answers] == [call.results for call in calls]
 

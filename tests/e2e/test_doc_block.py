@@ -16,7 +16,7 @@ async def test_block_is_applied_and_mismatching_results_are_returned(
     demo: RunningDemo, connection: str, tmp_path: Path
 ) -> None:
     """The client validates structured content against the listed output schema, and raises if it does not match."""
-    async with connected(demo, connection, tmp_path / "errors") as client:
+    async with connected(demo, connection, tmp_path / "errors", allowed="doc_block") as client:
         (tool,) = [tool for tool in (await client.list_tools()).tools if tool.name == "doc_block"]
         assert (tool.title, tool.annotations and tool.annotations.read_only_hint) == ("Add up", True)
         assert (tool.description or "").startswith("Add up amounts; as_declared set to false returns text.\n\nThe call")
@@ -39,7 +39,7 @@ async def test_block_is_applied_and_mismatching_results_are_returned(
         assert answer["message"].endswith("results.add_up: the value is not of type 'number'")
 
 
-def test_settings_override_the_block_and_mistakes_are_reported(demo: RunningDemo) -> None:
+def test_settings_override_the_block_and_mistakes_are_reported(demo: RunningDemo, tmp_path: Path) -> None:
     entries = """
 [[tools]]
 dag = "doc_block"
@@ -50,8 +50,7 @@ output_schema = { properties = { add_up = { type = "array", contains = {}, minCo
 [[tools]]
 dag = "mistaken_words"
 """
-    config = demo.folder / "doc_block.toml"
-    config.write_text(f"{demo.config.read_text().partition('[[tools]]')[0]}{entries}")
+    config = demo.allowing(tmp_path, entries)
     done = run_dagcall("tools", "--json", "--config", str(config), environ=demo.environ)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)

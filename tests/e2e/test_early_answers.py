@@ -36,7 +36,7 @@ async def test_failure_is_returned_while_the_run_continues(
     demo: RunningDemo, tmp_path: Path, switch: Switch, connection: str
 ) -> None:
     before = demo.runs_of("early_failure")
-    async with asyncio.timeout(SECONDS), connected(demo, connection, tmp_path / "errors") as client:
+    async with asyncio.timeout(SECONDS), connected(demo, connection, tmp_path / "errors", allowed="early_*") as client:
         result = await client.call_tool("early_failure", {"go_on": str(switch.file)})
 
     text = text_of(result)
@@ -54,8 +54,7 @@ async def test_results_ready_returns_results_while_the_run_continues(
     demo: RunningDemo, tmp_path: Path, switch: Switch, connection: str
 ) -> None:
     tool = '[[tools]]\ndag = "early_result"\nresults = ["answer"]\nreturn_when = "results_ready"\n'
-    own = replace(demo, folder=tmp_path)
-    own.config.write_text(demo.config.read_text().split("[[tools]]")[0] + tool)
+    own = replace(demo, folder=demo.allowing(tmp_path, tool).parent)
     async with asyncio.timeout(SECONDS), connected(own, connection, tmp_path / "errors") as client:
         result = await client.call_tool("early_result", {"go_on": str(switch.file)})
 
@@ -83,7 +82,7 @@ async def test_progress_names_done_and_running_tasks(
         if "1 of 2 tasks done; running: tidy" in (message or ""):
             switch.flip()
 
-    async with asyncio.timeout(SECONDS), connected(demo, connection, tmp_path / "errors") as client:
+    async with asyncio.timeout(SECONDS), connected(demo, connection, tmp_path / "errors", allowed="early_*") as client:
         result = await client.call_tool("early_result", {"go_on": str(switch.file)}, progress_callback=on_progress)
 
     assert not result.is_error, text_of(result)

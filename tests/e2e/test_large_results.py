@@ -53,7 +53,10 @@ async def test_table_of_5_mb_is_read_completely_with_the_tool(
     demo: RunningDemo, connection: str, tmp_path: Path
 ) -> None:
     rows: list[Any] = []
-    async with asyncio.timeout(LONGEST_SECONDS), connected(demo, connection, tmp_path / "stderr") as client:
+    async with (
+        asyncio.timeout(LONGEST_SECONDS),
+        connected(demo, connection, tmp_path / "stderr", allowed="large_*") as client,
+    ):
         result = await client.call_tool("large_rows", {})
         answer = content_of(result)
         offset: int | None = 0
@@ -76,7 +79,10 @@ async def test_table_of_5_mb_is_read_completely_with_the_tool(
 async def test_text_of_3_mb_is_read_from_any_offset_as_a_resource(
     demo: RunningDemo, connection: str, tmp_path: Path
 ) -> None:
-    async with asyncio.timeout(LONGEST_SECONDS), connected(demo, connection, tmp_path / "stderr") as client:
+    async with (
+        asyncio.timeout(LONGEST_SECONDS),
+        connected(demo, connection, tmp_path / "stderr", allowed="large_*") as client,
+    ):
         result = await client.call_tool("large_text", {})
         answer = content_of(result)
         link = result.content[1]
@@ -98,7 +104,10 @@ async def test_text_of_3_mb_is_read_from_any_offset_as_a_resource(
 
 @every_connection
 async def test_omitted_parts_of_a_deep_object_can_be_read(demo: RunningDemo, connection: str, tmp_path: Path) -> None:
-    async with asyncio.timeout(LONGEST_SECONDS), connected(demo, connection, tmp_path / "stderr") as client:
+    async with (
+        asyncio.timeout(LONGEST_SECONDS),
+        connected(demo, connection, tmp_path / "stderr", allowed="deep_object") as client,
+    ):
         answer = content_of(await client.call_tool("deep_object", {}))
         place = {"tool": "deep_object", "dag_run_id": answer["dag_run_id"]}
         bottom = await read_with_tool(client, **place, path="/make_tree" + "/a~1b~0c/0" * 40)
@@ -111,7 +120,10 @@ async def test_omitted_parts_of_a_deep_object_can_be_read(demo: RunningDemo, con
 
 @every_connection
 async def test_unknown_runs_and_paths_are_refused(demo: RunningDemo, connection: str, tmp_path: Path) -> None:
-    async with asyncio.timeout(LONGEST_SECONDS), connected(demo, connection, tmp_path / "stderr") as client:
+    async with (
+        asyncio.timeout(LONGEST_SECONDS),
+        connected(demo, connection, tmp_path / "stderr", allowed="large_*") as client,
+    ):
         answer = content_of(await client.call_tool("large_rows", {"rows": 2}))
         mistaken = await client.call_tool(
             "read_dag_result", {"tool": "large_rows", "dag_run_id": answer["dag_run_id"], "path": "/make_rows/2"}

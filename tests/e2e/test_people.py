@@ -38,7 +38,7 @@ class Person:
 async def call(
     demo: RunningDemo, connection: str, errors: Path, tool: str, person: Person | None, **arguments: Any
 ) -> dict[str, Any]:
-    async with connected(demo, connection, errors, on_question=person) as client:
+    async with connected(demo, connection, errors, allowed=tool, on_question=person) as client:
         return content_of(await client.call_tool(tool, arguments))
 
 

@@ -42,7 +42,7 @@ CALLS: list[tuple[str, dict[str, Any], dict[str, Any]]] = [
 
 @pytest.mark.parametrize("connection", CONNECTIONS)
 async def test_results_of_mapped_grouped_and_branched_tasks(demo: RunningDemo, tmp_path: Path, connection: str) -> None:
-    async with asyncio.timeout(SECONDS), connected(demo, connection, tmp_path / "errors") as client:
+    async with asyncio.timeout(SECONDS), connected(demo, connection, tmp_path / "errors", allowed="shape_*") as client:
         given = await asyncio.gather(*(client.call_tool(tool, arguments) for tool, arguments, _ in CALLS))
 
     contents = [result.structured_content or {} for result in given]
@@ -59,7 +59,7 @@ async def test_author_declares_the_result_task(demo: RunningDemo, tmp_path: Path
 
 @pytest.mark.parametrize("connection", CONNECTIONS)
 async def test_values_of_every_class_become_json(demo: RunningDemo, tmp_path: Path, connection: str) -> None:
-    async with asyncio.timeout(SECONDS), connected(demo, connection, tmp_path / "errors") as client:
+    async with asyncio.timeout(SECONDS), connected(demo, connection, tmp_path / "errors", allowed="shape_*") as client:
         result = await client.call_tool("shape_values", {})
 
     assert not result.is_error, text_of(result)

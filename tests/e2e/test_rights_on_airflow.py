@@ -42,10 +42,7 @@ def server(demo: RunningDemo, tmp_path_factory: pytest.TempPathFactory) -> Itera
     folder = tmp_path_factory.mktemp("rights")
     keys = [entry_of(CI, "ci"), entry_of(ANN, "ann", groups=["writers"])]
     (folder / "keys.toml").write_text("\n".join(keys), encoding="utf-8")
-    settings, found, _ = demo.config.read_text(encoding="utf-8").partition("[[tools]]")
-    assert found
-    (folder / "dagcall.toml").write_text(settings + RIGHTS, encoding="utf-8")
-    with http_server({**demo.environ, "DAGCALL_CONFIG": str(folder / "dagcall.toml")}) as running:
+    with http_server({**demo.environ, "DAGCALL_CONFIG": str(demo.allowing(folder, RIGHTS))}) as running:
         yield running
         code, errors = running.stop()
         assert code == 0

@@ -58,10 +58,7 @@ async def test_run_with_a_missing_pool_is_explained(demo: RunningDemo, tmp_path:
 
 def allowing(demo: RunningDemo, folder: Path, *entries: str) -> Path:
     """Write settings for this demo's Airflow with these tool entries, and return their folder."""
-    folder.mkdir(exist_ok=True)
-    head = demo.config.read_text().split("[[tools]]")[0]
-    (folder / "dagcall.toml").write_text(head + "".join(f"[[tools]]\n{entry}\n" for entry in entries))
-    return folder
+    return demo.allowing(folder, "".join(f"[[tools]]\n{entry}\n" for entry in entries)).parent
 
 
 def test_dags_without_effect_are_withheld_and_import_errors_are_named(demo: RunningDemo, tmp_path: Path) -> None:

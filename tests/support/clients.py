@@ -27,6 +27,7 @@ async def connected(
     connection: str,
     errors: Path,
     *,
+    allowed: str = "",
     on_message: MessageHandlerFnT | None = None,
     on_question: ElicitationFnT | None = None,
 ) -> AsyncIterator[Client]:
@@ -35,7 +36,8 @@ async def connected(
     Args:
         demo: the demo.
         connection: one of `CONNECTIONS`.
-        errors: the file for the stderr of a new server.
+        errors: the file for the stderr of a new server, in a folder of its own.
+        allowed: the dags that a new server publishes, in place of the demo's: each costs Airflow two requests.
         on_message: called with every notification.
         on_question: answers for the client's user; without it the client declares no elicitation.
     """
@@ -44,7 +46,8 @@ async def connected(
     with errors.open("w") as errlog:
         server: Any = demo.url
         if transport == "stdio":
-            words = ["-m", "dagcall", "serve", "--stdio", "--config", str(demo.config)]
+            config = demo.allowing(errors.parent, f'[[tools]]\ndags = "{allowed}"\n') if allowed else demo.config
+            words = ["-m", "dagcall", "serve", "--stdio", "--config", str(config)]
             # With another secret than the demo's dagcall, identical calls of both are not treated as repeats. As for a
             # user, it starts with the remembered tools of the previous one.
             environ = {

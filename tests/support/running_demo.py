@@ -44,6 +44,14 @@ class RunningDemo:
         """The settings file that the demo wrote."""
         return self.folder / "dagcall.toml"
 
+    def allowing(self, folder: Path, tools: str) -> Path:
+        """Write settings for this Airflow that end with these entries of `[[tools]]`, and return the file."""
+        path = folder / "dagcall.toml"
+        settings, found, _ = self.config.read_text(encoding="utf-8").partition("[[tools]]")
+        assert found
+        path.write_text(settings + tools, encoding="utf-8")
+        return path
+
     def runs_of(self, dag_id: str) -> dict[str, str]:
         """Return the runs of a dag from Airflow: run id -> state."""
         with self.rest() as http:
