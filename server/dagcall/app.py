@@ -217,13 +217,14 @@ def _slow_hash(password: str, salt: str) -> bytes:
 def remembered_file(settings: Settings) -> Path | None:
     """Return the cache file of the dags.
 
-    Each combination of Airflow, account and allow-list has its own file.
+    Each combination of Airflow, account and allow-list has its own file. Its name is a fast hash, which reveals nothing
+    of a token: tokens are random.
     """
     if not settings.remember:
         return None
     selectors = sorted(policy.selector for policy in settings.policies)
     what = json.dumps([settings.airflow.url, _account_identity(settings.airflow), selectors])
-    return settings.folder_for_caches / f"dags-{_slow_hash(what, 'dagcall dags').hex()[:32]}.json"
+    return settings.folder_for_caches / f"dags-{hashlib.sha256(what.encode()).hexdigest()[:32]}.json"
 
 
 def _account_identity(airflow: AirflowSettings) -> list[str | None]:
