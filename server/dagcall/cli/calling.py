@@ -80,7 +80,10 @@ async def call_tool(
             async with connected(target, credential, **asking) as client:
                 return await call_with(client)
         async with assembled(target, wait_seconds=wait, read_pins=read_pins) as dagcall:
-            await dagcall.catalog.refresh()
+            for only in (tool, None):  # all, if there is no such dag: for dagcall's own tools, and for suggestions
+                snapshot = await dagcall.catalog.refresh(only=only)
+                if tool in snapshot.tools or snapshot.problem:
+                    break
             async with Client(dagcall.mcp.sdk, **asking) as client:
                 return await call_with(client)
 

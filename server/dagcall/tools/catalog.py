@@ -205,14 +205,18 @@ class Catalog:
 
         await self.refresher.run(turn)
 
-    async def refresh(self) -> Snapshot:
-        """Read the dags and replace the snapshot. Never raises because of Airflow."""
+    async def refresh(self, *, only: str | None = None) -> Snapshot:
+        """Read the dags and replace the snapshot. Never raises because of Airflow.
+
+        Args:
+            only: the name of a tool, for a process that needs no other one: other dags are listed, but not read.
+        """
         policies = self._policies
         self._is_unanswered = False
         before = self.snapshot
         try:
             await self._source.fetch_version()
-            found = await self._discovery.find(self._found, self._every_seconds)
+            found = await self._discovery.find(self._found, self._every_seconds, only=only)
             self.read_at = asyncio.get_running_loop().time()
         except AirflowError as error:
             self._is_unanswered = isinstance(error, AirflowUnreachable | AirflowAnswerUnusable)

@@ -64,12 +64,13 @@ class Discovery:
         """Let a dag be read at the next refresh, because it is not as it was read."""
         self._outdated.add(dag_id)
 
-    async def find(self, last: Snapshot, every_seconds: float) -> Snapshot:
+    async def find(self, last: Snapshot, every_seconds: float, *, only: str | None = None) -> Snapshot:
         """Return the tools that the allow-list and Airflow's dags make.
 
         Args:
             last: what was found before; its tools stay where Airflow does not answer.
             every_seconds: how often the operator wants the dags to be read.
+            only: the name of a tool, to read no other dags.
 
         Raises:
             AirflowError: no entry of the allow-list could be read.
@@ -81,6 +82,8 @@ class Discovery:
         self._outdated.clear()
         ignores_conf = await self._ignores_conf()
         selected, kept, withheld = await self._selection.select(last)
+        if only is not None:
+            selected = [(dag, policy) for dag, policy in selected if policy.tool_name(dag.dag_id) == only]
         listed = {dag.dag_id: dag for dag, _ in selected if not reason_not_to_run(dag)}
         wanted = {*listed, *(tool.dag_id for tool in kept)}
         self._readings.forget_others(wanted)

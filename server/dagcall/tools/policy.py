@@ -12,7 +12,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validat
 from dagcall.airflow import DagSummary
 from dagcall.auth import Selectors
 from dagcall.tools.client_limits import TOOL_NAME_LENGTH, is_tool_name
-from dagcall.tools.naming import GENERIC_TOOL_NAMES
+from dagcall.tools.naming import GENERIC_TOOL_NAMES, tool_name_from_dag_id
 
 
 def _require_distinct(task_ids: tuple[str, ...]) -> tuple[str, ...]:
@@ -141,6 +141,10 @@ class ToolPolicy(BaseModel):
         if self.dags is not None:
             return fnmatchcase(dag.dag_id, self.dags)
         return self.tag in dag.tags
+
+    def tool_name(self, dag_id: str) -> str:
+        """Return the name of the tool that this entry makes of a dag."""
+        return self.name or tool_name_from_dag_id(dag_id)
 
 
 def policy_from_text(text: str) -> ToolPolicy:

@@ -19,7 +19,6 @@ from dagcall.tools.client_limits import MAX_TEXT, objections
 from dagcall.tools.doc_block import NOTHING_SAID, WordsUnusable, doc_block, effective_policy
 from dagcall.tools.input_schema import InputSchema
 from dagcall.tools.markdown import first_paragraph
-from dagcall.tools.naming import tool_name_from_dag_id
 from dagcall.tools.output_schema import OutputSchema, cancel_output_schema, output_schema, part_output_schema
 from dagcall.tools.policy import ToolPolicy
 
@@ -93,7 +92,7 @@ def tool_from_dag(dag: Dag, entry: ToolPolicy, *, refusal: str | None = None) ->
     schema = InputSchema.from_params(dag.params, fixed=policy.fixed | identity, hidden=policy.hidden)
     annotations = policy.annotations
     wire = WireTool(
-        name=policy.name or tool_name_from_dag_id(dag.dag_id),
+        name=policy.tool_name(dag.dag_id),
         title=visible(policy.title or dag.display_name),
         description=_description(dag, policy, schema),
         input_schema=schema.wire,

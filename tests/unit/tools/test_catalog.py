@@ -15,6 +15,7 @@ from dagcall.app import Dagcall
 from dagcall.errors import ConfigError
 from dagcall.tools.pin_folder import PinFolder
 from dagcall.tools.pins import Pins, pin_text
+from dagcall.tools.policy import ToolPolicy
 from dagcall.tools.tool import wire_json
 from tests.fake_airflow import NOTSET, FakeAirflow, FakeDag, FakeImportError, FakeParam, FakeTask, Fault, Hold
 from tests.fake_airflow.access import FakeUser
@@ -58,6 +59,24 @@ def an_airflow() -> FakeAirflow:
 async def test_only_selected_dags_are_published(served: Served, dags: list[str], names: list[str]) -> None:
     async with served(an_airflow(), dags=dags) as dagcall:
         assert published(dagcall) == names
+
+
+async def test_one_tool_is_read_without_the_other_dags(served: Served) -> None:
+    airflow = an_airflow()
+    async with served(airflow, dags=[]) as dagcall:
+        await dagcall.catalog.allow(
+            (ToolPolicy(dags="*"), ToolPolicy(dag="plain", name="simple")),
+            callers=("*",),
+            read_pins=None,
+            every_seconds=30,
+        )
+        for name in ("ml_two", "simple"):
+            airflow.requests.clear()
+            await dagcall.catalog.refresh(only=name)
+            assert published(dagcall) == [name]
+            assert len(airflow.requests_to("dag_details")) == 1
+        await dagcall.catalog.refresh(only="plain")
+        assert published(dagcall) == []
 
 
 async def test_dags_on_all_pages_are_found(served: Served) -> None:
