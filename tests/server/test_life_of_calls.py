@@ -448,6 +448,7 @@ def test_identical_calls_adopt_their_finished_runs_after_a_crash() -> None:
     life.teardown()
 
 
+@pytest.mark.untraced
 def test_every_call_gets_one_run_and_its_answer(capfd: pytest.CaptureFixture[str]) -> None:
     def tell(*_: object) -> None:
         with capfd.disabled():

@@ -150,6 +150,7 @@ async def fifty_at_once(credentials: Credentials) -> set[str]:
     return {str(one) for one in found}
 
 
+@pytest.mark.untraced
 @pytest.mark.virtual_time
 async def test_refused_log_in_is_retried_rarely_and_reported_to_every_caller() -> None:
     source = Source()

@@ -14,7 +14,7 @@ from dagcall.airflow.gate import Gate, Purpose
 from dagcall.airflow.overload import FIRST_LIMIT
 from tests.support.simulated_airflow import Replica, Request, SimulatedAirflow
 
-pytestmark = pytest.mark.virtual_time
+pytestmark = [pytest.mark.virtual_time, pytest.mark.untraced]
 SEEDS = range(int(os.environ.get("SEEDS", "1")))  # noqa: TID251 - for experiments
 LOOPS = 40
 TAKEN_BY_TEST = 0.9

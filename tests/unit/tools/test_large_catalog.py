@@ -70,6 +70,7 @@ async def seconds_until(is_so: Callable[[], bool], at_most: float) -> float:
     return loop.time() - began
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(
     ("number", "allowed"),
     [
@@ -93,6 +94,7 @@ async def test_idle_catalog_costs_little_although_airflow_parses_all_files_again
     assert len(whole_refreshes) <= REQUESTS_A_MINUTE * seconds / 60
 
 
+@pytest.mark.untraced
 async def test_every_dag_of_a_large_catalog_is_reread_in_turn(served: Served) -> None:
     airflow = airflow_with(100)
     airflow.parses = False

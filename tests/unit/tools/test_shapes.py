@@ -284,6 +284,7 @@ def test_long_description_is_shortened_but_its_additions_are_not(text: str) -> N
     assert len(described.encode("utf-16-le")) // 2 <= 1024
 
 
+@pytest.mark.untraced
 @settings(max_examples=100, deadline=None)
 @given(any_schema(), values)
 def test_every_client_accepts_every_published_schema(schema: dict[str, Any], default: Any) -> None:
@@ -296,6 +297,7 @@ def test_every_client_accepts_every_published_schema(schema: dict[str, Any], def
     assert list(objections(wire_json(tool.wire))) == []
 
 
+@pytest.mark.untraced
 @settings(max_examples=100, deadline=None)
 @given(any_schema(), st.lists(values, max_size=6))
 def test_published_schema_accepts_what_the_authors_schema_accepts(schema: dict[str, Any], sent: list[Any]) -> None:

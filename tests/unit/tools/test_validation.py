@@ -146,6 +146,7 @@ def test_large_value_can_be_validated(schema: dict[str, Any], value: Any) -> Non
     assert Checker.of(schema, Draft202012Validator).is_valid(value)
 
 
+@pytest.mark.untraced
 def test_checks_within_one_budget_share_it() -> None:
     checker = Checker.of({"items": {"type": "integer"}}, Draft202012Validator)
     values = [1] * 150_000
