@@ -32,10 +32,10 @@ install: .venv/.ready ## make .venv, ready for work
 demo: .venv/.ready ## a real Airflow with example dags, and dagcall in front of it (Ctrl-C stops both)
 	@$(RUN) dagcall demo $(ARGS)
 
-test: check ## every test, real Airflows included (19 minutes on 2 cores)
+test: check ## every test, real Airflows included (15 minutes on 2 cores)
 	@$(RUN) pytest $(patsubst %,--ignore %,$(UNIT)) --numprocesses 4 --dist loadfile --no-loadscope-reorder $(TIMES) $(ARGS)
 
-check: .venv/.ready ## format, lint, types, unit tests (a minute)
+check: .venv/.ready ## format, lint, types, unit tests (2 minutes on 2 cores)
 	@$(MAKE) --no-print-directory --jobs=2 check-code check-units
 
 check-code: .venv/.ready

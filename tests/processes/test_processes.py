@@ -183,6 +183,43 @@ def test_starting_calls_get_their_run_ids_at_shutdown() -> None:
             checking.result()
 
 
+SLOW_WRITER = """
+import asyncio
+
+from dagcall.cli import stdio
+
+write = stdio.AnswersOut.write
+
+
+async def write_later(out, text):
+    await asyncio.sleep(0.1)
+    return await write(out, text)
+
+
+stdio.AnswersOut.write = write_later
+"""
+"""Runs at the start of each Python process: an answer takes time to reach its writer, as on a busy machine."""
+
+
+@revisions
+def test_each_answer_is_written_before_a_stdio_server_ends(tmp_path: Path, revision: str) -> None:
+    (tmp_path / "sitecustomize.py").write_text(SLOW_WRITER)
+    airflow = airflow_with_dags()
+    messages = [request(revision, number, "tools/call", call("endless", x=number)) for number in range(3)]
+    with (
+        served(airflow) as url,
+        stdio_server(environ_for(url, PYTHONPATH=str(tmp_path))) as server,
+        ThreadPoolExecutor(1) as thread,
+    ):
+        answering = thread.submit(lambda: list(answers_to(server, revision, messages)))
+        until(lambda: len(airflow.runs) == len(messages))
+        server.process.send_signal(signal.SIGTERM)
+        answers = answering.result(STOP_SECONDS)
+        code, _ = server.ended()
+    assert code == 0
+    assert {answer["result"]["structuredContent"]["state"] for answer in answers} == {"running"}
+
+
 def check_starting_calls(transport: str, revision: str, is_there: bool) -> None:  # noqa: FBT001 - one row of the table
     airflow = airflow_with_dags()
     start = http_server if transport == "http" else stdio_server

@@ -74,8 +74,12 @@ async def serve_stdio(settings: Settings, *, read_pins: Callable[[], Pins] | Non
                 await server.run(incoming, outgoing, options)
                 asked_to_stop.set()  # by the end of stdin
 
+        def client_left() -> None:
+            deliveries.client_left()
+            asked_to_stop.set()
+
         with own_stdout() as stdout, endable_stdin() as (stdin, end_stdin):
-            answers_out = AnswersOut(stdout, on_written=deliveries.written, on_gone=asked_to_stop.set)
+            answers_out = AnswersOut(stdout, on_written=deliveries.written, on_gone=client_left)
             serving = asyncio.create_task(serve(stdin, answers_out))
             _on_stop_signal(asked_to_stop.set)
             stopping = asyncio.create_task(asked_to_stop.wait())
@@ -83,6 +87,7 @@ async def serve_stdio(settings: Settings, *, read_pins: Callable[[], Pins] | Non
             await _answer_waiting_calls(dagcall)
             with suppress(TimeoutError):
                 async with asyncio.timeout(LAST_ANSWERS_SECONDS):
+                    await deliveries.all_written.wait()
                     await answers_out.idle.wait()
             end_stdin()
             for task in (serving, stopping, refreshing, reloading):

@@ -4,7 +4,9 @@ An outcome that was not delivered goes to the next identical call; a delivered o
 delivered when its last byte was sent and the caller had not disconnected before; on stdio, when it was written.
 """
 
+import asyncio
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import Any
 
@@ -90,6 +92,10 @@ class StdioDeliveries:
 
     def __init__(self) -> None:
         self._of_request: dict[RequestId, Delivery] = {}
+        self._owed: set[RequestId] = set()
+        self.all_written = asyncio.Event()
+        """Set while each result that a handler has returned is written."""
+        self.all_written.set()
 
     def add(self, request_id: RequestId, entry: Entry) -> None:
         """Add an outcome to the answer to a request."""
@@ -97,9 +103,14 @@ class StdioDeliveries:
 
     def written(self, request_id: RequestId) -> None:
         """Record that the answer to a request was written."""
+        self._owe_no_more({request_id})
         if delivery := self._of_request.pop(request_id, None):
             delivery.sent()
             delivery.over()
+
+    def client_left(self) -> None:
+        """Record that nothing more can be written."""
+        self._owe_no_more(set(self._owed))
 
     async def watch(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
         """Drop the outcomes of a request that is answered with an error, or not at all."""
@@ -110,7 +121,15 @@ class StdioDeliveries:
             if ctx.request_id is not None and (delivery := self._of_request.pop(ctx.request_id, None)):
                 delivery.over()
             raise
+        if ctx.request_id is not None:
+            self._owed.add(ctx.request_id)
+            self.all_written.clear()
         return result
+
+    def _owe_no_more(self, request_ids: AbstractSet[RequestId]) -> None:
+        self._owed -= request_ids
+        if not self._owed:
+            self.all_written.set()
 
 
 class Deliveries:

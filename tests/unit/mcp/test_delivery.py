@@ -47,6 +47,34 @@ async def test_outcome_is_delivered_once_its_answer_is_written() -> None:
     assert (second.waiting, second.is_delivered) == (1, False)
 
 
+async def test_stopping_server_waits_for_each_result_to_be_written() -> None:
+    """Between two writes, nothing is being written, but a result may still be on its way."""
+    deliveries = StdioDeliveries()
+
+    async def answered(_: Context) -> dict[str, Any]:
+        return {}
+
+    for request_id in (7, "7", 8):
+        await deliveries.watch(request(request_id), answered)
+    await deliveries.watch(request(None), answered)
+    seen = [deliveries.all_written.is_set()]
+    for request_id in (7, 7, "7", 8):
+        deliveries.written(request_id)
+        seen.append(deliveries.all_written.is_set())
+    assert seen == [False, False, False, False, True]
+
+
+async def test_stopping_server_does_not_wait_for_a_client_that_left() -> None:
+    deliveries = StdioDeliveries()
+
+    async def answered(_: Context) -> dict[str, Any]:
+        return {}
+
+    await deliveries.watch(request(7), answered)
+    deliveries.client_left()
+    assert deliveries.all_written.is_set()
+
+
 async def test_outcome_of_a_failed_request_is_not_delivered() -> None:
     deliveries, pending = StdioDeliveries(), entry()
 
