@@ -174,6 +174,7 @@ FRAGMENTS = sorted(
 )
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize("fragment", FRAGMENTS)
 def test_masking_is_fast_for_any_text(fragment: str) -> None:
     """A quadratic pattern would need minutes; all patterns together need some hundredths of a second."""

@@ -97,6 +97,7 @@ def test_vertex_documents_argument_names(name: str, *, is_documented: bool) -> N
     assert (vertex.argument_name.fullmatch(name) is not None) == is_documented
 
 
+@pytest.mark.untraced
 @given(any_schema())
 @example({"not": {"type": "array"}})
 @example({"type": "array", "contains": {"type": ["array", "null"]}, "if": {"type": "array"}, "then": {"minItems": 1}})

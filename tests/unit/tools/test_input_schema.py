@@ -474,6 +474,7 @@ def test_whole_fixed_number_is_sent_as_an_integer() -> None:
     assert repr(schema.taken({}, tool="t").conf) == "{'p': 3}"
 
 
+@pytest.mark.untraced
 @pytest.mark.parametrize(
     ("one", "value", "problem"),
     [

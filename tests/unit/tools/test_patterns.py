@@ -100,6 +100,7 @@ def v8() -> MiniRacer:
     return MiniRacer()
 
 
+@pytest.mark.untraced
 @settings(max_examples=600, deadline=None)
 @given(patterns, st.lists(texts, min_size=1, max_size=4))
 @example("[&&~~--[]", ["&", "-", "["])

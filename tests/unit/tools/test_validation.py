@@ -43,6 +43,7 @@ PIECES = [
 PIECES += ["(?=a)", "(?i)", "\\w", "\\d", "\\Z", "||", "--", "&&", "[[", "\\[", "\\b", "\\]", "(?P<x>", "(?P=x)", "."]
 
 
+@pytest.mark.untraced
 @settings(max_examples=400, deadline=None)
 @given(st.lists(VALUES, max_size=5) | ALIKE, VALUES)
 @example([[0], [False], [0]], None)
