@@ -20,18 +20,26 @@ def shared_demo(folder: Path, start: Callable[[], AbstractContextManager[Running
         folder: a folder that all processes of the run know, and no other run uses.
         start: starts the demo, and stops it at the end.
     """
-    note = folder / "demo.json"
-    with ExitStack() as starting_it, (folder / "demo-users.lock").open("w") as users:
-        with (folder / "demo-starting.lock").open("w") as starting:
-            fcntl.flock(starting, fcntl.LOCK_EX)
+    note, turn = folder / "demo.json", folder / "demo-turn.lock"
+    with ExitStack() as ending_it, (folder / "demo-users.lock").open("w") as users:
+        with locked(turn):
             is_ours = not note.exists()
             if is_ours:
-                running = starting_it.enter_context(start())
+                running = ending_it.enter_context(start())
                 note.write_bytes(RUNNING.dump_json(running))
             else:
                 running = RUNNING.validate_json(note.read_bytes())
             fcntl.flock(users, fcntl.LOCK_SH)
         yield running
         if is_ours:
-            fcntl.flock(users, fcntl.LOCK_EX)
-            note.unlink()
+            with locked(turn):  # who comes now will start another one
+                fcntl.flock(users, fcntl.LOCK_EX)
+                note.unlink()
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold the lock of a file, for which other processes wait."""
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
