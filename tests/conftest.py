@@ -9,7 +9,7 @@ from coverage import Coverage
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
-from tests.e2e.conftest import DAGS, OWN_DAGS
+from tests.e2e.conftest import OWN_DAGS
 from tests.support.running_demo import RunningDemo, running_demo
 from tests.support.shared_demo import shared_demo
 from tests.support.terminal import terminal_of
@@ -23,7 +23,7 @@ IN_TURN = (
 IN_ONE_PROCESS = {"commands", "contract", "packaging"}
 """Packages whose files share what is expensive to start."""
 DEMO_DAGS = [
-    *(DAGS / name for name in OWN_DAGS),
+    *OWN_DAGS,
     *(
         HERE / package / "dags" / f"{name}_dags.py"
         for package, name in (("faults", "fault"), ("clients", "client"), ("conformance", "conformance"))

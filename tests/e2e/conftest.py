@@ -3,8 +3,11 @@
 from pathlib import Path
 
 DAGS = Path(__file__).parent / "dags"
-OWN_DAGS = (
-    *("arguments.py", "asking.py", "doc_block.py", "early.py", "factorial.py", "failures.py", "large.py"),
-    *("regional_report.py", "shapes.py", "waiting.py"),
-)
+OWN_DAGS = [
+    DAGS / f"{name}.py"
+    for name in (
+        *("arguments", "asking", "doc_block", "early", "factorial", "failures", "large"),
+        *("regional_report", "shapes", "waiting"),
+    )
+]
 """The dag files that exist from the start."""

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import DAGS, OWN_DAGS
+from tests.e2e.conftest import OWN_DAGS
 from tests.proof import record
 from tests.support.running_demo import RunningDemo, running_demo
 from tests.support.terminal import terminal_of
@@ -24,11 +24,10 @@ passed: Counter[str] = Counter()
 def demo(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningDemo]:
     """A running demo with the dags of tests/e2e. It also contains the runs of other tests."""
     version: str = request.param
-    own_dags = [DAGS / name for name in OWN_DAGS]
     command = [sys.executable, str(HERE / "older_demo.py"), version]
     command.append(str(HERE / "requirements" / f"airflow-{version}-demo.txt"))
     base = tmp_path_factory.mktemp(f"airflow-{version}")
-    with running_demo(base, own_dags, terminal_of(request.config), command=command) as running:
+    with running_demo(base, OWN_DAGS, terminal_of(request.config), command=command) as running:
         yield running
 
 

@@ -6,7 +6,6 @@ delivered when its last byte was sent and the caller had not disconnected before
 
 import asyncio
 from collections.abc import Callable
-from collections.abc import Set as AbstractSet
 from functools import partial
 from typing import Any
 
@@ -103,14 +102,17 @@ class StdioDeliveries:
 
     def written(self, request_id: RequestId) -> None:
         """Record that the answer to a request was written."""
-        self._owe_no_more({request_id})
+        self._owed.discard(request_id)
+        if not self._owed:
+            self.all_written.set()
         if delivery := self._of_request.pop(request_id, None):
             delivery.sent()
             delivery.over()
 
     def client_left(self) -> None:
         """Record that nothing more can be written."""
-        self._owe_no_more(set(self._owed))
+        self._owed.clear()
+        self.all_written.set()
 
     async def watch(self, ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
         """Drop the outcomes of a request that is answered with an error, or not at all."""
@@ -125,11 +127,6 @@ class StdioDeliveries:
             self._owed.add(ctx.request_id)
             self.all_written.clear()
         return result
-
-    def _owe_no_more(self, request_ids: AbstractSet[RequestId]) -> None:
-        self._owed -= request_ids
-        if not self._owed:
-            self.all_written.set()
 
 
 class Deliveries:

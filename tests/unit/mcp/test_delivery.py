@@ -25,6 +25,10 @@ def request(request_id: RequestId | None) -> Context:
     )
 
 
+async def answered_at_once(_: Context) -> dict[str, Any]:
+    return {}
+
+
 def entry() -> Entry:
     return Entry("mcp__a_b_0", 0)
 
@@ -50,13 +54,9 @@ async def test_outcome_is_delivered_once_its_answer_is_written() -> None:
 async def test_stopping_server_waits_for_each_result_to_be_written() -> None:
     """Between two writes, nothing is being written, but a result may still be on its way."""
     deliveries = StdioDeliveries()
-
-    async def answered(_: Context) -> dict[str, Any]:
-        return {}
-
     for request_id in (7, "7", 8):
-        await deliveries.watch(request(request_id), answered)
-    await deliveries.watch(request(None), answered)
+        await deliveries.watch(request(request_id), answered_at_once)
+    await deliveries.watch(request(None), answered_at_once)
     seen = [deliveries.all_written.is_set()]
     for request_id in (7, 7, "7", 8):
         deliveries.written(request_id)
@@ -66,11 +66,7 @@ async def test_stopping_server_waits_for_each_result_to_be_written() -> None:
 
 async def test_stopping_server_does_not_wait_for_a_client_that_left() -> None:
     deliveries = StdioDeliveries()
-
-    async def answered(_: Context) -> dict[str, Any]:
-        return {}
-
-    await deliveries.watch(request(7), answered)
+    await deliveries.watch(request(7), answered_at_once)
     deliveries.client_left()
     assert deliveries.all_written.is_set()
 

@@ -17,9 +17,9 @@ from tests.support.in_memory import Served
 pytestmark = pytest.mark.virtual_time
 
 EVERY_SECONDS = 30
-LARGE = 100
+LARGE = 200
 """A catalog that is large, yet listed every 30 s."""
-IN_TURN_SECONDS = 9 * 60
+IN_TURN_SECONDS = 18 * 60
 """How long it takes until each of its dags has been reread."""
 
 
@@ -106,15 +106,15 @@ async def test_every_dag_of_a_large_catalog_is_reread_in_turn(served: Served) ->
 
 
 async def pause(airflow: FakeAirflow) -> None:
-    airflow.dags["dag_0050"].is_paused = True
+    airflow.dags["dag_0150"].is_paused = True
 
 
 async def delete(airflow: FakeAirflow) -> None:
-    del airflow.dags["dag_0050"]
+    del airflow.dags["dag_0150"]
 
 
 async def break_file(airflow: FakeAirflow) -> None:
-    airflow.dags["dag_0050"].has_import_errors = True
+    airflow.dags["dag_0150"].has_import_errors = True
 
 
 @pytest.mark.parametrize("change", [pause, delete, break_file])
@@ -125,7 +125,7 @@ async def test_dag_that_is_gone_is_noticed_at_the_next_refresh(
     async with refreshing(served, airflow) as dagcall:
         await change(airflow)
         await asyncio.sleep(EVERY_SECONDS + 1)
-        assert "dag_0050" not in dagcall.catalog.snapshot.tools
+        assert "dag_0150" not in dagcall.catalog.snapshot.tools
 
 
 async def test_new_dag_is_noticed_at_the_next_refresh(served: Served) -> None:
@@ -139,12 +139,12 @@ async def test_new_dag_is_noticed_at_the_next_refresh(served: Served) -> None:
 async def test_unpaused_dag_is_read_at_once(served: Served) -> None:
     """It may have changed while it was paused."""
     airflow = airflow_with(LARGE)
-    airflow.dags["dag_0050"].is_paused = True
+    airflow.dags["dag_0150"].is_paused = True
     async with refreshing(served, airflow) as dagcall:
-        rewrite(airflow, "dag_0050")
-        airflow.dags["dag_0050"].is_paused = False
+        rewrite(airflow, "dag_0150")
+        airflow.dags["dag_0150"].is_paused = False
         await asyncio.sleep(EVERY_SECONDS + 1)
-        assert minimum(dagcall, "dag_0050") == 3
+        assert minimum(dagcall, "dag_0150") == 3
 
 
 async def test_new_version_of_a_dag_is_noticed_at_the_next_refresh(served: Served) -> None:
@@ -160,8 +160,8 @@ async def test_new_version_of_a_dag_is_noticed_at_the_next_refresh(served: Serve
 async def test_dag_rewritten_in_place_is_noticed_in_its_turn(served: Served) -> None:
     airflow = airflow_with(LARGE)
     async with refreshing(served, airflow) as dagcall:
-        rewrite(airflow, "dag_0050")
-        took = await seconds_until(lambda: minimum(dagcall, "dag_0050") == 3, at_most=IN_TURN_SECONDS)
+        rewrite(airflow, "dag_0150")
+        took = await seconds_until(lambda: minimum(dagcall, "dag_0150") == 3, at_most=IN_TURN_SECONDS)
         assert took > EVERY_SECONDS
 
 
@@ -169,18 +169,18 @@ async def test_dag_that_alone_was_parsed_is_reread_at_the_next_refresh(served: S
     airflow = airflow_with(LARGE)
     airflow.parses = False
     async with refreshing(served, airflow) as dagcall:
-        rewrite(airflow, "dag_0050")
+        rewrite(airflow, "dag_0150")
         await asyncio.sleep(EVERY_SECONDS + 1)
-        assert minimum(dagcall, "dag_0050") == 3
+        assert minimum(dagcall, "dag_0150") == 3
 
 
 async def test_dag_that_a_call_found_outdated_is_read_at_once(served: Served) -> None:
     airflow = airflow_with(LARGE)
     async with refreshing(served, airflow) as dagcall:
-        rewrite(airflow, "dag_0050")
-        dagcall.catalog.refresh_soon("dag_0050")
+        rewrite(airflow, "dag_0150")
+        dagcall.catalog.refresh_soon("dag_0150")
         await asyncio.sleep(1)
-        assert minimum(dagcall, "dag_0050") == 3
+        assert minimum(dagcall, "dag_0150") == 3
 
 
 async def test_dag_found_outdated_during_a_refresh_keeps_its_tool_and_is_read_in_the_next(served: Served) -> None:
@@ -198,7 +198,7 @@ async def test_dag_found_outdated_during_a_refresh_keeps_its_tool_and_is_read_in
 
 async def test_hidden_details_of_dags_withhold_their_tools_until_they_are_shown_again(served: Served) -> None:
     airflow = airflow_with(LARGE)
-    hidden = ("dag_0001", "dag_0050", "dag_0099")
+    hidden = ("dag_0001", "dag_0150", "dag_0199")
     async with refreshing(served, airflow) as dagcall:
         airflow.add_fault(
             Fault(
@@ -235,13 +235,13 @@ async def test_changes_are_noticed_later_if_the_account_may_not_read_versions(
     airflow = airflow_with(LARGE)
     airflow.access.users["agent"] = FakeUser("agent", "p", may_read_versions=False)
     async with refreshing(served, airflow, dags=["*"], airflow={"username": "agent", "password": "p"}) as dagcall:
-        rewrite(airflow, "dag_0050")
-        airflow.dags["dag_0050"].version_number += 1
-        await seconds_until(lambda: minimum(dagcall, "dag_0050") == 3, at_most=IN_TURN_SECONDS)
+        rewrite(airflow, "dag_0150")
+        airflow.dags["dag_0150"].version_number += 1
+        await seconds_until(lambda: minimum(dagcall, "dag_0150") == 3, at_most=IN_TURN_SECONDS)
         assert len(airflow.requests) <= 18 * REQUESTS_A_MINUTE
     told = [message for message in caplog.messages if "new versions of dags" in message]
     assert len(told) == 1
-    assert "only after 8 min: Airflow at http://airflow.test refused /api/v2/dags/~/dagVersions" in told[0]
+    assert "only after 17 min: Airflow at http://airflow.test refused /api/v2/dags/~/dagVersions" in told[0]
     assert "(with FAB: can_read on DAG Versions)" in told[0]
 
 
@@ -249,13 +249,13 @@ async def test_failing_list_of_versions_costs_no_tool_and_no_change(served: Serv
     airflow = airflow_with(LARGE)
     async with refreshing(served, airflow) as dagcall:
         airflow.add_fault(Fault(route="dag_versions", status=500, times=None))
-        rewrite(airflow, "dag_0050")
-        airflow.dags["dag_0050"].version_number += 1
+        rewrite(airflow, "dag_0150")
+        airflow.dags["dag_0150"].version_number += 1
         await asyncio.sleep(EVERY_SECONDS + 1)
         assert len(dagcall.catalog.snapshot.tools) == LARGE
         airflow.clear_faults()
         await asyncio.sleep(2 * EVERY_SECONDS)
-        assert minimum(dagcall, "dag_0050") == 3
+        assert minimum(dagcall, "dag_0150") == 3
 
 
 async def test_small_catalog_needs_no_right_to_read_versions(served: Served) -> None:
