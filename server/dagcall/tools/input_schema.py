@@ -23,7 +23,7 @@ from datetime import datetime
 from typing import Self
 
 from jsonschema import Draft202012Validator, FormatChecker
-from jsonschema.exceptions import SchemaError, ValidationError
+from jsonschema.exceptions import ValidationError
 from jsonschema.validators import validator_for
 
 from dagcall.airflow import Param
@@ -308,12 +308,7 @@ def _airflow_checker(param: Param) -> Checker:
     dialect = validator_for(param.schema, default=Draft202012Validator)
     if len(json.dumps(param.schema)) > MAX_SCHEMA_BYTES:
         raise ToolUnpublishable(f"the schema of param {param.name!r} is larger than {MAX_SCHEMA_BYTES:,} bytes")
-    try:
-        dialect.check_schema(dict(param.schema))
-    except SchemaError as error:
-        raise ToolUnpublishable(
-            f"the schema of param {param.name!r} is not valid JSON Schema: {shortened(error.message)}"
-        ) from error
+    require_valid(param.schema, name=f"the schema of param {param.name!r}", dialect=dialect)
     keywords: set[str] = set().union(*objects_in(param.schema))
     if {"unevaluatedProperties", "patternProperties"} <= keywords:
         raise ToolUnpublishable(

@@ -3,13 +3,16 @@
 Pure. Knows keywords, but no params, tools or tasks. `shapes` turns such a schema into one that every client accepts.
 """
 
+import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from urllib.parse import unquote
 
 from jsonschema import Draft202012Validator
 from jsonschema.exceptions import SchemaError
+from jsonschema.protocols import Validator
 
 from dagcall.errors import ToolUnpublishable
 from dagcall.plain_json import Json
@@ -214,17 +217,27 @@ class _Document:
         return next(name for name in (*names, *numbered) if name not in self._definitions)
 
 
-def require_valid(wire: JsonObject, *, name: str) -> None:
-    """Refuse a schema that clients could not compile.
+def require_valid(schema: Mapping[str, Json], *, name: str, dialect: type[Validator] = Draft202012Validator) -> None:
+    """Refuse a schema that is not valid in its dialect, because clients could not compile it.
 
     Args:
-        wire: the published schema.
+        schema: the schema.
         name: names the schema at the start of a message: `the input schema`.
+        dialect: jsonschema's validator for the schema's draft.
 
     Raises:
         ToolUnpublishable: the schema is invalid.
     """
+    if problem := _problem(json.dumps(schema), dialect):
+        dialect_name = "JSON Schema 2020-12" if dialect is Draft202012Validator else "JSON Schema"
+        raise ToolUnpublishable(f"{name} is not valid {dialect_name}: {problem}")
+
+
+@lru_cache(maxsize=256)
+def _problem(schema: str, dialect: type[Validator]) -> str | None:
+    """Validate a schema, given as JSON. This is most of the work for a tool, and many params have the same schema."""
     try:
-        Draft202012Validator.check_schema(wire)
+        dialect.check_schema(json.loads(schema))
     except SchemaError as error:
-        raise ToolUnpublishable(f"{name} is not valid JSON Schema 2020-12: {shortened(error.message)}") from error
+        return shortened(error.message)
+    return None

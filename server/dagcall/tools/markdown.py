@@ -11,6 +11,8 @@ from itertools import pairwise
 from markdown_it import MarkdownIt
 from markdown_it.token import Token
 
+_PARSER = MarkdownIt()
+
 
 @dataclass(frozen=True, slots=True)
 class Fence:
@@ -49,7 +51,7 @@ def fences(markdown: str) -> Iterator[Fence]:
 def _parsed(markdown: str) -> list[Token]:
     # A docstring is indented from its second line on, which Markdown would read as code.
     first, *rest = markdown.splitlines() or [""]
-    return MarkdownIt().parse("\n".join([first, textwrap.dedent("\n".join(rest))]))
+    return _PARSER.parse("\n".join([first, textwrap.dedent("\n".join(rest))]))
 
 
 def _plain(inline: Token) -> str:

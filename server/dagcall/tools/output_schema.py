@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from jsonschema import Draft202012Validator
-from jsonschema.exceptions import SchemaError, best_match
+from jsonschema.exceptions import best_match
 
 from dagcall.errors import ToolUnpublishable
 from dagcall.plain_json import Json
@@ -115,10 +115,7 @@ def _require_sane(declared: Mapping[str, Json], task_ids: tuple[str, ...] | None
         raise ToolUnpublishable("the schema contains a date, a time or a number that JSON cannot represent") from error
     if size > MAX_SCHEMA_BYTES:
         raise ToolUnpublishable(f"the schema is larger than {MAX_SCHEMA_BYTES:,} bytes")
-    try:
-        Draft202012Validator.check_schema(dict(declared))
-    except SchemaError as error:
-        raise ToolUnpublishable(f"the schema is not valid JSON Schema 2020-12: {shortened(error.message)}") from error
+    require_valid(declared, name="the schema")
     if declared.get("type", "object") != "object":
         raise ToolUnpublishable(
             "the schema describes the results by task id, so its type must be 'object', with a property per result task"

@@ -464,7 +464,7 @@ async def test_final_look_is_skipped_while_many_runs_are_waited_for(
         await until(lambda: dagcall.waiter.watched == 2)
         for run in airflow.runs:
             airflow.start(run)
-        first, second = await asyncio.gather(*calls)
+        results = await asyncio.gather(*calls)
 
-    reported = ["cannot start" in text_of(result) for result in (first, second)]
-    assert reported == [False, True]  # when the second call times out, it is the only one left
+    reported = ["cannot start" in text_of(result) for result in results]
+    assert sorted(reported) == [False, True]  # when the last call times out, it is the only one left
