@@ -5,6 +5,7 @@ import shutil
 import socket
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -207,6 +208,11 @@ def test_help_names_every_command() -> None:
     assert done.returncode == 0
     for name in COMMANDS:
         assert f" {name} " in done.stdout
+    assert "..." not in done.stdout.partition("Commands:")[2]  # a summary that does not fit
+
+
+def test_version_is_shown() -> None:
+    assert run_dagcall("--version").stdout == f"dagcall {version('dagcall')}\n"
 
 
 @pytest.mark.parametrize("name", COMMANDS)

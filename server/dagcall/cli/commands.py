@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable
 from functools import partial
+from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -63,7 +64,6 @@ class _Commands(TyperGroup):
 app = typer.Typer(
     cls=_Commands,
     name="dagcall",
-    help="Publish Airflow dags as MCP tools: each allow-listed dag becomes a function that an agent can call.",
     epilog="New here? `dagcall demo` starts a real Airflow with example dags, and dagcall in front of it.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
@@ -85,6 +85,22 @@ def main() -> None:
     except BrokenPipeError:  # the reader has closed the pipe, as in `dagcall tools | head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         raise SystemExit(1) from None
+
+
+def _show_version(is_asked: bool) -> None:  # noqa: FBT001 - typer's form
+    if is_asked:
+        print(f"dagcall {version('dagcall')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_show_version, help="Show the version and exit.")
+    ] = False,
+) -> None:
+    """Publish Airflow dags as MCP tools: each allow-listed dag becomes a function that an agent can call."""
 
 
 app.command()(init)
@@ -220,7 +236,7 @@ def pin(
     dags: DagsOption = None,
     airflow_python: AirflowPythonOption = "python",
 ) -> None:
-    """Write what agents see of each tool into a file, to review and commit.
+    """Write what agents see of each tool into a file, for review.
 
     With --dags, the tools are those of dag files that are not deployed yet. If Airflow cannot import some of them, the
     exit code is 1, the other tools are pinned, and no pin is removed.
@@ -299,9 +315,9 @@ def key(
         list[str] | None, typer.Option("--group", help="A group of the caller; may be repeated.", show_default=False)
     ] = None,
 ) -> None:
-    """Make a key for a caller: print it once, and the entry for the keys file.
+    """Make a key for a caller, and its entry for the keys file.
 
-    The file contains only the key's hash, so a lost key cannot be recovered: make a new one.
+    The key is printed once. The file contains only the key's hash, so a lost key cannot be recovered: make a new one.
     """
     new = new_key()
     say(f"The key, shown only once; the caller sends it as the header Authorization: Bearer {new}")
@@ -325,7 +341,10 @@ def demo(
         typer.Option("--dir", help="Where the demo keeps its files.", show_default="the user's data folder"),
     ] = None,
 ) -> None:
-    """Start a real Airflow with example dags, and dagcall in front of it; Ctrl-C stops both."""
+    """Start a real Airflow with example dags, to try dagcall out.
+
+    dagcall serves them at once. Ctrl-C stops both.
+    """
     from dagcall.demo.command import run_demo  # noqa: PLC0415 - only the demo needs the demo
 
     raise typer.Exit(run_demo(directory=folder, host_port=port, airflow_port=airflow_port, console=Console()))

@@ -21,9 +21,9 @@ def show_config(
     config: ConfigOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print them as JSON.")] = False,
 ) -> None:
-    """Show every setting, its value, and where the value comes from; secrets are masked.
+    """Show every setting, its value, and where it comes from.
 
-    The options of `dagcall serve` override what is shown.
+    Secrets are masked. The options of `dagcall serve` override what is shown.
     """
     path = settings_file(config)
     found = settings_with_origins(load_settings(path), path, os.environ)  # noqa: TID251 - to show where a value comes from

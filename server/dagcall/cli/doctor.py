@@ -34,7 +34,7 @@ def doctor(
     config: ConfigOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the findings as JSON.")] = False,
 ) -> None:
-    """Check everything between dagcall and Airflow, and say what to do where something is wrong.
+    """Check everything between dagcall and Airflow, and say what to do.
 
     Safe in production: it only reads, never starts a run, and sends some 60 requests, and two for each of at most 50
     dags. Exit code: 0 if no check failed (warnings do not count), 1 if one did, 2 if the settings are invalid.

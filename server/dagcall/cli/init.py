@@ -70,9 +70,10 @@ def init(
     name: Annotated[str, typer.Option(help="The server's name in clients.")] = "airflow",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write nothing; show what would be written.")] = False,
 ) -> None:
-    """Set dagcall up for an Airflow: log in, choose dags, write the settings, and connect a desktop client.
+    """Set dagcall up for an Airflow, and write the settings.
 
-    In a terminal it asks for what no option says. It tries everything first, and overwrites no file.
+    It logs in, chooses dags, and connects a desktop client. In a terminal it asks for what no option says. It tries
+    everything first, and overwrites no file.
     """
     config = config.expanduser().absolute()
     if config.exists():

@@ -19,7 +19,9 @@ def lint(
     strict: Annotated[bool, typer.Option("--strict", help="Exit with 1 on warnings, too.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print findings and tokens as JSON.")] = False,
 ) -> None:
-    """Say what would leave a model guessing or make a provider refuse, and what to write instead.
+    """Find what leaves a model guessing, and what a provider refuses.
+
+    For each finding, it says what to write instead.
 
     Without --dags, it also looks at recent runs in Airflow: how long they took, and how large their results were.
 

@@ -43,9 +43,10 @@ def show_runs(
     limit: Annotated[int, typer.Option(help="How many of the newest runs to look at.", min=1, max=MOST)] = 20,
     as_json: Annotated[bool, typer.Option("--json", help="Print them as JSON.")] = False,
 ) -> None:
-    """Show the recent calls: who called which tool, how its run ended, and where it is in Airflow.
+    """Show the recent calls: who called what, and how it ended.
 
-    Reads Airflow, so it shows the calls of every dagcall with this Airflow, and of every caller.
+    Reads Airflow, and links to the runs there. It shows the calls of every dagcall with this Airflow, and of every
+    caller.
     """
     found = [run for run in run_to_end(_read(settings_at(config), limit)) if tool in {None, run.tool}]
     if as_json:

@@ -25,11 +25,7 @@ from dagcall.tools import PinFolder, Pins, Snapshot, Tool, published_by, wire_js
 MOST_DURATIONS = 50
 """Each dag costs a request, so the usual durations of more dags are left out."""
 
-tools_app = typer.Typer(
-    help="Show which dags are published, to whom, and why the others are not.",
-    invoke_without_command=True,
-    rich_markup_mode=None,
-)
+tools_app = typer.Typer(invoke_without_command=True, rich_markup_mode=None)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +47,7 @@ def show_tools(
     config: ConfigOption = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the tools as JSON, as clients get them.")] = False,
 ) -> None:
-    """Show which dags are published, to whom, and why the others are not."""
+    """Show which dags are published, and why the others are not."""
     if context.invoked_subcommand is not None:
         return
     settings = settings_at(config)
