@@ -17,7 +17,7 @@ import httpx
 import pytest
 
 from dagcall.cli.serve import LAST_ANSWERS_SECONDS
-from dagcall.settings.settings import ServerSettings
+from dagcall.settings.server import ServerSettings
 from tests.packaging.packages import DEPLOY, ROOT
 from tests.packaging.tools import Tools, output_of
 from tests.support.commands import clean_environ, free_port, run_dagcall

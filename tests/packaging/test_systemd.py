@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from dagcall.cli.serve import LAST_ANSWERS_SECONDS
-from dagcall.settings.settings import ServerSettings
+from dagcall.settings.server import ServerSettings
 from tests.packaging.packages import DEPLOY
 from tests.packaging.tools import Tools
 

@@ -16,7 +16,7 @@ from dagcall.mcp.answers import RESULTS_URI, call_result
 from dagcall.mcp.resources import PartOfResult
 from dagcall.results.preview import json_size
 from dagcall.runs.answer import Answer
-from dagcall.settings.settings import LARGEST_ANSWER_BYTES
+from dagcall.settings.server import LARGEST_ANSWER_BYTES
 from dagcall.tools.tool import READ_TOOL_NAME, own_tools
 from tests.fake_airflow import FakeAirflow, FakeDag, FakeTask, Fault
 from tests.fake_airflow.questions import Version

@@ -1,6 +1,8 @@
 """One call from start to end: validate, start, wait, read the outcome; and what a caller may do with a run afterwards.
 
 `starting` gives a call its one run, `waiter` notices the run's end, `results` reads its outcome.
+
+Longer than most modules, because whatever a caller may do with a run is found here.
 """
 
 import asyncio

@@ -11,10 +11,10 @@ from dagcall.settings.changes import Changes, changes_between
 from dagcall.settings.limits import STDERR, AccountSettings, LogFormat, LogLevel
 from dagcall.settings.log_in import LogInSettings
 from dagcall.settings.origins import Origin, Setting, settings_with_origins
+from dagcall.settings.server import address_of
 from dagcall.settings.settings import (
     FILE_NAME,
     Settings,
-    address_of,
     find_config,
     is_configured_by_environment,
     load_settings,
