@@ -291,6 +291,10 @@ class Record:
             is_there = any(self._age(run) > self._loop.time() - attempt.asked_at for run in there)
             assert not is_there, f"attempt {attempt.number}: {text}"
             caller.run_id = None
+        elif text.startswith("There is no task "):
+            assert attempt.kind == "task", text
+            assert all(run.is_deleted for run in self._runs(_run_id_in(text))), f"attempt {attempt.number}: {text}"
+            caller.run_id = None
         elif " was deleted in Airflow while dagcall waited for it" in text or " was deleted in Airflow before " in text:
             assert any(run.is_deleted for run in self._runs(_run_id_in(text))), text
             caller.run_id = None
