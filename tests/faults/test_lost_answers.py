@@ -1,17 +1,24 @@
 """Requests and answers that are lost, cut, late or replaced: each call gets one run and its answer."""
 
 import asyncio
+import re
+import sys
 from collections.abc import Callable
 from typing import Any
 
+import httpx
 import pytest
+from mcp import Client
 from mcp_types import CallToolResult
 
+from dagcall.airflow.overload import FAILURES_TO_OPEN
 from dagcall.airflow.rest import READ_SECONDS
-from tests.faults.conftest import Serve, call
+from tests.faults.conftest import BOTH, Serve, call
 from tests.faults.fault_proxy import Fault, FaultProxy, Loss
 from tests.faults.matrix import fault
 from tests.faults.record import Record
+from tests.support.clients import text_of
+from tests.support.plain_http import PLAIN
 
 TRIGGER = "/dags/add/dagRuns$"
 SOON = {"Retry-After": "2"}
@@ -161,3 +168,37 @@ async def test_expired_token_is_renewed_during_a_wait(
     await airflow.require_one_run("add", x, [answer])
     await airflow.require_one_run("held", x, [await waiting])
     assert len(proxy.requests("POST", "/auth/token")) == 2
+
+
+@fault(
+    "each request for a log is answered with 500, while twelve callers ask for a failed run and another one calls",
+    seen="the twelve: the failure, without its reason; the other: the result",
+    checked="one run, and the answer is its result; dagcall stays ready",
+)
+async def test_logs_that_airflow_cannot_return_stop_no_other_call(
+    airflow: Record, proxy: FaultProxy, serve: Serve, x: int
+) -> None:
+    lost = proxy.add(Fault(loss=Loss.REPLACED, method="GET", path="/logs/", times=sys.maxsize))
+    server = serve(f'{BOTH}[[tools]]\ndag = "always_fails"\n')
+
+    async def statuses() -> set[int]:
+        seen: set[int] = set()
+        async with httpx.AsyncClient(trust_env=False, verify=PLAIN) as http:
+            while not all(one.done() for one in asking):
+                seen.add((await http.get(f"{server.root}/ready")).status_code)
+                await asyncio.sleep(0.05)
+        return seen
+
+    async with Client(server.url) as client:
+        failed = text_of(await client.call_tool("always_fails", {"message": f"number {x}"}))
+        (run_id,) = re.findall(r"The run (\w+) of dag always_fails failed", failed)
+        named = {"tool": "always_fails", "dag_run_id": run_id}
+        asking = [asyncio.create_task(client.call_tool("wait_for_dag_run", named)) for _ in range(12)]
+        watching = asyncio.create_task(statuses())
+        answer = await call(server.url, "add", x)
+        texts = [text_of(result) for result in await asyncio.gather(*asking)]
+
+    await airflow.require_one_run("add", x, [answer])
+    assert all("because Airflow could not return its log" in text for text in (failed, *texts))
+    assert await watching == {200}
+    assert sys.maxsize - lost.times >= FAILURES_TO_OPEN

@@ -517,10 +517,13 @@ class AirflowApi:
         return insides
 
     async def fetch_log(self, dag_id: str, run_id: str, instance: TaskInstance) -> tuple[LogEvent, ...]:
-        """Return the log of a task instance's latest try.
+        """Return the log of a task instance's latest try, without retries.
+
+        Airflow reads it from a worker or from a store of logs.
 
         Raises:
             AirflowNotFound, AirflowRefused: there is no log, or the account may not read it.
+            AirflowUnreachable: the log cannot be read now.
         """
         path = f"{task_path(dag_id, run_id, instance.task_id)}/logs/{instance.try_number}"
         return await self._rest.get(
@@ -528,6 +531,7 @@ class AirflowApi:
             purpose=Purpose.RESULT,
             query={"map_index": instance.map_index, "full_content": True},
             read=lambda data: tuple(LogEvent.from_json(event) for event in data["content"]),
+            attempts=1,
         )
 
     # People

@@ -1,4 +1,8 @@
-"""Paths of requests to Airflow -> route templates, for counting: a bounded set, whatever dags and runs are called.
+"""Paths of requests to Airflow -> what is known of them.
+
+* A route template, for counting: a bounded set, whatever dags and runs are called.
+* Which requests take about as long, and how long on an idle Airflow.
+* Whether Airflow reads the answer elsewhere.
 
 Pure.
 """
@@ -38,6 +42,13 @@ TEMPLATES = (
     f"{TASK}/{{map_index}}/hitlDetails",
 )
 
+CALM_READ_SECONDS = 0.02
+"""What a stock Airflow takes while it has little to do, with some room: 12 ms for a read and 31 ms for a trigger."""
+CALM_CHANGE_SECONDS = 0.05
+CALM_LONG_READ_SECONDS = 0.1
+LOGS = "logs"
+LONG = {LOGS, "xcomEntries"}
+
 Requests = Counter[tuple[str, str, str]]
 """How many requests of each (method, route template, status) were sent; without an answer, the status says why."""
 
@@ -62,6 +73,35 @@ _TREE = _tree()
 def endpoint_of(path: str) -> str:
     """Return the template of a path without its query, such as `/api/v2/dags/{dag_id}`."""
     return _found(_TREE, path.split("/"), 1) or OTHER
+
+
+def kind_of(method: str, path: str) -> tuple[str, float]:
+    """Return what requests have in common that take about as long, and how long that is on an idle stock Airflow.
+
+    Args:
+        method: the method.
+        path: the path below `/api/v2/`.
+    """
+    names = _names(path)
+    calm_read = CALM_READ_SECONDS if LONG.isdisjoint(names) else CALM_LONG_READ_SECONDS
+    calm = calm_read if method == "GET" else CALM_CHANGE_SECONDS
+    return f"{method} {'/'.join(names)} {path.count('/') + 1}", calm
+
+
+def is_read_elsewhere(path: str) -> bool:
+    """Return whether Airflow reads the answer elsewhere: logs come from workers, or from a store of logs.
+
+    If it cannot, this says nothing about Airflow itself.
+
+    Args:
+        path: the path below `/api/v2/`.
+    """
+    return LOGS in _names(path)
+
+
+def _names(path: str) -> list[str]:
+    """Return the words of a path without the ids between them."""
+    return path.split("/")[::2]
 
 
 def _found(node: _Tree, segments: list[str], position: int) -> str | None:

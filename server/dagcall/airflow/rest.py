@@ -8,6 +8,7 @@ Knows status codes and JSON, but not dags; `http` sends the bytes.
 import asyncio
 import json
 from collections.abc import Callable, Mapping
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from http import HTTPStatus
 from typing import Any, TypeVar
@@ -27,6 +28,7 @@ from dagcall.airflow.answers import (
 )
 from dagcall.airflow.clock import AirflowClock
 from dagcall.airflow.credentials import Credentials
+from dagcall.airflow.endpoints import is_read_elsewhere, kind_of
 from dagcall.airflow.gate import MAX_ANSWER_BYTES, Gate, Purpose
 from dagcall.airflow.http import HttpAnswer, Query, Stream, Transport
 from dagcall.airflow.outcomes import Reported, report
@@ -48,11 +50,6 @@ from dagcall.errors import (
 READ_SECONDS = 15.0
 """An idle Airflow answers within 40 ms; one without free database connections takes 30 s to return a 500."""
 READ_ATTEMPTS = 3
-CALM_READ_SECONDS = 0.02
-"""What a stock Airflow takes while it has little to do, with some room: 12 ms for a read and 31 ms for a trigger."""
-CALM_CHANGE_SECONDS = 0.05
-CALM_LONG_READ_SECONDS = 0.1
-LONG = {"logs", "xcomEntries"}
 API = "/api/v2/"
 BELIEVED_SECONDS, MAX_BELIEVED = 60.0, 1000
 """How long, and of how many requests, an answer that shows nothing is believed without a new log-in."""
@@ -277,12 +274,13 @@ class AirflowRest:
         credentials = credentials or self.credentials
         headers = {} if is_anonymous else await _authorization(credentials)
         is_effect_possible = method != "GET" and not is_question
+        tells_of_airflow = not is_read_elsewhere(path)
 
         async def send(headers: Mapping[str, str]) -> HttpAnswer:
             async with self.gate.place(purpose, who=who) as place:
                 if on_send is not None:
                     on_send()
-                with self._reported:
+                with self._reported if tells_of_airflow else nullcontext():
                     answer = await self._http.send(
                         method,
                         f"{API}{path}",
@@ -291,9 +289,10 @@ class AirflowRest:
                         body=body,
                         is_effect_possible=is_effect_possible,
                     )
-                report(self.gate, answer)
+                if tells_of_airflow or not says_later(answer):
+                    report(self.gate, answer)
                 if answer.is_success:
-                    kind, calm = _kind(method, path)
+                    kind, calm = kind_of(method, path)
                     place.took(kind, calm=calm)
             return answer
 
@@ -379,15 +378,6 @@ def airflow_clock(own: Callable[[], datetime] | None = None) -> AirflowClock:
     """Return a clock that follows Airflow's answers; before the first, dagcall's own clock."""
     real = lambda: datetime.now(UTC)  # noqa: E731, TID251 - the real clock, except in tests
     return AirflowClock(own=own or real, monotonic=asyncio.get_running_loop().time)
-
-
-def _kind(method: str, path: str) -> tuple[str, float]:
-    """Return what requests have in common that take about as long, and how long that is on an idle stock Airflow."""
-    words = path.split("/")
-    names = words[::2]  # between them are ids
-    calm_read = CALM_READ_SECONDS if LONG.isdisjoint(names) else CALM_LONG_READ_SECONDS
-    calm = calm_read if method == "GET" else CALM_CHANGE_SECONDS
-    return f"{method} {'/'.join(names)} {len(words)}", calm
 
 
 async def _authorization(credentials: Credentials) -> dict[str, str]:

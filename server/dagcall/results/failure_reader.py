@@ -3,8 +3,8 @@
 import asyncio
 import logging
 
-from dagcall.airflow import AirflowApi, LogEvent, Run, Task, TaskInstance, excluding_date, is_unreachable, retry
-from dagcall.errors import AirflowAnswerTooLarge, AirflowError, AirflowNotFound, AirflowRefused, AirflowUnreachable
+from dagcall.airflow import AirflowApi, Run, Task, TaskInstance, excluding_date, is_unreachable, retry
+from dagcall.errors import AirflowAnswerTooLarge, AirflowError, AirflowNotFound, AirflowRefused
 from dagcall.masking import Masker
 from dagcall.results.failure_report import FailureReport, MissingLog, Omission, TaskLog, instances_to_read, report_of
 from dagcall.results.results import Results
@@ -82,20 +82,14 @@ class FailureReader:
         """Read a log; if that fails, the failure is reported without it."""
         try:
             async with asyncio.timeout_at(until):
-                return TaskLog(await retry(lambda: self._fetch_log(run, instance), may_retry=is_unreachable))
+                return TaskLog(
+                    await retry(lambda: self._api.fetch_log(run.dag_id, run.run_id, instance), may_retry=is_unreachable)
+                )
         except TimeoutError:
             return TaskLog(missing=MissingLog.NOT_RETURNED)
         except AirflowError as error:
             logger.info("the log of task %s of run %s could not be read: %s", instance.task_id, run.run_id, error)
             return TaskLog(missing=_why_missing(error))
-
-    async def _fetch_log(self, run: Run, instance: TaskInstance) -> tuple[LogEvent, ...]:
-        try:
-            return await self._api.fetch_log(run.dag_id, run.run_id, instance)
-        except AirflowUnreachable:
-            # If only logs are unavailable, this answer keeps the breaker closed for other requests.
-            await self._api.fetch_run(run.dag_id, run.run_id)
-            raise
 
 
 def _omission(task: Task | None, run: Run) -> Omission:

@@ -1,8 +1,8 @@
-"""Paths -> route templates."""
+"""Paths -> route templates, and what else is known of them."""
 
 import pytest
 
-from dagcall.airflow.endpoints import OTHER, TEMPLATES, endpoint_of
+from dagcall.airflow.endpoints import OTHER, TEMPLATES, endpoint_of, is_read_elsewhere
 
 RUN = "/api/v2/dags/{dag_id}/dagRuns/{run_id}"
 
@@ -35,3 +35,8 @@ def test_template_is_found_whatever_the_ids_are(template: str) -> None:
     for an_id in ("x", "mcp__0", "%7E", "3"):
         path = "/".join(an_id if segment.startswith("{") else segment for segment in template.split("/"))
         assert endpoint_of(path) == template
+
+
+def test_only_logs_are_read_elsewhere() -> None:
+    assert is_read_elsewhere("dags/d/dagRuns/r/taskInstances/t/logs/1")
+    assert not is_read_elsewhere("dags/logs/dagRuns/logs/taskInstances/logs/xcomEntries/logs")

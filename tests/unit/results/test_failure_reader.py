@@ -3,12 +3,15 @@
 import asyncio
 from typing import Any
 
+import httpx
 import pytest
 
+from dagcall.airflow.overload import FIRST_LIMIT
 from dagcall.airflow.rest import READ_ATTEMPTS
 from dagcall.app import Dagcall
 from dagcall.errors import RunDeleted
 from dagcall.mcp.failure_text import failure_text
+from dagcall.results.failure_report import MissingLog
 from dagcall.runs import Answer, Call, Listener
 from tests.fake_airflow import FakeAirflow, FakeDag, FakeTask, Fault, Version
 from tests.fake_airflow.wire import Route
@@ -36,9 +39,9 @@ def an_airflow(version: Version = "3.3.2") -> FakeAirflow:
     return airflow
 
 
-async def call(dagcall: Dagcall) -> Answer:
+async def call(dagcall: Dagcall, caller: str = "someone") -> Answer:
     listener = Listener(asyncio.get_running_loop().time() + BUDGET_SECONDS)
-    return await dagcall.runs.call(Call(dagcall.catalog.tool("d"), {}, "someone", listener))
+    return await dagcall.runs.call(Call(dagcall.catalog.tool("d"), {}, caller, listener))
 
 
 async def failure(dagcall: Dagcall) -> list[str]:
@@ -96,6 +99,27 @@ async def test_log_read_is_retried_while_there_is_time(served: Served, airflow: 
         lines = await failure(dagcall)
 
     assert lines[1] == "Task explode failed on try 1 of 1: ValueError: no such region; admin-password was refused"
+
+
+@pytest.mark.virtual_time
+@pytest.mark.parametrize(
+    "fault", [{"status": 500}, {"status": 503}, {"error": httpx.ReadTimeout}, {"error": httpx.RemoteProtocolError}]
+)
+async def test_logs_that_airflow_cannot_return_stop_no_other_request(
+    served: Served, airflow: FakeAirflow, fault: dict[str, Any]
+) -> None:
+    airflow.add_fault(Fault(route="log", times=None, **fault))
+    opened: list[str] = []
+    async with served(airflow) as dagcall:
+        gate = dagcall.waiter.api.rest.gate
+        gate.on_open = lambda: opened.append("opened")
+        answers = await asyncio.gather(*(call(dagcall, f"caller {number}") for number in range(10)))
+        limit = gate.limit
+
+    reports = [answer.failure for answer in answers if answer.failure]
+    assert [report.groups[0].log.missing for report in reports] == [MissingLog.NOT_RETURNED] * 10
+    assert opened == []
+    assert limit >= FIRST_LIMIT
 
 
 @pytest.mark.virtual_time
