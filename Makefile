@@ -65,7 +65,7 @@ overload: .venv/.ready ## as many callers as a real Airflow bears, and somebody 
 conformance: .venv/.ready ## the official conformance suite of MCP before a real Airflow, and other probes (9 minutes; writes docs/proof.md)
 	@$(RUN) pytest tests/conformance -m "long or not long" -o faulthandler_timeout=1800 $(ARGS)
 
-versions: .venv/.ready ## the core of the end-to-end tests on Airflow 3.1.8 and 3.2.2 (30 minutes; writes docs/proof.md)
+versions: .venv/.ready ## the core of the end-to-end tests on Airflow 3.1.8 and 3.2.2 (8 minutes; writes docs/proof.md)
 	@$(RUN) pytest tests/versions -m "long or not long" -o faulthandler_timeout=1800 $(ARGS)
 
 clients: .venv/.ready ## clients that others wrote, each in an environment of its own (6 minutes; writes docs/clients-tested.md)
@@ -76,6 +76,7 @@ scale: .venv/.ready ## two api-servers, Celery workers and dagcalls behind nginx
 
 fuzz: .venv/.ready ## inputs that are almost right, many of them (10 minutes; writes docs/proof.md)
 	@FUZZ_FACTOR=$(or $(FACTOR),10) $(RUN) pytest tests/fuzz $(ARGS)
+
 chaos: .venv/.ready ## faults at random, for ten minutes or SECONDS, the same again with SEED; writes docs/proof.md
 	@SEED=$(SEED) SECONDS=$(SECONDS) $(RUN) pytest tests/chaos -m long -o faulthandler_timeout=0 $(ARGS)
 
