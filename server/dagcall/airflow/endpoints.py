@@ -1,14 +1,14 @@
 """Paths of requests to Airflow -> what is known of them.
 
 * A route template, for counting: a bounded set, whatever dags and runs are called.
-* Which requests take about as long, and how long on an idle Airflow.
-* Whether Airflow reads the answer elsewhere.
+* Its kind: which requests take about as long, how long on an idle Airflow, and whether Airflow reads the answer
+  elsewhere.
 
 Pure.
 """
 
 from collections import Counter
-from typing import Any
+from typing import Any, NamedTuple
 
 OTHER = "other"
 """A path that dagcall never requests; or the table below lacks it."""
@@ -75,33 +75,30 @@ def endpoint_of(path: str) -> str:
     return _found(_TREE, path.split("/"), 1) or OTHER
 
 
-def kind_of(method: str, path: str) -> tuple[str, float]:
-    """Return what requests have in common that take about as long, and how long that is on an idle stock Airflow.
+class Kind(NamedTuple):
+    """What a request has in common with others."""
+
+    name: str
+    """Requests of the same name take about as long."""
+    calm_seconds: float
+    """How long that is on an idle stock Airflow."""
+    is_read_elsewhere: bool
+    """Whether Airflow reads the answer elsewhere: logs come from workers, or from a store of logs. If it cannot, this
+    says nothing about Airflow itself."""
+
+
+def kind_of(method: str, path: str) -> Kind:
+    """Return the kind of a request.
 
     Args:
         method: the method.
         path: the path below `/api/v2/`.
     """
-    names = _names(path)
+    words = path.split("/")
+    names = words[::2]  # between them are ids
     calm_read = CALM_READ_SECONDS if LONG.isdisjoint(names) else CALM_LONG_READ_SECONDS
     calm = calm_read if method == "GET" else CALM_CHANGE_SECONDS
-    return f"{method} {'/'.join(names)} {path.count('/') + 1}", calm
-
-
-def is_read_elsewhere(path: str) -> bool:
-    """Return whether Airflow reads the answer elsewhere: logs come from workers, or from a store of logs.
-
-    If it cannot, this says nothing about Airflow itself.
-
-    Args:
-        path: the path below `/api/v2/`.
-    """
-    return LOGS in _names(path)
-
-
-def _names(path: str) -> list[str]:
-    """Return the words of a path without the ids between them."""
-    return path.split("/")[::2]
+    return Kind(f"{method} {'/'.join(names)} {len(words)}", calm, LOGS in names)
 
 
 def _found(node: _Tree, segments: list[str], position: int) -> str | None:

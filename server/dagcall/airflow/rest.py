@@ -28,7 +28,7 @@ from dagcall.airflow.answers import (
 )
 from dagcall.airflow.clock import AirflowClock
 from dagcall.airflow.credentials import Credentials
-from dagcall.airflow.endpoints import is_read_elsewhere, kind_of
+from dagcall.airflow.endpoints import kind_of
 from dagcall.airflow.gate import MAX_ANSWER_BYTES, Gate, Purpose
 from dagcall.airflow.http import HttpAnswer, Query, Stream, Transport
 from dagcall.airflow.outcomes import Reported, report
@@ -274,7 +274,8 @@ class AirflowRest:
         credentials = credentials or self.credentials
         headers = {} if is_anonymous else await _authorization(credentials)
         is_effect_possible = method != "GET" and not is_question
-        tells_of_airflow = not is_read_elsewhere(path)
+        kind = kind_of(method, path)
+        tells_of_airflow = not kind.is_read_elsewhere
 
         async def send(headers: Mapping[str, str]) -> HttpAnswer:
             async with self.gate.place(purpose, who=who) as place:
@@ -292,8 +293,7 @@ class AirflowRest:
                 if tells_of_airflow or not says_later(answer):
                     report(self.gate, answer)
                 if answer.is_success:
-                    kind, calm = kind_of(method, path)
-                    place.took(kind, calm=calm)
+                    place.took(kind.name, calm=kind.calm_seconds)
             return answer
 
         answer = await send(headers)

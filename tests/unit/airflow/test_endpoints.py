@@ -2,7 +2,7 @@
 
 import pytest
 
-from dagcall.airflow.endpoints import OTHER, TEMPLATES, endpoint_of, is_read_elsewhere
+from dagcall.airflow.endpoints import OTHER, TEMPLATES, endpoint_of, kind_of
 
 RUN = "/api/v2/dags/{dag_id}/dagRuns/{run_id}"
 
@@ -38,5 +38,5 @@ def test_template_is_found_whatever_the_ids_are(template: str) -> None:
 
 
 def test_only_logs_are_read_elsewhere() -> None:
-    assert is_read_elsewhere("dags/d/dagRuns/r/taskInstances/t/logs/1")
-    assert not is_read_elsewhere("dags/logs/dagRuns/logs/taskInstances/logs/xcomEntries/logs")
+    assert kind_of("GET", "dags/d/dagRuns/r/taskInstances/t/logs/1").is_read_elsewhere
+    assert not kind_of("GET", "dags/logs/dagRuns/logs/taskInstances/logs/xcomEntries/logs").is_read_elsewhere
